@@ -1,0 +1,139 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * KVM_GET_ONE_REG, KVM_SET_ONE_REG and KVM_GET_REG_LIST on x86, with the results that Linux 6.18 and
+ * later give. <asm/kvm_onereg.h> documents the ABI.
+ */
+#include <linux/kvm_host.h>
+#include <linux/uaccess.h>
+
+#include <asm/kvm_onereg.h>
+
+#include "x86.h"
+
+#include "one_reg.h"
+#include "synthetic.h"
+
+/* Everything above the index: architecture, size, reserved bits and type are right or wrong together. */
+#define ID_KIND(id)	((u32)((id) >> 32))
+#define ID_INDEX(id)	((u32)(id))
+
+#define KIND_MSR	ID_KIND(KVM_X86_REG_MSR(0))
+#define KIND_KVM	ID_KIND(KVM_X86_REG_KVM(KVM_REG_GUEST_SSP))
+
+/* The MSR, possibly an internal one, behind a register id. */
+static int id_to_msr(struct kvm_vcpu *vcpu, u64 id, u32 *msr)
+{
+	const struct synthetic_reg *reg;
+
+	switch (ID_KIND(id)) {
+	case KIND_MSR:
+		*msr = ID_INDEX(id);
+		return 0;
+	case KIND_KVM:
+		reg = synthetic_reg_find(vcpu, id);
+		if (!reg)
+			return -EINVAL;
+		*msr = reg->msr;
+		return 0;
+	default:
+		return -EINVAL;
+	}
+}
+
+/* The MSR layer's results are 0, small positive numbers and errnos: user space sees 0 or EINVAL. */
+static int access_msr(struct kvm_vcpu *vcpu, u32 msr, u64 *val, kvm_onereg_msr_fn fn)
+{
+	int idx, r;
+
+	idx = srcu_read_lock(&vcpu->kvm->srcu);
+	r = fn(vcpu, msr, val);
+	srcu_read_unlock(&vcpu->kvm->srcu, idx);
+
+	return r ? -EINVAL : 0;
+}
+
+static int get_one_reg(struct kvm_vcpu *vcpu, u64 id, u64 __user *addr, kvm_onereg_msr_fn get_msr)
+{
+	u64 val;
+	u32 msr;
+	int r;
+
+	r = id_to_msr(vcpu, id, &msr);
+	if (r)
+		return r;
+
+	r = access_msr(vcpu, msr, &val, get_msr);
+	if (r)
+		return r;
+
+	return put_user(val, addr);
+}
+
+static int set_one_reg(struct kvm_vcpu *vcpu, u64 id, u64 __user *addr, kvm_onereg_msr_fn set_msr)
+{
+	u64 val;
+	u32 msr;
+	int r;
+
+	r = id_to_msr(vcpu, id, &msr);
+	if (r)
+		return r;
+
+	if (get_user(val, addr))
+		return -EFAULT;
+
+	return access_msr(vcpu, msr, &val, set_msr);
+}
+
+static int get_reg_list(struct kvm_vcpu *vcpu, struct kvm_reg_list __user *list)
+{
+	const struct synthetic_reg *reg = NULL;
+	u64 room, n = 0;
+
+	if (get_user(room, &list->n))
+		return -EFAULT;
+
+	while ((reg = synthetic_reg_next(vcpu, reg)))
+		n++;
+
+	if (put_user(n, &list->n))
+		return -EFAULT;
+	if (room < n)
+		return -E2BIG;
+
+	for (n = 0; (reg = synthetic_reg_next(vcpu, reg)); n++)
+		if (put_user(reg->id, &list->reg[n]))
+			return -EFAULT;
+
+	return 0;
+}
+
+int kvm_onereg_vcpu_ioctl(struct kvm_vcpu *vcpu, unsigned int ioctl, void __user *argp,
+			  kvm_onereg_msr_fn get_msr, kvm_onereg_msr_fn set_msr)
+{
+	struct kvm_one_reg __user *reg = argp;
+	u64 id, addr;
+
+	if (ioctl == KVM_GET_REG_LIST)
+		return get_reg_list(vcpu, argp);
+
+	/* Two words: a fraction of the cost of copy_from_user(). */
+	if (!user_read_access_begin(reg, sizeof(*reg)))
+		return -EFAULT;
+	unsafe_get_user(id, &reg->id, fault);
+	unsafe_get_user(addr, &reg->addr, fault);
+	user_read_access_end();
+
+	if (ioctl == KVM_GET_ONE_REG)
+		return get_one_reg(vcpu, id, u64_to_user_ptr(addr), get_msr);
+	return set_one_reg(vcpu, id, u64_to_user_ptr(addr), set_msr);
+
+fault:
+	user_read_access_end();
+	return -EFAULT;
+}
+
+int kvm_onereg_internal_msr(const struct msr_data *msr)
+{
+	return msr->host_initiated ? KVM_MSR_RET_UNSUPPORTED : 1;
+}

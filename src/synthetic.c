@@ -1,0 +1,33 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * The table of KVM-defined registers. An entry is all that a register needs to be reachable by
+ * KVM_GET_ONE_REG and KVM_SET_ONE_REG and to be listed by KVM_GET_REG_LIST.
+ */
+#include <linux/kernel.h>
+#include <linux/kvm_host.h>
+
+#include <asm/kvm_onereg.h>
+
+#include "synthetic.h"
+
+/* In the order in which KVM_GET_REG_LIST gives them. GUEST_SSP joins when a vCPU can have shadow stacks. */
+static const struct synthetic_reg registers[] = {
+};
+
+const struct synthetic_reg *synthetic_reg_next(struct kvm_vcpu *vcpu, const struct synthetic_reg *reg)
+{
+	for (reg = reg ? reg + 1 : registers; reg < registers + ARRAY_SIZE(registers); reg++)
+		if (reg->exists(vcpu))
+			return reg;
+	return NULL;
+}
+
+const struct synthetic_reg *synthetic_reg_find(struct kvm_vcpu *vcpu, u64 id)
+{
+	const struct synthetic_reg *reg = NULL;
+
+	while ((reg = synthetic_reg_next(vcpu, reg)))
+		if (reg->id == id)
+			return reg;
+	return NULL;
+}

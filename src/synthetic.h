@@ -1,0 +1,43 @@
+/* SPDX-License-Identifier: GPL-2.0 */
+/*
+ * The KVM-defined ("synthetic") registers: state that KVM keeps for a vCPU and that no MSR, and no other
+ * ioctl, gives to user space. <asm/kvm_onereg.h> says who owns which index.
+ */
+#ifndef KVM_ONEREG_SYNTHETIC_H
+#define KVM_ONEREG_SYNTHETIC_H
+
+#include <linux/types.h>
+
+struct kvm_vcpu;
+
+/**
+ * struct synthetic_reg - One KVM-defined register
+ * @id: as user space gives it, built with KVM_X86_REG_KVM()
+ * @msr: the internal MSR index that reads and writes it
+ * @exists: whether this vCPU has it; must not depend on ignore_msrs
+ */
+struct synthetic_reg {
+	u64 id;
+	u32 msr;
+	bool (*exists)(struct kvm_vcpu *vcpu);
+};
+
+/**
+ * synthetic_reg_find - Look up a register of a vCPU
+ * @vcpu: the vCPU
+ * @id: register id
+ *
+ * Return: the register, or NULL when this vCPU has none with this id.
+ */
+const struct synthetic_reg *synthetic_reg_find(struct kvm_vcpu *vcpu, u64 id);
+
+/**
+ * synthetic_reg_next - Walk the registers that a vCPU has
+ * @vcpu: the vCPU
+ * @reg: the one before, or NULL for the first
+ *
+ * Return: the next register, or NULL behind the last.
+ */
+const struct synthetic_reg *synthetic_reg_next(struct kvm_vcpu *vcpu, const struct synthetic_reg *reg);
+
+#endif
