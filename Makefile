@@ -1,0 +1,80 @@
+# SPDX-License-Identifier: GPL-2.0
+#
+# Everything a person types. DKMS and the tests call the same targets.
+
+MAKEFLAGS += --no-builtin-rules
+SHELL = /bin/bash
+.DEFAULT_GOAL := help
+
+# Kernel release to build for, and its headers.
+KVER ?=
+KDIR ?= /lib/modules/$(KVER)/build
+# Kernel source: a tarball or an unpacked tree. Empty: the linux-source package that belongs to the kernel.
+KVM_SOURCE ?=
+# Where extracted source is kept, one folder per version, and where results go.
+STORE ?= build/source
+OUT ?= build/$(KVER)
+export SOURCE_DIR ?= /usr/src
+# y makes every compiler warning an error.
+WERROR ?=
+
+out = $(abspath $(OUT))
+tree = $(out)/tree
+
+##@ Use
+
+.PHONY: help
+help: ## list the targets
+	@awk 'BEGIN { FS = ":.*## " } /^##@/ { print "\n" substr($$0, 5) } \
+		/^[a-z-]+:.*## / { printf "  %-18s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
+	@printf '\nVariables: KVER=<kernel release> KDIR=<headers> KVM_SOURCE=<tarball or tree> STORE=<folder> OUT=<folder> SOURCE_DIR=<folder> W=1 WERROR=y V=1\n'
+
+.PHONY: demo
+demo: ## show the main job: build, install into Debian roots with dkms, boot, read registers (as root)
+	@tests/demo/run
+
+.PHONY: check
+check: ## run all tests (as root)
+	@tests/run
+
+.PHONY: install
+install: ## build and install for the installed kernels, with DKMS (as root)
+	@tools/install
+
+.PHONY: uninstall
+uninstall: ## remove from DKMS; the distro's modules resolve again (as root)
+	@tools/install --remove
+
+##@ Develop
+
+.PHONY: modules
+modules: ## build kvm.ko, kvm-intel.ko, kvm-amd.ko for KVER into build/KVER/
+	@[ -n "$(KVER)" ] || { echo "make modules: say for which kernel: make modules KVER=<release>"; \
+		echo "  with headers here:" $$(cd /lib/modules 2>/dev/null && ls -d */build 2>/dev/null | sed 's,/build,,'); exit 2; } >&2
+	+@mkdir -p '$(out)' && exec 8>'$(out)/.lock' && flock 8 && \
+	{ src/prepare -k '$(KVER)' -d '$(KDIR)' -s '$(STORE)' -o '$(tree)' $(if $(KVM_SOURCE),-u '$(KVM_SOURCE)') || \
+		{ s=$$?; rm -f '$(out)'/kvm*.ko; [ $$s -ne 3 ] || exit 0; exit $$s; }; } && \
+	[ -e '$(tree)/.state' ] && \
+	$(MAKE) -C '$(KDIR)' M='$(tree)/arch/x86/kvm' WERROR='$(WERROR)' modules && \
+	src/check-exports '$(KDIR)/Module.symvers' '$(tree)/arch/x86/kvm/Module.symvers' && \
+	src/publish '$(tree)/arch/x86/kvm' '$(out)'
+
+.PHONY: unit
+unit: ## run the tests that need no root and take seconds
+	@tests/run unit
+
+.PHONY: matrix
+matrix: ## build for every kernel that Debian offers; writes docs/kernels.md (as root, long)
+	@tests/matrix
+
+.PHONY: bench
+bench: ## count instructions per call: distro, ours, native (as root)
+	@tests/bench/run
+
+.PHONY: clean
+clean: ## remove what was built; keep what was downloaded
+	rm -rf build/[0-9]* build/tests build/tmp
+
+.PHONY: distclean
+distclean: ## remove everything that is not in the repository
+	rm -rf build
