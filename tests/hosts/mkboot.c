@@ -1,0 +1,341 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * mkboot: a Debian kernel as an emulator can start it at once
+ *
+ *   mkboot kernel VMLINUZ DIR
+ *	unpacks a bzImage: DIR/vmlinux (ELF, for QEMU's -kernel) and
+ *	DIR/kernel.img, DIR/kernel.map (RAM image and its addresses, for Bochs)
+ *
+ *   mkboot bochs KERNELDIR INITRD MEGABYTES CMDLINE OPTROM OUT SEEN-AS
+ *	writes OUT/params.img and OUT/optrom.img, which start the kernel of
+ *	KERNELDIR with INITRD, and prints the lines of a bochsrc.  INITRD and
+ *	KERNELDIR are named in them relative to SEEN-AS: Bochs runs in a chroot
+ *	and sees SEEN-AS/kernel.img, SEEN-AS/initrd.img and so on.
+ *
+ * Both start the kernel at its PVH entry, so neither the self-decompression nor
+ * a boot loader has to be emulated.
+ */
+#include <elf.h>
+#include <err.h>
+#include <fcntl.h>
+#include <inttypes.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+/* Bochs hands out guest memory in 128 KiB blocks: images start on one */
+#define IMAGE_ALIGN	(2u << 20)
+
+/* The BIOS puts the ACPI tables into the last 64 KiB of RAM */
+#define ACPI_SIZE	0x10000u
+
+#define ROM_BASE	0xd0000u
+#define ROM_SIZE	512u
+#define ROM_PARAMS	0x1f0u
+
+/* Layout of the page with the start_info */
+#define PARAMS_SIZE	4096u
+#define CMDLINE_OFFSET	0x100u
+#define MODULE_OFFSET	0xa00u
+#define MEMMAP_OFFSET	0xb00u
+
+#define XEN_ELFNOTE_PHYS32_ENTRY	18
+
+enum e820 { RAM = 1, RESERVED = 2, ACPI = 3 };
+
+/* Xen's public ABI, xen/interface/hvm/start_info.h */
+struct start_info {
+	uint32_t magic, version, flags, nr_modules;
+	uint64_t modlist, cmdline, rsdp, memmap;
+	uint32_t memmap_entries, reserved;
+};
+
+struct module_entry {
+	uint64_t paddr, size, cmdline, reserved;
+};
+
+struct memmap_entry {
+	uint64_t addr, size;
+	uint32_t type, reserved;
+};
+
+struct blob {
+	unsigned char *p;
+	size_t size;
+};
+
+static struct blob map_file(const char *path)
+{
+	struct blob b;
+	struct stat st;
+	int fd = open(path, O_RDONLY | O_CLOEXEC);
+
+	if (fd < 0 || fstat(fd, &st))
+		err(1, "%s", path);
+	b.size = st.st_size;
+	b.p = mmap(NULL, b.size, PROT_READ, MAP_PRIVATE, fd, 0);
+	if (b.p == MAP_FAILED)
+		err(1, "%s", path);
+	close(fd);
+	return b;
+}
+
+static char *join(const char *dir, const char *name)
+{
+	char *path;
+
+	if (asprintf(&path, "%s/%s", dir, name) < 0)
+		err(1, "asprintf");
+	return path;
+}
+
+static void write_file(const char *path, const void *p, size_t size)
+{
+	int fd = open(path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0644);
+	const char *from = p;
+
+	if (fd < 0)
+		err(1, "%s", path);
+	while (size) {
+		ssize_t n = write(fd, from, size);
+
+		if (n <= 0)
+			err(1, "%s", path);
+		from += n;
+		size -= n;
+	}
+	if (close(fd))
+		err(1, "%s", path);
+}
+
+static const char *decompressor(const unsigned char *p)
+{
+	static const struct {
+		const char *tool, *magic;
+		size_t len;
+	} known[] = {
+		{ "zstd", "\x28\xb5\x2f\xfd", 4 },
+		{ "xz", "\xfd\x37zXZ\0", 6 },
+		{ "gzip", "\x1f\x8b", 2 },
+		{ "lz4", "\x02\x21\x4c\x18", 4 },
+	};
+	size_t i;
+
+	for (i = 0; i < sizeof(known) / sizeof(*known); i++)
+		if (!memcmp(p, known[i].magic, known[i].len))
+			return known[i].tool;
+	errx(1, "unknown compression of the kernel: %02x %02x %02x %02x",
+	     p[0], p[1], p[2], p[3]);
+}
+
+static void run_tool(const char *tool, const char *in, const char *out)
+{
+	int status;
+	pid_t pid = fork();
+
+	if (pid < 0)
+		err(1, "fork");
+	if (!pid) {
+		int fd0 = open(in, O_RDONLY);
+		int fd1 = open(out, O_WRONLY | O_CREAT | O_TRUNC, 0644);
+
+		if (fd0 < 0 || fd1 < 0 || dup2(fd0, 0) < 0 || dup2(fd1, 1) < 0)
+			err(1, "%s", out);
+		execlp(tool, tool, "-dc", NULL);
+		err(1, "%s", tool);
+	}
+	if (waitpid(pid, &status, 0) != pid || !WIFEXITED(status) ||
+	    WEXITSTATUS(status))
+		errx(1, "%s -dc failed", tool);
+}
+
+/* Documentation/arch/x86/boot.rst, "The Real-Mode Kernel Header" */
+static void unpack(const char *vmlinuz, const char *vmlinux, const char *packed)
+{
+	struct blob bz = map_file(vmlinuz);
+	uint32_t offset, length;
+	unsigned int setup_sects;
+	const char *tool;
+
+	if (bz.size > SELFMAG && !memcmp(bz.p, ELFMAG, SELFMAG)) {
+		write_file(vmlinux, bz.p, bz.size);
+		return;
+	}
+	if (bz.size < 0x400 || memcmp(bz.p + 0x202, "HdrS", 4))
+		errx(1, "%s: no bzImage", vmlinuz);
+	setup_sects = bz.p[0x1f1] ? bz.p[0x1f1] : 4;
+	memcpy(&offset, bz.p + 0x248, 4);
+	memcpy(&length, bz.p + 0x24c, 4);
+	offset += (setup_sects + 1) * 512;
+	if (length < 16 || (uint64_t)offset + length > bz.size)
+		errx(1, "%s: payload out of bounds", vmlinuz);
+	tool = decompressor(bz.p + offset);
+	/* The build appends the unpacked size, which only gzip has by itself */
+	write_file(packed, bz.p + offset,
+		   strcmp(tool, "gzip") ? length - 4 : length);
+	run_tool(tool, packed, vmlinux);
+	unlink(packed);
+}
+
+static uint32_t pvh_entry(const struct blob *elf, const Elf64_Phdr *ph)
+{
+	size_t p = ph->p_offset, end = p + ph->p_filesz;
+
+	while (p + sizeof(Elf64_Nhdr) <= end && end <= elf->size) {
+		const Elf64_Nhdr *n = (const void *)(elf->p + p);
+		size_t name = p + sizeof(*n);
+		size_t desc = name + ((n->n_namesz + 3) & ~3u);
+		uint32_t entry;
+
+		if (n->n_type == XEN_ELFNOTE_PHYS32_ENTRY &&
+		    !memcmp(elf->p + name, "Xen", 4)) {
+			memcpy(&entry, elf->p + desc, 4);
+			return entry;
+		}
+		p = desc + ((n->n_descsz + 3) & ~3u);
+	}
+	return 0;
+}
+
+static int do_kernel(const char *vmlinuz, const char *dir)
+{
+	char *vmlinux = join(dir, "vmlinux"), *map;
+	uint64_t base = UINT64_MAX, end = 0, file_end = 0;
+	const Elf64_Phdr *ph;
+	const Elf64_Ehdr *eh;
+	uint32_t entry = 0;
+	unsigned char *img;
+	struct blob elf;
+	int i, n;
+
+	unpack(vmlinuz, vmlinux, join(dir, "packed"));
+	elf = map_file(vmlinux);
+	eh = (const void *)elf.p;
+	if (elf.size < sizeof(*eh) || memcmp(elf.p, ELFMAG, SELFMAG) ||
+	    eh->e_phoff + eh->e_phnum * sizeof(*ph) > elf.size)
+		errx(1, "%s: did not unpack to an ELF file", vmlinuz);
+	ph = (const void *)(elf.p + eh->e_phoff);
+	for (i = 0; i < eh->e_phnum; i++) {
+		if (ph[i].p_type == PT_NOTE && !entry)
+			entry = pvh_entry(&elf, &ph[i]);
+		if (ph[i].p_type != PT_LOAD)
+			continue;
+		if (ph[i].p_offset + ph[i].p_filesz > elf.size)
+			errx(1, "%s: truncated", vmlinuz);
+		if (ph[i].p_paddr < base)
+			base = ph[i].p_paddr;
+		if (ph[i].p_paddr + ph[i].p_memsz > end)
+			end = ph[i].p_paddr + ph[i].p_memsz;
+		if (ph[i].p_paddr + ph[i].p_filesz > file_end)
+			file_end = ph[i].p_paddr + ph[i].p_filesz;
+	}
+	if (!entry)
+		errx(1, "%s: no PVH entry", vmlinuz);
+	if (base >= file_end || end > UINT32_MAX || base % IMAGE_ALIGN)
+		errx(1, "%s: strange load addresses", vmlinuz);
+	img = calloc(1, file_end - base);
+	if (!img)
+		err(1, "calloc");
+	for (i = 0; i < eh->e_phnum; i++)
+		if (ph[i].p_type == PT_LOAD)
+			memcpy(img + ph[i].p_paddr - base,
+			       elf.p + ph[i].p_offset, ph[i].p_filesz);
+	write_file(join(dir, "kernel.img"), img, file_end - base);
+	n = asprintf(&map, "%#" PRIx64 " %#" PRIx64 " %#" PRIx32 "\n",
+		     base, end, entry);
+	if (n < 0)
+		err(1, "asprintf");
+	write_file(join(dir, "kernel.map"), map, n);
+	return 0;
+}
+
+static int do_bochs(char **arg)
+{
+	const char *kernel = arg[0], *initrd = arg[1], *cmdline = arg[3];
+	const char *optrom = arg[4], *out = arg[5], *seen_as = arg[6];
+	unsigned long megs = strtoul(arg[2], NULL, 0);
+	uint32_t base, end, entry, top, params, initrd_addr;
+	unsigned char page[PARAMS_SIZE] = { 0 }, sum = 0;
+	struct memmap_entry *e = (void *)(page + MEMMAP_OFFSET);
+	struct module_entry *m = (void *)(page + MODULE_OFFSET);
+	struct start_info *s = (void *)page;
+	struct blob rom = map_file(optrom);
+	unsigned char image[ROM_SIZE];
+	struct stat st;
+	FILE *f;
+	size_t i;
+
+	f = fopen(join(kernel, "kernel.map"), "r");
+	if (!f || fscanf(f, "%" SCNx32 " %" SCNx32 " %" SCNx32,
+			 &base, &end, &entry) != 3)
+		err(1, "%s/kernel.map", kernel);
+	fclose(f);
+	if (stat(initrd, &st))
+		err(1, "%s", initrd);
+	if (megs < 64 || megs > 2048)
+		errx(1, "%s MB: out of 64 to 2048", arg[2]);
+	if (strlen(cmdline) >= MODULE_OFFSET - CMDLINE_OFFSET)
+		errx(1, "kernel parameters too long");
+	if (rom.size != ROM_SIZE)
+		errx(1, "%s: not %u bytes", optrom, ROM_SIZE);
+
+	top = (megs << 20) - ACPI_SIZE;
+	params = (end + IMAGE_ALIGN - 1) & ~(IMAGE_ALIGN - 1);
+	initrd_addr = (top - st.st_size) & ~(IMAGE_ALIGN - 1);
+	if ((uint64_t)st.st_size > top || initrd_addr < params + PARAMS_SIZE)
+		errx(1, "kernel and initramfs do not fit into %lu MB", megs);
+
+	const struct memmap_entry map[] = {
+		{ 0,		0x9f000,	RAM, 0 },
+		{ 0x9f000,	0x1000,		RESERVED, 0 },
+		{ 0xe8000,	0x18000,	RESERVED, 0 },
+		{ 0x100000,	top - 0x100000,	RAM, 0 },
+		{ top,		ACPI_SIZE,	ACPI, 0 },
+		{ 0xfffc0000,	0x40000,	RESERVED, 0 },
+	};
+
+	*s = (struct start_info){
+		.magic = 0x336ec578, .version = 1, .nr_modules = 1,
+		.modlist = params + MODULE_OFFSET,
+		.cmdline = params + CMDLINE_OFFSET,
+		.memmap = params + MEMMAP_OFFSET,
+		.memmap_entries = sizeof(map) / sizeof(*map),
+	};
+	*m = (struct module_entry){ .paddr = initrd_addr, .size = st.st_size };
+	memcpy(e, map, sizeof(map));
+	memcpy(page + CMDLINE_OFFSET, cmdline, strlen(cmdline) + 1);
+	write_file(join(out, "params.img"), page, sizeof(page));
+
+	memcpy(image, rom.p, ROM_SIZE);
+	memcpy(image + ROM_PARAMS, &params, 4);
+	memcpy(image + ROM_PARAMS + 4, &entry, 4);
+	for (i = 0; i < ROM_SIZE - 1; i++)
+		sum += image[i];
+	image[ROM_SIZE - 1] = -sum;
+	write_file(join(out, "optrom.img"), image, ROM_SIZE);
+
+	printf("memory: guest=%lu, host=%lu\n", megs, megs);
+	printf("optromimage1: file=%s/optrom.img, address=%#x\n",
+	       seen_as, ROM_BASE);
+	printf("optramimage1: file=%s/kernel.img, address=%#x\n",
+	       seen_as, base);
+	printf("optramimage2: file=%s/initrd.img, address=%#x\n",
+	       seen_as, initrd_addr);
+	printf("optramimage3: file=%s/params.img, address=%#x\n",
+	       seen_as, params);
+	return 0;
+}
+
+int main(int argc, char **argv)
+{
+	if (argc == 4 && !strcmp(argv[1], "kernel"))
+		return do_kernel(argv[2], argv[3]);
+	if (argc == 9 && !strcmp(argv[1], "bochs"))
+		return do_bochs(argv + 2);
+	errx(2, "wrong arguments");
+}
