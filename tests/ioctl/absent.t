@@ -1,0 +1,12 @@
+#!/bin/bash
+# SPDX-License-Identifier: GPL-2.0
+#
+# The distro's own modules do not have the ioctls: what the other cases see comes from ours.
+. "$(dirname "$0")/../tap.sh"
+. "$(dirname "$0")/on-host.sh"
+
+for series in 6.1 6.12; do
+	on_host $series svm "$("$top/tests/debian/kernel" path $series)" '' '64-onereg --absent
+32-onereg --absent'
+done
+done_testing

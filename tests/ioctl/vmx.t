@@ -1,0 +1,9 @@
+#!/bin/bash
+# SPDX-License-Identifier: GPL-2.0
+#
+# All ioctl tests on the vmx host, for native KVM and for ours; then ours against native, answer by answer.
+. "$(dirname "$0")/../tap.sh"
+. "$(dirname "$0")/on-host.sh"
+
+same_as_native vmx
+done_testing
