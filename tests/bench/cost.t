@@ -1,0 +1,15 @@
+#!/bin/bash
+# SPDX-License-Identifier: GPL-2.0
+#
+# What ONE_REG costs, and that nothing else costs more: exact counts of instructions.
+. "$(dirname "$0")/../tap.sh"
+
+if ! "$top/tests/bench/measure" plain ours native >"$tmp/counts"; then
+	ok "the svm host counts" false
+	done_testing
+fi
+sed 's/^/# /' "$tmp/counts"
+while read -r line; do
+	is "${line#*ok }" "${line%%ok *}" ""
+done < <(awk -f "$top/tests/bench/verdict.awk" "$tmp/counts")
+done_testing
