@@ -1,0 +1,130 @@
+# SPDX-License-Identifier: GPL-2.0
+# shellcheck shell=bash disable=SC2034,SC2154 # variables of tap.sh and of the cases
+#
+# A small world for src/prepare: a kernel's headers, a source tarball and its changelog, a compiler and dpkg, all
+# made up, in $w. Source after tap.sh.
+#
+#   world                        a fresh one, for a 6.12 kernel
+#   headers RELEASE CODE DEBIAN  (re)make the headers in $kdir
+#   tarball DEBIAN [SUFFIX]      (re)make the source in $SOURCE_DIR, with its changelog
+#   source_tree FOLDER VERSION   an unpacked source
+#   prepare [OPTION...]          run src/prepare; stdout in $w/out, stderr in $w/err, $status
+#   refused STATUS NAME MESSAGE FIX [OPTION...]
+#                                prepare must end with STATUS, say both on stderr, and change nothing
+
+# A copy: the project may be edited while the tests run.
+project=$tmp/project
+[ -d "$project" ] || { mkdir -p "$project" && cp -r "$top/src" "$top/include" "$top/Kbuild" "$top/dkms.conf" "$project/"; }
+prepare=$project/src/prepare
+kver=6.12.117+deb13-amd64 debian=6.12.117-1 code=$(((6 << 16) + (12 << 8) + 117))
+fixtures=$tmp/fixtures path=$PATH
+unset CC
+
+# Files in which each hook of series $1 has exactly one place, under $2.
+landmarks() {
+	local h file n=0
+	for h in "$project/src/hooks/$1"/*.patch; do
+		file=$2/$(sed -n 's/^+++ b\///p' "$h")
+		n=$((n + 1))
+		mkdir -p "$(dirname "$file")"
+		{
+			echo "/* before $n */"
+			sed -n '/^@@/,$s/^[ -]//p' "$h"
+			echo "/* after $n */"
+		} >>"$file"
+	done
+}
+
+source_tree() {
+	local to=$1 v=$2 s
+	s=${v%.*}
+	mkdir -p "$to/arch/x86/kvm/vmx" "$to/arch/x86/kvm/svm" "$to/virt/kvm" "$to/drivers"
+	printf 'VERSION = %s\nPATCHLEVEL = %s\nSUBLEVEL = %s\nEXTRAVERSION =\n' "${v%%.*}" "${s#*.}" "${v##*.}" >"$to/Makefile"
+	echo 'kvm-y += x86.o' >"$to/arch/x86/kvm/Makefile"
+	landmarks "$s" "$to"
+	echo '/* vmx */' >"$to/arch/x86/kvm/vmx/vmx.c"
+	echo '/* svm */' >"$to/arch/x86/kvm/svm/svm.c"
+	yes '/* of some length, so that a disk can be full in the middle of it */' | head -n 300 >"$to/virt/kvm/kvm_main.c"
+	echo '/* not ours */' >"$to/drivers/other.c"
+}
+
+tarball() {
+	local v=$1 suffix=${2:-xz} up=${1%%[-+~]*} name
+	name=linux-source-${up%.*}
+	rm -rf "$w/unpacked" "$SOURCE_DIR/$name".tar.*
+	mkdir -p "$w/unpacked" "$SOURCE_DIR" "$w/usr/share/doc/$name"
+	source_tree "$w/unpacked/$name" "$up"
+	tar -C "$w/unpacked" -caf "$SOURCE_DIR/$name.tar.$suffix" "$name"
+	rm -rf "$w/unpacked"
+	printf 'linux (%s) stable; urgency=medium\n\n  * Made up.\n' "$v" | gzip >"$w/usr/share/doc/$name/changelog.Debian.gz"
+	tar=$SOURCE_DIR/$name.tar.$suffix
+}
+
+headers() {
+	rm -rf "$kdir"
+	mkdir -p "$kdir/include/generated/uapi/linux" "$kdir/scripts/mod" "$kdir-common"
+	echo "#define UTS_RELEASE \"$1\"" >"$kdir/include/generated/utsrelease.h"
+	printf '#define LINUX_VERSION_CODE %s\n#define KERNEL_VERSION(a,b,c) 0\n' "$2" >"$kdir/include/generated/uapi/linux/version.h"
+	echo "#define LINUX_PACKAGE_ID \" Debian $3\"" >"$kdir/include/generated/package.h"
+	echo "include $kdir-common/Makefile" >"$kdir/Makefile"
+	: >"$kdir-common/Makefile"
+	printf 'CONFIG_KVM=m\nCONFIG_KVM_INTEL=m\nCONFIG_KVM_AMD=m\n' >"$kdir/.config"
+	printf '0x1\tsymbol\tvmlinux\tEXPORT_SYMBOL\t\n' >"$kdir/Module.symvers"
+	: >"$kdir/scripts/mod/modpost"
+	# shellcheck disable=SC2016 # make's syntax
+	echo 'CC = $(if $(DEBIAN_KERNEL_USE_CCACHE),$(CCACHE)) $(CROSS_COMPILE)gcc-77' >"$kdir/.kernelvariables"
+}
+
+worlds=0
+world() {
+	worlds=$((worlds + 1))
+	w=$tmp/w$worlds
+	SOURCE_DIR=$w/usr/src store=$w/store tree=$w/out/tree kdir=$w/headers
+	export SOURCE_DIR
+	if [ ! -d "$fixtures" ]; then
+		w=$fixtures SOURCE_DIR=$fixtures/usr/src
+		mkdir -p "$w/bin"
+		tarball "$debian"
+		printf '#!/bin/sh\necho 77.1.0\n' >"$w/bin/gcc-77"
+		# dpkg-query as far as src/prepare uses it: $w/owned has lines of path, package, version.
+		cat >"$w/bin/dpkg-query" <<-'END'
+		#!/bin/sh
+		world=${0%/bin/*}
+		case $1 in
+		-S) awk -v f="$2" '$1 == f { print $2 ": " f; found = 1 } END { exit !found }' "$world/owned" ;;
+		-W) awk -v p="$4" '$2 == p { printf "%s", $3; exit }' "$world/owned" ;;
+		esac
+		END
+		: >"$w/owned"
+		chmod +x "$w"/bin/*
+		w=$tmp/w$worlds SOURCE_DIR=$w/usr/src
+	fi
+	cp -r "$fixtures" "$w"
+	tar=$SOURCE_DIR/linux-source-6.12.tar.xz
+	headers "$kver" "$code" "$debian"
+	PATH=$w/bin:$path
+}
+
+prepare() {
+	status=0
+	"$prepare" -k "$kver" -d "$kdir" -s "$store" -o "$tree" "$@" >"$w/out.log" 2>"$w/err" || status=$?
+}
+
+# What is in the given folders: every file with its checksum.
+content() {
+	local d
+	for d; do
+		[ ! -d "$d" ] || (cd "$d" && find . -type f ! -name .lock -print0 | sort -z | xargs -0r sha256sum)
+	done
+}
+
+refused() {
+	local want=$1 name=$2 message=$3 fix=$4 was
+	shift 4
+	was=$(content "$store" "$tree")
+	prepare "$@"
+	is "$name: exit status" "$status" "$want"
+	like "$name: message" "$(sed '/^  to fix: /d' "$w/err")" "$message"
+	[ -z "$fix" ] || like "$name: what to do" "$(grep '^  to fix: ' "$w/err")" "$fix"
+	is "$name: nothing changed" "$(content "$store" "$tree"; ls -d "$store"/.part* "$tree".part* 2>/dev/null)" "$was"
+}

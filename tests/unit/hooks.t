@@ -1,0 +1,120 @@
+#!/bin/bash
+# SPDX-License-Identifier: GPL-2.0
+#
+# The hooks: small, alike for every series, and each in its one place. Prints how many distro lines are touched.
+# shellcheck disable=SC2016 # scripts in quotes
+# shellcheck source=tests/tap.sh
+. "$(dirname "$0")/../tap.sh"
+
+hooks=$top/src/hooks
+series=$(cd "$hooks" && echo *)
+names=
+for s in $series; do
+	[ -n "$names" ] || names=$(cd "$hooks/$s" && ls)
+	is "$s: the same files as the other series" "$(cd "$hooks/$s" && ls)" "$names"
+	is "$s: named by number and place" "$(find "$hooks/$s" -mindepth 1 ! -name '[0-9][0-9]-*.patch')" ""
+done
+
+# What is wrong with hook $1, one line each.
+faults() {
+	awk '
+	function bad(text) { print text }
+	/[ \t]$/ && !/^ $/ { bad("white space at the end of line " NR) }
+	length > 120 { bad("line " NR " is long") }
+	NR == 1 { if (!/^[A-Z].*\.$/) bad("the first line is no sentence that describes it") }
+	NR == 2 { if (!/^--- a\/(arch\/x86|virt)\/kvm\/[^ \t]*$/) bad("line 2 names no file of KVM"); old = substr($0, 7) }
+	NR == 3 { if ($0 != "+++ b/" old) bad("line 3 names another file") }
+	NR == 4 { if (!/^@@ -[0-9]+(,[0-9]+)? \+[0-9]+(,[0-9]+)? @@$/) bad("line 4 is no bare hunk header"); split($0, h, /[-+, @]+/); from = h[3]; to = h[5] }
+	NR > 4 && /^@@/ { hunks++ }
+	NR > 4 && !/^[-+ ]/ { bad("line " NR " is no line of a diff") }
+	NR > 4 && /^ / { context++; last = " "; if (added) after++ ; else before++ }
+	NR > 4 && /^-/ { removed++ }
+	NR > 4 && /^\+/ { added++; if (/^\+ /) bad("indented by spaces: line " NR); if (after) apart = 1 }
+	END {
+		if (hunks) bad("more than one hunk")
+		if (before > 1 || after > 1 || context < 1) bad("context is not the least: " context + 0 " lines")
+		if (!added || added > 8) bad(added + 0 " lines added")
+		if (removed > added) bad("lines removed and not replaced")
+		if (apart) bad("lines added in two places")
+		if (context + removed != from || context + added != to) bad("the hunk header miscounts")
+	}' "$1"
+}
+for s in $series; do
+	for h in "$hooks/$s"/*.patch; do
+		is "$s/${h##*/} is small and well-formed" "$(faults "$h")" ""
+	done
+	diag "$s: $(cat "$hooks/$s"/*.patch | grep -c '^+[^+]') distro lines added, $(cat "$hooks/$s"/*.patch | grep -c '^-[^-]') removed"
+done
+for n in $names; do
+	is "$n: one description" "$(for s in $series; do head -n 1 "$hooks/$s/$n"; done | sort -u | wc -l)" 1
+done
+
+places() { # HOOK FILE KINDS: how often the hook's lines of that kind stand in the file, one after the other
+	awk -v kind="$3" '
+		FNR == NR { if (/^@@/) { body = 1; next } if (body && $0 ~ "^[" kind "]") want[++n] = substr($0, 2); next }
+		{ line[FNR] = $0 }
+		END {
+			for (i = 1; i + n - 1 <= FNR; i++) {
+				for (j = 1; j <= n && line[i + j - 1] == want[j]; j++) ;
+				found += j > n
+			}
+			print found + 0
+		}' "$1" "$2"
+}
+applied() { # HOOK FILE: applied exactly once
+	is "$3" "$(places "$1" "$2" '+ ') $(places "$1" "$2" '- ')" "1 0"
+}
+
+seen=
+for release in "$build"/[0-9]*/tree; do
+	[ -e "$release/.state" ] || continue
+	kernel=$(basename "$(dirname "$release")")
+	for s in $series; do
+		case $kernel in "$s".*) ;; *) continue ;; esac
+		# A tree that is being made, or that an older state of the hooks made, proves nothing.
+		[ "$release/.state" -nt "$hooks/$s" ] && [ -z "$(find "$hooks/$s" -newer "$release/.state")" ] || continue
+		for h in "$hooks/$s"/*.patch; do
+			file=$(sed -n 's/^+++ b\///p' "$h")
+			applied "$h" "$release/$file" "$kernel: ${h##*/} is in the prepared tree once"
+		done
+		seen=yes
+	done
+done
+[ -n "$seen" ] || skip "each hook is in a prepared tree once" "no prepared tree in $build: make modules"
+
+# On the real source, whatever versions are there.
+seen=
+for source in "$build"/source/[0-9]*; do
+	[ -e "$source/SHA256SUMS" ] || continue
+	version=${source##*/}
+	for s in $series; do
+		case $version in "$s".*) ;; *) continue ;; esac
+		seen=yes
+		rm -rf "$tmp/a" "$tmp/b"
+		mkdir "$tmp/a" "$tmp/b"
+		cp -r "$source/arch" "$source/virt" "$tmp/a/"
+		cp -r "$source/arch" "$source/virt" "$tmp/b/"
+		for h in "$hooks/$s"/*.patch; do
+			file=$(sed -n 's/^+++ b\///p' "$h")
+			is "$version: ${h##*/} fits one place" "$(places "$h" "$tmp/b/$file" '- ')" 1
+			ok "$version: ... and applies" patch -d "$tmp/b" -p1 -F0 --no-backup-if-mismatch -s -i "$h"
+		done
+		for h in "$hooks/$s"/*.patch; do
+			file=$(sed -n 's/^+++ b\///p' "$h")
+			applied "$h" "$tmp/b/$file" "$version: ${h##*/} is in once, with all the others"
+		done
+		is "$version: nothing else changes" "$(diff -r "$tmp/a" "$tmp/b" | grep -c '^[<>]')" \
+			"$(cat "$hooks/$s"/*.patch | grep -c '^+[^+]\|^-[^-]')"
+	done
+done
+[ -n "$seen" ] || skip "each hook applies to the real source" "no source in $build/source: make modules"
+
+# The checks see what they look for.
+h=$(find "$hooks" -name '*.patch' | sort | head -n 1)
+for how in 's/^+[^+].*/&\n \t\tmore();/|context' 's/^+[^+].*/&\n&\n&\n&\n&\n&\n&\n&\n&\n&/|added' '1d|sentence' 's/^@@.*/@@ -1,3 +1,4 @@/|miscounts' \
+	's/^+[^+].*/& /|white space' '$a @@ -9,2 +9,3 @@|hunk' 's,^--- .*,--- a/kernel/sched.c,|file of KVM' 's/^+[^+].*/-&/|removed'; do
+	sed "${how%|*}" "$h" >"$tmp/hook"
+	like "a hook with a fault is seen: ${how#*|}" "$(faults "$tmp/hook")" "${how#*|}"
+done
+
+done_testing

@@ -1,0 +1,71 @@
+#!/bin/bash
+# SPDX-License-Identifier: GPL-2.0
+#
+# Every shell script passes shellcheck, every C file checkpatch.pl.
+#
+# checkpatch.pl is the kernel's: $CHECKPATCH, or build/checkpatch/scripts/, which is filled from an installed
+# linux-source package.
+# shellcheck disable=SC2016 # scripts in quotes
+# shellcheck source=tests/tap.sh
+. "$(dirname "$0")/../tap.sh"
+cd "$top" || exit 1
+
+find . -name .git -prune -o -path ./build -prune -o -type f -print | sed 's,^\./,,' | sort >"$tmp/files"
+
+# ---- shell
+
+if command -v shellcheck >/dev/null; then
+	while read -r f; do
+		head -n 1 "$f" | grep -q -E '^#! ?(/usr)?/bin/(env )?(ba|da)?sh' || head -n 4 "$f" | grep -q '^# shellcheck shell=' || continue
+		# SC2317: functions that ok() and not_ok() call look unreachable.
+		ok "shellcheck $f" shellcheck -x -P SCRIPTDIR -e SC2317 "$f"
+	done <"$tmp/files"
+	printf '#!/bin/sh\nrm -rf $1/*\n' >"$tmp/bad.sh"
+	not_ok "shellcheck sees a fault" 1 shellcheck "$tmp/bad.sh"
+else
+	skip "shellcheck" "not installed"
+fi
+
+# ---- C
+
+checkpatch=${CHECKPATCH:-$build/checkpatch/scripts/checkpatch.pl}
+if [ ! -e "$checkpatch" ]; then
+	for tarball in /usr/src/linux-source-*.tar.*; do
+		[ -e "$tarball" ] || continue
+		mkdir "$tmp/checkpatch"
+		# Its files lie late in the tarball: this takes a while, once.
+		tar -C "$tmp/checkpatch" --strip-components=1 --wildcards -xf "$tarball" '*/scripts/checkpatch.pl' \
+			'*/scripts/spelling.txt' '*/scripts/const_structs.checkpatch' && mv -T "$tmp/checkpatch" "$build/checkpatch"
+		break
+	done
+fi
+if [ ! -e "$checkpatch" ]; then
+	skip "checkpatch.pl" "there is none: give CHECKPATCH=<file>, or install a linux-source package"
+elif ! perl -e 1; then
+	skip "checkpatch.pl" "no perl"
+else
+	# From a folder of its own: it writes a cache to where it runs.
+	run_checkpatch() { (cd "$tmp" && perl "$checkpatch" --no-tree --no-summary --terse --show-types --max-line-length=120 "$@"); }
+	# One run for all files of a kind, as reading its word lists takes the longest; then a verdict per file.
+	checked() { # FILES-PATTERN OPTION...
+		local pattern=$1 f list=()
+		shift
+		mapfile -t list < <(grep -E "$pattern" "$tmp/files" | sed "s,^,$top/,")
+		[ ${#list[@]} -gt 0 ] || return 0
+		run_checkpatch "$@" -f "${list[@]}" >"$tmp/checkpatch.log" 2>&1
+		for f in "${list[@]}"; do
+			is "checkpatch ${f#"$top"/}" "$(grep -F "$f:" "$tmp/checkpatch.log")" ""
+		done
+		is "checkpatch has no other complaint" "$(grep -v -F "$top/" "$tmp/checkpatch.log")" ""
+	}
+	# The builders are constant expressions: they have to use an argument more than once.
+	checked '^include/.*[.]h$' --strict --ignore MACRO_ARG_REUSE
+	checked '^src/.*[.][ch]$' --strict
+	# User space has none of the kernel's helpers.
+	checked '^t.*[.][ch]$' \
+		--ignore STRCPY,ARRAY_SIZE,AVOID_EXTERNS,VOLATILE,PREFER_DEFINED_ATTRIBUTE_MACRO,EMBEDDED_FUNCTION_NAME,MACRO_WITH_FLOW_CONTROL
+	printf '// SPDX-License-Identifier: GPL-2.0\nint f(void)\n{\n    return (1);\n}\n' >"$tmp/bad.c"
+	not_ok "checkpatch.pl sees a fault" 1 run_checkpatch -f "$tmp/bad.c"
+fi
+
+done_testing
