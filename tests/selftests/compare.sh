@@ -1,0 +1,153 @@
+# SPDX-License-Identifier: GPL-2.0
+# shellcheck shell=bash
+#
+# The kernel's KVM selftests on one emulated host: native, then each kernel with the distro's modules and with
+# ours. To be sourced with one argument, svm or vmx.
+#
+# What passes with the distro's modules must pass with ours, down to the "ok" lines of a test. What fails or
+# skips with both says nothing about ours and is reported as a skip, with the reason; the tests are those of
+# the native kernel and expect what older ones do not have.
+#
+# Environment: SELFTESTS, the group of the file "tests" to run, check (default) or long; SELFTESTS_KERNELS,
+# default "6.1 6.12".
+host=$1
+here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
+# shellcheck source=tests/tap.sh
+. "$here/../tap.sh"
+
+# The test that calls ONE_REG. Seconds inside after which a test hangs: on svm they pass as they do outside, on
+# vmx one is half a minute and more. Seconds outside for all of a boot.
+case $host in
+svm) one_reg_test=msrs_test_tcg limit=60 wall=900 ;;
+vmx) one_reg_test=msrs_test limit=2 wall=900 ;;
+esac
+group=${SELFTESTS:-check}
+if [ "$group" = long ]; then
+	limit=$((limit * 2)) wall=7200
+fi
+
+programs=$("$here/build") || { echo "Bail out! no selftests"; exit 1; }
+mapfile -t list < <(awk -v host="$host" -v group="$group" \
+	'!/^(#|$)/ && ($2 == host || $2 == "both") && $3 == group { print $1 }' "$here/tests")
+# Whatever the group: it judges the modules.
+[[ " ${list[*]} " = *" $one_reg_test "* ]] || list=("$one_reg_test" "${list[@]}")
+
+# boot NAME KERNEL OPTIONS... -- PROGRAM...: run the programs, leave $tmp/NAME/{out,err} and $status
+boot() {
+	local name=$1 kernel options=() files=() p
+	mkdir -p "$tmp/$name"
+	: >"$tmp/$name/out"
+	status=127
+	kernel=$("$top/tests/debian/kernel" path "$2") || return
+	shift 2
+	while [ "$1" != -- ]; do
+		options+=("$1")
+		shift
+	done
+	shift
+	for p; do
+		files+=(-i "$programs/$p")
+		echo "counted $limit $p"
+	done >"$tmp/$name/commands"
+	status=0
+	"$top/tests/hosts/run" -H "$host" -k "$kernel" -t "$wall" -i "$programs/counted" "${files[@]}" \
+		-f "$tmp/$name/commands" -o "$tmp/$name" ${options[@]+"${options[@]}"} \
+		>"$tmp/$name/out" 2>"$tmp/$name/err" || status=$?
+	# Tests print through a terminal; its line ends are of no interest.
+	sed -i 's/\r$//' "$tmp/$name/out"
+	diag "$name: $(grep -c '^counted: ' "$tmp/$name/out") tests, status $status"
+	sed 's/^/#   /' "$tmp/$name/err"
+}
+
+# verdict NAME PROGRAM: pass, skip, fail N, signal N, timeout, or missing
+verdict() {
+	local v
+	v=$(sed -n "s/^counted: $2: \\([^;]*\\);.*/\\1/p" "$tmp/$1/out")
+	echo "${v:-missing}"
+}
+
+# calls NAME PROGRAM: the ONE_REG calls that it made
+calls() {
+	sed -n "s/^counted: $2: [^;]*; onereg-calls: \\([^;]*\\);.*/\\1/p" "$tmp/$1/out"
+}
+
+# output NAME PROGRAM: what it printed
+output() {
+	awk -v end="counted: $2: " 'index($0, end) == 1 { printf "%s", text; exit }
+		/^counted: / { text = ""; next }
+		{ text = text $0 "\n" }' "$tmp/$1/out"
+}
+
+# reason NAME PROGRAM: why it failed or skipped, in one line
+reason() {
+	output "$1" "$2" | awk '/Test Assertion Failure/ { getline; where = $1; getline; getline; print where $0; exit }
+		/^1\.\.0 # S|# SKIP|^# FAILED|, skipping test/ { print; exit }' | tr -s ' \t' ' '
+}
+
+# passed NAME PROGRAM: the names of the subtests that passed
+passed() {
+	output "$1" "$2" | sed -n 's/^ok [0-9]* *//p' | grep -v '# SKIP' | sort
+}
+
+# Whether the last host ran every test. A complaint of the kernel (126) is left to the caller.
+ended() {
+	[ "$status" = 0 ] || [ "$status" = 126 ]
+}
+
+compare() {
+	local kernel=$1 p distro ours lost
+	boot "$1-distro" "$1" -- "${list[@]}"
+	ok "$1: the host with the distro's modules runs to its end" ended
+	distro=$status
+	boot "$1-ours" "$1" -m "$build/$("$top/tests/debian/kernel" release "$1")" -- "${list[@]}"
+	ok "$1: the host with our modules runs to its end" ended
+	if [ "$distro" = 126 ] && [ "$status" = 126 ]; then
+		skip "$1: the kernel does not complain" "it does with the distro's modules too"
+	else
+		is "$1: the kernel does not complain with our modules" "$status" 0
+	fi
+
+	for p in "${list[@]}"; do
+		distro=$(verdict "$kernel-distro" "$p") ours=$(verdict "$kernel-ours" "$p")
+		lost=$(comm -23 <(passed "$kernel-distro" "$p") <(passed "$kernel-ours" "$p"))
+		if [ -n "$lost" ]; then
+			report 1 "$kernel $p: no subtest is lost" || diag "only with the distro's modules: $lost" \
+				"$(output "$kernel-ours" "$p")"
+		elif [ "$ours" = pass ]; then
+			report 0 "$kernel $p: passes$([ "$distro" = pass ] || echo ", with the distro's modules: $distro")"
+		elif [ "$ours" = "$distro" ] && [ "$ours" != missing ]; then
+			skip "$kernel $p" "with both modules: $ours: $(reason "$kernel-ours" "$p")"
+		else
+			report 1 "$kernel $p: passes no less than with the distro's modules" ||
+				diag "distro: $distro, ours: $ours" "$(output "$kernel-ours" "$p")"
+		fi
+	done
+
+	# Both pass; only the counts show who called what.
+	is "$kernel $one_reg_test: with the distro's modules it passes without ONE_REG" \
+		"$(verdict "$kernel-distro" "$one_reg_test"), $(calls "$kernel-distro" "$one_reg_test")" \
+		"pass, get 0/0 set 0/0 list 0/0"
+	is "$kernel $one_reg_test: with ours it makes the ONE_REG calls of native" \
+		"$(calls "$kernel-ours" "$one_reg_test")" "$native_calls"
+}
+
+# native NAME OPTIONS...: the test that calls ONE_REG passes on native, which sets $native_calls
+native() {
+	local name=$1
+	shift
+	boot "$name" native "$@" -- "$one_reg_test"
+	is "$name: the host runs to its end" "$status" 0
+	is "$name: $one_reg_test passes" "$(verdict "$name" "$one_reg_test")" pass ||
+		diag "$(output "$name" "$one_reg_test")"
+	native_calls=$(calls "$name" "$one_reg_test")
+	like "$name: $one_reg_test reads and writes with ONE_REG" "$native_calls" 'get [1-9][0-9]*/.* set [1-9][0-9]*/'
+	diag "$name: $one_reg_test: $native_calls"
+}
+
+compare_all() {
+	local kernel
+	# shellcheck disable=SC2086 # a list
+	for kernel in ${SELFTESTS_KERNELS:-6.1 6.12}; do
+		compare "$kernel"
+	done
+}

@@ -1,0 +1,10 @@
+#!/bin/bash
+# SPDX-License-Identifier: GPL-2.0
+#
+# The kernel's KVM selftests on svm
+# shellcheck source=tests/selftests/compare.sh
+. "$(dirname "$0")/compare.sh" svm
+
+native native
+compare_all
+done_testing
