@@ -15,6 +15,9 @@
  *   KVM_SET_ONE_REG     0x4010aeac  struct kvm_one_reg
  *   KVM_GET_REG_LIST    0xc008aeb0  struct kvm_reg_list { __u64 n; __u64 reg[]; }
  *
+ * In C++ use the numbers: some versions of <linux/kvm.h> give struct kvm_reg_list another size there, and with it
+ * KVM_GET_REG_LIST another number.
+ *
  * addr is a user-space address, widened to 64 bits, of the value: 8 bytes, no alignment required.
  * Available when KVM_CHECK_EXTENSION(KVM_CAP_ONE_REG) returns 1, on /dev/kvm or a VM. Probe with that:
  * kernels without it answer EINVAL, which is also what a bad id gives.
@@ -96,8 +99,8 @@
 #define KVM_X86_REG_KVM_LOCAL_BASE	0xff000000U
 
 /*
- * Builders. @type and @index may be any integer expressions; an index is taken as 32 bits, never
- * sign-extended. The result has type __u64. A KVM-defined index that no register has gets size 0, as
+ * Builders. @type and @index may be any integer expressions without side effects: they are evaluated more
+ * than once. An index is taken as 32 bits, never sign-extended. The result has type __u64. A KVM-defined index that no register has gets size 0, as
  * any unknown type does, and is refused by every kernel.
  *
  * KVM_X86_REG_ID(type, index)   any id
