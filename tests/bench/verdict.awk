@@ -30,7 +30,7 @@ END {
 		native_cost(k, "GET_ONE_REG")
 		native_cost(k, "SET_ONE_REG")
 		fewer(k, "GET_ONE_REG")
-		same(k, "VM_exit_CPUID")
+		same(k, "100_VM_exits_CPUID")
 		same(k, "RUN_to_IO_exit")
 		same(k, "load_put_RUN")
 	}
