@@ -100,8 +100,8 @@
 
 /*
  * Builders. @type and @index may be any integer expressions without side effects: they are evaluated more
- * than once. An index is taken as 32 bits, never sign-extended. The result has type __u64. A KVM-defined index that no register has gets size 0, as
- * any unknown type does, and is refused by every kernel.
+ * than once. An index is taken as 32 bits, never sign-extended. The result has type __u64. A KVM-defined
+ * index that no register has gets size 0, as any unknown type does, and is refused by every kernel.
  *
  * KVM_X86_REG_ID(type, index)   any id
  * KVM_X86_REG_MSR(index)        an MSR
