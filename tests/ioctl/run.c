@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 /* A guest that runs or has run, and callers from elsewhere. */
+#include <stdio.h>
 #include <errno.h>
 #include <sched.h>
 #include <signal.h>
@@ -251,6 +252,7 @@ static void check_killed_process(void)
 		kill(pid, SIGKILL);
 	tap_ok(ended && WIFSIGNALED(status) && WTERMSIG(status) == SIGKILL,
 	       "a process with a running vCPU and a waiter can be killed");
+	printf("# the process %s, wait status %#x\n", ended ? "ended" : "did not end", status);
 }
 
 struct foreign {
