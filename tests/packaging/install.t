@@ -1,0 +1,36 @@
+#!/bin/bash
+# SPDX-License-Identifier: GPL-2.0
+#
+# make install: the real build by the release's real dkms; what modinfo resolves is ours, all three; a second
+# run has nothing to do.
+# shellcheck disable=SC1091,SC2034,SC2154,SC2016 # the files set the variables; the root's shell expands the scripts
+. "$(dirname "$0")/../tap.sh"
+. "$(dirname "$0")/lib.sh"
+
+for release in $releases; do
+	begin || { report 1 "$release: make install" || true; continue; }
+	report 0 "$release: make install"
+	folder=$made/root
+	kernel=$(basename "$folder"/lib/modules/*/)
+	is "$release: three modules in updates/dkms, and nothing else" \
+		"$(find "$folder/lib/modules/$kernel/updates/dkms/" -type f -printf '%f\n' | sed 's/\.ko.*//' | sort | xargs)" "kvm kvm-amd kvm-intel"
+	is "$release: a kernel's folder for the emulated hosts resolves to ours" \
+		"$(modprobe -d "$folder" -S "$kernel" -n -v kvm-intel | grep -c updates/dkms)" 2
+	out=$(in_root -o "$installed" -- '
+		echo "resolved $(resolved)"
+		echo "version $(modinfo -k "$K" -F version kvm)"
+		echo "dkms $(dkms status)"
+		find /usr/src/kvm-onereg-* -mindepth 1 -maxdepth 1 -printf "shipped %f\n"
+		before=$(sums; stat -c "%n %Y" /var/lib/dkms/kvm-onereg/*/"$K")
+		status tools/install
+		[ "$before" = "$(sums; stat -c "%n %Y" /var/lib/dkms/kvm-onereg/*/"$K")" ] && echo untouched
+	')
+	like "$release: all three resolve to ours" "$out" '^resolved ours ours ours$'
+	like "$release: dkms has it installed, without a warning" "$out" '^dkms kvm-onereg/[0-9.]+, [^ ]*, x86_64: installed( \(Original modules exist\))?$'
+	is "$release: only what dkms needs is in /usr/src" "$(sed -n 's/^shipped //p' <<<"$out" | grep -v COPYING | sort | xargs)" \
+		"$(printf '%s\n' Kbuild Makefile dkms.conf include src | sort | xargs)"
+	like "$release: the second run says that it is there" "$out" '^  6\.[^ ]* +installed already'
+	like "$release: and exits 0" "$out" '^status 0$'
+	like "$release: and touched nothing" "$out" '^untouched$'
+done
+done_testing

@@ -1,0 +1,64 @@
+#!/bin/bash
+# SPDX-License-Identifier: GPL-2.0
+#
+# A set of modules that is not all ours is never left: not one that was there, not one that dkms makes.
+# dkms 3.0.10 makes them with exit status 0: it skips unversioned modules as identical, and ignores failed copies.
+# shellcheck disable=SC1091,SC2034,SC2154,SC2016 # the files set the variables; the root's shell expands the scripts
+. "$(dirname "$0")/../tap.sh"
+. "$(dirname "$0")/lib.sh"
+
+for release in $releases; do
+	begin
+	built_once
+
+	out=$(in_root -o "$light" -- '
+		rm /lib/modules/"$K"/updates/dkms/kvm-amd.ko*
+		depmod "$K"
+		echo "before: $(resolved)"
+		status tools/install
+		echo "after: $(resolved)"
+	')
+	like "$release: one of ours is missing: found" "$out" 'found a part of an install'
+	like "$release: and repaired" "$out" '^after: ours ours ours$'
+	like "$release: exit 0" "$out" '^status 0$'
+
+	# dkms copies two modules and fails on the third.
+	before=$(in_root -- sums)
+	out=$(in_root -o "$ready" -- '
+		mkdir /wrap
+		printf "%s\n" "#!/bin/sh" "case \$* in *updates/dkms/kvm-amd*) echo \"cp: input/output error\" >&2; exit 1 ;; esac" "exec /bin/cp \"\$@\"" >/wrap/cp
+		chmod +x /wrap/cp
+		PATH=/wrap:$PATH
+		status tools/install
+		echo "after: $(resolved)"
+		sums | sed "s/^/sum /"
+		find /lib/modules/*/updates -type f 2>/dev/null
+		grep -h "^.*input/output" /var/lib/kvm-onereg/log/"$K"
+	')
+	like "$release: dkms installs two of three: a failure" "$out" "failed: .*the distro's modules stay"
+	like "$release: exit 1" "$out" '^status 1$'
+	is "$release: the distro's modules, byte for byte" "$(sed -n 's/^sum //p' <<<"$out")" "$before"
+
+	# Modules without a version: those of the distro, handed to dkms as if built.
+	out=$(in_root -o "$ready" -- '
+		mkdir /wrap; cp /stub/make /wrap/make
+		for f in /lib/modules/"$K"/kernel/arch/x86/kvm/kvm*.ko*; do
+			case $f in *.xz) xz -dc "$f" >/wrap/"$(basename "$f" .xz)" ;; *) cp "$f" /wrap/ ;; esac
+		done
+		sed -i "s,/prebuilt/,/wrap/," /wrap/make
+		PATH=/wrap:$PATH
+		status tools/install
+		echo "after: $(resolved)"
+		dkms build -m kvm-onereg -v "$V" -k "$K" >/dev/null 2>&1
+		dkms install -m kvm-onereg -v "$V" -k "$K" >/dev/null 2>&1
+		echo "dkms alone: status $?, $(ls /lib/modules/"$K"/updates/dkms 2>/dev/null | wc -l) copied"
+	')
+	like "$release: modules without version and origin: a failure before anything is installed" "$out" 'failed: dkms has no complete kvm\.ko'
+	like "$release: exit 1" "$out" '^status 1$'
+	like "$release: the distro's modules stay" "$out" '^after: distro distro distro$'
+	case $release in
+	bookworm) like "$release: (dkms 3.0.10 alone takes them for installed, and copies nothing)" "$out" '^dkms alone: status 0, 0 copied$' ;;
+	*) diag "$(grep '^dkms alone' <<<"$out")" ;;
+	esac
+done
+done_testing

@@ -1,0 +1,47 @@
+#!/bin/bash
+# SPDX-License-Identifier: GPL-2.0
+#
+# The kernel's package was updated under the same kernel name: what was built from the older source is rebuilt,
+# or, without the newer source, taken back.
+# shellcheck disable=SC1091,SC2034,SC2154,SC2016 # the files set the variables; the root's shell expands the scripts
+. "$(dirname "$0")/../tap.sh"
+. "$(dirname "$0")/lib.sh"
+
+for release in $releases; do
+	begin
+	built_once
+	out=$(in_root -o "$light" -- '
+		h=$(readlink -f /lib/modules/"$K"/build)/include/generated/package.h
+		was=$(sed -n "s/^#define LINUX_PACKAGE_ID \" Debian \(.*\)\"$/\1/p" "$h")
+		new=${was%?}9
+		sed -i "s/Debian $was/Debian $new/" "$h"
+		status tools/install
+		echo "without the source: $(resolved)"
+		sed -i "/^Package: linux-source-6/,/^Version:/s/^Version: .*/Version: $new/" /var/lib/dpkg/status
+		export ORIGIN_IS="linux-source-$(cut -d. -f1,2 <<<"$K") $new"
+		status tools/install
+		echo "with it: $(resolved), $(modinfo -k "$K" -F origin kvm-amd | grep -c -- "-9\$")"
+		status tools/install
+		ls /var/lib/kvm-onereg/source
+	')
+	like "$release: without the newer source: says what to do" "$out" 'to fix: apt-get install linux-source-6\.[0-9]+=6\.[0-9.]*-9'
+	like "$release: without the newer source: taken back" "$out" 'took back what was installed: it was built from linux-source-'
+	like "$release: without the newer source: the distro's modules" "$out" '^without the source: distro distro distro$'
+	like "$release: with it: rebuilt" "$out" '^with it: ours ours ours, 1$'
+	like "$release: then it stays" "$out" 'installed already .*-9\)'
+	is "$release: exit status of the three runs" "$(grep '^status' <<<"$out" | xargs)" "status 3 status 0 status 0"
+
+	# The order of dkms itself: installed, then the source is there already.
+	out=$(in_root -o "$light" -- '
+		h=$(readlink -f /lib/modules/"$K"/build)/include/generated/package.h
+		was=$(sed -n "s/^#define LINUX_PACKAGE_ID \" Debian \(.*\)\"$/\1/p" "$h")
+		new=${was%?}9
+		sed -i "s/Debian $was/Debian $new/" "$h"
+		sed -i "/^Package: linux-source-6/,/^Version:/s/^Version: .*/Version: $new/" /var/lib/dpkg/status
+		export ORIGIN_IS="linux-source-$(cut -d. -f1,2 <<<"$K") $new"
+		status tools/install
+		echo "at once: $(resolved), $(modinfo -k "$K" -F origin kvm-amd | grep -c -- "-9\$")"
+	')
+	like "$release: with the source there at once: rebuilt" "$out" '^at once: ours ours ours, 1$'
+done
+done_testing

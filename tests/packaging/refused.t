@@ -1,0 +1,49 @@
+#!/bin/bash
+# SPDX-License-Identifier: GPL-2.0
+#
+# What is missing or does not match: each has its message with the command that helps, and nothing is installed.
+# shellcheck disable=SC1091,SC2034,SC2154,SC2016 # the files set the variables; the root's shell expands the scripts
+. "$(dirname "$0")/../tap.sh"
+. "$(dirname "$0")/lib.sh"
+
+# refused WHAT STATUS REGEX SCRIPT: after SCRIPT, make install says REGEX, exits with STATUS, installs nothing
+refused() {
+	local out
+	out=$(in_root -o "$ready" -- "$4"'
+		status ${run:-tools/install}
+		echo "resolved $(resolved)"
+		ls -d /lib/modules/*/updates 2>/dev/null')
+	like "$release: $1: says so, with the command" "$out" "$3"
+	like "$release: $1: exits $2" "$out" "^status $2\$"
+	like "$release: $1: installs nothing" "$(tail -n 1 <<<"$out")" '^resolved (distro distro distro|none.*)$'
+}
+
+for release in $releases; do
+	begin
+	refused "source missing" 3 'to fix: apt-get install linux-source-6\.[0-9]+=6\.' \
+		'rm -r /usr/src/linux-source-* /var/lib/kvm-onereg'
+	refused "source of another version" 3 'to fix: apt-get install linux-source-6\.[0-9]+=6\.' \
+		'rm -r /var/lib/kvm-onereg; sed -i "/^Package: linux-source-6/,/^Version:/s/^Version: .*/Version: 6.1.99-1/" /var/lib/dpkg/status'
+	refused "headers missing" 3 'to fix: apt-get install linux-headers-6\.' \
+		'rm /lib/modules/"$K"/build'
+	refused "headers incomplete" 3 'to fix: apt-get install linux-headers-6\..* --reinstall' \
+		'rm /lib/modules/"$K"/build/Module.symvers'
+	refused "not a Debian kernel" 3 'is no Debian kernel' \
+		'rm -f "$(readlink -f /lib/modules/"$K"/build)"/include/generated/package.h'
+	refused "source damaged" 1 'to fix: apt-get install --reinstall linux-source-6\.' \
+		'rm -r /var/lib/kvm-onereg; truncate -s 30M /usr/src/linux-source-*.tar.xz'
+	refused "compiler missing" 1 'to fix: apt-get install ' \
+		'rm /usr/bin/*gcc-1?'
+	refused "dkms missing" 4 'to fix: apt-get install dkms' \
+		'rm /usr/sbin/dkms'
+	refused "not root" 2 'needs root' \
+		'run="setpriv --reuid=65534 --clear-groups tools/install"'
+	refused "no kernel" 3 'to fix: apt-get install linux-image-amd64' \
+		'mv /lib/modules/"$K" /'
+	refused "another package replaces kvm.ko" 3 'another package replaces KVM there: .*updates/kvm.ko.*; remove it first' \
+		'mkdir /lib/modules/"$K"/updates && cp /lib/modules/"$K"/kernel/arch/x86/kvm/kvm.ko* /lib/modules/"$K"/updates/ && depmod "$K"
+		resolved() { echo distro distro distro; }; ls() { :; }'
+	refused "wrong use" 2 'install --remove' \
+		'run="tools/install --purge"'
+done
+done_testing

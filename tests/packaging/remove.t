@@ -1,0 +1,44 @@
+#!/bin/bash
+# SPDX-License-Identifier: GPL-2.0
+#
+# Removal, by make uninstall and by dkms alone: the distro's modules resolve, byte for byte those of before.
+# shellcheck disable=SC1091,SC2034,SC2154,SC2016 # the files set the variables; the root's shell expands the scripts
+. "$(dirname "$0")/../tap.sh"
+. "$(dirname "$0")/lib.sh"
+
+for release in $releases; do
+	begin
+	before=$(in_root -- 'sums')
+	out=$(in_root -o "$installed" -- '
+		status tools/install --remove
+		echo "resolved $(resolved)"
+		sums >/tmp/sums; sed "s/^/sum /" /tmp/sums
+		traces | sed "s/^/left /"
+		status tools/install --remove
+	')
+	like "$release: uninstall says so" "$out" "removed; the distro's modules resolve"
+	like "$release: uninstall exits 0" "$out" '^status 0$'
+	is "$release: the distro's modules, byte for byte" "$(sed -n 's/^sum //p' <<<"$out")" "$before"
+	is "$release: nothing is left" "$(sed -n 's/^left //p' <<<"$out")" ""
+	like "$release: a second uninstall has nothing to do" "$out" 'nothing was installed'
+
+	out=$(in_root -o "$installed" -- '
+		status dkms remove -m kvm-onereg -v "$V" --all >/dev/null
+		echo "resolved $(resolved)"
+		sums | sed "s/^/sum /"
+	')
+	is "$release: dkms remove alone: the distro's modules, byte for byte" "$(sed -n 's/^sum //p' <<<"$out")" "$before"
+
+	# A removal that was cut off half way is finished by the next.
+	out=$(in_root -o "$light" -- '
+		rm -f /lib/modules/"$K"/updates/dkms/kvm.ko* /var/lib/dkms/kvm-onereg/kernel-*
+		depmod "$K"
+		status tools/install --remove
+		sums | sed "s/^/sum /"
+		traces | sed "s/^/left /"
+	')
+	like "$release: uninstall of half an install exits 0" "$out" '^status 0$'
+	is "$release: and gives the distro's modules, byte for byte" "$(sed -n 's/^sum //p' <<<"$out")" "$before"
+	is "$release: and leaves nothing" "$(sed -n 's/^left //p' <<<"$out")" ""
+done
+done_testing
