@@ -32,6 +32,6 @@ for release in $releases; do
 	full "our state" /var/lib/kvm-onereg 1M
 	full "DKMS's tree, nothing fits" /var/lib/dkms 64k
 	full "DKMS's tree, the modules do not fit" /var/lib/dkms 1400k
-	full "the kernel's modules" /lib/modules/KVER/updates/dkms 900k
+	full "the kernel's modules" /lib/modules/KVER/updates/dkms 500k
 done
 done_testing
