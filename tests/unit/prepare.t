@@ -117,6 +117,25 @@ for code in $(((6 << 16) + (18 << 8))) $(((6 << 16) + (18 << 8) + 3)) $(((7 << 1
 	is "... and makes nothing" "$(ls -d "$store" "$tree" 2>/dev/null)" ""
 done
 
+# Without headers the name of the release tells.
+for kver in 6.18.0 6.18-rc1 6.19.1-amd64 7.3.4+deb13-amd64 10.0.1; do
+	world
+	rm -r "$kdir"
+	prepare
+	is "native by its name, $kver" "$status $(cat "$w/err")" "3 "
+done
+for kver in 6.0.1 6.2.0-1-amd64 6.17.13+deb13-amd64 5.10.0-30-amd64; do
+	world
+	rm -r "$kdir"
+	refused 11 "series by the name $kver" 'supported are 6.1 6.12' 'apt-get install linux-image-amd64'
+done
+for kver in 6.1.0-99-amd64 6.12.999+deb13-amd64 custom 6.x 1234.5.6; do
+	world
+	rm -r "$kdir"
+	refused 10 "no headers of $kver" 'no headers for kernel' "apt-get install linux-headers-${kver//+/.}"
+done
+kver=6.12.117+deb13-amd64
+
 # ---- 11: series
 
 for v in 6.0 6.2 6.6 6.11 6.13 6.17 5.10; do
