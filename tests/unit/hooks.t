@@ -8,10 +8,14 @@
 
 hooks=$top/src/hooks
 series=$(cd "$hooks" && echo *)
-names=
+# 6.12 has all hooks. 6.1 has the same, but none of those for CET (50 to 89 and the include), except the one that says so.
+all=6.12
+names=$(cd "$hooks/$all" && ls)
 for s in $series; do
-	[ -n "$names" ] || names=$(cd "$hooks/$s" && ls)
-	is "$s: the same files as the other series" "$(cd "$hooks/$s" && ls)" "$names"
+	missing=$(comm -13 <(cd "$hooks/$s" && ls) <(echo "$names") | grep -v '^[5-8][0-9]-\|^12-include-cet')
+	is "$s: no other names than in $all" "$(comm -23 <(cd "$hooks/$s" && ls) <(echo "$names"))" ""
+	[ "$s" = 6.1 ] || missing=$(comm -13 <(cd "$hooks/$s" && ls) <(echo "$names"))
+	is "$s: all that $all has" "$missing" ""
 	is "$s: named by number and place" "$(find "$hooks/$s" -mindepth 1 ! -name '[0-9][0-9]-*.patch')" ""
 done
 
@@ -32,7 +36,7 @@ faults() {
 	NR > 4 && /^\+/ { added++; if (/^\+ /) bad("indented by spaces: line " NR); if (after) apart = 1 }
 	END {
 		if (hunks) bad("more than one hunk")
-		if (before > 1 || after > 1 || context < 1) bad("context is not the least: " context + 0 " lines")
+		if (before > 1 || after > 1 || context + removed < 1) bad("context is not the least: " context + 0 " lines")
 		if (!added || added > 8) bad(added + 0 " lines added")
 		if (removed > added) bad("lines removed and not replaced")
 		if (apart) bad("lines added in two places")
@@ -46,7 +50,7 @@ for s in $series; do
 	diag "$s: $(cat "$hooks/$s"/*.patch | grep -c '^+[^+]') distro lines added, $(cat "$hooks/$s"/*.patch | grep -c '^-[^-]') removed"
 done
 for n in $names; do
-	is "$n: one description" "$(for s in $series; do head -n 1 "$hooks/$s/$n"; done | sort -u | wc -l)" 1
+	is "$n: one description" "$(for s in $series; do [ ! -e "$hooks/$s/$n" ] || head -n 1 "$hooks/$s/$n"; done | sort -u | wc -l)" 1
 done
 
 places() { # HOOK FILE KINDS: how often the hook's lines of that kind stand in the file, one after the other
@@ -61,6 +65,13 @@ places() { # HOOK FILE KINDS: how often the hook's lines of that kind stand in t
 			print found + 0
 		}' "$1" "$2"
 }
+# The file in source $2 that hook $1 goes to. Stable updates moved functions out of x86.c.
+file_of() {
+	local f
+	f=$(sed -n 's/^+++ b\///p' "$1")
+	[ -e "$2/$f" ] || f=arch/x86/kvm/x86.c
+	echo "$f"
+}
 applied() { # HOOK FILE: applied exactly once
 	is "$3" "$(places "$1" "$2" '+ ') $(places "$1" "$2" '- ')" "1 0"
 }
@@ -74,7 +85,7 @@ for release in "$build"/[0-9]*/tree; do
 		# A tree that is being made, or that an older state of the hooks made, proves nothing.
 		[ "$release/.state" -nt "$hooks/$s" ] && [ -z "$(find "$hooks/$s" -newer "$release/.state")" ] || continue
 		for h in "$hooks/$s"/*.patch; do
-			file=$(sed -n 's/^+++ b\///p' "$h")
+			file=$(file_of "$h" "$release")
 			applied "$h" "$release/$file" "$kernel: ${h##*/} is in the prepared tree once"
 		done
 		seen=yes
@@ -95,12 +106,12 @@ for source in "$build"/source/[0-9]*; do
 		cp -r "$source/arch" "$source/virt" "$tmp/a/"
 		cp -r "$source/arch" "$source/virt" "$tmp/b/"
 		for h in "$hooks/$s"/*.patch; do
-			file=$(sed -n 's/^+++ b\///p' "$h")
+			file=$(file_of "$h" "$tmp/b")
 			is "$version: ${h##*/} fits one place" "$(places "$h" "$tmp/b/$file" '- ')" 1
-			ok "$version: ... and applies" patch -d "$tmp/b" -p1 -F0 --no-backup-if-mismatch -s -i "$h"
+			ok "$version: ... and applies" patch -d "$tmp/b" -F0 --no-backup-if-mismatch -s -i "$h" "$file"
 		done
 		for h in "$hooks/$s"/*.patch; do
-			file=$(sed -n 's/^+++ b\///p' "$h")
+			file=$(file_of "$h" "$tmp/b")
 			applied "$h" "$tmp/b/$file" "$version: ${h##*/} is in once, with all the others"
 		done
 		is "$version: nothing else changes" "$(diff -r "$tmp/a" "$tmp/b" | grep -c '^[<>]')" \
