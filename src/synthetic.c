@@ -8,10 +8,24 @@
 
 #include <asm/kvm_onereg.h>
 
+#include "cpuid.h"
+
+#include "compat.h"
+#include "one_reg.h"
 #include "synthetic.h"
 
-/* In the order in which KVM_GET_REG_LIST gives them. GUEST_SSP joins when a vCPU can have shadow stacks. */
+static bool has_shstk(struct kvm_vcpu *vcpu)
+{
+	return kvm_cpu_cap_has(X86_FEATURE_SHSTK) && guest_cpuid_has(vcpu, X86_FEATURE_SHSTK);
+}
+
+/* In the order in which KVM_GET_REG_LIST gives them. */
 static const struct synthetic_reg registers[] = {
+	{
+		.id = KVM_X86_REG_KVM(KVM_REG_GUEST_SSP),
+		.msr = MSR_KVM_INTERNAL_GUEST_SSP,
+		.exists = has_shstk,
+	},
 };
 
 const struct synthetic_reg *synthetic_reg_next(struct kvm_vcpu *vcpu, const struct synthetic_reg *reg)

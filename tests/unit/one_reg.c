@@ -17,6 +17,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "cpuid.h"
 #include "one_reg.h"
 #include "synthetic.h"
 #include "table.h"
@@ -172,6 +173,17 @@ static int set_msr(struct kvm_vcpu *v, unsigned int index, u64 *data)
 	return msr_result;
 }
 
+/* Shadow stacks, CPUID.(EAX=7,ECX=0):ECX[7]: KVM has them when bit 0 of vcpu.has is set, the guest when bit 1 is. */
+bool kvm_cpu_cap_has(unsigned int feature)
+{
+	return feature == 16 * 32 + 7 && vcpu.has & 1;
+}
+
+bool guest_cpuid_has(struct kvm_vcpu *v, unsigned int feature)
+{
+	return feature == 16 * 32 + 7 && v->has & 2;
+}
+
 bool has_0(struct kvm_vcpu *v)
 {
 	return v->has & 1;
@@ -248,10 +260,16 @@ static bool only_changed(const unsigned char *at, size_t size)
 	return true;
 }
 
-/* The table as the test gave it: how many registers, and which exist. */
+/*
+ * The table as the test gave it: how many registers, and which exist. As it is: GUEST_SSP, index 0, if both KVM and the
+ * guest's CPUID have shadow stacks.
+ */
 static unsigned int table(u64 *ids)
 {
 	unsigned int i, n = 0;
+
+	if (REGISTERS < 0 && (vcpu.has & 3) == 3)
+		ids[n++] = TABLE_ID(0);
 
 	for (i = 0; i < 3; i++)
 		if ((int)i < REGISTERS && vcpu.has & (1U << i))
@@ -280,7 +298,7 @@ static bool model(u64 id, u32 *msr)
 		return true;
 	for (i = 0; i < table(ids); i++)
 		if (ids[i] == id) {
-			*msr = TABLE_MSR((u32)(id & 0xffffffff) / 7);
+			*msr = REGISTERS < 0 ? 0x4b564dff : TABLE_MSR((u32)(id & 0xffffffff) / 7);
 			return true;
 		}
 	return false;
@@ -549,7 +567,7 @@ static void internal_msr(void)
 
 int main(void)
 {
-	for (vcpu.has = 0; vcpu.has < (REGISTERS > 0 ? 1U << REGISTERS : 1); vcpu.has++) {
+	for (vcpu.has = 0; vcpu.has < (REGISTERS > 0 ? 1U << REGISTERS : 4); vcpu.has++) {
 		one_reg(false);
 		one_reg(true);
 		list();

@@ -1,0 +1,555 @@
+// SPDX-License-Identifier: GPL-2.0
+/* CET on VMX: offering it, its MSRs, its VMCS fields, its switching. cet.h documents the functions. */
+#define pr_fmt(fmt) KBUILD_MODNAME ": " fmt
+
+#include <linux/kvm_host.h>
+#include <linux/moduleparam.h>
+
+#include <asm/fpu/api.h>
+#include <asm/fpu/xstate.h>
+
+#include "fpu.h"
+#include "smm.h"
+#include "x86.h"
+#include "vmx/capabilities.h"
+#include "vmx/nested.h"
+#include "vmx/vmx.h"
+#include "vmx/vmx_onhyperv.h"
+#include "vmx/x86_ops.h"
+
+#include "../cet.h"
+#include "cet.h"
+
+/* XSAVES components 11 (U_CET, PL3_SSP) and 12 (PL0_SSP..PL2_SSP). */
+#define XSS_CET_USER	BIT_ULL(11)
+#define XSS_CET_KERNEL	BIT_ULL(12)
+#define XSS_CET		(XSS_CET_USER | XSS_CET_KERNEL)
+
+/* CPUID.(EAX=7,ECX=0). */
+#define CPUID7_ECX_SHSTK	BIT(7)
+#define CPUID7_EDX_IBT		BIT(20)
+
+/* Off by default: whoever does not ask for CET gets the distro's KVM. */
+static bool __read_mostly enable_cet;
+module_param_named(cet, enable_cet, bool, 0444);
+MODULE_PARM_DESC(cet, "Offer guests shadow stacks and indirect branch tracking (default: 0)");
+
+/* Guests can have CET, and no CPU has anything against it. */
+bool __read_mostly vmx_cet_offered;
+
+/* The host's S_CET: its own IBT must be on again after every VM exit. */
+static u64 __read_mostly host_s_cet;
+
+static bool has_vmx_control(u32 msr, u32 control)
+{
+	u32 low, high;
+
+	return !rdmsr_safe(msr, &low, &high) && high & control;
+}
+
+static bool msr_has(u32 msr, u64 bits)
+{
+	u64 val;
+
+	return !rdmsrl_safe(msr, &val) && (val & bits) == bits;
+}
+
+/* The components that IA32_XSS can enable on this CPU. */
+static u64 cpu_xss(void)
+{
+	u32 eax, ebx, ecx, edx;
+
+	cpuid_count(0xd, 1, &eax, &ebx, &ecx, &edx);
+	return ecx | (u64)edx << 32;
+}
+
+/* What this CPU lacks for CET, or NULL. */
+static const char *cpu_obstacle(void)
+{
+	u64 s_cet;
+
+	if (!boot_cpu_has(X86_FEATURE_SHSTK) || !(cpuid_ecx(7) & CPUID7_ECX_SHSTK))
+		return "the CPU has no shadow stacks (SHSTK), or they are off";
+	if (!boot_cpu_has(X86_FEATURE_XSAVES) || !cpu_has_vmx_xsaves())
+		return "XSAVES is missing or off";
+	if ((cpu_xss() & XSS_CET) != XSS_CET)
+		return "XSAVES does not know CET state";
+	if (!has_vmx_control(MSR_IA32_VMX_ENTRY_CTLS, VM_ENTRY_LOAD_CET_STATE) ||
+	    !has_vmx_control(MSR_IA32_VMX_EXIT_CTLS, VM_EXIT_LOAD_CET_STATE))
+		return "VMX cannot switch CET state";
+	if (!msr_has(MSR_IA32_VMX_BASIC, VMX_CET_BASIC_ANY_ERROR_CODE))
+		return "VMX cannot deliver #CP with its error code";
+	if (!msr_has(MSR_IA32_VMX_CR4_FIXED1, X86_CR4_CET))
+		return "VMX does not let a guest set CR4.CET";
+	if (rdmsrl_safe(MSR_IA32_S_CET, &s_cet) || s_cet & CET_SHSTK_EN)
+		return "the host's kernel uses shadow stacks itself";
+	if (cr4_read_shadow() & X86_CR4_FRED)
+		return "the host uses FRED, which shares an MSR with shadow stacks";
+	return NULL;
+}
+
+/* What stands in the way of CET, or NULL. */
+static const char *obstacle(void)
+{
+	if (!&kvm_onereg_cet)
+		return "the kvm module that is loaded is not of the same package";
+	if (!enable_ept)
+		return "it needs EPT (kvm_intel.ept)";
+	if (!enable_unrestricted_guest)
+		return "it needs unrestricted guests (kvm_intel.unrestricted_guest)";
+	if (allow_smaller_maxphyaddr)
+		return "it does not go with kvm_intel.allow_smaller_maxphyaddr";
+	if (kvm_is_using_evmcs())
+		return "Hyper-V's enlightened VMCS has no CET state";
+	/* Component 11 must be switched with the guest's FPU state, component 12 by us alone. */
+	if ((kvm_host.xss & XSS_CET) != XSS_CET_USER)
+		return "the host's kernel does not switch the CET state of user mode";
+	return cpu_obstacle();
+}
+
+/* ---- State in the VMCS ---- */
+
+void vmx_cet_read_vmcs(const struct vmx_cet *cet, struct vmx_cet_state *state)
+{
+	if (cet->shstk || cet->ibt)
+		state->s_cet = vmcs_readl(GUEST_S_CET);
+	if (cet->shstk) {
+		state->ssp = vmcs_readl(GUEST_SSP);
+		state->ssp_tbl = vmcs_readl(GUEST_INTR_SSP_TABLE);
+	}
+}
+
+void vmx_cet_write_vmcs(const struct vmx_cet *cet, const struct vmx_cet_state *state)
+{
+	if (cet->shstk || cet->ibt)
+		vmcs_writel(GUEST_S_CET, state->s_cet);
+	if (cet->shstk) {
+		vmcs_writel(GUEST_SSP, state->ssp);
+		vmcs_writel(GUEST_INTR_SSP_TABLE, state->ssp_tbl);
+	}
+}
+
+void vmx_cet_set_constant_host_state(void)
+{
+	if (!vmx_cet_offered)
+		return;
+
+	vmcs_writel(HOST_S_CET, host_s_cet);
+	/* The host's kernel has no shadow stack. That of its user mode comes back from PL3_SSP when it returns there. */
+	vmcs_writel(HOST_SSP, 0);
+	vmcs_writel(HOST_INTR_SSP_TABLE, 0);
+}
+
+/* ---- PL0_SSP..PL2_SSP ---- */
+
+/*
+ * With preemption off: while guest state is loaded the CPU's MSRs are the vCPU's, and it stays so. The host's kernel
+ * never uses these MSRs, so they stay as the last vCPU left them; a guest that may read them has its own loaded.
+ */
+static bool in_cpu(struct vcpu_vmx *vmx)
+{
+	return vmx->cet.live && vmx->guest_state_loaded;
+}
+
+void __vmx_cet_load(struct vmx_cet *cet)
+{
+	struct vcpu_vmx *vmx = container_of(cet, struct vcpu_vmx, cet);
+	int i;
+
+	/* Values were checked when they were set, and those from the CPU are valid. */
+	for (i = 0; i < ARRAY_SIZE(cet->pl_ssp); i++)
+		KVM_BUG_ON(wrmsrl_safe(MSR_IA32_PL0_SSP + i, cet->pl_ssp[i]), vmx->vcpu.kvm);
+}
+
+void __vmx_cet_save(struct vmx_cet *cet)
+{
+	int i;
+
+	for (i = 0; i < ARRAY_SIZE(cet->pl_ssp); i++)
+		rdmsrl(MSR_IA32_PL0_SSP + i, cet->pl_ssp[i]);
+}
+
+static void intercept_pl_ssp(struct kvm_vcpu *vcpu)
+{
+	struct vmx_cet *cet = &to_vmx(vcpu)->cet;
+	int i;
+
+	for (i = 0; i < ARRAY_SIZE(cet->pl_ssp); i++)
+		vmx_set_intercept_for_msr(vcpu, MSR_IA32_PL0_SSP + i, MSR_TYPE_RW, !cet->shstk || !cet->live);
+}
+
+/* From now on the guest may change PL0_SSP..PL2_SSP without KVM seeing it. */
+static void go_live(struct kvm_vcpu *vcpu)
+{
+	struct vcpu_vmx *vmx = to_vmx(vcpu);
+
+	if (vmx->cet.live)
+		return;
+
+	preempt_disable();
+	vmx->cet.live = true;
+	if (in_cpu(vmx))
+		__vmx_cet_load(&vmx->cet);
+	preempt_enable();
+
+	intercept_pl_ssp(vcpu);
+}
+
+static u64 get_pl_ssp(struct kvm_vcpu *vcpu, int i)
+{
+	struct vcpu_vmx *vmx = to_vmx(vcpu);
+	u64 val;
+
+	preempt_disable();
+	if (in_cpu(vmx))
+		rdmsrl(MSR_IA32_PL0_SSP + i, val);
+	else
+		val = vmx->cet.pl_ssp[i];
+	preempt_enable();
+
+	return val;
+}
+
+static int set_pl_ssp(struct kvm_vcpu *vcpu, int i, u64 val)
+{
+	struct vcpu_vmx *vmx = to_vmx(vcpu);
+	int r = 0;
+
+	preempt_disable();
+	if (in_cpu(vmx))
+		r = wrmsrl_safe(MSR_IA32_PL0_SSP + i, val);
+	else
+		vmx->cet.pl_ssp[i] = val;
+	preempt_enable();
+
+	if (val && !r)
+		go_live(vcpu);
+
+	return r ? 1 : 0;
+}
+
+/* ---- U_CET and PL3_SSP: in the guest's FPU state, which is in the CPU during KVM_RUN ---- */
+
+static u64 *user_state_word(struct cet_user_state *state, u32 msr)
+{
+	return msr == MSR_IA32_U_CET ? &state->user_cet : &state->user_ssp;
+}
+
+static int get_user_state(struct kvm_vcpu *vcpu, u32 msr, u64 *val)
+{
+	struct fpstate *fpstate = vcpu->arch.guest_fpu.fpstate;
+	struct cet_user_state *state;
+	int r = 0;
+
+	if (fpstate->in_use) {
+		kvm_fpu_get();
+		r = rdmsrl_safe(msr, val);
+		kvm_fpu_put();
+	} else {
+		/* None: it is in its initial state. */
+		state = get_xsave_addr(&fpstate->regs.xsave, XFEATURE_CET_USER);
+		*val = state ? *user_state_word(state, msr) : 0;
+	}
+
+	return r ? 1 : 0;
+}
+
+static int set_user_state(struct kvm_vcpu *vcpu, u32 msr, u64 val)
+{
+	struct fpstate *fpstate = vcpu->arch.guest_fpu.fpstate;
+	struct xregs_state *xsave = &fpstate->regs.xsave;
+	struct cet_user_state *state;
+	int r = 0;
+
+	if (fpstate->in_use) {
+		kvm_fpu_get();
+		r = wrmsrl_safe(msr, val);
+		kvm_fpu_put();
+	} else {
+		state = get_xsave_addr(xsave, XFEATURE_CET_USER);
+		if (!state) {
+			if (!val)
+				return 0;
+			xsave->header.xfeatures |= XSS_CET_USER;
+			state = get_xsave_addr(xsave, XFEATURE_CET_USER);
+			*state = (struct cet_user_state){};
+		}
+		*user_state_word(state, msr) = val;
+	}
+
+	return r ? 1 : 0;
+}
+
+/* ---- MSRs ---- */
+
+/* SDM volume 1, 17.1.1: bits 9:6 are reserved; 1:0 are of shadow stacks, 5:2 and 63:10 of IBT. */
+bool vmx_cet_is_valid_u_s_cet(const struct vmx_cet *cet, u64 s_cet)
+{
+	u64 reserved = CET_RESERVED;
+
+	if (!cet->shstk)
+		reserved |= CET_SHSTK_EN | CET_WRSS_EN;
+	if (!cet->ibt)
+		reserved |= ~(CET_SHSTK_EN | CET_WRSS_EN);
+
+	/* Mainline wants the legacy bitmap, bits 63:12, at a multiple of 4 pages. */
+	reserved |= GENMASK_ULL(13, 12);
+
+	/* The tracker cannot be suppressed while it waits for ENDBRANCH. */
+	return !(s_cet & reserved) && (s_cet & (CET_SUPPRESS | CET_WAIT_ENDBR)) != (CET_SUPPRESS | CET_WAIT_ENDBR);
+}
+
+static bool has_msr(const struct vmx_cet *cet, const struct msr_data *msr)
+{
+	switch (msr->index) {
+	case MSR_IA32_U_CET:
+	case MSR_IA32_S_CET:
+		return cet->shstk || cet->ibt;
+	case MSR_IA32_PL0_SSP ... MSR_IA32_INT_SSP_TAB:
+		return cet->shstk;
+	case MSR_KVM_INTERNAL_GUEST_SSP:
+		return cet->shstk && msr->host_initiated;
+	default:
+		return false;
+	}
+}
+
+int vmx_cet_get_msr(struct kvm_vcpu *vcpu, struct msr_data *msr)
+{
+	if (!has_msr(&to_vmx(vcpu)->cet, msr))
+		return kvm_get_msr_common(vcpu, msr);
+
+	switch (msr->index) {
+	case MSR_IA32_S_CET:
+		msr->data = vmcs_readl(GUEST_S_CET);
+		return 0;
+	case MSR_KVM_INTERNAL_GUEST_SSP:
+		msr->data = vmcs_readl(GUEST_SSP);
+		return 0;
+	case MSR_IA32_INT_SSP_TAB:
+		msr->data = vmcs_readl(GUEST_INTR_SSP_TABLE);
+		return 0;
+	case MSR_IA32_PL0_SSP ... MSR_IA32_PL2_SSP:
+		msr->data = get_pl_ssp(vcpu, msr->index - MSR_IA32_PL0_SSP);
+		return 0;
+	default:
+		return get_user_state(vcpu, msr->index, &msr->data);
+	}
+}
+
+static int set_xss(struct kvm_vcpu *vcpu, struct msr_data *msr)
+{
+	u64 val = msr->data;
+	int r;
+
+	/* 0 is written at the vCPU's reset too, when it has no CPUID yet. */
+	if (vmx_cet_offered && !(msr->host_initiated && !val)) {
+		if (!guest_cpuid_has(vcpu, X86_FEATURE_XSAVES))
+			return KVM_MSR_RET_UNSUPPORTED;
+		if (val & ~to_vmx(vcpu)->cet.supported_xss)
+			return 1;
+	}
+
+	r = kvm_set_msr_common(vcpu, msr);
+	if (!r && val & XSS_CET_KERNEL)
+		go_live(vcpu);
+
+	return r;
+}
+
+int vmx_cet_set_msr(struct kvm_vcpu *vcpu, struct msr_data *msr)
+{
+	struct vmx_cet *cet = &to_vmx(vcpu)->cet;
+	u32 index = msr->index;
+	u64 val = msr->data;
+
+	if (index == MSR_IA32_XSS)
+		return set_xss(vcpu, msr);
+	if (!has_msr(cet, msr))
+		return kvm_set_msr_common(vcpu, msr);
+
+	if (index == MSR_IA32_U_CET || index == MSR_IA32_S_CET) {
+		if (!vmx_cet_is_valid_u_s_cet(cet, val))
+			return 1;
+	} else {
+		/* Without long mode there is no such MSR; reading it does no harm. */
+		if (index == MSR_IA32_INT_SSP_TAB && !guest_cpuid_has(vcpu, X86_FEATURE_LM))
+			return KVM_MSR_RET_UNSUPPORTED;
+		if (is_noncanonical_msr_address(val, vcpu))
+			return 1;
+		if (index != MSR_IA32_INT_SSP_TAB && !IS_ALIGNED(val, 4))
+			return 1;
+	}
+
+	switch (index) {
+	case MSR_IA32_S_CET:
+		/* VM entry checks the rest. */
+		vmcs_writel(GUEST_S_CET, val);
+		return 0;
+	case MSR_KVM_INTERNAL_GUEST_SSP:
+		vmcs_writel(GUEST_SSP, val);
+		return 0;
+	case MSR_IA32_INT_SSP_TAB:
+		vmcs_writel(GUEST_INTR_SSP_TABLE, val);
+		return 0;
+	case MSR_IA32_PL0_SSP ... MSR_IA32_PL2_SSP:
+		return set_pl_ssp(vcpu, index - MSR_IA32_PL0_SSP, val);
+	case MSR_IA32_U_CET:
+		/* XRSTORS would fault on it. */
+		if (is_noncanonical_msr_address(val & PAGE_MASK, vcpu))
+			return 1;
+		fallthrough;
+	default:
+		return set_user_state(vcpu, index, val);
+	}
+}
+
+/* ---- Operations that take the place of the distro's, and call it ---- */
+
+static void load_cet_state_by_vmcs(struct vcpu_vmx *vmx)
+{
+	vm_exit_controls_set(vmx, vm_exit_controls_get(vmx) | VM_EXIT_LOAD_CET_STATE);
+	vm_entry_controls_set(vmx, vm_entry_controls_get(vmx) | VM_ENTRY_LOAD_CET_STATE);
+}
+
+static void cet_vcpu_reset(struct kvm_vcpu *vcpu, bool init_event)
+{
+	int i;
+
+	vmx_vcpu_reset(vcpu, init_event);
+
+	/* RESET, once in a vCPU's life: its VMCS has just been made. */
+	if (!init_event)
+		load_cet_state_by_vmcs(to_vmx(vcpu));
+
+	vmcs_writel(GUEST_S_CET, 0);
+	vmcs_writel(GUEST_SSP, 0);
+	vmcs_writel(GUEST_INTR_SSP_TABLE, 0);
+
+	/* The rest is zero from the start. */
+	if (!init_event)
+		return;
+	for (i = 0; i < ARRAY_SIZE(to_vmx(vcpu)->cet.pl_ssp); i++)
+		KVM_BUG_ON(set_pl_ssp(vcpu, i, 0), vcpu->kvm);
+	KVM_BUG_ON(set_user_state(vcpu, MSR_IA32_U_CET, 0), vcpu->kvm);
+	KVM_BUG_ON(set_user_state(vcpu, MSR_IA32_PL3_SSP, 0), vcpu->kvm);
+}
+
+static u64 guest_supported_xss(struct kvm_vcpu *vcpu)
+{
+	struct kvm_cpuid_entry2 *entry = kvm_find_cpuid_entry_index(vcpu, 0xd, 1);
+
+	return entry ? (entry->ecx | (u64)entry->edx << 32) & kvm_caps.supported_xss : 0;
+}
+
+static void cet_vcpu_after_set_cpuid(struct kvm_vcpu *vcpu)
+{
+	bool shstk = guest_cpuid_has(vcpu, X86_FEATURE_SHSTK);
+	bool ibt = guest_cpuid_has(vcpu, X86_FEATURE_IBT);
+	struct vcpu_vmx *vmx = to_vmx(vcpu);
+	struct vmx_cet *cet = &vmx->cet;
+	bool any;
+
+	vmx_vcpu_after_set_cpuid(vcpu);
+
+	cet->shstk = shstk && kvm_cpu_cap_has(X86_FEATURE_SHSTK);
+	cet->ibt = ibt && kvm_cpu_cap_has(X86_FEATURE_IBT);
+	cet->supported_xss = guest_supported_xss(vcpu);
+	any = cet->shstk || cet->ibt;
+
+	/* VMX operation, too, allows CR4.CET if CPUID shows either. */
+	if ((shstk || ibt) && guest_cpuid_has(vcpu, X86_FEATURE_VMX))
+		vmx->nested.msrs.cr4_fixed1 |= X86_CR4_CET;
+
+	vmx_set_intercept_for_msr(vcpu, MSR_IA32_U_CET, MSR_TYPE_RW, !any);
+	vmx_set_intercept_for_msr(vcpu, MSR_IA32_S_CET, MSR_TYPE_RW, !any);
+	vmx_set_intercept_for_msr(vcpu, MSR_IA32_PL3_SSP, MSR_TYPE_RW, !cet->shstk);
+	intercept_pl_ssp(vcpu);
+}
+
+#ifdef CONFIG_KVM_SMM
+/* SMRAM has a place for SSP in the 64-bit layout only. */
+static bool smram_has_ssp(struct kvm_vcpu *vcpu)
+{
+	return to_vmx(vcpu)->cet.shstk && guest_cpuid_has(vcpu, X86_FEATURE_LM);
+}
+
+static int cet_enter_smm(struct kvm_vcpu *vcpu, union kvm_smram *smram)
+{
+	/* Before L2 is left: the other registers in SMRAM are L2's too. */
+	if (smram_has_ssp(vcpu))
+		smram->smram64.ssp = vmcs_readl(GUEST_SSP);
+
+	return vmx_enter_smm(vcpu, smram);
+}
+
+static int cet_leave_smm(struct kvm_vcpu *vcpu, const union kvm_smram *smram)
+{
+	struct msr_data ssp = { .index = MSR_KVM_INTERNAL_GUEST_SSP, .host_initiated = true };
+	int r;
+
+	r = vmx_leave_smm(vcpu, smram);
+	if (r || !smram_has_ssp(vcpu))
+		return r;
+
+	ssp.data = smram->smram64.ssp;
+	return vmx_cet_set_msr(vcpu, &ssp);
+}
+#endif
+
+/* Every CPU must have what the first one had, those that come online later included. */
+static int cet_check_processor_compatibility(void)
+{
+	const char *missing = cpu_obstacle();
+	u64 s_cet = host_s_cet;
+	int r;
+
+	r = vmx_check_processor_compat();
+	if (r)
+		return r;
+
+	if (!missing) {
+		rdmsrl_safe(MSR_IA32_S_CET, &s_cet);
+		if (s_cet == host_s_cet)
+			return 0;
+		missing = "its S_CET differs";
+	}
+	pr_err("CET is in use, but CPU %d cannot take part: %s\n", raw_smp_processor_id(), missing);
+	return -EIO;
+}
+
+/* ---- Setup ---- */
+
+void __init vmx_cet_hardware_setup(struct kvm_x86_ops *ops)
+{
+	const char *missing;
+
+	if (!enable_cet)
+		return;
+
+	missing = obstacle();
+	if (missing) {
+		pr_warn("guests get no CET, although kvm_intel.cet=1: %s\n", missing);
+		enable_cet = false;
+		return;
+	}
+
+	rdmsrl(MSR_IA32_S_CET, host_s_cet);
+	vmx_cet_offered = true;
+
+	kvm_cpu_cap_set(X86_FEATURE_SHSTK);
+	if (boot_cpu_has(X86_FEATURE_IBT) && cpuid_edx(7) & CPUID7_EDX_IBT)
+		kvm_cpu_cap_set(X86_FEATURE_IBT);
+	kvm_caps.supported_xss |= XSS_CET;
+
+	if (kvm_cpu_cap_has(X86_FEATURE_VMX))
+		vmx_cet_setup_nested_msrs(&vmcs_config.nested);
+
+	ops->check_processor_compatibility = cet_check_processor_compatibility;
+	ops->vcpu_reset = cet_vcpu_reset;
+	ops->vcpu_after_set_cpuid = cet_vcpu_after_set_cpuid;
+#ifdef CONFIG_KVM_SMM
+	ops->enter_smm = cet_enter_smm;
+	ops->leave_smm = cet_leave_smm;
+#endif
+}

@@ -1,0 +1,191 @@
+/* SPDX-License-Identifier: GPL-2.0 */
+/*
+ * CET on VMX: when it is offered, and where a vCPU's CET state lives.
+ *
+ *	S_CET, SSP, INT_SSP_TAB	VMCS guest fields, loaded and saved by hardware on every entry and exit
+ *	U_CET, PL3_SSP		guest FPU state (XSAVES component 11), which the host's kernel switches
+ *	PL0_SSP..PL2_SSP	struct vmx_cet, or the CPU's MSRs while guest state is loaded; switched here
+ *
+ * Invariant: in every VMCS of a vCPU the VM-entry and the VM-exit control "load CET state" are equal. With the
+ * first alone, the guest's S_CET would stay when the host runs.
+ *
+ * Included by KVM's vmcs.h, ahead of most types.
+ */
+#ifndef KVM_ONEREG_VMX_CET_H
+#define KVM_ONEREG_VMX_CET_H
+
+#include <linux/compiler.h>
+#include <linux/types.h>
+
+#include "../one_reg.h"
+
+struct kvm_vcpu;
+struct kvm_x86_ops;
+struct msr_data;
+struct nested_vmx_msrs;
+struct vcpu_vmx;
+struct vmcs12;
+
+/* SDM volume 3, appendices A.1, A.4, A.5 and B.4: not in the distro's headers. */
+#ifndef VM_EXIT_LOAD_CET_STATE
+#define VM_EXIT_LOAD_CET_STATE		0x10000000
+#define VM_ENTRY_LOAD_CET_STATE		0x00100000
+#define GUEST_S_CET			0x6828
+#define GUEST_SSP			0x682a
+#define GUEST_INTR_SSP_TABLE		0x682c
+#define HOST_S_CET			0x6c18
+#define HOST_SSP			0x6c1a
+#define HOST_INTR_SSP_TABLE		0x6c1c
+#endif
+
+/* IA32_VMX_BASIC: VM entry delivers hardware exceptions with or without an error code, as told. */
+#define VMX_CET_BASIC_ANY_ERROR_CODE	BIT_ULL(56)
+
+/*
+ * Of src/cet.c in our kvm.ko. The distro's kvm.ko does not have it, nor the checks that CET needs there: then the
+ * address is NULL, and guests get no CET.
+ */
+extern const u32 kvm_onereg_cet __weak;
+
+/* The CET state that a VMCS holds, of guest or host. */
+struct vmx_cet_state {
+	u64 s_cet;
+	u64 ssp;
+	u64 ssp_tbl;
+};
+
+/* Fields of struct vmcs12, at offset 680, as mainline lays them out: nested state can be migrated there. */
+struct vmcs12_cet {
+	struct vmx_cet_state host;
+	struct vmx_cet_state guest;
+};
+
+/**
+ * struct vmx_cet - CET state of a vCPU, a member of struct vcpu_vmx
+ * @shstk: the guest has shadow stacks: KVM offers them and its CPUID shows them
+ * @ibt: the guest has indirect branch tracking
+ * @live: PL0..2_SSP may be other than 0, so they are switched. Never cleared
+ * @supported_xss: what the guest may set in IA32_XSS
+ * @pl_ssp: PL0_SSP..PL2_SSP; out of date while @live and guest state is loaded
+ * @l1: L1's state at the VM entry that L2 has been running since, to be kept through it
+ */
+struct vmx_cet {
+	bool shstk;
+	bool ibt;
+	bool live;
+	u64 supported_xss;
+	u64 pl_ssp[3];
+	struct vmx_cet_state l1;
+};
+
+/**
+ * vmx_cet_hardware_setup - Decide whether guests can have CET, and set it up
+ * @ops: kvm-intel's operations, not yet copied
+ *
+ * Does nothing unless kvm_intel.cet=1. If something is missing, says so in one log line and leaves everything as the
+ * distro has it.
+ *
+ * Context: module load, after the capabilities of KVM and of nested VMX have been set up.
+ */
+void vmx_cet_hardware_setup(struct kvm_x86_ops *ops);
+
+/* Write the host's CET state to the current VMCS, where host state is that does not change. */
+void vmx_cet_set_constant_host_state(void);
+
+/**
+ * vmx_cet_get_msr, vmx_cet_set_msr - IA32_XSS (write), the CET MSRs and SSP of a vCPU
+ * @vcpu: loaded vCPU
+ * @msr: the access, by the guest or by user space
+ *
+ * Return: 0; 1 for a value or access that must fault; KVM_MSR_RET_UNSUPPORTED if the vCPU has no such MSR.
+ */
+int vmx_cet_get_msr(struct kvm_vcpu *vcpu, struct msr_data *msr);
+int vmx_cet_set_msr(struct kvm_vcpu *vcpu, struct msr_data *msr);
+
+/* Whether a guest with what @cet says may have @s_cet in IA32_U_CET or IA32_S_CET. */
+bool vmx_cet_is_valid_u_s_cet(const struct vmx_cet *cet, u64 s_cet);
+
+void __vmx_cet_load(struct vmx_cet *cet);
+void __vmx_cet_save(struct vmx_cet *cet);
+
+/* The vCPU's guest state is being loaded into the CPU, or saved from it. Preemption is off. */
+static __always_inline void vmx_cet_load(struct vmx_cet *cet)
+{
+	if (unlikely(cet->live))
+		__vmx_cet_load(cet);
+}
+
+static __always_inline void vmx_cet_save(struct vmx_cet *cet)
+{
+	if (unlikely(cet->live))
+		__vmx_cet_save(cet);
+}
+
+/* Nested VMX: nested_cet.c. */
+
+/* Merge L1's intercepts for an MSR into L2's bitmap. */
+typedef void (*vmx_cet_merge_fn)(struct vcpu_vmx *vmx, unsigned long *l1, unsigned long *l0, u32 msr, int types);
+
+/* Offer L1 what it needs for CET, in its VMX capability MSRs. */
+void vmx_cet_setup_nested_msrs(struct nested_vmx_msrs *msrs);
+
+/* Offset in struct vmcs12 of a field that holds CET state, or -ENOENT. */
+short vmcs12_cet_field_offset(unsigned long field);
+
+/* Whether the fields of vmcs12 that a VM exit, or a VM entry, is to load pass the checks of VM entry. */
+bool vmx_cet_nested_host_state_valid(struct kvm_vcpu *vcpu, struct vmcs12 *vmcs12);
+bool vmx_cet_nested_guest_state_valid(struct kvm_vcpu *vcpu, struct vmcs12 *vmcs12);
+
+void __vmx_cet_merge_msr_bitmap(struct vcpu_vmx *vmx, unsigned long *l1, unsigned long *l0, vmx_cet_merge_fn merge);
+void __vmx_cet_nested_leave_vmcs01(struct vmx_cet *cet, struct vmcs12 *vmcs12);
+void __vmx_cet_nested_load_vmcs02(struct vmx_cet *cet, struct vmcs12 *vmcs12);
+void __vmx_cet_nested_save_vmcs02(struct vmx_cet *cet, struct vmcs12 *vmcs12);
+void __vmx_cet_nested_load_vmcs01(struct vmx_cet *cet, struct vmcs12 *vmcs12);
+
+static __always_inline bool vmx_cet_guest_has(const struct vmx_cet *cet)
+{
+	return unlikely(cet->shstk || cet->ibt);
+}
+
+/* L2's MSR bitmap is made anew. It intercepts the CET MSRs from the start. */
+static __always_inline void vmx_cet_merge_msr_bitmap(struct vmx_cet *cet, struct vcpu_vmx *vmx, unsigned long *l1,
+						     unsigned long *l0, vmx_cet_merge_fn merge)
+{
+	if (vmx_cet_guest_has(cet))
+		__vmx_cet_merge_msr_bitmap(vmx, l1, l0, merge);
+}
+
+/* L1 is about to enter L2; vmcs01 is current. */
+static __always_inline void vmx_cet_nested_leave_vmcs01(struct vmx_cet *cet, struct vmcs12 *vmcs12)
+{
+	if (vmx_cet_guest_has(cet))
+		__vmx_cet_nested_leave_vmcs01(cet, vmcs12);
+}
+
+/* L2's state is being loaded; vmcs02 is current. */
+static __always_inline void vmx_cet_nested_load_vmcs02(struct vmx_cet *cet, struct vmcs12 *vmcs12)
+{
+	if (vmx_cet_guest_has(cet))
+		__vmx_cet_nested_load_vmcs02(cet, vmcs12);
+}
+
+/* L2's state is being saved; vmcs02 is current. */
+static __always_inline void vmx_cet_nested_save_vmcs02(struct vmx_cet *cet, struct vmcs12 *vmcs12)
+{
+	if (vmx_cet_guest_has(cet))
+		__vmx_cet_nested_save_vmcs02(cet, vmcs12);
+}
+
+/* L1 goes on, with the host state of vmcs12; vmcs01 is current. */
+static __always_inline void vmx_cet_nested_load_vmcs01(struct vmx_cet *cet, struct vmcs12 *vmcs12)
+{
+	if (vmx_cet_guest_has(cet))
+		__vmx_cet_nested_load_vmcs01(cet, vmcs12);
+}
+
+/* Used by both files. */
+extern bool vmx_cet_offered;
+void vmx_cet_read_vmcs(const struct vmx_cet *cet, struct vmx_cet_state *state);
+void vmx_cet_write_vmcs(const struct vmx_cet *cet, const struct vmx_cet_state *state);
+
+#endif
