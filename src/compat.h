@@ -10,4 +10,9 @@
 #define X86_FEATURE_SHSTK	(16 * 32 + 7)
 #endif
 
+/* 6.1 writes it out. */
+#ifndef kvm_x86_call
+#define kvm_x86_call(op)	static_call(kvm_x86_##op)
+#endif
+
 #endif

@@ -10,6 +10,7 @@
 
 #include "x86.h"
 
+#include "compat.h"
 #include "one_reg.h"
 #include "synthetic.h"
 
@@ -20,24 +21,26 @@
 #define KIND_MSR	ID_KIND(KVM_X86_REG_MSR(0))
 #define KIND_KVM	ID_KIND(KVM_X86_REG_KVM(KVM_REG_GUEST_SSP))
 
-/* The MSR, possibly an internal one, behind a register id. */
-static int id_to_msr(struct kvm_vcpu *vcpu, u64 id, u32 *msr)
+/*
+ * Read or write an internal MSR. Whether the vCPU has the register is for the vendor module to say, and not for
+ * ignore_msrs, which the MSR layer would obey.
+ */
+static int get_internal_msr(struct kvm_vcpu *vcpu, unsigned int index, u64 *data)
 {
-	const struct synthetic_reg *reg;
+	struct msr_data msr = { .index = index, .host_initiated = true };
+	int r;
 
-	switch (ID_KIND(id)) {
-	case KIND_MSR:
-		*msr = ID_INDEX(id);
-		return 0;
-	case KIND_KVM:
-		reg = synthetic_reg_find(vcpu, id);
-		if (!reg)
-			return -EINVAL;
-		*msr = reg->msr;
-		return 0;
-	default:
-		return -EINVAL;
-	}
+	r = kvm_x86_call(get_msr)(vcpu, &msr);
+	*data = msr.data;
+
+	return r;
+}
+
+static int set_internal_msr(struct kvm_vcpu *vcpu, unsigned int index, u64 *data)
+{
+	struct msr_data msr = { .index = index, .host_initiated = true, .data = *data };
+
+	return kvm_x86_call(set_msr)(vcpu, &msr);
 }
 
 /* The MSR layer's results are 0, small positive numbers and errnos: user space sees 0 or EINVAL. */
@@ -52,15 +55,10 @@ static int access_msr(struct kvm_vcpu *vcpu, u32 msr, u64 *val, kvm_onereg_msr_f
 	return r ? -EINVAL : 0;
 }
 
-static int get_one_reg(struct kvm_vcpu *vcpu, u64 id, u64 __user *addr, kvm_onereg_msr_fn get_msr)
+static int get_one_reg(struct kvm_vcpu *vcpu, u32 msr, u64 __user *addr, kvm_onereg_msr_fn get_msr)
 {
 	u64 val;
-	u32 msr;
 	int r;
-
-	r = id_to_msr(vcpu, id, &msr);
-	if (r)
-		return r;
 
 	r = access_msr(vcpu, msr, &val, get_msr);
 	if (r)
@@ -69,18 +67,14 @@ static int get_one_reg(struct kvm_vcpu *vcpu, u64 id, u64 __user *addr, kvm_oner
 	return put_user(val, addr);
 }
 
-static int set_one_reg(struct kvm_vcpu *vcpu, u64 id, u64 __user *addr, kvm_onereg_msr_fn set_msr)
+static int set_one_reg(struct kvm_vcpu *vcpu, u32 msr, u64 __user *addr, kvm_onereg_msr_fn set_msr,
+		       const struct synthetic_reg *reg)
 {
 	u64 val;
-	u32 msr;
-	int r;
 
-	r = id_to_msr(vcpu, id, &msr);
-	if (r)
-		return r;
-
+	/* That there is no such register comes first. */
 	if (get_user(val, addr))
-		return -EFAULT;
+		return reg && !reg->exists(vcpu) ? -EINVAL : -EFAULT;
 
 	return access_msr(vcpu, msr, &val, set_msr);
 }
@@ -111,8 +105,10 @@ static int get_reg_list(struct kvm_vcpu *vcpu, struct kvm_reg_list __user *list)
 int kvm_onereg_vcpu_ioctl(struct kvm_vcpu *vcpu, unsigned int ioctl, void __user *argp,
 			  kvm_onereg_msr_fn get_msr, kvm_onereg_msr_fn set_msr)
 {
+	const struct synthetic_reg *synthetic = NULL;
 	struct kvm_one_reg __user *reg = argp;
 	u64 id, addr;
+	u32 msr;
 
 	if (ioctl == KVM_GET_REG_LIST)
 		return get_reg_list(vcpu, argp);
@@ -124,9 +120,25 @@ int kvm_onereg_vcpu_ioctl(struct kvm_vcpu *vcpu, unsigned int ioctl, void __user
 	unsafe_get_user(addr, &reg->addr, fault);
 	user_read_access_end();
 
+	switch (ID_KIND(id)) {
+	case KIND_MSR:
+		msr = ID_INDEX(id);
+		break;
+	case KIND_KVM:
+		synthetic = synthetic_reg_find(id);
+		if (!synthetic)
+			return -EINVAL;
+		msr = synthetic->msr;
+		get_msr = get_internal_msr;
+		set_msr = set_internal_msr;
+		break;
+	default:
+		return -EINVAL;
+	}
+
 	if (ioctl == KVM_GET_ONE_REG)
-		return get_one_reg(vcpu, id, u64_to_user_ptr(addr), get_msr);
-	return set_one_reg(vcpu, id, u64_to_user_ptr(addr), set_msr);
+		return get_one_reg(vcpu, msr, u64_to_user_ptr(addr), get_msr);
+	return set_one_reg(vcpu, msr, u64_to_user_ptr(addr), set_msr, synthetic);
 
 fault:
 	user_read_access_end();

@@ -36,12 +36,12 @@ const struct synthetic_reg *synthetic_reg_next(struct kvm_vcpu *vcpu, const stru
 	return NULL;
 }
 
-const struct synthetic_reg *synthetic_reg_find(struct kvm_vcpu *vcpu, u64 id)
+const struct synthetic_reg *synthetic_reg_find(u64 id)
 {
-	const struct synthetic_reg *reg = NULL;
+	size_t i;
 
-	while ((reg = synthetic_reg_next(vcpu, reg)))
-		if (reg->id == id)
-			return reg;
+	for (i = 0; i < ARRAY_SIZE(registers); i++)
+		if (registers[i].id == id)
+			return &registers[i];
 	return NULL;
 }

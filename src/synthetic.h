@@ -13,8 +13,9 @@ struct kvm_vcpu;
 /**
  * struct synthetic_reg - One KVM-defined register
  * @id: as user space gives it, built with KVM_X86_REG_KVM()
- * @msr: the internal MSR index that reads and writes it
- * @exists: whether this vCPU has it; must not depend on ignore_msrs
+ * @msr: the internal MSR index that reads and writes it; the vendor module's MSR operations refuse it
+ *	 for the host when the vCPU does not have the register
+ * @exists: whether this vCPU has it
  */
 struct synthetic_reg {
 	u64 id;
@@ -23,13 +24,12 @@ struct synthetic_reg {
 };
 
 /**
- * synthetic_reg_find - Look up a register of a vCPU
- * @vcpu: the vCPU
+ * synthetic_reg_find - Look up a register
  * @id: register id
  *
- * Return: the register, or NULL when this vCPU has none with this id.
+ * Return: the register, which a vCPU may have or not, or NULL when there is none with this id.
  */
-const struct synthetic_reg *synthetic_reg_find(struct kvm_vcpu *vcpu, u64 id);
+const struct synthetic_reg *synthetic_reg_find(u64 id);
 
 /**
  * synthetic_reg_next - Walk the registers that a vCPU has

@@ -173,6 +173,26 @@ static int set_msr(struct kvm_vcpu *v, unsigned int index, u64 *data)
 	return msr_result;
 }
 
+static bool vendor_has(u32 index);
+
+int vendor_get_msr(struct kvm_vcpu *v, struct msr_data *msr)
+{
+	event("vendor_get(%#x) ", msr->index);
+	if (v != &vcpu || kvm.srcu.held != 1 || !msr->host_initiated)
+		wrong = "register read without kvm->srcu, or for the guest";
+	msr->data = VALUE;
+	return vendor_has(msr->index) ? msr_result : KVM_MSR_RET_UNSUPPORTED;
+}
+
+int vendor_set_msr(struct kvm_vcpu *v, struct msr_data *msr)
+{
+	event("vendor_set(%#x) ", msr->index);
+	if (v != &vcpu || kvm.srcu.held != 1 || !msr->host_initiated)
+		wrong = "register written without kvm->srcu, or for the guest";
+	msr_written = msr->data;
+	return vendor_has(msr->index) ? msr_result : KVM_MSR_RET_UNSUPPORTED;
+}
+
 /* Shadow stacks, CPUID.(EAX=7,ECX=0):ECX[7]: KVM has them when bit 0 of vcpu.has is set, the guest when bit 1 is. */
 bool kvm_cpu_cap_has(unsigned int feature)
 {
@@ -260,48 +280,66 @@ static bool only_changed(const unsigned char *at, size_t size)
 	return true;
 }
 
-/*
- * The table as the test gave it: how many registers, and which exist. As it is: GUEST_SSP, index 0, if both KVM and the
- * guest's CPUID have shadow stacks.
- */
+/* Whether the vCPU has register number i of the table: the test's, or GUEST_SSP alone if it is as it is. */
+static bool has(unsigned int i)
+{
+	return REGISTERS < 0 ? (vcpu.has & 3) == 3 : vcpu.has >> i & 1;
+}
+
+static const unsigned int registers = REGISTERS < 0 ? 1 : REGISTERS;
+
+static u32 register_msr(unsigned int i)
+{
+	return REGISTERS < 0 ? 0x4b564dff : TABLE_MSR(i);
+}
+
+static bool vendor_has(u32 index)
+{
+	unsigned int i;
+
+	for (i = 0; i < registers; i++)
+		if (register_msr(i) == index)
+			return has(i);
+	return false;
+}
+
 static unsigned int table(u64 *ids)
 {
 	unsigned int i, n = 0;
 
-	if (REGISTERS < 0 && (vcpu.has & 3) == 3)
-		ids[n++] = TABLE_ID(0);
-
-	for (i = 0; i < 3; i++)
-		if ((int)i < REGISTERS && vcpu.has & (1U << i))
+	for (i = 0; i < registers; i++)
+		if (has(i))
 			ids[n++] = TABLE_ID(i);
 	return n;
 }
 
+/* What an id can be: nothing, an MSR, a register that the vCPU lacks, a register that it has. */
+enum kind { BAD, MSR, LACKING, PRESENT };
+
 /*
- * The model: what an id means, bit by bit. Returns false when it means nothing, else the MSR behind it.
+ * The model: what an id means, bit by bit, and the MSR behind it.
  * Bits 63..32 of a good id, 'T' being the type: 2 or 3.
  */
-static bool model(u64 id, u32 *msr)
+static enum kind model(u64 id, u32 *msr)
 {
 	static const char pattern[] = "0010000000110000000000000000001T";
 	unsigned int bit, i;
-	u64 ids[3];
 
 	for (bit = 0; bit < 32; bit++) {
 		char c = pattern[bit];
 
 		if (c != 'T' && (c == '1') != ((id >> (63 - bit)) & 1))
-			return false;
+			return BAD;
 	}
 	*msr = (u32)id;
 	if (!((id >> 32) & 1))
-		return true;
-	for (i = 0; i < table(ids); i++)
-		if (ids[i] == id) {
-			*msr = REGISTERS < 0 ? 0x4b564dff : TABLE_MSR((u32)(id & 0xffffffff) / 7);
-			return true;
+		return MSR;
+	for (i = 0; i < registers; i++)
+		if (TABLE_ID(i) == id) {
+			*msr = register_msr(i);
+			return has(i) ? PRESENT : LACKING;
 		}
-	return false;
+	return BAD;
 }
 
 static const u64 ids[] = {
@@ -373,7 +411,9 @@ static void one_reg(bool set)
 		void *argp, *value;
 		u64 words[2], v = WRITTEN;
 		u32 msr = 0;
-		bool good, written = false;
+		const char *prefix;
+		bool written = false;
+		enum kind kind;
 		int r, model_r;
 
 		reset();
@@ -387,24 +427,25 @@ static void one_reg(bool set)
 		/* GET must not read the value, SET must not write it. */
 		memset((set ? unwritable : unreadable) + (at - memory), 1, 8);
 
-		good = model(ids[id], &msr);
+		kind = model(ids[id], &msr);
+		prefix = kind == MSR ? set ? "wrmsr" : "rdmsr" : set ? "vendor_set" : "vendor_get";
 		if (arg) {
 			model_r = -EFAULT;
-			strcpy(want, "read16! ");
-		} else if (!good) {
+			snprintf(want, sizeof(want), "read16! ");
+		} else if (kind == BAD) {
 			model_r = -EINVAL;
-			strcpy(want, "read16 ");
+			snprintf(want, sizeof(want), "read16 ");
 		} else if (set && addr) {
-			model_r = -EFAULT;
-			strcpy(want, "read16 read8! ");
+			model_r = kind == LACKING ? -EINVAL : -EFAULT;
+			snprintf(want, sizeof(want), "read16 read8! ");
 		} else if (set) {
-			model_r = msr_result ? -EINVAL : 0;
-			snprintf(want, sizeof(want), "read16 read8 lock wrmsr(%#x) unlock ", msr);
+			model_r = kind == LACKING || msr_result ? -EINVAL : 0;
+			snprintf(want, sizeof(want), "read16 read8 lock %s(%#x) unlock ", prefix, msr);
 		} else {
-			model_r = msr_result ? -EINVAL : addr ? -EFAULT : 0;
+			model_r = kind == LACKING || msr_result ? -EINVAL : addr ? -EFAULT : 0;
 			written = !model_r;
-			snprintf(want, sizeof(want), "read16 lock rdmsr(%#x) unlock %s", msr,
-				 msr_result ? "" : addr ? "write8! " : "write8 ");
+			snprintf(want, sizeof(want), "read16 lock %s(%#x) unlock %s", prefix, msr,
+				 model_r == -EINVAL ? "" : addr ? "write8! " : "write8 ");
 		}
 
 		logging = true;
@@ -413,7 +454,7 @@ static void one_reg(bool set)
 
 		memcpy(&v, at, sizeof(v));
 		if (wrong || r != model_r || strcmp(events, want) || !only_changed(at, written ? 8 : 0) ||
-		    v != (written ? VALUE : WRITTEN) || (strstr(want, "wrmsr") && msr_written != WRITTEN)) {
+		    v != (written ? VALUE : WRITTEN) || (set && strstr(want, "lock") && msr_written != WRITTEN)) {
 			check(false, set ? "SET" : "GET",
 			      "id %#llx, MSR result %d, argument %u, address %u, existing %u: %d (%s), expected %d (%s)",
 			      ids[id], msr_result, arg, addr, vcpu.has, r, events, model_r, want);
@@ -437,10 +478,12 @@ static void kinds(void)
 	for (top = 0; top < 0x10000; top++)
 		for (type = 0; type < 256; type += type < 16 ? 1 : step) {
 			bool good;
+			enum kind kind;
 
 			words[0] = (u64)top << 48 | (u64)type << 32 | 7;
 			memcpy(ARGP, words, sizeof(words));
-			good = model(words[0], &msr);
+			kind = model(words[0], &msr);
+			good = kind == MSR || kind == PRESENT;
 			if (kvm_onereg_vcpu_ioctl(&vcpu, GET, ARGP, get_msr, set_msr) != (good ? 0 : -EINVAL)) {
 				check(false, "ids", "%#llx", words[0]);
 				return;
