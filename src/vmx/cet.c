@@ -418,9 +418,11 @@ static void cet_vcpu_reset(struct kvm_vcpu *vcpu, bool init_event)
 
 	vmx_vcpu_reset(vcpu, init_event);
 
-	/* RESET, once in a vCPU's life: its VMCS has just been made. */
-	if (!init_event)
+	/* RESET, once in a vCPU's life: its VMCS has just been made, and it has no CPUID yet. */
+	if (!init_event) {
 		load_cet_state_by_vmcs(to_vmx(vcpu));
+		vcpu->arch.cr4_guest_rsvd_bits |= X86_CR4_CET;
+	}
 
 	vmcs_writel(GUEST_S_CET, 0);
 	vmcs_writel(GUEST_SSP, 0);
