@@ -1,0 +1,71 @@
+/* SPDX-License-Identifier: GPL-2.0 */
+/*
+ * A guest that is deep in calls, on shadow stacks and with IBT, at CPL0 or CPL3: level 0 calls level 1, and so on to
+ * level DEPTH, each by an indirect branch. Every level stops in the VMM when it is called and when it is back from the
+ * next one; the last one may do a deed in between.
+ */
+#ifndef TESTS_GUEST_CHAIN_H
+#define TESTS_GUEST_CHAIN_H
+
+#include "vmm.h"
+
+#define DEPTH		8
+#define START_VALUE	1000
+
+/* g_call() numbers; a is the level, b its SSP. */
+#define CALL_DOWN	1
+#define CALL_UP		2
+#define CALL_XSAVED	3	/* a = XCOMP_BV; the image is in chain_image */
+#define CALL_RING	4	/* a = CS, b = SSP */
+#define CALL_GADGET	66	/* where an attack leads to */
+
+enum deed {
+	RETURN,			/* none */
+	CORRUPT_RETURN,		/* returns to the gadget: without shadow stacks it gets there */
+	BAD_JUMP,		/* jumps to the gadget, which has no ENDBR64: without IBT it gets there */
+	BREAKPOINT,
+	UNDEFINED,		/* UD2 */
+	XSAVES,			/* components 11 and 12; CPL0 */
+	RING1,			/* an interrupt to CPL1, CPL2; from CPL3 */
+	RING2,
+};
+
+/* What it is, in a few words. */
+extern const char * const deed_names[];
+
+/* Guest functions, for cpu_start(): the chain at CPL0, and at CPL3 called from CPL0. */
+uint64_t chain_main_cpl0(uint64_t value);
+uint64_t chain_main_cpl3(uint64_t value);
+
+/* The guest's variables: use in_guest(). */
+extern uint64_t chain_deed;
+
+struct cet_image {
+	uint8_t legacy[512];
+	uint64_t xstate_bv, xcomp_bv, reserved[6];
+	/* Components 11 and 12, compacted. */
+	uint64_t u_cet, pl3_ssp, pl0_ssp, pl1_ssp, pl2_ssp;
+	uint8_t rest[256];
+} __attribute__((aligned(64)));
+
+extern struct cet_image chain_image;
+
+/* A machine with such a guest, all of CET on, XSS too; it has not run yet. */
+struct cpu *chain_start(struct machine **m, unsigned int cpl, enum deed deed);
+/* The same, stopped in the last level, before its deed. *@base is the SSP of level 0, from which all others follow. */
+struct cpu *chain_start_deep(struct machine **m, unsigned int cpl, enum deed deed, uint64_t *base);
+
+/*
+ * Runs to the next stop; true if it is that of a level, with everything as it should be. CALL_DOWN of level 0 sets
+ * *@base.
+ */
+bool chain_is_at(struct cpu *c, unsigned int call, unsigned int level, uint64_t *base, unsigned int cpl);
+/* Runs from the stop in @level to the end: every SSP and the result are right. */
+bool chain_unwinds(struct cpu *c, unsigned int level, uint64_t base, unsigned int cpl);
+/* Runs on, past levels that are back. */
+void chain_run(struct cpu *c);
+
+/* For a restored machine whose guest will enter ring 1 or 2: see machine_touch(). */
+void chain_touch_for_rings(struct machine *m);
+
+#endif

@@ -1,0 +1,9 @@
+#!/bin/bash
+# SPDX-License-Identifier: GPL-2.0
+#
+# What KVM's emulator refuses, and what not, while a guest uses CET
+. "$(dirname "$0")/../tap.sh"
+. "$(dirname "$0")/isolation.sh"
+
+like_native 1 'emulator --facts /out/emulator'
+done_testing

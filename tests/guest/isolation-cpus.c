@@ -1,0 +1,165 @@
+// SPDX-License-Identifier: GPL-2.0
+/* A host with several CPUs: vCPUs that move between them, and CPUs that go away and come back. */
+#include <fcntl.h>
+#include <pthread.h>
+#include <sched.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#include "isolation.h"
+
+#define CPUS	2
+
+struct mover {
+	struct cpu *c;
+	pthread_t thread;
+	pid_t tid;
+};
+
+static void *move_until_call(void *arg)
+{
+	struct mover *m = arg;
+
+	__atomic_store_n(&m->tid, syscall(SYS_gettid), __ATOMIC_RELEASE);
+	cpu_run(m->c);
+	return NULL;
+}
+
+/* Which CPU the thread is on, or was last; -1 if that cannot be told. */
+static int where(pid_t tid)
+{
+	char path[64], line[1024] = "", *p;
+	unsigned int field;
+	FILE *f;
+
+	snprintf(path, sizeof(path), "/proc/self/task/%d/stat", tid);
+	f = fopen(path, "r");
+	if (!f)
+		return -1;
+	p = fgets(line, sizeof(line), f);
+	fclose(f);
+	/* The name in parentheses is the second field, the CPU the 39th. */
+	p = p ? strrchr(line, ')') : NULL;
+	for (field = 2; p && field < 39; field++)
+		p = strchr(p + 1, ' ');
+	return p ? atoi(p) : -1;
+}
+
+static bool move(struct mover *m, int cpu)
+{
+	cpu_set_t set;
+
+	CPU_ZERO(&set);
+	CPU_SET(cpu, &set);
+	return !sched_setaffinity(m->tid, sizeof(set), &set) && where(m->tid) == cpu;
+}
+
+static void start(struct mover *m, struct cpu *c)
+{
+	m->c = c;
+	m->tid = 0;
+	keeper_start(c);
+	if (pthread_create(&m->thread, NULL, move_until_call, m))
+		tap_bail("thread");
+	/* A first KVM_RUN of a new thread waits for RCU, and cannot be moved meanwhile. */
+	while (!__atomic_load_n(&m->tid, __ATOMIC_ACQUIRE) || !keeper_rounds(c))
+		sleep_ms(1);
+}
+
+static void stop(struct mover *m, const char *what)
+{
+	keeper_stop(m->c);
+	pthread_join(m->thread, NULL);
+	tap_ok(m->c->stop.kind == STOP_CALL && m->c->stop.number == CALL_RETURNED && keeper_is_right(m->c),
+	       "vCPU %u, %s: RDMSR and XSAVES always gave its own values", m->c->number, what);
+	tap_ok(!keeper_wrong_for_host(m->c), "vCPU %u, %s: KVM_GET_MSRS gives its last values", m->c->number, what);
+}
+
+static bool set_online(unsigned int cpu, bool online)
+{
+	char path[64];
+	bool ok;
+	int fd;
+
+	snprintf(path, sizeof(path), "/sys/devices/system/cpu/cpu%u/online", cpu);
+	fd = open(path, O_WRONLY | O_CLOEXEC);
+	ok = fd >= 0 && write(fd, online ? "1" : "0", 1) == 1;
+	if (fd >= 0)
+		close(fd);
+	return ok;
+}
+
+static bool is_online(unsigned int cpu)
+{
+	char path[64], c = '0';
+	int fd;
+
+	snprintf(path, sizeof(path), "/sys/devices/system/cpu/cpu%u/online", cpu);
+	fd = open(path, O_RDONLY | O_CLOEXEC);
+	if (fd < 0 || read(fd, &c, 1) != 1)
+		c = '0';
+	if (fd >= 0)
+		close(fd);
+	return c == '1';
+}
+
+#define MOVES	100
+#define ROUNDS	3
+
+void test_cpus(void)
+{
+	const struct machine_config two = { .cpus = 2 };
+	struct machine *m = machine_create(&two);
+	unsigned int i, moved = 0, other = 0, progressed = 0;
+	uint64_t rounds, after;
+	struct mover movers[2];
+
+	tap_ok(sysconf(_SC_NPROCESSORS_ONLN) == CPUS, "the host has %u CPUs", CPUS);
+	if (sysconf(_SC_NPROCESSORS_ONLN) != CPUS)
+		return;
+	tap_ok(host_rdmsr_on(1, MSR_S_CET) == host_s_cet, "both have the same S_CET");
+
+	/* Two that always change places. */
+	for (i = 0; i < 2; i++)
+		start(&movers[i], m->cpus[i]);
+	for (i = 0; i < MOVES; i++) {
+		moved += move(&movers[0], i & 1) && move(&movers[1], !(i & 1));
+		usleep(100);
+		other += host_rdmsr_on(i & 1, MSR_S_CET) != host_s_cet;
+	}
+	tap_ok(moved == MOVES, "two vCPUs change places %u times", MOVES);
+	for (i = 0; i < 2; i++) {
+		rounds = keeper_rounds(m->cpus[i]);
+		tap_ok(rounds >= 10, "vCPU %u: it ran", i);
+		tap_diag("%u rounds", (unsigned int)rounds);
+		stop(&movers[i], "moved");
+	}
+
+	/* One whose CPU is taken away under it. */
+	start(&movers[0], m->cpus[0]);
+	for (i = 0; i < ROUNDS; i++) {
+		bool ok = move(&movers[0], 1);
+
+		usleep(500);
+		ok = ok && set_online(1, false) && !is_online(1) && where(movers[0].tid) == 0;
+		rounds = keeper_rounds(m->cpus[0]);
+		usleep(500);
+		after = keeper_rounds(m->cpus[0]);
+		progressed += after > rounds;
+		tap_ok(ok, "its CPU goes offline, the vCPU runs on another one");
+		if (!ok)
+			tap_diag("CPU 1 %s online, the vCPU is on CPU %d", is_online(1) ? "is" : "is not",
+				 where(movers[0].tid));
+		tap_ok(set_online(1, true) && is_online(1), "the CPU comes back");
+		other += host_rdmsr_on(1, MSR_S_CET) != host_s_cet || host_rdmsr(MSR_S_CET) != host_s_cet;
+	}
+	tap_ok(progressed == ROUNDS, "it always went on");
+	tap_ok(move(&movers[0], 1), "it can be moved back");
+	usleep(500);
+	stop(&movers[0], "its CPU offline and online");
+	tap_ok(!other, "the CPUs' S_CET was always that of the host");
+	machine_destroy(m);
+}

@@ -1,0 +1,218 @@
+// SPDX-License-Identifier: GPL-2.0
+/* S_CET of the host's kernel: the same after whatever guests do, and after the modules were reloaded. */
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#include "isolation.h"
+
+static const unsigned int feature_sets[] = { 0, GUEST_SHSTK, GUEST_IBT, GUEST_SHSTK | GUEST_IBT, GUEST_ALL };
+
+/* Nothing of this CET is on at CPL0, as CR4.CET is not. */
+#define ALL_BITS	(0xffff81234567c000 | 0x3f)
+
+static GUEST uint64_t bad_stack(uint64_t unused)
+{
+	(void)unused;
+	/* No stack for #DF either: a triple fault. */
+	asm volatile("lidt (%0); ud2" : : "r"("\0\0\0\0\0\0\0\0\0"));
+	return 0;
+}
+
+static GUEST uint64_t break_return(uint64_t unused)
+{
+	(void)unused;
+	asm volatile("call 1f\n\t"
+		     "jmp 2f\n"
+		     "1:\tlea 2f(%%rip), %%rax\n\t"
+		     "mov %%rax, (%%rsp)\n\t"
+		     "ret\n"
+		     "2:" : : : "rax", "memory");
+	return 0;
+}
+
+static void check_s_cet(const char *when)
+{
+	uint64_t got = host_rdmsr(MSR_S_CET);
+
+	tap_ok(got == host_s_cet, "the host's S_CET: %s", when);
+	if (got != host_s_cet)
+		tap_diag("0x%llx, wanted 0x%llx", (unsigned long long)got, (unsigned long long)host_s_cet);
+}
+
+/* An entry that the CPU refuses, and one that it takes afterwards. */
+static void check_failed_entries(struct cpu *c)
+{
+	static const char * const names[] = {
+		"with CR4.CET and without CR0.WP", "with CS of 32 and of 64 bits at once",
+	};
+	struct kvm_sregs good, bad;
+	char name[80];
+	unsigned int i;
+
+	for (i = 0; i < ARRAY_SIZE(names); i++) {
+		cpu_start(c, bad_stack, 0);
+		cpu_cet(c, GUEST_ALL);
+		cpu_get_sregs(c, &good);
+		bad = good;
+		if (i == 0)
+			bad.cr0 &= ~CR0_WP;
+		else
+			bad.cs.db = 1;
+		cpu_set_sregs(c, &bad);
+		check_stop(c, "fail entry", "an entry %s fails", names[i]);
+		snprintf(name, sizeof(name), "after a failed entry %s", names[i]);
+		check_s_cet(name);
+		fact(name, "reason 0x%llx", (unsigned long long)c->io.run->fail_entry.hardware_entry_failure_reason);
+		cpu_set_sregs(c, &good);
+		server_start(c);
+		orders_of(c)->which = 3;
+		tap_ok(server_do(c, ORDER_EXITS), "the same vCPU runs when that is put right");
+		check_s_cet("after that");
+	}
+}
+
+void test_host_s_cet(void)
+{
+	struct machine *m;
+	struct cpu *c;
+	unsigned int i;
+	char name[80];
+	uint64_t before;
+
+	m = machine_create(NULL);
+	c = m->cpus[0];
+	for (i = 0; i < ARRAY_SIZE(feature_sets); i++) {
+		cpu_cet(c, feature_sets[i]);
+		server_start(c);
+		orders_of(c)->which = many_exits;
+		before = cpu_exits(c);
+		snprintf(name, sizeof(name), "after %u exits of a guest with S_CET = 0x%llx", many_exits,
+			 (unsigned long long)cpu_rdmsr(c, MSR_S_CET));
+		tap_ok(server_do(c, ORDER_EXITS) && cpu_exits(c) - before >= many_exits, "%u VM exits", many_exits);
+		check_s_cet(name);
+	}
+	machine_destroy(m);
+
+	m = machine_create(NULL);
+	c = m->cpus[0];
+	server_start(c);
+	cpu_wrmsr(c, MSR_S_CET, ALL_BITS);
+	orders_of(c)->which = many_exits;
+	tap_ok(server_do(c, ORDER_EXITS) && server_do(c, ORDER_READ) && orders_of(c)->value[VALUE_S_CET] == ALL_BITS,
+	       "%u VM exits of a guest with every bit in S_CET but the tracker", many_exits);
+	check_s_cet("after that");
+	check_failed_entries(c);
+
+	cpu_cet(c, GUEST_ALL);
+	cpu_start(c, break_return, 0);
+	check_stop(c, "#CP(1)", "the guest's #CP");
+	check_s_cet("after that");
+	cpu_start(c, bad_stack, 0);
+	check_stop(c, "shutdown", "the guest's triple fault");
+	check_s_cet("after that");
+	machine_destroy(m);
+
+	/*
+	 * That reading it tells the truth, and that each VM exit loads it: take IBT from the kernel, it gets it back.
+	 * This is what taints the host.
+	 */
+	m = machine_create(NULL);
+	c = m->cpus[0];
+	cpu_cet(c, GUEST_ALL);
+	server_start(c);
+	if (!host_wrmsr(MSR_S_CET, 0))
+		tap_bail("the host's S_CET cannot be written");
+	tap_ok(host_rdmsr(MSR_S_CET) == 0, "a changed S_CET of the host is seen");
+	orders_of(c)->which = 1;
+	tap_ok(server_do(c, ORDER_EXITS), "the guest runs");
+	check_s_cet("a VM exit puts it right");
+	machine_destroy(m);
+	if (host_rdmsr(MSR_S_CET) != host_s_cet)
+		host_wrmsr(MSR_S_CET, host_s_cet);
+}
+
+/* kvm and kvm-intel go away and come back. */
+
+static bool unload(const char *name)
+{
+	unsigned int tries;
+
+	/* Files of VMs that processes left are closed a moment later. */
+	for (tries = 0; tries < 100; tries++) {
+		if (!syscall(SYS_delete_module, name, O_NONBLOCK))
+			return true;
+		if (errno != EAGAIN && errno != EBUSY)
+			break;
+		sleep_ms(1);
+	}
+	tap_diag("%s cannot be unloaded: %s", name, strerror(errno));
+	return false;
+}
+
+/* As the host loaded it: "FILE PARAMETER=VALUE..." is a line of the file modules. */
+static bool load(const char *file)
+{
+	char line[512], *parameters;
+	FILE *list = fopen("modules", "r");
+	bool ok = false;
+	int fd;
+
+	while (list && fgets(line, sizeof(line), list)) {
+		line[strcspn(line, "\n")] = '\0';
+		parameters = strchr(line, ' ');
+		if (parameters)
+			*parameters++ = '\0';
+		if (strcmp(line, file))
+			continue;
+		fd = open(line, O_RDONLY | O_CLOEXEC);
+		ok = fd >= 0 && !syscall(SYS_finit_module, fd, parameters ? parameters : "", 0);
+		if (fd >= 0)
+			close(fd);
+	}
+	if (list)
+		fclose(list);
+	if (!ok)
+		tap_diag("%s cannot be loaded: %s", file, strerror(errno));
+	return ok;
+}
+
+void test_reload(void)
+{
+	struct machine *m = machine_create(NULL);
+	struct cpu *c = m->cpus[0];
+	unsigned int i, wrong = 0;
+
+	server_start(c);
+	for (i = 0; i < CET_MSRS; i++)
+		orders_of(c)->value[i] = cet_value(i, 0x777777);
+	tap_ok(server_do(c, ORDER_WRITE), "a guest leaves its values behind");
+	machine_destroy(m);
+	close(kvm_dev);
+	tap_ok(unload("kvm_intel") && unload("kvm"), "the modules can be unloaded");
+	tap_ok(access("/sys/module/kvm", F_OK) && open("/dev/kvm", O_RDWR | O_CLOEXEC) < 0, "there is no KVM then");
+	check_s_cet("without the modules");
+	tap_ok(load("kvm.ko") && load("kvm-intel.ko"), "the modules can be loaded again");
+	check_s_cet("with the modules loaded again");
+	kvm_dev = open("/dev/kvm", O_RDWR | O_CLOEXEC);
+	if (kvm_dev < 0)
+		tap_bail("/dev/kvm");
+	m = machine_create(NULL);
+	c = m->cpus[0];
+	for (i = 0; i < CET_MSRS; i++)
+		wrong += cpu_rdmsr(c, cet_msrs[i]) != 0;
+	server_start(c);
+	wrong += !server_do(c, ORDER_READ);
+	for (i = 0; i < CET_MSRS; i++)
+		wrong += orders_of(c)->value[i] != 0;
+	tap_ok(!wrong, "a new guest finds nothing of the old one's");
+	orders_of(c)->value[VALUE_S_CET] = cet_value(VALUE_S_CET, 1);
+	orders_of(c)->which = VALUE_S_CET;
+	tap_ok(server_do(c, ORDER_WRITE_ONE) && cpu_rdmsr(c, MSR_S_CET) == cet_value(VALUE_S_CET, 1),
+	       "and has CET of its own");
+	check_s_cet("after that");
+	machine_destroy(m);
+}

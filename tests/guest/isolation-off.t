@@ -1,0 +1,10 @@
+#!/bin/bash
+# SPDX-License-Identifier: GPL-2.0
+#
+# Without kvm_intel.cet guests have no CET, and KVM emulates everything
+. "$(dirname "$0")/../tap.sh"
+. "$(dirname "$0")/isolation.sh"
+
+like_native 0 'isolation --without-cet
+emulator --without-cet --facts /out/emulator'
+done_testing

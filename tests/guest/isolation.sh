@@ -1,0 +1,31 @@
+# SPDX-License-Identifier: GPL-2.0
+# shellcheck shell=bash
+#
+# For the cases isolation*.t and emulator.t, after tap.sh: programs of this folder on native and on 6.12 with our
+# modules, with the same points, and the same facts.
+
+# shellcheck source=tests/hosts/relay.sh
+. "$(dirname "${BASH_SOURCE[0]}")/../hosts/relay.sh"
+
+# shellcheck disable=SC2154 # tap.sh sets build, tmp and top
+
+# like_native CET COMMANDS [OPTION]...: CET is kvm_intel.cet; COMMANDS are PROGRAM ARGUMENT..., one a line, and leave
+# facts in /out; OPTIONS are those of tests/hosts/run.
+like_native() {
+	local options=(-M msr -p "kvm_intel.cet=$1" -p kvm.force_emulation_prefix=1) commands=$2 series modules p f
+
+	shift 2
+	while read -r p; do
+		options+=(-i "$build/tests/guest/$p")
+	done < <(awk '{ print $1 }' <<<"$commands" | sort -u)
+	for series in native 6.12; do
+		modules=
+		[ $series = native ] || modules=$build/$("$top/tests/debian/kernel" release $series)
+		run_host $series vmx "$("$top/tests/debian/kernel" path $series)" "$modules" "$commands" "${options[@]}" "$@"
+	done
+	for f in "$tmp"/native/files/*; do
+		[ -e "$f" ] || continue
+		ok "same answers as native: $(basename "$f")" "$top/tests/ioctl/compare-facts" "$f" \
+			"$tmp/6.12/files/$(basename "$f")" vmx-6.12 /dev/null
+	done
+}

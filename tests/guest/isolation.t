@@ -1,0 +1,10 @@
+#!/bin/bash
+# SPDX-License-Identifier: GPL-2.0
+#
+# The CET state of a guest, of other guests, and of the host are kept apart
+. "$(dirname "$0")/../tap.sh"
+. "$(dirname "$0")/isolation.sh"
+
+# The test takes IBT from the host's kernel for a moment: writing to MSRs taints (S).
+like_native 1 'isolation --facts /out/isolation' --taint-ok S
+done_testing

@@ -1,0 +1,354 @@
+// SPDX-License-Identifier: GPL-2.0
+/* Nested: other ways on which CET state gets into L2 and out of it. */
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/ioctl.h>
+#include <sys/mman.h>
+
+#include "nested.h"
+
+static void same_triple(struct triple got, struct triple want, const char *what)
+{
+	tap_ok(same(&got, &want), "%s", what);
+	if (!same(&got, &want)) {
+		tell_triple("got", &got);
+		tell_triple("wanted", &want);
+	}
+}
+
+/*
+ * MSR lists of a VMCS: loaded on entry, stored and loaded on exit.
+ */
+struct list_entry {
+	uint32_t msr, reserved;
+	uint64_t value;
+};
+
+static GUEST uint64_t l2_tells(uint64_t a, uint64_t b, uint64_t c)
+{
+	(void)a;
+	(void)b;
+	(void)c;
+	g_call(CALL_L2, g_rdmsr(MSR_S_CET), g_rdmsr(MSR_U_CET), g_rdmsr(MSR_PL0_SSP));
+	g_call(CALL_L2 + 1, g_rdmsr(MSR_INT_SSP_TAB), g_rdmsr(MSR_PL3_SSP), 0);
+	g_wrmsr(MSR_PL0_SSP, 0x22220);
+	g_wrmsr(MSR_U_CET, CET_ENDBR);
+	asm volatile("vmcall" : : : "memory");
+	return 0;
+}
+
+void test_msr_lists(void)
+{
+	struct nested *n = nested_create(NULL);
+	uint64_t page = machine_alloc(n->m, 1);
+	struct list_entry *load = machine_at(n->m, page), *store = load + 16, *back = load + 32;
+	uint64_t own = cpu_rdmsr(n->c, MSR_S_CET);
+	const struct stop *s = &n->c->stop;
+	enum place w;
+
+	nested_prepare(n, GUEST_SHSTK, l2_tells, 0, 0, 0);
+	load[0] = (struct list_entry) { MSR_S_CET, 0, CET_SHSTK | CET_WRSS | S_CET_NOTRACK };
+	load[1] = (struct list_entry) { MSR_U_CET, 0, CET_SHSTK };
+	load[2] = (struct list_entry) { MSR_PL0_SSP, 0, 0x11110 };
+	load[3] = (struct list_entry) { MSR_PL3_SSP, 0, 0x33330 };
+	load[4] = (struct list_entry) { MSR_INT_SSP_TAB, 0, 0x44440 };
+	store[0].msr = MSR_S_CET;
+	store[1].msr = MSR_PL0_SSP;
+	store[2].msr = MSR_U_CET;
+	back[0] = (struct list_entry) { MSR_S_CET, 0, own | S_CET_NOTRACK };
+	back[1] = (struct list_entry) { MSR_PL0_SSP, 0, 0x55550 };
+	back[2] = (struct list_entry) { MSR_U_CET, 0, 0 };
+	vmwrite(n, ENTRY_LOAD_LIST, page);
+	vmwrite(n, ENTRY_LOAD_COUNT, 5);
+	vmwrite(n, EXIT_STORE_LIST, page + 16 * 16);
+	vmwrite(n, EXIT_STORE_COUNT, 3);
+	vmwrite(n, EXIT_LOAD_LIST, page + 32 * 16);
+	vmwrite(n, EXIT_LOAD_COUNT, 3);
+
+	w = nested_enter(n);
+	if (went(n, w, "call 272", "MSR lists: L2 runs")) {
+		equals(s->a, load[0].value, "entry list: S_CET, after LOAD_CET");
+		equals(s->b, load[1].value, "entry list: U_CET");
+		equals(s->c, load[2].value, "entry list: PL0_SSP");
+	}
+	w = nested_go(n);
+	if (went(n, w, "call 273", "MSR lists: L2 runs on")) {
+		equals(s->a, load[4].value, "entry list: INT_SSP_TAB");
+		equals(s->b, load[3].value, "entry list: PL3_SSP");
+	}
+	w = nested_go(n);
+	went(n, w, "exit 18", "MSR lists: L2's end");
+	equals(store[0].value, load[0].value, "exit store list: S_CET");
+	equals(store[1].value, 0x22220, "exit store list: PL0_SSP");
+	equals(store[2].value, CET_ENDBR, "exit store list: U_CET");
+	equals(n->after.s_cet, back[0].value, "exit load list: S_CET, after LOAD_CET");
+	equals(cpu_rdmsr(n->c, MSR_PL0_SSP), back[1].value, "exit load list: PL0_SSP");
+	equals(cpu_rdmsr(n->c, MSR_U_CET), back[2].value, "exit load list: U_CET");
+	equals(n->after.table, n->c->page + CPU_SSP_TABLE, "what is in no list is LOAD_CET's");
+
+	/* A bad value: the entry fails at this place of the list. */
+	load[1].value = 1 << 6;
+	vmwrite(n, EXIT_LOAD_COUNT, 0);
+	vmwrite(n, GUEST_RIP, (uintptr_t)nested_vmcall);
+	w = nested_enter(n);
+	if (went(n, w, "exit 0x80000022", "entry list: a bad value"))
+		equals(n->qualification, 2, "entry list: the second");
+	equals(n->after.s_cet, own, "entry list: the exit loads L1's S_CET");
+	equals(n->after.ssp, n->own.ssp, "entry list: and its SSP");
+	load[1].value = 0;
+	w = nested_enter(n);
+	went(n, w, "exit 18", "entry list: without it L2 runs");
+	nested_destroy(n);
+}
+
+/*
+ * Two VMCSs in turn: they share what KVM keeps for L2.
+ */
+void test_two(void)
+{
+	struct nested *n = nested_create(NULL);
+	uint64_t vmcs[2] = { n->mail->vmcs, machine_alloc(n->m, 1) };
+	struct triple want[2], got;
+	bool launched[2] = { false, false };
+	unsigned int i, j, good = 0;
+	enum place w;
+
+	for (i = 0; i < 2; i++) {
+		n->mail->vmcs = vmcs[i];
+		nested_prepare(n, GUEST_SHSTK, NULL, 0, 0, 0);
+		vmwrite(n, GUEST_RIP, (uintptr_t)nested_vmcall);
+		want[i] = (struct triple) { i ? CET_SHSTK | CET_WRSS : CET_SHSTK, l2_ssp(n) - 64 * i, 0x44000 + 16 * i };
+		vmwrite(n, GUEST_S_CET, want[i].s_cet);
+		vmwrite(n, GUEST_SSP, want[i].ssp);
+		vmwrite(n, GUEST_SSP_TABLE, want[i].table);
+	}
+	for (j = 0; j < 6; j++) {
+		i = j & 1;
+		l1(n, L1_VMPTRLD, vmcs[i], 0);
+		n->launched = launched[i];
+		w = nested_enter(n);
+		launched[i] = n->launched;
+		got = (struct triple) { vmread(n, GUEST_S_CET), vmread(n, GUEST_SSP), vmread(n, GUEST_SSP_TABLE) };
+		good += w == AT_EXIT && n->reason == REASON_VMCALL && same(&got, &want[i]) && same(&n->after, &n->own);
+	}
+	equals(good, 6, "two VMCSs in turn: each keeps its own state");
+	nested_destroy(n);
+}
+
+/*
+ * L2's CR4.CET and CR0.WP.
+ */
+static GUEST uint64_t l2_crs(uint64_t a, uint64_t b, uint64_t c)
+{
+	uint64_t cr4 = g_cr4(), cr0 = g_cr0(), fault;
+
+	(void)a;
+	(void)b;
+	(void)c;
+	fault = g_set_cr0(cr0 & ~CR0_WP);
+	g_call(CALL_L2, fault, g_cr0() & CR0_WP, 0);
+	g_set_cr4(cr4 & ~CR4_CET);
+	g_call(CALL_L2 + 1, g_cr4() & CR4_CET, g_rdssp(), 0);
+	fault = g_set_cr0(cr0 & ~CR0_WP);
+	g_call(CALL_L2 + 2, fault, g_cr0() & CR0_WP, 0);
+	fault = g_set_cr4(cr4);
+	g_set_cr0(cr0);
+	g_call(CALL_L2 + 3, fault, g_cr0() & CR0_WP, 0);
+	asm volatile("vmcall" : : : "memory");
+	g_set_cr4(cr4);
+	g_call(CALL_L2 + 4, g_cr4() & CR4_CET, g_rdssp(), 0);
+	asm volatile("vmcall" : : : "memory");
+	return 0;
+}
+
+void test_crs(void)
+{
+	struct nested *n = nested_create(NULL);
+	const struct stop *s = &n->c->stop;
+	struct triple state;
+	enum place w;
+
+	nested_prepare(n, GUEST_SHSTK, l2_crs, 0, 0, 0);
+	w = nested_enter(n);
+	state = triple_now(n);
+	if (went(n, w, "call 272", "CR0.WP in L2 with CR4.CET")) {
+		equals(s->a, FAULT(VECTOR_GP), "clearing it: #GP");
+		equals(s->b, CR0_WP, "it is still set");
+	}
+	w = nested_go(n);
+	if (went(n, w, "call 273", "CR4.CET off in L2")) {
+		equals(s->a, 0, "L2 sees it off");
+		equals(s->b, 0, "and no shadow stack");
+	}
+	same_triple(triple_now(n), state, "the state stays");
+	w = nested_go(n);
+	if (went(n, w, "call 274", "CR0.WP in L2 without CR4.CET")) {
+		equals(s->a, DONE, "clearing it: done");
+		equals(s->b, 0, "it is clear");
+	}
+	w = nested_go(n);
+	if (went(n, w, "call 275", "CR4.CET in L2 without CR0.WP")) {
+		equals(s->a, FAULT(VECTOR_GP), "setting it: #GP");
+		equals(s->b, CR0_WP, "CR0.WP is on again");
+	}
+	w = nested_go(n);
+	went(n, w, "exit 18", "L2 exits");
+	tap_ok(!(vmread(n, GUEST_CR4) & CR4_CET), "GUEST_CR4 has CET off");
+	tap_ok(n->after_cr4 & CR4_CET, "L1 has it on");
+	nested_skip(n);
+	w = nested_enter(n);
+	if (went(n, w, "call 276", "CR4.CET on in L2")) {
+		equals(s->a, CR4_CET, "L2 sees it on");
+		equals(s->b, state.ssp, "and its shadow stack where it was");
+	}
+	w = nested_go(n);
+	went(n, w, "exit 18", "L2 exits again");
+	tap_ok(vmread(n, GUEST_CR4) & CR4_CET, "GUEST_CR4 has CET on");
+
+	/* L1 owns the bit: the write exits, and L2 sees the shadow. */
+	nested_prepare(n, GUEST_SHSTK, l2_crs, 0, 0, 0);
+	vmwrite(n, CR4_MASK, CR4_CET);
+	vmwrite(n, CR4_SHADOW, CR4_CET);
+	w = nested_enter(n);
+	went(n, w, "call 272", "CR4.CET owned by L1");
+	w = nested_go(n);
+	went(n, w, "exit 28", "L2's write exits");
+	vmwrite(n, CR4_SHADOW, 0);
+	nested_skip(n);
+	w = nested_enter(n);
+	if (went(n, w, "call 273", "L2 goes on")) {
+		equals(s->a, 0, "L2 sees CR4.CET off");
+		tap_ok(s->b != 0, "but has its shadow stack");
+	}
+	nested_leave(n);
+	nested_destroy(n);
+}
+
+/*
+ * A filter of the VMM's beats what L1 allows L2.
+ */
+static GUEST uint64_t l2_access(uint64_t msr, uint64_t b, uint64_t c)
+{
+	uint64_t value = 0, read;
+
+	(void)b;
+	(void)c;
+	for (;;) {
+		read = g_rdmsr_safe(msr, &value);
+		g_call(CALL_L2, read, g_wrmsr_safe(msr, value), 0);
+		asm volatile("vmcall" : : : "memory");
+	}
+	return 0;
+}
+
+/* Denies MSRs 0x6a0 to 0x6a8, or nothing. */
+static void filter(struct nested *n, bool deny)
+{
+	uint8_t allow[2] = { 0, 0xfe };	/* 0x6a9 and up */
+	struct kvm_msr_filter f = {
+		.flags = KVM_MSR_FILTER_DEFAULT_ALLOW,
+		.ranges[0] = {
+			.flags = deny ? KVM_MSR_FILTER_READ | KVM_MSR_FILTER_WRITE : 0,
+			.nmsrs = deny ? 16 : 0,
+			.base = MSR_U_CET,
+			.bitmap = deny ? allow : NULL,
+		},
+	};
+
+	if (ioctl(n->m->fd, KVM_X86_SET_MSR_FILTER, &f))
+		tap_bail("KVM_X86_SET_MSR_FILTER");
+}
+
+static void expect_access(struct nested *n, enum place w, uint64_t fault, uint32_t msr, const char *name)
+{
+	if (!went(n, w, "call 272", "%s, MSR 0x%x: L1 is not asked", name, msr))
+		return;
+	equals(n->c->stop.a, fault, "%s, MSR 0x%x: L2 reads", name, msr);
+	equals(n->c->stop.b, fault, "%s, MSR 0x%x: L2 writes", name, msr);
+}
+
+void test_filter(void)
+{
+	static const uint32_t msrs[] = { MSR_U_CET, MSR_S_CET, MSR_PL0_SSP, MSR_PL3_SSP, MSR_INT_SSP_TAB };
+	struct nested *n = nested_create(NULL);
+	unsigned int i;
+
+	cpu_wrmsr(n->c, MSR_PL0_SSP, 0x99990);
+	/* L1 is denied them, too. */
+	*in_guest(n->m, &nested_l1_cet) = 0;
+	for (i = 0; i < ARRAY_SIZE(msrs); i++) {
+		nested_prepare(n, GUEST_SHSTK, l2_access, msrs[i], 0, 0);
+		expect_access(n, nested_enter(n), DONE, msrs[i], "no filter");
+		nested_go(n);
+		nested_skip(n);
+		filter(n, true);
+		expect_access(n, nested_enter(n), FAULT(VECTOR_GP), msrs[i], "filter");
+		nested_go(n);
+		nested_skip(n);
+		filter(n, false);
+		expect_access(n, nested_enter(n), DONE, msrs[i], "filter off");
+		/* While L2 is active. */
+		filter(n, true);
+		nested_go(n);
+		nested_skip(n);
+		expect_access(n, nested_enter(n), FAULT(VECTOR_GP), msrs[i], "filter set in L2");
+		filter(n, false);
+		nested_leave(n);
+	}
+	nested_destroy(n);
+}
+
+/*
+ * SMI while L2 is active. SSP goes through SMRAM. KVM, native's too, leaves L2 as by an exit and enters it by RSM as if it
+ * was restored, so S_CET and the table of L2 are L1's after that.
+ */
+#define SMBASE		0x30000
+#define SMRAM_SIZE	0x10000
+
+static GUEST uint64_t l2_calls(uint64_t depth, uint64_t b, uint64_t c)
+{
+	(void)b;
+	(void)c;
+	g_call(CALL_L2 + 1, nested_chain(depth, BOTTOM_CALL, CALL_L2), 0, 0);
+	asm volatile("vmcall" : : : "memory");
+	return 0;
+}
+
+void test_smi(void)
+{
+	uint8_t *smram = mmap(NULL, SMRAM_SIZE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	struct nested *n = nested_create(NULL);
+	struct triple before, after;
+	enum place w;
+
+	if (smram == MAP_FAILED)
+		tap_bail("SMRAM");
+	/* HLT, where the VMM looks in, and RSM */
+	memcpy(smram + 0x8000, "\xf4\x0f\xaa", 3);
+	machine_slot(n->m, 1, SMBASE, smram, SMRAM_SIZE, 0);
+	nested_prepare(n, GUEST_SHSTK, l2_calls, 4, 0, 0);
+	w = nested_enter(n);
+	went(n, w, "call 272", "SMI in L2: L2 is deep in calls");
+	before = triple_now(n);
+	if (ioctl(n->c->io.vcpu, KVM_SMI))
+		tap_bail("KVM_SMI");
+	cpu_run(n->c);
+	tap_ok(n->c->stop.kind == STOP_HLT, "SMI in L2: the handler runs");
+	if (n->c->stop.kind != STOP_HLT)
+		tap_diag("got %s", stop_text(n->c));
+	w = nested_go(n);
+	if (went(n, w, "call 273", "RSM: L2 goes on"))
+		equals(n->c->stop.a, 4, "RSM: L2 returns from its calls");
+	after = triple_now(n);
+	equals(after.ssp, before.ssp + 5 * 8, "RSM: L2's SSP is right");
+	equals(after.s_cet, n->own.s_cet, "RSM: S_CET is L1's, as natively");
+	equals(after.table, n->own.table, "RSM: INT_SSP_TAB too");
+	tap_ok(before.s_cet != after.s_cet && before.table != after.table, "RSM: L2 had others");
+	w = nested_go(n);
+	went(n, w, "exit 18", "RSM: L2's end");
+	same_triple(n->after, n->own, "RSM: L1 has its state");
+	nested_destroy(n);
+	munmap(smram, SMRAM_SIZE);
+}

@@ -1,0 +1,219 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * redeliver: the delivery of an exception meets an EPT violation, as a page that it needs is not there yet; KVM has to
+ * inject it again, with its error code, once. Saved and restored in between, too.
+ *
+ * The page is missing by userfaultfd, so the test sees the violation come, and decides when it is over.
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <linux/userfaultfd.h>
+#include <poll.h>
+#include <pthread.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/ioctl.h>
+#include <sys/mman.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#include "chain.h"
+#include "snap.h"
+
+static int uffd_open(void)
+{
+	struct uffdio_api api = { .api = UFFD_API };
+	int fd = syscall(SYS_userfaultfd, O_CLOEXEC | O_NONBLOCK);
+
+	if (fd < 0 || ioctl(fd, UFFDIO_API, &api))
+		tap_bail("userfaultfd");
+	return fd;
+}
+
+/* Takes a page away; @content, of one page, is what it had. */
+static void take_away(int uffd, struct machine *m, uint64_t gpa, uint8_t *content)
+{
+	struct uffdio_register range = {
+		.range = { .start = user_addr(machine_at(m, gpa)), .len = PAGE },
+		.mode = UFFDIO_REGISTER_MODE_MISSING,
+	};
+
+	memcpy(content, machine_at(m, gpa), PAGE);
+	if (madvise(machine_at(m, gpa), PAGE, MADV_DONTNEED) || ioctl(uffd, UFFDIO_REGISTER, &range))
+		tap_bail("UFFDIO_REGISTER");
+}
+
+static void give_back(int uffd, struct machine *m, uint64_t gpa, const uint8_t *content)
+{
+	struct uffdio_copy copy = { .dst = user_addr(machine_at(m, gpa)), .src = user_addr(content), .len = PAGE };
+
+	if (ioctl(uffd, UFFDIO_COPY, &copy))
+		tap_bail("UFFDIO_COPY");
+}
+
+#define POLLS	2000
+
+/* Somebody waits for the page: true. */
+static bool wait_for_fault(int uffd, struct machine *m, uint64_t gpa)
+{
+	struct pollfd p = { .fd = uffd, .events = POLLIN };
+	struct uffd_msg msg;
+
+	if (poll(&p, 1, POLLS) != 1 || read(uffd, &msg, sizeof(msg)) != sizeof(msg))
+		return false;
+	return msg.event == UFFD_EVENT_PAGEFAULT &&
+	       (msg.arg.pagefault.address & ~(PAGE - 1)) == user_addr(machine_at(m, gpa));
+}
+
+static void *run(void *cpu)
+{
+	chain_run(cpu);
+	return NULL;
+}
+
+static void no_op(int sig)
+{
+	(void)sig;
+}
+
+/* What it is delivered on. */
+static const struct needed {
+	const char *name;
+	unsigned int page;		/* CPU_*_PAGE */
+	unsigned int cpls;		/* 1 << CPL: from where */
+} needed[] = {
+	{ "the handler's stack", CPU_IST1_PAGE, 1 << 0 | 1 << 3 },
+	/* From CPL3 Bochs cannot: see machine_touch(). */
+	{ "the handler's shadow stack", CPU_SS_IST1_PAGE, 1 << 0 },
+};
+
+static const struct delivered {
+	enum deed deed;
+	unsigned int vector, error;
+	bool has_error;
+	const char *text;
+} delivered[] = {
+	{ CORRUPT_RETURN, VECTOR_CP, CP_RET, true, "#CP(1)" },
+	{ BAD_JUMP, VECTOR_CP, CP_ENDBRANCH, true, "#CP(3)" },
+	{ UNDEFINED, VECTOR_UD, 0, false, "#UD" },
+};
+
+static bool is_injected(struct cpu *c, const struct delivered *d)
+{
+	struct kvm_vcpu_events events;
+
+	if (ioctl(c->io.vcpu, KVM_GET_VCPU_EVENTS, &events))
+		tap_bail("KVM_GET_VCPU_EVENTS");
+	return events.exception.injected && events.exception.nr == d->vector &&
+	       events.exception.has_error_code == d->has_error && events.exception.error_code == d->error;
+}
+
+/* A guest that will have @d, and lacks what that needs. */
+static struct cpu *start(struct machine **m, unsigned int cpl, const struct delivered *d, uint64_t *gpa,
+			 const struct needed *n, int *uffd, uint8_t *content)
+{
+	uint64_t base;
+	struct cpu *c = chain_start_deep(m, cpl, d->deed, &base);
+
+	*gpa = c->page + n->page * PAGE;
+	*uffd = uffd_open();
+	take_away(*uffd, *m, *gpa, content);
+	/* Splitting the mapping took all of its surroundings out of EPT: see machine_touch(). */
+	if (cpl)
+		machine_touch(*m, (*m)->shadow_pages, (*m)->nshadow_pages);
+	return c;
+}
+
+static void redelivered(unsigned int cpl, const struct delivered *d, const struct needed *n)
+{
+	static uint8_t content[PAGE];
+	struct machine *m;
+	uint64_t gpa;
+	int uffd;
+	struct cpu *c = start(&m, cpl, d, &gpa, n, &uffd, content);
+	pthread_t thread;
+
+	if (pthread_create(&thread, NULL, run, c))
+		tap_bail("thread");
+	tap_ok(wait_for_fault(uffd, m, gpa), "CPL%u, %s: its delivery waits for %s", cpl, d->text, n->name);
+	give_back(uffd, m, gpa, content);
+	pthread_join(thread, NULL);
+	tap_ok(!strcmp(stop_text(c), d->text), "CPL%u, %s: delivered when %s is there", cpl, d->text, n->name);
+	if (c->stop.kind == STOP_EXCEPTION)
+		tap_ok((c->stop.frame->cs & 3) == cpl, "CPL%u, %s: from there", cpl, d->text);
+	/* Once: now the handler returns. The cause is still there, but at CPL0 the tracker has seen the handler's ENDBR64. */
+	chain_run(c);
+	tap_ok(!strcmp(stop_text(c), d->deed == BAD_JUMP && !cpl ? "call 66" : d->text), "CPL%u, %s: once", cpl, d->text);
+	machine_destroy(m);
+	close(uffd);
+}
+
+/* A signal ends KVM_RUN in the middle of the delivery. */
+static void saved_in_between(unsigned int cpl, const struct delivered *d, const struct needed *n)
+{
+	static uint8_t content[PAGE];
+	struct machine *m;
+	uint64_t gpa;
+	int uffd;
+	struct cpu *c = start(&m, cpl, d, &gpa, n, &uffd, content);
+	struct snapshot *s;
+	pthread_t thread;
+	unsigned int i;
+
+	if (pthread_create(&thread, NULL, run, c))
+		tap_bail("thread");
+	if (!wait_for_fault(uffd, m, gpa))
+		tap_bail("the guest does not need %s", n->name);
+	/* It may get there only after the page fault is known here. */
+	for (i = 0; i < POLLS && !__atomic_load_n(&c->stop.err, __ATOMIC_ACQUIRE); i++) {
+		pthread_kill(thread, SIGUSR1);
+		sleep_ms(1);
+	}
+	tap_ok(i < POLLS, "CPL%u, %s, %s: a signal interrupts the delivery", cpl, d->text, n->name);
+	give_back(uffd, m, gpa, content);
+	pthread_join(thread, NULL);
+	tap_ok(is_injected(c, d), "CPL%u, %s, %s: KVM_GET_VCPU_EVENTS has it, and its error code", cpl, d->text, n->name);
+	s = snapshot_take(c);
+	check_stop(c, d->text, "CPL%u, %s, %s: the same vCPU has it", cpl, d->text, n->name);
+	machine_destroy(m);
+
+	m = snapshot_restore(s, 0);
+	tap_ok(is_injected(m->cpus[0], d), "CPL%u, %s, %s: restored", cpl, d->text, n->name);
+	check_stop(m->cpus[0], d->text, "CPL%u, %s, %s: the restored vCPU has it", cpl, d->text, n->name);
+	machine_destroy(m);
+
+	if (d->has_error) {
+		char other[16];
+
+		/* It is the saved one that is delivered, not one that is caused anew. */
+		s->events.exception.error_code = CP_SETSSBSY;
+		snprintf(other, sizeof(other), "#CP(%u)", CP_SETSSBSY);
+		m = snapshot_restore(s, 0);
+		check_stop(m->cpus[0], other, "CPL%u, %s, %s: falsified: its error code", cpl, d->text, n->name);
+		machine_destroy(m);
+	}
+	free(s);
+	close(uffd);
+}
+
+int main(void)
+{
+	struct sigaction sa = { .sa_handler = no_op };
+	unsigned int cpl, i, k;
+
+	vmm_open("redeliver");
+	sigaction(SIGUSR1, &sa, NULL);
+	for (cpl = 0; cpl <= 3; cpl += 3) {
+		for (i = 0; i < ARRAY_SIZE(delivered); i++) {
+			for (k = 0; k < ARRAY_SIZE(needed); k++) {
+				if (!(needed[k].cpls & 1 << cpl))
+					continue;
+				redelivered(cpl, &delivered[i], &needed[k]);
+				saved_in_between(cpl, &delivered[i], &needed[k]);
+			}
+		}
+	}
+	return tap_done();
+}

@@ -1,0 +1,60 @@
+# SPDX-License-Identifier: GPL-2.0
+# shellcheck shell=bash
+#
+# For cases, after tap.sh: run programs that print TAP on an emulated host, and take over their points.
+
+# shellcheck disable=SC2154 # tap.sh sets tests, failures, tmp and top
+
+# relay NAME FILE: each program's points become points of this case, as "NAME: PROGRAM: POINT".
+# FILE is what they printed, one after the other; "# program PROGRAM" announces each.
+relay() {
+	local counts
+	awk -v name="$1" -v n="$tests" '
+		function finish() {
+			if (program != "" && planned != points)
+				printf "not ok %d - %s: %s: runs to its end\n", ++n, name, program
+			program = ""
+		}
+		/^# program / { finish(); program = substr($0, 11); points = 0; planned = -1; next }
+		/^(not )?ok [0-9]+ - / {
+			points++
+			match($0, /ok [0-9]+ - /)
+			printf "%s%d - %s: %s: %s\n", substr($0, 1, RSTART + 2), ++n, name, program, substr($0, RSTART + RLENGTH)
+			next
+		}
+		/^1\.\.0 / { print "not ok " ++n " - " name ": " program ": runs"; planned = points = 0; print "# " $0; next }
+		/^1\.\.[0-9]+$/ { planned = substr($0, 4) + 0; next }
+		/^#/ { print; next }
+		{ print "# " $0 }
+		END { finish() }
+	' "$2" >"$tmp/relayed"
+	cat "$tmp/relayed"
+	counts=$(grep -c '^ok\|^not ok' "$tmp/relayed") || :
+	tests=$((tests + counts))
+	counts=$(grep -c '^not ok' "$tmp/relayed") || :
+	failures=$((failures + counts))
+}
+
+run_to() {
+	local to=$1
+	shift
+	"$@" >"$to"
+}
+
+# run_host NAME HOST KERNEL MODULES COMMANDS [OPTION]...: HOST is svm or vmx, KERNEL a folder as tests/debian/kernel
+# makes it, MODULES a folder or nothing for the kernel's own. COMMANDS are PROGRAM ARGUMENT..., one a line; what they
+# leave in /out is in $tmp/NAME/files. OPTIONS are those of tests/hosts/run, at least -i for each program.
+run_host() {
+	local name=$1 host=$2 kernel=$3 modules=$4 commands=$5
+	local arguments=(-H "$host" -k "$kernel" -o "$tmp/$name" -t 900 -f "$tmp/$name/commands")
+
+	shift 5
+	mkdir -p "$tmp/$name"
+	printf '%s\n' "$commands" >"$tmp/$name/commands"
+	[ -z "$modules" ] || arguments+=(-m "$modules")
+	arguments+=("$@")
+	diag "$name: $host, $kernel${modules:+, modules from $modules}$(sed 's/ *-i [^ ]*//g; s/^ *//; s/^./: &/' <<<"$*")"
+	ok "$name: the host runs all programs and does not complain" \
+		run_to "$tmp/$name/points" "$top/tests/hosts/run" "${arguments[@]}"
+	relay "$name" "$tmp/$name/points"
+}
