@@ -135,7 +135,7 @@ void vmx_cet_set_constant_host_state(void)
 		return;
 
 	vmcs_writel(HOST_S_CET, host_s_cet);
-	/* The host's kernel has no shadow stack. That of its user mode comes back from PL3_SSP when it returns there. */
+	/* The host's kernel has no shadow stack. That of its user mode comes back from PL3_SSP on return there. */
 	vmcs_writel(HOST_SSP, 0);
 	vmcs_writel(HOST_INTR_SSP_TABLE, 0);
 }

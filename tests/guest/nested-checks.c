@@ -3,7 +3,7 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "nested.h"
+#include "hypervisor.h"
 
 #define ENTRY	1	/* with LOAD_CET on entry */
 #define EXIT	2

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0 */
 /* L1's way into L2 and back, and pieces of L2 that C cannot say: see nested.h. */
-#include "nested.h"
+#include "hypervisor.h"
 
 	.text
 

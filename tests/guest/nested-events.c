@@ -4,7 +4,7 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "nested.h"
+#include "hypervisor.h"
 
 /*
  * L2 reads its shadow-stack pages, so that the EPT has them: see machine_touch(). Then VMCALL, and what the arguments say.

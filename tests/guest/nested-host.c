@@ -9,7 +9,7 @@
 #include <sys/time.h>
 #include <unistd.h>
 
-#include "nested.h"
+#include "hypervisor.h"
 
 static void on_alarm(int number)
 {

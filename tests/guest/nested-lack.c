@@ -3,7 +3,7 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "nested.h"
+#include "hypervisor.h"
 
 static GUEST uint64_t l2_bottom(uint64_t depth, uint64_t bottom, uint64_t c)
 {

@@ -7,7 +7,7 @@
 #include <sys/ioctl.h>
 #include <sys/mman.h>
 
-#include "nested.h"
+#include "hypervisor.h"
 
 static void same_triple(struct triple got, struct triple want, const char *what)
 {

@@ -6,7 +6,7 @@
 #include <string.h>
 #include <sys/ioctl.h>
 
-#include "nested.h"
+#include "hypervisor.h"
 #include "snap.h"
 
 /* KVM_GET_NESTED_STATE with one VMCS; L2 has none of its own. */

@@ -6,7 +6,7 @@
 #include <string.h>
 #include <sys/ioctl.h>
 
-#include "nested.h"
+#include "hypervisor.h"
 
 /* The guest's. */
 static struct l1_mail mail;

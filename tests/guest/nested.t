@@ -16,11 +16,11 @@ ours=$build/$("$top/tests/debian/kernel" release 6.12)
 nested() {
 	local name=$1 kernel=$2 modules=$3 cet=$4 command=$5 f
 	local arguments=(-H vmx -k "$("$top/tests/debian/kernel" path "$kernel")" -M msr -o "$tmp/$name" -t 600
-		-i "$build/tests/guest/nested" -f "$tmp/$name/commands")
+		-i "$build/tests/guest/hypervisor" -f "$tmp/$name/commands")
 	shift 5
 
 	mkdir -p "$tmp/$name"
-	echo "nested $command" >"$tmp/$name/commands"
+	echo "hypervisor $command" >"$tmp/$name/commands"
 	[ -z "$modules" ] || arguments+=(-m "$modules")
 	[ -z "$cet" ] || arguments+=(-p "kvm_intel.cet=$cet")
 	for f; do

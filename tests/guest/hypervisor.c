@@ -5,7 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "nested.h"
+#include "hypervisor.h"
 
 /* What an L1 without CET is, and others with half of it. */
 void hide_shstk(struct kvm_cpuid2 *cpuid, unsigned int cpu)
@@ -449,7 +449,7 @@ int main(int argc, char **argv)
 	if (argc < 2 || (strcmp(argv[1], "cet") && strcmp(argv[1], "no-cet")))
 		usage();
 	cet = !strcmp(argv[1], "cet");
-	kvm_open("nested");
+	kvm_open("hypervisor");
 	for (argv += 2; argv[0] && argv[1]; argv += 2) {
 		if (!strcmp(argv[0], "--facts")) {
 			if (tap_open_facts(argv[1]))

@@ -4,8 +4,8 @@
  * Both are guest functions as vmm.h describes them; L2 runs with what the library made for the machine's second vCPU,
  * which itself never runs: CPU page, stacks, shadow stacks, TSS.
  */
-#ifndef TESTS_GUEST_NESTED_H
-#define TESTS_GUEST_NESTED_H
+#ifndef TESTS_GUEST_HYPERVISOR_H
+#define TESTS_GUEST_HYPERVISOR_H
 
 #include "guest.h"
 

@@ -1,0 +1,597 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * drive: moves a guest from one QEMU to the next, on the host it runs on, and speaks TAP
+ *
+ *   drive [-t] [-m MEGABYTES] [-f FILE] [-e TEXT] SCENARIO [QEMU-OPTION]...
+ *
+ * SCENARIO  move     to a file and from it into a new QEMU while the guest waits at its first place, then live over a
+ *                    unix socket at its second one. The file stays
+ *           take     the file into a new QEMU; from there the guest goes on to its end
+ *           forget   the file into a QEMU whose KVM_SET_ONE_REG of GUEST_SSP does nothing (forget.c): the guest faults
+ *           refuse   the file into a QEMU that must not take it, for what QEMU-OPTION or the host are
+ *           stay     live into a QEMU that must not take it, for what QEMU-OPTION after "--to" are: the guest goes on
+ *                    where it was
+ *           absent   the guest finds no CET
+ *           reload   no QEMU: loads /host/kvm-intel.ko anew, with QEMU-OPTION as its parameters
+ *   -t  tell a story instead, for people: move, with forget in it
+ *   -m  memory of the guest, default 4
+ *   -f  the file, default /out/image
+ *   -e  what QEMU says when it refuses
+ *
+ * QEMU is the host's qemu-system-x86_64, as it is. QEMU-OPTION say what guest it runs; without -cpu there, "-cpu host"
+ * is added. How guests talk is in guest/io.h. Exit status: 0 when all checks are good, 1 if not, 2 wrong use.
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <poll.h>
+#include <signal.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
+#include <time.h>
+#include <unistd.h>
+
+#define SOCKET		"/tmp/migration"
+#define FORGET		"/host/forget.so"
+
+/* Seconds of the host. They pass slowly on an emulated one that is busy: its own limit may come first */
+#define PATIENCE	120
+
+/* No line of a guest or of QMP is longer */
+#define LINE		4096
+
+struct stream {
+	int fd;
+	char data[LINE];
+	size_t size, used;	/* used: what the last line took, still in front */
+};
+
+struct vm {
+	const char *name;
+	pid_t pid;
+	struct stream qmp, console;
+	int serial;
+	char errors[64];	/* the file with its stderr */
+};
+
+static int points, failures, telling;
+static const char *megabytes = "4", *image = "/out/image", *reason = "";
+static char **options;
+static int option_count;
+static char *last_reply;
+/* What the guest last said about where it is */
+static char place[LINE];
+
+#define __printf(a, b)	__attribute__((format(printf, a, b)))
+
+static void __printf(1, 2) remark(const char *format, ...)
+{
+	va_list ap;
+
+	if (telling)
+		return;
+	printf("# ");
+	va_start(ap, format);
+	vprintf(format, ap);
+	va_end(ap);
+	printf("\n");
+}
+
+/* The next part of the story, if it went well until here */
+static void __printf(1, 2) story(const char *format, ...)
+{
+	va_list ap;
+
+	if (!telling || failures)
+		return;
+	va_start(ap, format);
+	vprintf(format, ap);
+	va_end(ap);
+}
+
+static int __printf(2, 3) point(int good, const char *format, ...)
+{
+	va_list ap;
+
+	points++;
+	failures += !good;
+	if (telling && good)
+		return good;
+	printf("%sok %d - ", good ? "" : "not ", points);
+	va_start(ap, format);
+	vprintf(format, ap);
+	va_end(ap);
+	printf("\n");
+	return good;
+}
+
+static void __attribute__((noreturn)) __printf(1, 2) give_up(const char *format, ...)
+{
+	va_list ap;
+
+	printf("Bail out! ");
+	va_start(ap, format);
+	vprintf(format, ap);
+	va_end(ap);
+	printf("\n");
+	exit(1);
+}
+
+static double now(void)
+{
+	struct timespec t;
+
+	clock_gettime(CLOCK_MONOTONIC, &t);
+	return t.tv_sec + t.tv_nsec / 1e9;
+}
+
+/* The next line, without its end, valid until the next call; NULL when the other side has closed, or at the deadline */
+static char *next_line(struct stream *s, double deadline)
+{
+	memmove(s->data, s->data + s->used, s->size - s->used);
+	s->size -= s->used;
+	s->used = 0;
+	for (;;) {
+		char *end = memchr(s->data, '\n', s->size);
+		struct pollfd p = { .fd = s->fd, .events = POLLIN };
+		double left = deadline - now();
+		ssize_t n;
+
+		if (end) {
+			s->used = end + 1 - s->data;
+			*end = '\0';
+			if (end > s->data && end[-1] == '\r')
+				end[-1] = '\0';
+			return s->data;
+		}
+		if (s->size == sizeof(s->data))
+			give_up("a line of more than %d characters", LINE);
+		if (left <= 0 || poll(&p, 1, left * 1000 + 1) <= 0)
+			return NULL;
+		n = read(s->fd, s->data + s->size, sizeof(s->data) - s->size);
+		if (n <= 0)
+			return NULL;
+		s->size += n;
+	}
+}
+
+static int begins(const char *line, const char *with)
+{
+	return !strncmp(line, with, strlen(with));
+}
+
+/* Ours; *theirs stays open in QEMU */
+static int socket_pair(int *theirs)
+{
+	int fd[2];
+
+	if (socketpair(AF_UNIX, SOCK_STREAM, 0, fd))
+		give_up("socketpair: %s", strerror(errno));
+	fcntl(fd[0], F_SETFD, FD_CLOEXEC);
+	*theirs = fd[1];
+	return fd[0];
+}
+
+static void start(struct vm *vm, const char *name, const char *incoming, const char *preload)
+{
+	char chardevs[3][64];
+	const char *argv[64] = {
+		"qemu-system-x86_64", "-accel", "kvm", "-M", "pc,hpet=off,usb=off,vmport=off,smm=off", "-m", megabytes,
+		"-nodefaults", "-no-user-config", "-no-reboot", "-display", "none",
+		"-chardev", chardevs[0], "-mon", "chardev=q,mode=control",
+		"-chardev", chardevs[1], "-device", "isa-debugcon,iobase=0xe9,chardev=d",
+		"-chardev", chardevs[2], "-device", "isa-serial,chardev=s",
+	};
+	int theirs[3], i, n = 0, has_cpu = 0;
+
+	memset(vm, 0, sizeof(*vm));
+	vm->name = name;
+	vm->qmp.fd = socket_pair(&theirs[0]);
+	vm->console.fd = socket_pair(&theirs[1]);
+	vm->serial = socket_pair(&theirs[2]);
+	for (i = 0; i < 3; i++)
+		snprintf(chardevs[i], sizeof(chardevs[i]), "socket,id=%c,fd=%d", "qds"[i], theirs[i]);
+	snprintf(vm->errors, sizeof(vm->errors), "/tmp/errors.%s", name);
+
+	while (argv[n])
+		n++;
+	for (i = 0; i < option_count; i++) {
+		argv[n++] = options[i];
+		has_cpu |= !strcmp(options[i], "-cpu");
+	}
+	if (!has_cpu) {
+		argv[n++] = "-cpu";
+		argv[n++] = "host";
+	}
+	if (incoming) {
+		argv[n++] = "-incoming";
+		argv[n++] = incoming;
+	}
+	vm->pid = fork();
+	if (!vm->pid) {
+		int errors = open(vm->errors, O_WRONLY | O_CREAT | O_TRUNC, 0644);
+
+		dup2(errors, 1);
+		dup2(errors, 2);
+		if (preload)
+			setenv("LD_PRELOAD", preload, 1);
+		execvp(argv[0], (char **)argv);
+		dprintf(2, "%s: %s\n", argv[0], strerror(errno));
+		_exit(127);
+	}
+	for (i = 0; i < 3; i++)
+		close(theirs[i]);
+}
+
+/* Shows what QEMU wrote to stderr. Returns 1 if TEXT was in it */
+static int show_errors(struct vm *vm, const char *text)
+{
+	FILE *f = fopen(vm->errors, "r");
+	char line[512];
+	int found = 0;
+
+	while (f && fgets(line, sizeof(line), f)) {
+		line[strcspn(line, "\n")] = '\0';
+		remark("%s says: %s", vm->name, line);
+		found |= strstr(line, text) != NULL;
+	}
+	if (f)
+		fclose(f);
+	return found;
+}
+
+/* Returns what waitpid() says */
+static int finish(struct vm *vm)
+{
+	int status;
+
+	kill(vm->pid, SIGKILL);
+	waitpid(vm->pid, &status, 0);
+	close(vm->qmp.fd);
+	close(vm->console.fd);
+	close(vm->serial);
+	return status;
+}
+
+/* Reads QMP until a line that has both texts; NULL if none comes */
+static char *qmp_line(struct vm *vm, const char *one, const char *other)
+{
+	double deadline = now() + PATIENCE;
+	char *line;
+
+	while ((line = next_line(&vm->qmp, deadline))) {
+		if (strstr(line, one) && strstr(line, other))
+			return line;
+		if (strstr(line, "\"failed\""))
+			remark("%s: %s", vm->name, line);
+	}
+	return NULL;
+}
+
+/* Returns 1 if the reply is no error; it is last_reply then */
+static int __printf(2, 3) command(struct vm *vm, const char *format, ...)
+{
+	char json[256], *line;
+	va_list ap;
+
+	va_start(ap, format);
+	vsnprintf(json, sizeof(json), format, ap);
+	va_end(ap);
+	dprintf(vm->qmp.fd, "%s\n", json);
+	do
+		line = qmp_line(vm, "{", "");
+	while (line && !begins(line, "{\"return\"") && !begins(line, "{\"error\""));
+	last_reply = line;
+	if (line && begins(line, "{\"return\""))
+		return 1;
+	remark("%s: %s gave %s", vm->name, json, line ? line : "nothing");
+	return 0;
+}
+
+static int enable(struct vm *vm, const char *capability)
+{
+	return command(vm, "{\"execute\":\"migrate-set-capabilities\",\"arguments\":{\"capabilities\":[%s%s%s]}}",
+		       "{\"state\":true,\"capability\":\"", capability, "\"}");
+}
+
+static int greet(struct vm *vm)
+{
+	return qmp_line(vm, "\"QMP\"", "") && command(vm, "{\"execute\":\"qmp_capabilities\"}") && enable(vm, "events");
+}
+
+static int migrated(struct vm *vm)
+{
+	return qmp_line(vm, "\"MIGRATION\"", "\"completed\"") != NULL;
+}
+
+static int leave(struct vm *vm, const char *uri)
+{
+	return command(vm, "{\"execute\":\"migrate\",\"arguments\":{\"uri\":\"%s\"}}", uri);
+}
+
+static int come(struct vm *vm, const char *uri)
+{
+	return command(vm, "{\"execute\":\"migrate-incoming\",\"arguments\":{\"uri\":\"%s\"}}", uri);
+}
+
+/* With a way back, so that the source learns when the other one fails. Its guest would stay stopped otherwise */
+static int go_live(struct vm *from, struct vm *to)
+{
+	return enable(from, "return-path") && enable(to, "return-path") &&
+	       come(to, "unix:" SOCKET) && leave(from, "unix:" SOCKET);
+}
+
+static const char *image_uri(void)
+{
+	static char uri[128];
+
+	snprintf(uri, sizeof(uri), "file:%s", image);
+	return uri;
+}
+
+/* How long the guest stood still, in ms of the host; -1 if QEMU does not tell */
+static long downtime(struct vm *vm)
+{
+	char *line = command(vm, "{\"execute\":\"query-migrate\"}") ? strstr(last_reply, "\"downtime\":") : NULL;
+
+	return line ? strtol(line + strlen("\"downtime\":"), NULL, 10) : -1;
+}
+
+/*
+ * What the guest says, until it waits, ends, or says nothing any more. Its checks become points. Returns the line:
+ * "wait PLACE", "end", or NULL
+ */
+static char *follow(struct vm *vm)
+{
+	double deadline = now() + PATIENCE;
+	char *line;
+
+	while ((line = next_line(&vm->console, deadline))) {
+		if (begins(line, "wait ") || !strcmp(line, "end"))
+			return line;
+		if (begins(line, "ok ")) {
+			point(1, "%s: %s", vm->name, line + 3);
+		} else if (begins(line, "not ok ")) {
+			point(0, "%s: %s", vm->name, line + 7);
+		} else if (begins(line, "say ")) {
+			remark("%s: %s", vm->name, line + 4);
+			strcpy(place, strstr(line, ": ") ? strstr(line, ": ") + 2 : line + 4);
+		} else {
+			point(0, "%s: the guest says '%s'", vm->name, line);
+		}
+	}
+	return NULL;
+}
+
+static int says(struct vm *vm, const char *wanted)
+{
+	char *line = follow(vm);
+	int good = line && begins(line, wanted);
+
+	point(good, "%s: the guest comes to its %s", vm->name, *wanted == 'w' ? "next place to wait" : "end");
+	if (!good) {
+		remark("instead: %s", line ? line : "nothing");
+		show_errors(vm, "");
+	}
+	return good;
+}
+
+static void go_on(struct vm *vm)
+{
+	if (write(vm->serial, "g", 1) != 1)
+		remark("%s: nothing can be sent to it", vm->name);
+}
+
+static void forget(void)
+{
+	struct vm vm;
+	char *line, *address;
+	int good;
+
+	start(&vm, "forgetful", "defer", FORGET);
+	if (!point(greet(&vm) && come(&vm, image_uri()) && migrated(&vm), "forgetful: takes the guest from the file"))
+		return;
+	line = next_line(&vm.console, now() + PATIENCE);
+	/* #PF of a shadow stack access, or #CP of a near return */
+	good = line && (begins(line, "not ok exception 14, error 0x4") || begins(line, "not ok exception 21, error 0x1,"));
+	point(good, "forgetful: the guest faults at once");
+	remark("the guest: %s", line ? line : "nothing");
+	address = good ? strstr(line, "address ") : NULL;
+	story("Loaded by a VMM that leaves the shadow stack pointer at 0, it dies at once: %s%s.\n",
+	      address ? "page fault at " : "#CP", address ? address + strlen("address ") : "");
+	finish(&vm);
+}
+
+static void move(void)
+{
+	struct vm first, second, third;
+	long still;
+
+	start(&first, "first", NULL, NULL);
+	if (!point(greet(&first), "first: QEMU starts") || !says(&first, "wait "))
+		return;
+	story("  A guest calls itself in user mode, on its shadow stack: %s.\n", place);
+	if (!point(leave(&first, image_uri()) && migrated(&first), "first: migrates to a file"))
+		return;
+	finish(&first);
+	story("  There it is saved to a file. ");
+	if (telling)
+		forget();
+
+	start(&second, "second", "defer", NULL);
+	if (!point(greet(&second) && come(&second, image_uri()) && migrated(&second), "second: takes it from the file")) {
+		show_errors(&second, "");
+		return;
+	}
+	go_on(&second);
+	if (!says(&second, "wait "))
+		return;
+	story("  QEMU restores the pointer, with KVM_SET_ONE_REG: loaded by it, the guest goes on.\n"
+	      "  It enters its kernel, and calls itself there: %s.\n", place);
+
+	start(&third, "third", "defer", NULL);
+	if (!point(greet(&third) && go_live(&second, &third) && migrated(&second) && migrated(&third),
+		   "third: live migration over a socket")) {
+		show_errors(&second, "");
+		show_errors(&third, "");
+		return;
+	}
+	still = downtime(&second);
+	remark("the guest stood still for %ld ms of the host", still);
+	finish(&second);
+	go_on(&third);
+	says(&third, "end");
+	finish(&third);
+	story("  There it is migrated live, over a socket, to another QEMU, and stands still for %ld ms.\n"
+	      "  It returns from all of its calls: each return address is the one that its shadow stack has kept.\n"
+	      "  Before and after each move it did what CET forbids, and was caught each time:\n"
+	      "    a forged return address            #CP, the shadow stack has another one\n"
+	      "    a jump to where no ENDBR64 is      #CP, indirect branch tracking\n", still);
+}
+
+static void take(void)
+{
+	struct vm vm;
+
+	start(&vm, "new", "defer", NULL);
+	if (!point(greet(&vm) && come(&vm, image_uri()) && migrated(&vm), "new: takes the guest from the file"))
+		show_errors(&vm, "");
+	go_on(&vm);
+	if (says(&vm, "wait ")) {
+		go_on(&vm);
+		says(&vm, "end");
+	}
+	finish(&vm);
+}
+
+static void refuse(void)
+{
+	struct vm vm;
+	char *line;
+	int status;
+
+	start(&vm, "unfit", "defer", NULL);
+	point(!greet(&vm) || !come(&vm, image_uri()) || !migrated(&vm), "unfit: does not take the guest from the file");
+	line = next_line(&vm.console, now() + 1);
+	point(!line, "unfit: the guest does not run");
+	if (line)
+		remark("it says: %s", line);
+	point(show_errors(&vm, reason), "unfit: QEMU says '%s'", reason);
+	status = finish(&vm);
+	point(status && !(WIFSIGNALED(status) && WTERMSIG(status) == SIGKILL), "unfit: QEMU ends, and not with success");
+}
+
+static void stay(void)
+{
+	char **to = options;
+	struct vm here, there;
+	int all = option_count;
+
+	while (to < options + all && strcmp(*to, "--to"))
+		to++;
+	option_count = to - options;
+	start(&here, "here", NULL, NULL);
+	if (!point(greet(&here), "here: QEMU starts") || !says(&here, "wait "))
+		return;
+	/* The same guest for the other one, and what comes after --to */
+	for (; to + 1 < options + all; to++) {
+		*to = to[1];
+		option_count++;
+	}
+	start(&there, "there", "defer", NULL);
+	point(greet(&there) && go_live(&here, &there), "there: live migration begins");
+	point(!migrated(&there), "there: it fails");
+	point(show_errors(&there, reason), "there: QEMU says '%s'", reason);
+	finish(&there);
+	point(qmp_line(&here, "\"MIGRATION\"", "\"failed\"") != NULL, "here: QEMU says that it failed");
+	go_on(&here);
+	says(&here, "wait ");
+	finish(&here);
+}
+
+static void absent(void)
+{
+	struct vm vm;
+	char *line;
+
+	start(&vm, "only", NULL, NULL);
+	point(greet(&vm), "only: QEMU starts");
+	line = next_line(&vm.console, now() + PATIENCE);
+	point(line && !strcmp(line, "not ok the guest has shadow stacks and IBT"), "only: the guest finds no CET");
+	if (!line)
+		show_errors(&vm, "");
+	finish(&vm);
+}
+
+static void reload(void)
+{
+	char parameters[256] = "";
+	int i, fd = open("/host/kvm-intel.ko", O_RDONLY);
+
+	for (i = 0; i < option_count; i++) {
+		strncat(parameters, options[i], sizeof(parameters) - strlen(parameters) - 2);
+		strcat(parameters, " ");
+	}
+	point(!syscall(SYS_delete_module, "kvm_intel", O_NONBLOCK), "kvm_intel is unloaded");
+	point(!syscall(SYS_finit_module, fd, parameters, 0), "kvm_intel is loaded with %s", parameters);
+}
+
+int main(int argc, char **argv)
+{
+	static const struct {
+		const char *name;
+		void (*run)(void);
+	} scenarios[] = {
+		{ "move", move }, { "take", take }, { "forget", forget }, { "refuse", refuse }, { "stay", stay },
+		{ "absent", absent }, { "reload", reload },
+	};
+	unsigned int i;
+	int c;
+
+	setvbuf(stdout, NULL, _IOLBF, 0);
+	signal(SIGPIPE, SIG_IGN);
+	while ((c = getopt(argc, argv, "+te:f:m:")) != -1) {
+		switch (c) {
+		case 't':
+			telling = 1;
+			break;
+		case 'e':
+			reason = optarg;
+			break;
+		case 'f':
+			image = optarg;
+			break;
+		case 'm':
+			megabytes = optarg;
+			break;
+		default:
+			return 2;
+		}
+	}
+	if (optind >= argc)
+		return 2;
+	options = argv + optind + 1;
+	option_count = argc - optind - 1;
+	for (i = 0; i < sizeof(scenarios) / sizeof(scenarios[0]); i++) {
+		if (strcmp(argv[optind], scenarios[i].name))
+			continue;
+		if (!telling) {
+			printf("# program %s", scenarios[i].name);
+			/* What runs is told by -cpu; the rest is the guest */
+			for (c = 0; c < option_count && strcmp(options[c], "-cpu"); c++)
+				;
+			for (; c < option_count; c++)
+				printf(" %s", options[c]);
+			printf("\n");
+		}
+		scenarios[i].run();
+		if (!telling)
+			printf("1..%d\n", points);
+		return failures != 0;
+	}
+	return 2;
+}
