@@ -1,9 +1,10 @@
 #!/bin/bash
 # SPDX-License-Identifier: GPL-2.0
 #
-# What KVM's emulator refuses, and what not, while a guest uses CET
+# What KVM's emulator refuses, and what not, while a guest uses CET; and CR4.CET with CR0.WP
 . "$(dirname "$0")/../tap.sh"
 . "$(dirname "$0")/isolation.sh"
 
-like_native 1 'emulator --facts /out/emulator'
+like_native 1 'emulator --facts /out/emulator
+controls'
 done_testing

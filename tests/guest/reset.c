@@ -213,6 +213,29 @@ static void reset(void)
 	machine_destroy(m);
 }
 
+static GUEST uint64_t clear_user_state(uint64_t unused)
+{
+	(void)unused;
+	g_wrmsr(MSR_U_CET, 0);
+	g_wrmsr(MSR_PL3_SSP, 0);
+	return 0;
+}
+
+/* A guest cleared both MSRs that one XSAVES component holds; setting the one must not bring back what the other was. */
+static void set_after_clear(uint32_t msr, uint64_t value, uint32_t other)
+{
+	struct machine *m = machine_create(NULL);
+	struct cpu *c = m->cpus[0];
+	uint64_t one = 0, two = 1;
+
+	tap_ok(msrs_set(&c->io, MSR_U_CET, CET_ENDBR) && msrs_set(&c->io, MSR_PL3_SSP, 0x5000), "MSR %#x: both set", msr);
+	cpu_start(c, clear_user_state, 0);
+	check_stop(c, "call 65536", "the guest clears both");
+	tap_ok(msrs_set(&c->io, msr, value) && msrs_get(&c->io, msr, &one) && one == value, "MSR %#x: set again", msr);
+	tap_ok(msrs_get(&c->io, other, &two) && !two, "MSR %#x: %#x stays clear", msr, other);
+	machine_destroy(m);
+}
+
 int main(void)
 {
 	unsigned int cpl;
@@ -223,5 +246,7 @@ int main(void)
 		init_while_running(cpl);
 		init_by_mp_state(cpl);
 	}
+	set_after_clear(MSR_U_CET, CET_ENDBR | CET_WAIT_ENDBR, MSR_PL3_SSP);
+	set_after_clear(MSR_PL3_SSP, 0x6000, MSR_U_CET);
 	return tap_done();
 }
