@@ -459,6 +459,10 @@ static void cet_vcpu_after_set_cpuid(struct kvm_vcpu *vcpu)
 	cet->supported_xss = guest_supported_xss(vcpu);
 	any = cet->shstk || cet->ibt;
 
+	/* CPUID alone may show what KVM does not offer. */
+	if (!any)
+		vcpu->arch.cr4_guest_rsvd_bits |= X86_CR4_CET;
+
 	/* VMX operation, too, allows CR4.CET if CPUID shows either. */
 	if ((shstk || ibt) && guest_cpuid_has(vcpu, X86_FEATURE_VMX))
 		vmx->nested.msrs.cr4_fixed1 |= X86_CR4_CET;
