@@ -2,7 +2,9 @@
 /*
  * fuzz - random ONE_REG calls against a model
  *
- * Usage: fuzz [COUNT [SEED]]
+ * Usage: fuzz [COUNT [SEED [cet]]]
+ *
+ * cet: the vCPUs have shadow stacks and IBT, which KVM must support.
  *
  * Two equal VMs: one takes the calls, the other is driven by KVM_GET_MSRS and
  * KVM_SET_MSRS only and says what a type 2 register does. Everything else is decided by the
@@ -149,6 +151,7 @@ static uint32_t random_msr(void)
 		{ 0xc0010000, 0x2000 },
 		{ 0x40000000, 0x200 },
 		{ 0x4b564d00, 0x100 },
+		{ 0x6a0, 9 },
 	};
 	unsigned int i = below(ARRAY_SIZE(dense) + 3);
 
@@ -232,6 +235,15 @@ struct call {
 	uint64_t value;		/* that SET takes */
 };
 
+/* vCPUs with shadow stacks have one KVM-defined register: GUEST_SSP. */
+static bool shadow_stacks;
+
+/* The MSR whose number a host may use in its place */
+static uint32_t msr_of(uint64_t id)
+{
+	return id == ID_GUEST_SSP ? MSR_INTERNAL_SSP : id;
+}
+
 /* What the ABI says, in its order. Writes @oracle as the other VM ought to be written. */
 static int model_reg(const struct call *c, const struct vm *oracle,
 		     uint64_t *got)
@@ -243,23 +255,30 @@ static int model_reg(const struct call *c, const struct vm *oracle,
 	if (c->id >> 40 & 0xfff)
 		return -EINVAL;
 	/* Without shadow stacks there is no KVM-defined register. */
-	if ((c->id >> 32 & 0xff) != 2)
+	if ((c->id >> 32 & 0xff) == 3 && (!shadow_stacks || (uint32_t)c->id))
+		return -EINVAL;
+	if ((c->id >> 32 & 0xff) != 2 && (c->id >> 32 & 0xff) != 3)
 		return -EINVAL;
 	if ((c->id >> 52 & 0xf) != 3)
 		return -EINVAL;
 	if (c->nr == GET_ONE_REG) {
-		if (!msrs_get(oracle, c->id, got))
+		if (!msrs_get(oracle, msr_of(c->id), got))
 			return -EINVAL;
 		return writable(c->addr) ? 0 : -EFAULT;
 	}
 	if (!readable(c->addr))
 		return -EFAULT;
-	return msrs_set(oracle, c->id, c->value) ? 0 : -EINVAL;
+	return msrs_set(oracle, msr_of(c->id), c->value) ? 0 : -EINVAL;
 }
 
 static int model_list(const struct call *c)
 {
-	return writable(c->argp) ? 0 : -EFAULT;
+	if (!writable(c->argp))
+		return -EFAULT;
+	if (c->value < shadow_stacks)
+		return -E2BIG;
+	/* The id goes behind n, where memory may have ended. */
+	return shadow_stacks && c->argp == PLACE_AT_END ? -EFAULT : 0;
 }
 
 struct fuzz {
@@ -323,16 +342,16 @@ static const char *try_reg(const struct fuzz *f, const struct call *c,
 		return "memory around addr";
 	if (c->nr == GET_ONE_REG && !*want) {
 		memcpy(&a, (void *)(uintptr_t)addr, sizeof(a));
-		if (!same_value(f, c->id, a, want_value))
+		if (!same_value(f, msr_of(c->id), a, want_value))
 			return "value";
 	} else if (readable(c->addr) && memcmp((void *)(uintptr_t)addr,
 					       &initial, sizeof(initial))) {
 		return "memory at addr";
 	}
 	if (c->nr == SET_ONE_REG) {
-		same = msrs_get(&f->vm, c->id, &a) ==
-		       msrs_get(&f->oracle, c->id, &b);
-		if (!same || !same_value(f, c->id, a, b))
+		same = msrs_get(&f->vm, msr_of(c->id), &a) ==
+		       msrs_get(&f->oracle, msr_of(c->id), &b);
+		if (!same || !same_value(f, msr_of(c->id), a, b))
 			return "state after SET";
 	}
 	return NULL;
@@ -342,7 +361,8 @@ static const char *try_list(const struct fuzz *f, const struct call *c,
 			    struct outcome *o, int *want)
 {
 	const uint64_t argp = area_addr(&f->argp, c->argp, 8);
-	uint64_t n;
+	size_t written = sizeof(uint64_t);
+	uint64_t n, id;
 
 	area_fill(&f->argp, c->argp, &c->value, sizeof(c->value));
 	*want = model_list(c);
@@ -350,12 +370,19 @@ static const char *try_list(const struct fuzz *f, const struct call *c,
 
 	if (*want ? o->ret != -1 || o->err != -*want : o->ret != 0)
 		return "result";
-	if (!rest_untouched(&f->argp, argp, sizeof(n)))
+	if (shadow_stacks && !*want)
+		written += sizeof(id);
+	if (!rest_untouched(&f->argp, argp, written))
 		return "memory around n";
-	if (!*want) {
+	if (writable(c->argp)) {
 		memcpy(&n, (void *)(uintptr_t)argp, sizeof(n));
-		if (n)
+		if (n != shadow_stacks)
 			return "n";
+	}
+	if (written > sizeof(n)) {
+		memcpy(&id, (void *)(uintptr_t)(argp + sizeof(n)), sizeof(id));
+		if (id != ID_GUEST_SSP)
+			return "id";
 	}
 	return NULL;
 }
@@ -378,6 +405,9 @@ static bool fuzz_once(const struct fuzz *f)
 	int want;
 
 	c.value = random_value(&f->oracle, c.id);
+	/* A bitmap base that is not canonical makes the native kernel complain. */
+	if ((uint32_t)c.id == 0x6a0)
+		c.value = (uint64_t)((int64_t)(c.value << 17) >> 17);
 	if (c.nr == GET_REG_LIST)
 		bad = try_list(f, &c, &o, &want);
 	else
@@ -398,13 +428,17 @@ int main(int argc, char **argv)
 {
 	unsigned long count = argc > 1 ? strtoul(argv[1], NULL, 0) : 10000;
 	unsigned long seed = argc > 2 ? strtoul(argv[2], NULL, 0) : 1;
+	unsigned int flags = VM_CPUID | VM_MEMORY | VM_IRQCHIP;
 	unsigned long i;
 	struct fuzz f;
 
-	kvm_open("fuzz");
+	shadow_stacks = argc > 3 && !strcmp(argv[3], "cet");
+	if (shadow_stacks)
+		flags |= VM_SHSTK | VM_IBT | VM_CET_XSS;
+	kvm_open(shadow_stacks ? "fuzz cet" : "fuzz");
 	listed = msr_list(KVM_GET_MSR_INDEX_LIST);
-	vm_create(&f.vm, VM_CPUID | VM_MEMORY | VM_IRQCHIP);
-	vm_create(&f.oracle, VM_CPUID | VM_MEMORY | VM_IRQCHIP);
+	vm_create(&f.vm, flags);
+	vm_create(&f.oracle, flags);
 	area_create(&f.argp);
 	area_create(&f.addr);
 	random_state = seed;
@@ -414,7 +448,8 @@ int main(int argc, char **argv)
 			break;
 	tap_ok(i == count, "random calls answer as the model says");
 	if (i < count)
-		tap_diag("call %lu; to repeat: fuzz %lu %lu", i, i + 1, seed);
+		tap_diag("call %lu; to repeat: fuzz %lu %lu%s", i, i + 1, seed,
+			 shadow_stacks ? " cet" : "");
 	tap_ok(largest_one_reg_result <= 0, "no result was positive");
 	return tap_done();
 }

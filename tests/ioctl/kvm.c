@@ -167,31 +167,74 @@ bool msr_listed(const struct kvm_msr_list *list, uint32_t index)
 #define CPUID_ENTRIES	256
 #define CPUID_7_ECX_SHSTK	(1u << 7)
 #define CPUID_7_EDX_IBT		(1u << 20)
+#define CPUID_D_1_EAX_XSAVES	(1u << 3)
+#define CPUID_D_1_ECX_CET	(3u << 11)
 
-static void set_cpuid(int vcpu)
+static struct kvm_cpuid2 *get_cpuid(int fd, unsigned int nr, const char *name)
 {
 	struct kvm_cpuid2 *cpuid;
-	unsigned int i;
 
 	cpuid = calloc(1, sizeof(*cpuid) +
 			  CPUID_ENTRIES * sizeof(cpuid->entries[0]));
 	if (!cpuid)
 		tap_bail("CPUID");
 	cpuid->nent = CPUID_ENTRIES;
-	if (ioctl(kvm_dev, KVM_GET_SUPPORTED_CPUID, cpuid))
-		tap_bail("KVM_GET_SUPPORTED_CPUID");
-	for (i = 0; i < cpuid->nent; i++) {
-		struct kvm_cpuid_entry2 *e = &cpuid->entries[i];
+	if (ioctl(fd, nr, cpuid))
+		tap_bail("%s", name);
+	return cpuid;
+}
 
-		/* All hosts shall agree, and only some support CET. */
-		if (e->function == 7 && e->index == 0) {
-			e->ecx &= ~CPUID_7_ECX_SHSTK;
-			e->edx &= ~CPUID_7_EDX_IBT;
-		}
+struct kvm_cpuid2 *kvm_cpuid(unsigned int nr)
+{
+	return get_cpuid(kvm_dev, nr, "CPUID of KVM");
+}
+
+struct kvm_cpuid2 *vcpu_cpuid(const struct vm *vm)
+{
+	return get_cpuid(vm->vcpu, KVM_GET_CPUID2, "KVM_GET_CPUID2");
+}
+
+struct kvm_cpuid_entry2 *cpuid_entry(struct kvm_cpuid2 *cpuid, uint32_t function,
+				     uint32_t index)
+{
+	unsigned int i;
+
+	for (i = 0; i < cpuid->nent; i++)
+		if (cpuid->entries[i].function == function &&
+		    cpuid->entries[i].index == index)
+			return &cpuid->entries[i];
+	return NULL;
+}
+
+static void set_bits(uint32_t *reg, uint32_t bits, bool on)
+{
+	if (on)
+		*reg |= bits;
+	else
+		*reg &= ~bits;
+}
+
+struct outcome vm_set_cpuid(const struct vm *vm, unsigned int flags)
+{
+	struct kvm_cpuid2 *cpuid = kvm_cpuid(KVM_GET_SUPPORTED_CPUID);
+	struct kvm_cpuid_entry2 *e;
+	struct outcome o;
+
+	/* Without the flags all hosts agree: only some support CET. */
+	e = cpuid_entry(cpuid, 7, 0);
+	if (e) {
+		set_bits(&e->ecx, CPUID_7_ECX_SHSTK, flags & VM_SHSTK);
+		set_bits(&e->edx, CPUID_7_EDX_IBT, flags & VM_IBT);
 	}
-	if (ioctl(vcpu, KVM_SET_CPUID2, cpuid))
-		tap_bail("KVM_SET_CPUID2");
+	e = cpuid_entry(cpuid, 0xd, 1);
+	if (e) {
+		set_bits(&e->ecx, CPUID_D_1_ECX_CET, flags & VM_CET_XSS);
+		if (flags & VM_NO_XSAVES)
+			e->eax &= ~CPUID_D_1_EAX_XSAVES;
+	}
+	o = xioctl(vm->vcpu, KVM_SET_CPUID2, cpuid);
 	free(cpuid);
+	return o;
 }
 
 static void add_memory(struct vm *vm)
@@ -232,8 +275,8 @@ void vm_create(struct vm *vm, unsigned int flags)
 		       vm->vcpu, 0);
 	if (vm->run == MAP_FAILED)
 		tap_bail("struct kvm_run");
-	if (flags & VM_CPUID)
-		set_cpuid(vm->vcpu);
+	if ((flags & VM_CPUID) && vm_set_cpuid(vm, flags).ret)
+		tap_bail("KVM_SET_CPUID2");
 }
 
 void vm_destroy(struct vm *vm)
@@ -263,6 +306,7 @@ static const struct {
 	[GUEST_HLT] = { { 0xf4 }, 1 },
 	[GUEST_RDMSR] = { { 0x0f, 0x32, 0xf4 }, 3 },
 	[GUEST_WRMSR] = { { 0x0f, 0x30, 0xf4 }, 3 },
+	[GUEST_CPUID] = { { 0x0f, 0xa2, 0xf4 }, 3 },
 	/* 1: incb (GUEST_COUNTER); jmp 1b */
 	[GUEST_SPIN] = { { 0xfe, 0x06, 0x00, 0x30, 0xeb, 0xfa }, 6 },
 };
@@ -275,17 +319,17 @@ static const struct {
  */
 #define GUEST_RFLAGS	0x202
 
-void guest_load(struct vm *vm, enum guest_code code, uint32_t msr,
-		uint64_t value)
+void guest_load(struct vm *vm, enum guest_code code, uint32_t ecx,
+		uint64_t edx_eax)
 {
 	const uint16_t handler[2] = { GUEST_GP, 0 };
 	struct kvm_regs regs = {
 		.rip = GUEST_CODE,
 		.rsp = GUEST_CODE,
 		.rflags = GUEST_RFLAGS,
-		.rcx = msr,
-		.rax = (uint32_t)value,
-		.rdx = value >> 32,
+		.rcx = ecx,
+		.rax = (uint32_t)edx_eax,
+		.rdx = edx_eax >> 32,
 	};
 	struct kvm_sregs sregs;
 
@@ -335,6 +379,27 @@ enum guest_end guest_wrmsr(struct vm *vm, uint32_t msr, uint64_t value)
 {
 	guest_load(vm, GUEST_WRMSR, msr, value);
 	return guest_run(vm, NULL);
+}
+
+bool guest_cpuid(struct vm *vm, uint32_t function, uint32_t index,
+		 struct kvm_cpuid_entry2 *entry)
+{
+	struct kvm_regs regs;
+
+	guest_load(vm, GUEST_CPUID, index, function);
+	if (guest_run(vm, NULL) != GUEST_DONE)
+		return false;
+	if (ioctl(vm->vcpu, KVM_GET_REGS, &regs))
+		tap_bail("KVM_GET_REGS");
+	*entry = (struct kvm_cpuid_entry2) {
+		.function = function,
+		.index = index,
+		.eax = regs.rax,
+		.ebx = regs.rbx,
+		.ecx = regs.rcx,
+		.edx = regs.rdx,
+	};
+	return true;
 }
 
 void sleep_ms(unsigned int ms)

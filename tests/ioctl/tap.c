@@ -111,15 +111,34 @@ void tap_bail(const char *fmt, ...)
 	_exit(1);
 }
 
+static void fact_name(const char *name)
+{
+	for (; *name; name++)
+		fputc(*name == ' ' ? '_' : *name, facts);
+	fputc(' ', facts);
+}
+
 static void fact(const char *name, struct outcome o, const uint64_t *value)
 {
 	if (!facts)
 		return;
-	for (; *name; name++)
-		fputc(*name == ' ' ? '_' : *name, facts);
-	fprintf(facts, " %d %s", o.ret, errno_name(o.err));
+	fact_name(name);
+	fprintf(facts, "%d %s", o.ret, errno_name(o.err));
 	if (value)
 		fprintf(facts, " 0x%016llx", (unsigned long long)*value);
+	fputc('\n', facts);
+}
+
+void tap_fact(const char *name, const char *fmt, ...)
+{
+	va_list ap;
+
+	if (!facts)
+		return;
+	fact_name(name);
+	va_start(ap, fmt);
+	vfprintf(facts, fmt, ap);
+	va_end(ap);
 	fputc('\n', facts);
 }
 

@@ -38,6 +38,9 @@ void check_errno(struct outcome o, int want, const char *fmt, ...)
 void check_value(struct outcome o, uint64_t got, uint64_t want,
 		 const char *fmt, ...) __printf(4, 5);
 
+/* A fact without a point: what is not right or wrong, but has to be the same. */
+void tap_fact(const char *name, const char *fmt, ...) __printf(2, 3);
+
 const char *errno_name(int err);
 
 #endif

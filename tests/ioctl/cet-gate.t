@@ -1,0 +1,110 @@
+#!/bin/bash
+# SPDX-License-Identifier: GPL-2.0
+#
+# What keeps CET from guests, one by one, natively and with ours: nothing is advertised, nothing is there, and ours say
+# why in one line. And sets of modules that are not all ours, or were loaded more than once.
+. "$(dirname "$0")/../tap.sh"
+. "$(dirname "$0")/on-host.sh"
+
+ours=$build/$("$top/tests/debian/kernel" release 6.12)
+nothing='64-cet --kvm none advertised ssp list'
+refusal='kvm_intel: guests get no CET, although kvm_intel.cet=1: '
+
+# Parameters that CET does not go with, and what the line says of each. Bochs needs enable_apicv=0.
+parameters='ept=0 unrestricted_guest=0 allow_smaller_maxphyaddr=1'
+declare -A because=([ept=0]='needs EPT' [unrestricted_guest=0]='needs unrestricted guests'
+	[allow_smaller_maxphyaddr=1]='does not go with kvm_intel.allow_smaller_maxphyaddr')
+
+# lines_of NAME N: what the kernel logged from the start to the end of command N
+lines_of() {
+	awk -v n="$2" '/ start of command / { on = $NF == n } on' "$tmp/$1/dmesg"
+}
+
+# reloaded NAME KERNEL MODULES: kvm-intel again and again in one boot, with CET in the end
+reloaded() {
+	local p commands=''
+	for p in $parameters; do
+		commands+="64-module unload kvm_intel
+64-module load kvm-intel.ko enable_apicv=0 cet=1 $p
+$nothing
+"
+	done
+	on_host "$1" vmx "$2" "$3" "${commands}64-module unload kvm_intel
+64-module load kvm-intel.ko enable_apicv=0 cet=1
+64-cet --kvm both advertised ssp list
+64-module unload kvm_intel
+64-module load kvm-intel.ko enable_apicv=0 cet=0
+$nothing" -p kvm_intel.cet=1
+}
+
+reloaded native "$("$top/tests/debian/kernel" path native)" ''
+reloaded 6.12 "$("$top/tests/debian/kernel" path 6.12)" "$ours"
+n=2
+for p in $parameters; do
+	like "6.12: $p: the log says why" "$(lines_of 6.12 $n)" "$refusal.*${because[$p]}"
+	is "6.12: $p: in one line" "$(lines_of 6.12 $n | grep -c 'CET')" 1
+	n=$((n + 3))
+done
+is "6.12: cet=1 again: no such line" "$(lines_of 6.12 $n | grep -c "$refusal")" 0
+n=$((n + 3))
+is "6.12: cet=0: not a word" "$(lines_of 6.12 $n | grep -c CET)" 0
+
+# What the kernel's command line takes away. SHSTK has no name there, and the parameter taints (S).
+# Without CET a kernel's own rules are left for XSS, so it is not among the questions.
+while read -r name has line why; do
+	commands="64-cet --kvm $has advertised matrix ssp list cr4"
+	on_host "native-$name" vmx "$("$top/tests/debian/kernel" path native)" '' "$commands" -c "$line" --taint-ok S
+	on_host "6.12-$name" vmx "$("$top/tests/debian/kernel" path 6.12)" "$ours" "$commands" \
+		-c "$line" --taint-ok S -p kvm_intel.cet=1
+	if [ "$has" = none ]; then
+		is "6.12-$name: the log says why, in one line" \
+			"$(grep 'kvm_intel: .*CET' "$tmp/6.12-$name/dmesg" | grep -c -E "$refusal.*$why")" 1
+	else
+		is "6.12-$name: nothing to say" "$(grep -c 'kvm_intel: .*CET' "$tmp/6.12-$name/dmesg")" 0
+	fi
+done <<'END'
+noxsaves none noxsaves (XSAVES is missing or off|does not switch the CET state)
+no-shstk none clearcpuid=519 (no shadow stacks|does not switch the CET state)
+no-ibt shstk ibt=off
+END
+
+# One of ours with one of the distro's: both ways they load, and all is as with the distro's alone, CET asked for or not.
+mkdir "$tmp/mixed"
+for m in kvm kvm-intel; do
+	distro=$(find "$("$top/tests/debian/kernel" path 6.12)/" -name "$m.ko*" -path '*/kvm/*')
+	case $distro in
+	*.xz) xz -dc "$distro" >"$tmp/mixed/distro-$m.ko" ;;
+	*) cp "$distro" "$tmp/mixed/distro-$m.ko" ;;
+	esac
+	cp "$ours/$m.ko" "$tmp/mixed/ours-$m.ko"
+done
+files=()
+for f in "$tmp"/mixed/*.ko; do
+	# Debug information, BTF and signature would only take time.
+	objcopy --strip-debug -R .BTF -R .BTF.base "$f"
+	files+=(-i "$f")
+done
+on_host mixed vmx "$("$top/tests/debian/kernel" path 6.12)" '' "64-module load irqbypass.ko
+64-module load distro-kvm.ko
+64-module load distro-kvm-intel.ko enable_apicv=0
+64-visible --facts /out/distro
+64-module unload kvm_intel
+64-module load ours-kvm-intel.ko enable_apicv=0 cet=1
+64-visible --facts /out/ours-on-distro
+64-module unload kvm_intel kvm
+64-module load ours-kvm.ko
+64-module load distro-kvm-intel.ko enable_apicv=0 cet=1
+64-visible --facts /out/distro-on-ours
+$nothing matrix xss cr4
+64-module unload kvm_intel
+64-module load ours-kvm-intel.ko enable_apicv=0 cet=1
+64-cet --kvm both advertised ssp list" -N "${files[@]}"
+for facts in ours-on-distro distro-on-ours; do
+	REFERENCE=distro ok "$facts: same as the distro's alone" "$top/tests/ioctl/compare-facts" "$tmp/mixed/files/distro" \
+		"$tmp/mixed/files/$facts" "vmx-6.12-$facts" "$top/tests/ioctl/differences-from-distro"
+done
+like "our kvm-intel.ko on the distro's kvm.ko: the log says why" "$(lines_of mixed 6)" "$refusal.*not of the same package"
+is "our kvm-intel.ko on the distro's kvm.ko: in one line" "$(lines_of mixed 6 | grep -c CET)" 1
+like "the distro's kvm-intel.ko on our kvm.ko: it does not know the parameter" "$(lines_of mixed 10)" \
+	"kvm_intel: unknown parameter 'cet' ignored"
+done_testing
