@@ -3,8 +3,12 @@
  * calls - instructions per call of KVM's vCPU ioctls, per VM exit and per load/put cycle
  *
  * Prints lines "NAME COUNT", or "NAME EINVAL" where the kernel has no such call. COUNT is the least of many
- * single calls, in TSC ticks, less the cost of reading the TSC. On the svm host with --icount a tick is an
- * instruction, and the least is what the call costs when no interrupt falls into it.
+ * single calls, in TSC ticks, less the cost of reading the TSC. On the vmx host, and on the svm host with --icount,
+ * a tick is an instruction, and the least is what the call costs when no interrupt falls into it.
+ *
+ * The first vCPU has no CPUID, so also no CET. Where KVM supports shadow stacks there is a second one that has all:
+ * its calls begin with "CET_". "MSRs_" are the accesses to CET's MSRs while one KVM_RUN lasts, from the kernel's
+ * trace, which needs debugfs.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -21,6 +25,13 @@
 #include <asm/kvm_onereg.h>
 
 #define MSR_LSTAR	0xc0000082
+#define MSR_U_CET	0x6a0
+#define MSR_S_CET	0x6a2
+#define MSR_PL0_SSP	0x6a4
+#define MSR_INT_SSP_TAB	0x6a8
+#define MSR_XSS		0xda0
+#define XSS_CET		0x1800
+#define CR4_OSXSAVE	(1u << 18)
 #define REPEAT		200
 #define GUEST_SIZE	0x1000
 
@@ -29,8 +40,10 @@ struct msrs {
 	struct kvm_msr_entry entry;
 };
 
+/* The guest that is measured. */
 static int vcpu;
 static struct kvm_run *run;
+static __u8 *mem;
 static __u64 tsc_cost;
 
 static void fail(const char *what)
@@ -92,7 +105,7 @@ static void measure(const char *name, unsigned long request, void *arg, int expe
 }
 
 /* Real-mode guest at 0: @exits times CPUID, then OUT to leave KVM_RUN. */
-static void write_guest(__u8 *mem, __u16 exits)
+static void write_guest(__u16 exits)
 {
 	static const __u8 code[] = {
 		0xbe, 0, 0,		/* mov $exits, %si */
@@ -111,14 +124,14 @@ static void write_guest(__u8 *mem, __u16 exits)
 }
 
 /* Least cost of KVM_RUN with @exits exits that KVM handles itself. */
-static __u64 run_guest(__u8 *mem, __u16 exits)
+static __u64 run_guest(__u16 exits)
 {
 	struct kvm_regs regs;
 	__u64 best = ~0ULL;
 	int i;
 
-	write_guest(mem, exits);
-	for (i = 0; i < REPEAT / 4; i++) {
+	write_guest(exits);
+	for (i = 0; i < REPEAT; i++) {
 		__u64 t;
 
 		memset(&regs, 0, sizeof(regs));
@@ -141,28 +154,35 @@ static __u64 run_guest(__u8 *mem, __u16 exits)
 	return best;
 }
 
-int main(void)
+static int kvm;
+
+#define CPUID_ENTRIES		256
+#define CPUID_7_ECX_SHSTK	(1u << 7)
+
+struct cpuid {
+	struct kvm_cpuid2 head;
+	struct kvm_cpuid_entry2 entries[CPUID_ENTRIES];
+};
+
+static const struct kvm_cpuid_entry2 *cpuid_entry(const struct cpuid *cpuid, __u32 function, __u32 index)
+{
+	static const struct kvm_cpuid_entry2 none;
+	unsigned int i;
+
+	for (i = 0; i < cpuid->head.nent; i++)
+		if (cpuid->entries[i].function == function && cpuid->entries[i].index == index)
+			return &cpuid->entries[i];
+	return &none;
+}
+
+/* Real mode, code at 0; with @cpuid, that and XCR0 with all of it, as a guest's operating system has it. */
+static void create_guest(const struct cpuid *cpuid)
 {
 	struct kvm_userspace_memory_region region = { .memory_size = GUEST_SIZE };
-	struct msrs msrs = { .head.nmsrs = 1, .entry.index = MSR_LSTAR };
-	struct kvm_one_reg reg = { 0 };
-	struct kvm_reg_list list = { 0 };
+	struct kvm_xcrs xcrs = { .nr_xcrs = 1 };
 	struct kvm_sregs sregs;
-	__u64 value = 0, one, many;
-	__u8 *mem;
-	int kvm, vm, size, i;
+	int vm, size;
 
-	for (tsc_cost = ~0ULL, i = 0; i < REPEAT; i++) {
-		__u64 t = ticks();
-
-		t = ticks() - t;
-		if (t < tsc_cost)
-			tsc_cost = t;
-	}
-
-	kvm = open("/dev/kvm", O_RDWR);
-	if (kvm < 0)
-		fail("/dev/kvm");
 	vm = ioctl(kvm, KVM_CREATE_VM, 0);
 	if (vm < 0)
 		fail("KVM_CREATE_VM");
@@ -179,6 +199,156 @@ int main(void)
 	run = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_SHARED, vcpu, 0);
 	if (run == MAP_FAILED)
 		fail("mmap of the vCPU");
+	if (cpuid && ioctl(vcpu, KVM_SET_CPUID2, cpuid))
+		fail("KVM_SET_CPUID2");
+
+	if (ioctl(vcpu, KVM_GET_SREGS, &sregs))
+		fail("KVM_GET_SREGS");
+	sregs.cs.base = 0;
+	sregs.cs.selector = 0;
+	if (cpuid)
+		sregs.cr4 |= CR4_OSXSAVE;
+	if (ioctl(vcpu, KVM_SET_SREGS, &sregs))
+		fail("KVM_SET_SREGS");
+	xcrs.xcrs[0].value = cpuid ? cpuid_entry(cpuid, 0xd, 0)->eax : 0;
+	if (cpuid && ioctl(vcpu, KVM_SET_XCRS, &xcrs))
+		fail("KVM_SET_XCRS");
+}
+
+static void measure_runs(const char *prefix)
+{
+	__u64 one = run_guest(0), many;
+
+	printf("%sRUN_to_IO_exit %llu\n", prefix, (unsigned long long)one);
+	many = run_guest(100);
+	printf("%s100_VM_exits_CPUID %llu\n", prefix, (unsigned long long)(many - one));
+}
+
+/* ---- MSR accesses, by the kernel's own trace */
+
+#define TRACING		"/sys/kernel/debug/tracing/"
+
+static int put(const char *path, const char *text)
+{
+	int fd = open(path, O_WRONLY | O_TRUNC);
+	int ok = fd >= 0 && write(fd, text, strlen(text)) == (ssize_t)strlen(text);
+
+	if (fd >= 0)
+		close(fd);
+	return ok;
+}
+
+/* Lines "... read_msr: 6a4, value 0" and "... write_msr: ..." */
+static void print_accesses(const char *prefix)
+{
+	unsigned int msr, reads = 0, writes = 0, xss = 0;
+	char line[256], *p;
+	FILE *f = fopen(TRACING "trace", "r");
+
+	if (!f)
+		fail("trace");
+	while (fgets(line, sizeof(line), f)) {
+		p = strstr(line, "_msr: ");
+		if (line[0] == '#' || !p || sscanf(p, "_msr: %x", &msr) != 1)
+			continue;
+		if (msr == MSR_XSS)
+			xss++;
+		else if (msr < MSR_U_CET || msr > MSR_INT_SSP_TAB)
+			continue;
+		else if (p[-1] == 'd')
+			reads++;
+		else
+			writes++;
+	}
+	fclose(f);
+	printf("%sMSRs_read %u\n%sMSRs_written %u\n%sMSRs_XSS %u\n", prefix, reads, prefix, writes, prefix, xss);
+}
+
+static void trace_run(const char *prefix)
+{
+	struct kvm_regs regs = { .rflags = 2 };
+
+	if (!put(TRACING "trace", "") || !put(TRACING "events/msr/enable", "1"))
+		return;
+	write_guest(100);
+	if (ioctl(vcpu, KVM_SET_REGS, &regs) || ioctl(vcpu, KVM_RUN, 0))
+		fail("KVM_RUN");
+	/* Where the vCPU is still loaded its state is saved when it is loaded no more. */
+	if (ioctl(vcpu, KVM_GET_REGS, &regs))
+		fail("KVM_GET_REGS");
+	put(TRACING "events/msr/enable", "0");
+	print_accesses(prefix);
+}
+
+/* ---- shadow stacks */
+
+static void set_one(__u64 id, __u64 value)
+{
+	struct kvm_one_reg reg = { .id = id, .addr = (unsigned long)&value };
+
+	if (ioctl(vcpu, KVM_SET_ONE_REG, &reg))
+		fail("KVM_SET_ONE_REG");
+}
+
+static void measure_cet(const struct cpuid *cpuid)
+{
+	static const struct {
+		const char *get, *set;
+		__u64 id;
+	} regs[] = {
+		{ "CET_GET_ONE_REG_GUEST_SSP", "CET_SET_ONE_REG_GUEST_SSP", KVM_X86_REG_KVM(KVM_REG_GUEST_SSP) },
+		{ "CET_GET_ONE_REG_S_CET", "CET_SET_ONE_REG_S_CET", KVM_X86_REG_MSR(MSR_S_CET) },
+		{ "CET_GET_ONE_REG_U_CET", "CET_SET_ONE_REG_U_CET", KVM_X86_REG_MSR(MSR_U_CET) },
+		{ "CET_GET_ONE_REG_PL0_SSP", "CET_SET_ONE_REG_PL0_SSP", KVM_X86_REG_MSR(MSR_PL0_SSP) },
+	};
+	struct kvm_one_reg reg = { 0 };
+	__u64 value = 0;
+	unsigned int i;
+
+	create_guest(cpuid);
+	measure("CET_unknown_ioctl", _IO(KVMIO, 0xff), NULL, EINVAL);
+	reg.addr = (unsigned long)&value;
+	for (i = 0; i < sizeof(regs) / sizeof(regs[0]); i++) {
+		reg.id = regs[i].id;
+		measure(regs[i].get, KVM_GET_ONE_REG, &reg, 0);
+		measure(regs[i].set, KVM_SET_ONE_REG, &reg, 0);
+	}
+	/* CPUID shows it, the guest does not use it. */
+	measure_runs("CET_unused_");
+	trace_run("CET_unused_");
+	/* A guest that has shadow stacks, but not yet XSS: KVM switches what the CPU does not. */
+	for (i = 0; i < 4; i++)
+		set_one(KVM_X86_REG_MSR(MSR_PL0_SSP + i), 0x1000 + 8 * i);
+	set_one(KVM_X86_REG_MSR(MSR_S_CET), 1);
+	set_one(KVM_X86_REG_MSR(MSR_U_CET), 1);
+	measure_runs("CET_used_");
+	trace_run("CET_used_");
+	set_one(KVM_X86_REG_MSR(MSR_XSS), XSS_CET);
+	measure_runs("CET_used_with_XSS_");
+	trace_run("CET_used_with_XSS_");
+}
+
+int main(void)
+{
+	struct msrs msrs = { .head.nmsrs = 1, .entry.index = MSR_LSTAR };
+	static struct cpuid cpuid = { .head.nent = CPUID_ENTRIES };
+	struct kvm_one_reg reg = { 0 };
+	struct kvm_reg_list list = { 0 };
+	__u64 value = 0;
+	int i;
+
+	for (tsc_cost = ~0ULL, i = 0; i < REPEAT; i++) {
+		__u64 t = ticks();
+
+		t = ticks() - t;
+		if (t < tsc_cost)
+			tsc_cost = t;
+	}
+
+	kvm = open("/dev/kvm", O_RDWR);
+	if (kvm < 0)
+		fail("/dev/kvm");
+	create_guest(NULL);
 
 	measure("unknown_ioctl", _IO(KVMIO, 0xff), NULL, EINVAL);
 
@@ -196,16 +366,11 @@ int main(void)
 	run->immediate_exit = 1;
 	measure("load_put_RUN", KVM_RUN, NULL, EINTR);
 	run->immediate_exit = 0;
+	measure_runs("");
 
-	if (ioctl(vcpu, KVM_GET_SREGS, &sregs))
-		fail("KVM_GET_SREGS");
-	sregs.cs.base = 0;
-	sregs.cs.selector = 0;
-	if (ioctl(vcpu, KVM_SET_SREGS, &sregs))
-		fail("KVM_SET_SREGS");
-	one = run_guest(mem, 0);
-	printf("RUN_to_IO_exit %llu\n", (unsigned long long)one);
-	many = run_guest(mem, 100);
-	printf("100_VM_exits_CPUID %llu\n", (unsigned long long)(many - one));
+	if (ioctl(kvm, KVM_GET_SUPPORTED_CPUID, &cpuid))
+		fail("KVM_GET_SUPPORTED_CPUID");
+	if (cpuid_entry(&cpuid, 7, 0)->ecx & CPUID_7_ECX_SHSTK)
+		measure_cet(&cpuid);
 	return 0;
 }

@@ -24,6 +24,52 @@ function fewer(k, call,	percent) {
 		sprintf("%s: %s takes at least 35 %% fewer instructions than KVM_GET_MSRS with one MSR (%.1f %%)", k, call, percent))
 }
 
+# ---- the vmx host
+
+function same_vmx(k, set, call) {
+	verdict(n[k, "vmx-plain", call] > 0 && n[k, set, call] == n[k, "vmx-plain", call],
+		k " " set ": " call " is the same without our sources (" n[k, set, call] ", " n[k, "vmx-plain", call] ")")
+}
+
+# A load and a save of guest state, each with a compare and a branch that is not taken
+function two_branches(k, set, call,	more) {
+	more = n[k, set, call] - n[k, "vmx-plain", call]
+	verdict(n[k, "vmx-plain", call] > 0 && n[k, set, call] > 0 && more <= 4,
+		k " " set ": " call " takes at most two instructions more per load and per put of the vCPU (" \
+		n[k, set, call] ", " n[k, "vmx-plain", call] ")")
+}
+
+function native_cet_cost(call,	ours, native) {
+	ours = n["6.12", "vmx-cet", call] - n["6.12", "vmx-cet", "CET_unknown_ioctl"]
+	native = n["native", "vmx-native", call] - n["native", "vmx-native", "CET_unknown_ioctl"]
+	verdict(n["6.12", "vmx-cet", call] > 0 && native > 0 && ours <= native,
+		"6.12: " call " costs no more above an unknown ioctl than natively (" ours ", natively " native ")")
+}
+
+function accesses(use, most,	sum) {
+	sum = n["6.12", "vmx-cet", use "_MSRs_read"] + n["6.12", "vmx-cet", use "_MSRs_written"]
+	verdict((("6.12", "vmx-cet", use "_MSRs_read") in n) && sum <= most,
+		"6.12: " use ": at most " most " accesses to CET MSRs in a KVM_RUN of 101 VM exits (" sum ")")
+}
+
+function vmx(	i, sets, reg) {
+	for (i = split("vmx-ours vmx-cet", sets, " "); i > 0; i--) {
+		same_vmx("6.12", sets[i], "100_VM_exits_CPUID")
+		same_vmx("6.12", sets[i], "load_put_RUN")
+		two_branches("6.12", sets[i], "RUN_to_IO_exit")
+	}
+	same_vmx("6.1", "vmx-ours", "100_VM_exits_CPUID")
+	same_vmx("6.1", "vmx-ours", "load_put_RUN")
+	same_vmx("6.1", "vmx-ours", "RUN_to_IO_exit")
+	for (i = split("GUEST_SSP S_CET U_CET PL0_SSP", reg, " "); i > 0; i--) {
+		native_cet_cost("CET_GET_ONE_REG_" reg[i])
+		native_cet_cost("CET_SET_ONE_REG_" reg[i])
+	}
+	accesses("CET_unused", 0)
+	accesses("CET_used", 6)
+	accesses("CET_used_with_XSS", 6)
+}
+
 END {
 	for (i = split("6.1 6.12", kernels, " "); i > 0; i--) {
 		k = kernels[i]
@@ -34,4 +80,5 @@ END {
 		same(k, "RUN_to_IO_exit")
 		same(k, "load_put_RUN")
 	}
+	vmx()
 }
