@@ -42,8 +42,8 @@ source_tree() {
 	printf 'VERSION = %s\nPATCHLEVEL = %s\nSUBLEVEL = %s\nEXTRAVERSION =\n' "${v%%.*}" "${s#*.}" "${v##*.}" >"$to/Makefile"
 	echo 'kvm-y += x86.o' >"$to/arch/x86/kvm/Makefile"
 	landmarks "$s" "$to"
-	echo '/* vmx */' >"$to/arch/x86/kvm/vmx/vmx.c"
-	echo '/* svm */' >"$to/arch/x86/kvm/svm/svm.c"
+	echo '/* vmx */' >>"$to/arch/x86/kvm/vmx/vmx.c"
+	echo '/* svm */' >>"$to/arch/x86/kvm/svm/svm.c"
 	yes '/* of some length, so that a disk can be full in the middle of it */' | head -n 300 >"$to/virt/kvm/kvm_main.c"
 	echo '/* not ours */' >"$to/drivers/other.c"
 }

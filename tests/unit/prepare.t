@@ -22,7 +22,8 @@ for h in "$project/src/hooks/6.12"/*.patch; do
 	file=$(sed -n 's/^+++ b\///p' "$h")
 	added=$(sed -n '/^@@/,$s/^+//p' "$h")
 	is "... ${h##*/} is in" "$(grep -c -F -x -e "$(head -n 1 <<<"$added")" "$tree/$file")" \
-		"$(cat "$project/src/hooks/6.12"/*.patch | sed -n '/^+++/!s/^+//p' | grep -c -F -x -e "$(head -n 1 <<<"$added")")"
+		"$(grep -l -F -x "+++ b/$file" "$project/src/hooks/6.12"/*.patch | xargs cat | sed -n '/^+++/!s/^+//p' |
+			grep -c -F -x -e "$(head -n 1 <<<"$added")")"
 done
 is "... without leftovers of patch" "$(find "$w/out" -name '*.orig' -o -name '*.rej' -o -name '.part*')" ""
 version=$(sed -n 's/^PACKAGE_VERSION="\(.*\)"/\1/p' "$project/dkms.conf")
@@ -341,10 +342,18 @@ rm -r "$store"
 prepare
 is "a hook that does not apply leaves a complete tree alone" "$status $(content "$tree")" "15 $good"
 
+# What a kernel does not have in a file of its own yet is in x86.c.
+world
+# shellcheck disable=SC2016 # for change_source
+change_source 'cat "$(dirname "$file")/regs.c" >>"$file" && rm "$(dirname "$file")/regs.c"'
+prepare
+is "without regs.c: exit status" "$status" 0
+is "... its hooks are in x86.c" "$(grep -c 'X86_CR4_CET' "$tree/arch/x86/kvm/x86.c")" 2
+
 # Hooks that are no good themselves.
 cp "$hook" "$tmp/hook"
 for how in 'two hunks|sed -n "/^@@/,\$p" "$tmp/hook" >>"$hook"' 'no hunk|sed -i "/^@@/,\$d" "$hook"' \
-	'another file|sed -i "s,x86/kvm/,x86/kvm/no," "$hook"'; do
+	'another file|sed -i "s,x86/kvm/x86.c,x86/kvm/regs.c," "$hook"'; do
 	world
 	cp "$tmp/hook" "$hook"
 	eval "${how#*|}"
