@@ -67,6 +67,10 @@ unit: ## run the tests that need no root and take seconds
 matrix: ## build for every kernel that Debian offers; writes docs/kernels.md (as root, long)
 	@tests/matrix
 
+.PHONY: debug-check
+debug-check: ## run the CET tests on a kernel with KASAN, lockdep and UBSAN, which it builds (as root, long)
+	@TEST_TIMEOUT=7200 tests/run debug
+
 .PHONY: bench
 bench: ## count instructions per call: distro, ours, native (as root)
 	@tests/bench/run
