@@ -18,6 +18,15 @@ function same(k, call) {
 		k ": " call " is the same without our sources (" n[k, "ours", call] ", " n[k, "plain", call] ")")
 }
 
+# On the svm host the CPU does not tell where an intercepted instruction ends (NRIPS), so KVM decodes it, and asks whether
+# it is a branch that CET could govern.
+function decoded(k, call,	more) {
+	more = n[k, "ours", call] - n[k, "plain", call]
+	verdict(n[k, "plain", call] > 0 && n[k, "ours", call] > 0 && more <= 500,
+		k ": " call " takes at most 5 instructions more each, with the instruction to be decoded (" \
+		n[k, "ours", call] ", " n[k, "plain", call] ")")
+}
+
 function fewer(k, call,	percent) {
 	percent = 100 - 100 * n[k, "ours", call] / n[k, "ours", "GET_MSRS(1)"]
 	verdict(n[k, "ours", call] > 0 && percent >= 35,
@@ -79,7 +88,10 @@ END {
 		native_cost(k, "GET_ONE_REG")
 		native_cost(k, "SET_ONE_REG")
 		fewer(k, "GET_ONE_REG")
-		same(k, "100_VM_exits_CPUID")
+		if (k == "6.1")
+			same(k, "100_VM_exits_CPUID")
+		else
+			decoded(k, "100_VM_exits_CPUID")
 		same(k, "RUN_to_IO_exit")
 		same(k, "load_put_RUN")
 	}
