@@ -111,7 +111,7 @@ static const char *obstacle(void)
 
 void vmx_cet_read_vmcs(const struct vmx_cet *cet, struct vmx_cet_state *state)
 {
-	if (cet->shstk || cet->ibt)
+	if (vmx_cet_guest_has(cet))
 		state->s_cet = vmcs_readl(GUEST_S_CET);
 	if (cet->shstk) {
 		state->ssp = vmcs_readl(GUEST_SSP);
@@ -121,7 +121,7 @@ void vmx_cet_read_vmcs(const struct vmx_cet *cet, struct vmx_cet_state *state)
 
 void vmx_cet_write_vmcs(const struct vmx_cet *cet, const struct vmx_cet_state *state)
 {
-	if (cet->shstk || cet->ibt)
+	if (vmx_cet_guest_has(cet))
 		vmcs_writel(GUEST_S_CET, state->s_cet);
 	if (cet->shstk) {
 		vmcs_writel(GUEST_SSP, state->ssp);
@@ -304,7 +304,7 @@ static bool has_msr(const struct vmx_cet *cet, const struct msr_data *msr)
 	switch (msr->index) {
 	case MSR_IA32_U_CET:
 	case MSR_IA32_S_CET:
-		return cet->shstk || cet->ibt;
+		return vmx_cet_guest_has(cet);
 	case MSR_IA32_PL0_SSP ... MSR_IA32_INT_SSP_TAB:
 		return cet->shstk;
 	case MSR_KVM_INTERNAL_GUEST_SSP:
@@ -457,7 +457,7 @@ static void cet_vcpu_after_set_cpuid(struct kvm_vcpu *vcpu)
 	cet->shstk = shstk && kvm_cpu_cap_has(X86_FEATURE_SHSTK);
 	cet->ibt = ibt && kvm_cpu_cap_has(X86_FEATURE_IBT);
 	cet->supported_xss = guest_supported_xss(vcpu);
-	any = cet->shstk || cet->ibt;
+	any = vmx_cet_guest_has(cet);
 
 	/* CPUID alone may show what KVM does not offer. */
 	if (!any)
@@ -506,16 +506,17 @@ static int cet_leave_smm(struct kvm_vcpu *vcpu, const union kvm_smram *smram)
 /* Every CPU must have what the first one had, those that come online later included. */
 static int cet_check_processor_compatibility(void)
 {
-	const char *missing = cpu_obstacle();
-	u64 s_cet = host_s_cet;
+	const char *missing;
+	u64 s_cet;
 	int r;
 
 	r = vmx_check_processor_compat();
 	if (r)
 		return r;
 
+	missing = cpu_obstacle();
 	if (!missing) {
-		rdmsrl_safe(MSR_IA32_S_CET, &s_cet);
+		rdmsrl(MSR_IA32_S_CET, s_cet);
 		if (s_cet == host_s_cet)
 			return 0;
 		missing = "its S_CET differs";
