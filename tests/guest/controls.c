@@ -5,14 +5,11 @@
  */
 #include "vmm.h"
 
-/* KVM's prefix for emulation: UD2, "kvm". */
-#define EMULATE "ud2; .byte 0x6b, 0x76, 0x6d; "
-
 static uint64_t g_emulated_cr0(uint64_t v)
 {
 	G_TRY_VARS(fault, error);
 
-	asm volatile(G_TRY(EMULATE "mov %2, %%cr0") : G_TRY_OUT(fault, error) : "r"(v) : "memory");
+	asm volatile(G_TRY(G_FORCED "mov %2, %%cr0") : G_TRY_OUT(fault, error) : "r"(v) : "memory");
 	return fault;
 }
 
@@ -20,7 +17,7 @@ static uint64_t g_emulated_cr4(uint64_t v)
 {
 	G_TRY_VARS(fault, error);
 
-	asm volatile(G_TRY(EMULATE "mov %2, %%cr4") : G_TRY_OUT(fault, error) : "r"(v) : "memory");
+	asm volatile(G_TRY(G_FORCED "mov %2, %%cr4") : G_TRY_OUT(fault, error) : "r"(v) : "memory");
 	return fault;
 }
 
@@ -91,11 +88,8 @@ static void test(const char *who, bool emulated, bool cet)
 
 int main(void)
 {
-	char forced;
-
 	vmm_open("controls");
-	tap_ok(kvm_param_get("force_emulation_prefix", &forced) && (forced == '1' || forced == 'Y'),
-	       "KVM's prefix for emulation is on");
+	check_forced_emulation();
 	test("MOV", false, true);
 	test("emulated MOV", true, true);
 	test("no CET in CPUID, MOV", false, false);

@@ -604,7 +604,6 @@ static void check_tasks(void)
 
 int main(int argc, char **argv)
 {
-	char forced = 0;
 	int i;
 
 	for (i = 1; i < argc; i++) {
@@ -622,8 +621,7 @@ int main(int argc, char **argv)
 	kvm_open("emulator");
 	tap_ok(kvm_has_shstk() == with_cet && kvm_has_ibt() == with_cet, "KVM %s CET",
 	       with_cet ? "offers" : "does not offer");
-	tap_ok(kvm_param_get("force_emulation_prefix", &forced) && (forced == '1' || forced == 'Y'),
-	       "KVM's prefix for emulation is on");
+	check_forced_emulation();
 	check_insns();
 	check_mmio();
 	if (with_cet)

@@ -171,6 +171,9 @@ static inline uint64_t g_rdmsr(uint32_t msr)
 #define G_TRY_VARS(fault, error) \
 	register uint64_t fault asm("r9"); register uint64_t error asm("r10")
 
+/* KVM's prefix, needs kvm.force_emulation_prefix=1: it emulates the instruction behind it. */
+#define G_FORCED	"ud2\n\t.ascii \"kvm\"\n\t"
+
 static inline uint64_t g_wrmsr_safe(uint32_t msr, uint64_t value)
 {
 	G_TRY_VARS(fault, error);

@@ -39,15 +39,6 @@ static GUEST uint64_t use(uint64_t first, uint64_t value)
 	return 0;
 }
 
-static bool finished(struct cpu *c)
-{
-	cpu_run(c);
-	if (c->stop.kind == STOP_CALL && c->stop.number == CALL_RETURNED)
-		return true;
-	tap_diag("the guest does not come back: %s", stop_text(c));
-	return false;
-}
-
 /* All is 0 but the one MSR. */
 static bool only(struct cpu *c, unsigned int msr, uint64_t value)
 {

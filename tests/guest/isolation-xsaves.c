@@ -78,15 +78,6 @@ static GUEST uint64_t set_xss(uint64_t value)
 	return 0;
 }
 
-static bool finished(struct cpu *c)
-{
-	cpu_run(c);
-	if (c->stop.kind == STOP_CALL && c->stop.number == CALL_RETURNED)
-		return true;
-	tap_diag("the guest does not come back: %s", stop_text(c));
-	return false;
-}
-
 #define XCR0_FP_SSE	3ull
 #define XCR0_AVX	7ull
 /* Where the first extended component is in a compacted image; AVX's has 256 bytes. */

@@ -220,10 +220,18 @@ bool server_do(struct cpu *c, enum order order)
 	return false;
 }
 
+bool finished(struct cpu *c)
+{
+	cpu_run(c);
+	if (c->stop.kind == STOP_CALL && c->stop.number == CALL_RETURNED)
+		return true;
+	tap_diag("the guest does not come back: %s", stop_text(c));
+	return false;
+}
+
 int main(int argc, char **argv)
 {
 	bool with_cet = true, chosen = false;
-	char forced = 0;
 	unsigned int p;
 	cpu_set_t cpu;
 	int i;
@@ -249,8 +257,7 @@ int main(int argc, char **argv)
 	}
 	tap_ok(kvm_has_shstk() == with_cet && kvm_has_ibt() == with_cet, "KVM %s CET",
 	       with_cet ? "offers" : "does not offer");
-	tap_ok(kvm_param_get("force_emulation_prefix", &forced) && (forced == '1' || forced == 'Y'),
-	       "KVM's prefix for emulation is on");
+	check_forced_emulation();
 	host_s_cet = host_rdmsr(MSR_S_CET);
 	tap_ok(host_s_cet == CET_ENDBR, "the host's kernel uses IBT");
 	if (!with_cet)

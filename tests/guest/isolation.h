@@ -21,6 +21,9 @@ void test_cpus(void);
 /* On a KVM that does not offer CET. */
 void test_absent(void);
 
+/* The guest's function returned; says so if not. */
+bool finished(struct cpu *c);
+
 /* A line for the comparison of kernels; the name's blanks become underscores. */
 void fact(const char *name, const char *fmt, ...) __printf(2, 3);
 
@@ -73,8 +76,6 @@ struct cet_image {
 #define XSS_CET		(XSS_CET_U | XSS_CET_S)
 
 /* For guests: RDMSR and WRMSR that KVM emulates, whatever it lets the guest do itself. */
-#define G_FORCED	"ud2\n\t.ascii \"kvm\"\n\t"
-
 static inline uint64_t g_forced_wrmsr(uint32_t msr, uint64_t value)
 {
 	G_TRY_VARS(fault, error);

@@ -4,8 +4,8 @@
 # Nested VMX with CET: on native, the judge, and on 6.12 with our modules; L2 moved from each to the other; and on 6.12
 # without CET, with our modules and with the distro's
 . "$(dirname "$0")/../tap.sh"
-# shellcheck source=tests/ioctl/on-host.sh
-. "$(dirname "$0")/../ioctl/on-host.sh"
+# shellcheck source=tests/hosts/relay.sh
+. "$(dirname "$0")/../hosts/relay.sh"
 
 # shellcheck disable=SC2154 # tap.sh sets build, tmp and top
 
@@ -14,21 +14,14 @@ ours=$build/$("$top/tests/debian/kernel" release 6.12)
 # nested NAME KERNEL MODULES CET COMMAND [FILE]...: COMMAND is a line of the program's arguments, FILEs are put beside it.
 # What it leaves is in $tmp/NAME/files.
 nested() {
-	local name=$1 kernel=$2 modules=$3 cet=$4 command=$5 f
-	local arguments=(-H vmx -k "$("$top/tests/debian/kernel" path "$kernel")" -M msr -o "$tmp/$name" -t 600
-		-i "$build/tests/guest/hypervisor" -f "$tmp/$name/commands")
+	local name=$1 kernel=$2 modules=$3 cet=$4 command=$5 f options=(-M msr -i "$build/tests/guest/hypervisor")
 	shift 5
 
-	mkdir -p "$tmp/$name"
-	echo "hypervisor $command" >"$tmp/$name/commands"
-	[ -z "$modules" ] || arguments+=(-m "$modules")
-	[ -z "$cet" ] || arguments+=(-p "kvm_intel.cet=$cet")
+	[ -z "$cet" ] || options+=(-p "kvm_intel.cet=$cet")
 	for f; do
-		arguments+=(-i "$f")
+		options+=(-i "$f")
 	done
-	diag "$name: $kernel${modules:+, modules from $modules}${cet:+, kvm_intel.cet=$cet}"
-	ok "$name: the host runs it and does not complain" run_to "$tmp/$name/points" "$top/tests/hosts/run" "${arguments[@]}"
-	relay "$name" "$tmp/$name/points"
+	run_host "$name" vmx "$("$top/tests/debian/kernel" path "$kernel")" "$modules" "hypervisor $command" "${options[@]}"
 }
 
 nested native native '' 1 'cet --facts /out/facts --save /out/l2'

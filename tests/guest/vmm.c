@@ -55,6 +55,14 @@ bool kvm_has_ibt(void)
 	return e && e->edx & IBT;
 }
 
+void check_forced_emulation(void)
+{
+	char forced = 0;
+
+	tap_ok(kvm_param_get("force_emulation_prefix", &forced) && (forced == '1' || forced == 'Y'),
+	       "KVM's prefix for emulation is on");
+}
+
 void cpuid_hide_shstk(struct kvm_cpuid2 *cpuid)
 {
 	find_cpuid(cpuid, 7, 0)->ecx &= ~SHSTK;

@@ -140,6 +140,8 @@ void vmm_open(const char *program);
 /* CPUID(7,0) of KVM_GET_SUPPORTED_CPUID. */
 bool kvm_has_shstk(void);
 bool kvm_has_ibt(void);
+/* A point: guests can use G_FORCED. */
+void check_forced_emulation(void);
 
 struct machine *machine_create(const struct machine_config *config);
 void machine_destroy(struct machine *m);
