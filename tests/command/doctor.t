@@ -1,0 +1,291 @@
+#!/bin/bash
+# SPDX-License-Identifier: GPL-2.0
+#
+# kvm-onereg doctor on made-up hosts: a good one has no problem; each fault, alone, is found, with the command that puts
+# it right, and nothing else is.
+# shellcheck disable=SC2154,SC2016 # made-up.sh sets the variables; Perl in quotes
+. "$(dirname "$0")/made-up.sh"
+
+D=$R/lib/modules/$K
+INSTALL=/usr/lib/kvm-onereg/install
+problems() { json 'join "\n", map { "$_->{code}: $_->{fix}" } @{$j->{problems}}'; }
+texts() { json 'join "\n", map { $_->{problem} } @{$j->{problems}}'; }
+remarks() { json 'join "\n", @{$j->{remarks}}'; }
+
+# finds CODE FIX [REGEX]: exactly this is found; the fix is FIX, up to blanks and a remark
+finds() {
+	local got
+	onereg doctor --json
+	got=$(problems | sed 's/  *#.*//')
+	is "$1" "$status $got" "1 $1: $2"
+	[ $# -lt 3 ] || like "... and explained" "$(texts)" "$3"
+}
+nothing() {
+	onereg doctor --json
+	is "$1: no problem" "$status $(problems)" "0 "
+}
+edit() { sed -i "$1" "$R/dpkg"; }
+
+host
+nothing "a good host"
+is "... each check has a result" "$(json 'join ",", grep { !/^(ok|skipped)$/ } map { $_->{result} } @{$j->{checks}}')" ""
+is "... none but that of /dev/kvm is skipped" "$(json 'join ",", map { $_->{check} } grep { $_->{result} eq "skipped" } @{$j->{checks}}')" /dev/kvm
+onereg doctor
+like "... in words" "$output" '^No problem found\.$'
+like "... a block for a bug report" "$output" '^loaded kvm_amd: ours .*, build-id [0-9a-f]{40}, /lib/modules/'
+like "... the packages in it" "$output" '^linux-source-6.12	6.12.117-1	installed'
+is "... changes nothing" "$(find "$R" -newer "$R/dkms" -name '*.ko' | wc -l)" 0
+
+# ---- headers and source
+
+distro() { host; rm -r "$D/updates" "$R/var/lib/dkms/kvm-onereg/$V/$K"; dep; for m in kvm kvm-amd; do load $m "$D/kernel/arch/x86/kvm/$m.ko"; done; }
+distro
+finds not-built $INSTALL "ours is not built"
+rm -r "$D/build"
+finds headers-missing "apt-get install linux-headers-$K && $INSTALL"
+mkdir -p "$D/build"; : >"$D/build/Makefile"
+finds headers-missing "apt-get install linux-headers-$K && $INSTALL" 'not installed completely'
+distro; rm "$R/usr/src/linux-source-6.12.tar.xz"
+finds source-missing "apt-get install linux-source-6.12=6.12.117-1 && $INSTALL"
+put /var/lib/kvm-onereg/source/6.12.117-1/SHA256SUMS x
+finds not-built $INSTALL
+distro; edit 's/^\(linux-source-6.12\t\)[^\t]*/\16.12.120-1/'
+finds source-version "apt-get install linux-source-6.12=6.12.117-1 && $INSTALL" 'built from linux 6.12.117-1, and linux-source-6.12 is of version 6.12.120-1'
+distro; mkdir -p "$R/var/lib/dkms/kvm-onereg/$V/$K"
+finds not-installed $INSTALL
+host; rm -r "$D/build" "$R/usr/src/linux-source-6.12.tar.xz"
+nothing "ours is installed, headers and source are gone"
+
+# ---- a build that failed
+
+distro
+put "/var/lib/kvm-onereg/log/$K" $'make: entering\nkvm-onereg: extracting KVM\'s source\nkvm-onereg: hook 3 does not apply\n  to fix: apt-get install --reinstall linux-source-6.12\nmake: *** [Makefile:9: modules] Error 15'
+finds build-failed "apt-get install --reinstall linux-source-6.12 && $INSTALL" 'hook 3 does not apply'
+put "/var/lib/kvm-onereg/log/$K" $'  CC x.o\nx.c:3:4: error: unknown type\nx.c:9:4: error: another\ncc1: some\nmake[1]: *** [x.o] Error 1\nmake: *** last'
+finds build-failed "less /var/lib/kvm-onereg/log/$K" 'x.c:3:4: error: unknown type'
+is "... the lines that decide, no others" "$(texts | grep -c '^    ')" 4
+sleep 0.02
+put "/var/lib/dkms/kvm-onereg/$V/build/make.log" "DKMS make.log for kvm-onereg-$V for kernel $K (x86_64)
+cp: No space left on device"
+finds build-failed "less /var/lib/dkms/kvm-onereg/$V/build/make.log" 'No space left'
+put "/var/lib/dkms/kvm-onereg/$V/build/make.log" $'DKMS make.log for kvm-onereg for kernel 6.1.0-9\ncp: No space left on device'
+finds build-failed "less /var/lib/kvm-onereg/log/$K"
+host; put "/var/lib/kvm-onereg/log/$K" 'x.c:3:4: error: old'
+nothing "a log of before, with ours installed"
+
+# ---- modules on disk
+
+host; rm "$D/updates/dkms/kvm-intel.ko"; dep
+finds disk-mixed $INSTALL 'kvm-intel distro'
+host; edit 's/6.12.117-1/6.12.118-1/'; put "/lib/modules/$K/build/include/generated/package.h" '#define LINUX_PACKAGE_ID " Debian 6.12.118-1"'
+put /proc/version "Linux version $K #1 SMP Debian 6.12.118-1 (2026-11-01)"
+finds stale-build $INSTALL 'is of linux-source-6.12 6.12.118-1, and our modules were built from linux-source-6.12 6.12.117-1'
+host; for m in kvm kvm-intel kvm-amd; do ko "$D/updates/dkms/$m.ko" version=0.0.9 "origin=linux-source-6.12 6.12.117-1" "vermagic=$K SMP" ID="$(id "$m")"; done
+for m in kvm kvm-amd; do load $m "$D/updates/dkms/$m.ko" out; done
+finds other-version $INSTALL 'version 0.0.9'
+host; for m in kvm kvm-intel kvm-amd; do ko "$D/updates/dkms/$m.ko" "version=$V" "origin=linux-source-6.12 6.12.117-1" "vermagic=6.12.1 SMP" ID="$(id "$m")"; done
+for m in kvm kvm-amd; do load $m "$D/updates/dkms/$m.ko" out; done
+finds vermagic $INSTALL 'of another kernel'
+host; mkdir "$D/updates/old"; for m in kvm kvm-intel kvm-amd; do mv "$D/updates/dkms/$m.ko" "$D/updates/old/"; done; dep
+finds stale "rm /lib/modules/$K/updates/old/kvm.ko && depmod $K && $INSTALL"
+host; rm -r "$D/updates"; ko "$D/extra/kvm.ko" "vermagic=$K SMP"; mkdir -p "$R/etc/depmod.d"; cp "$D/extra/kvm.ko" "$D/kernel/arch/x86/kvm/"
+sed -i 's,kernel/arch/x86/kvm/kvm.ko,extra/kvm.ko,' "$D/modules.dep"; rm -f "$D"/modules.dep.bin
+mv "$D/extra" "$D/updates"; rm "$D/kernel/arch/x86/kvm/kvm.ko"; dep
+load kvm-amd "$D/kernel/arch/x86/kvm/kvm-amd.ko"; load kvm "$D/updates/kvm.ko" out
+onereg doctor --json
+like "somebody's module in updates/ wins" "$(problems)" "^foreign: rm /lib/modules/${K//+/[+]}/updates/kvm.ko && depmod"
+echo "other-kvm: /lib/modules/$K/updates/kvm.ko" >"$R/owners"
+onereg doctor --json
+like "... of a package: that is removed" "$(problems)" '^foreign: apt-get remove other-kvm$'
+rm "$R/owners"
+mkdir -p "$R/var/lib/dkms/other/1.2/$K/x86_64/module"; : >"$R/var/lib/dkms/other/1.2/$K/x86_64/module/kvm.ko"
+ln -s "1.2/$K/x86_64" "$R/var/lib/dkms/other/kernel-$K-x86_64"
+onereg doctor --json
+like "... of another module of DKMS: that is removed" "$(problems)" '^foreign: dkms remove -m other -v 1.2 -k '
+host; head -c 200 "$D/updates/dkms/kvm-intel.ko" >"$tmp/cut"; cp "$tmp/cut" "$D/updates/dkms/kvm-intel.ko"
+finds damaged "rm /lib/modules/$K/updates/dkms/kvm-intel.ko && $INSTALL"
+host; : >"$D/modules.dep"; rm "$D"/modules.dep.bin
+onereg doctor --json
+like "modules.dep without them" "$(problems)" "^depmod: depmod 6.12"
+host; rm -r "$D"/updates "$D"/kernel/arch/x86/kvm; dep; rm -r "$R"/sys/module/kvm*
+onereg doctor --json
+like "no modules" "$(problems)" "^modules-missing: apt-get install --reinstall linux-image-6.12"
+
+# ---- what is loaded
+
+host; for m in kvm kvm-amd; do load $m "$D/kernel/arch/x86/kvm/$m.ko"; done
+finds swap-pending "kvm-onereg swap ours" 'distro is loaded, and modprobe would take ours'
+host; load kvm-amd "$D/kernel/arch/x86/kvm/kvm-amd.ko"
+finds loaded-mixed "kvm-onereg swap ours"
+host; rm -r "$R"/sys/module/kvm*
+nothing "nothing loaded (/dev/kvm is not asked here)"
+host; put /proc/cpuinfo $'flags\t: fpu'
+finds cpu-no-virtualization "switch on virtualization (VT-x, SVM) in the firmware's setup, if the CPU has it"
+put /proc/cpuinfo $'flags\t: fpu hypervisor'
+finds cpu-no-virtualization "on the outer host: switch on nested virtualization; -cpu host for this VM"
+put /dev/kmsg '<3>[1.0] kvm_amd: SVM disabled by BIOS in MSR_VM_CR'
+finds cpu-disabled "switch on virtualization (VT-x, SVM) in the firmware's setup, power off and on" 'SVM disabled by BIOS'
+
+# ---- configuration
+
+host; put /etc/modprobe.d/x.conf $'# ours\nblacklist kvm-amd'
+finds blacklisted "sed -i '/^ *blacklist  *kvm[-_]amd/d' /etc/modprobe.d/x.conf && modprobe kvm_amd" 'blacklist kvm-amd'
+# The command does what it says
+fix=$(problems)
+fix=${fix#*: }
+fix=${fix%% &&*}
+eval "${fix/ \/etc/ $R/etc}"
+nothing "... and the command puts it right"
+put /etc/modprobe.d/x.conf 'install kvm /bin/false'
+finds install-command "sed -i '/^ *install  *kvm\\b/d' /etc/modprobe.d/x.conf && modprobe kvm"
+put /etc/modprobe.d/x.conf 'blacklist kvm_intel'
+nothing "the other vendor's module is blacklisted"
+put /etc/modprobe.d/x.conf $'blacklist kvm_amd_x\n#blacklist kvm_amd\ninstall kvm /sbin/modprobe --ignore-install kvm'
+nothing "other lines"
+for p in module_blacklist modprobe.blacklist; do
+	host; put /proc/cmdline "quiet $p=foo,kvm-amd splash"
+	finds blacklisted "take kvm_amd out of $p= in /etc/default/grub; update-grub && reboot"
+done
+put /proc/cmdline "xmodule_blacklist=kvm_amd module_blacklist=kvm_amdx"
+nothing "other parameters"
+
+# ---- CET
+
+intel() {
+	host
+	put /proc/cpuinfo $'flags\t\t: fpu vmx user_shstk ibt'
+	rm -r "$R/sys/module/kvm_amd"
+	load kvm-intel "$D/updates/dkms/kvm-intel.ko" out
+	put /sys/module/kvm_intel/parameters/cet "$1"
+	put /etc/modprobe.d/kvm-onereg.conf 'options kvm_intel cet=1'
+}
+intel Y; nothing "cet=1, and Y"
+intel N; put /dev/kmsg '<4>[2] kvm_intel: guests get no CET, although kvm_intel.cet=1: it needs EPT (kvm_intel.ept)'
+finds cet-off "sed -i 's/ ept=[^ ]*//' /etc/modprobe.d/*.conf && kvm-onereg swap distro && kvm-onereg swap ours" 'it needs EPT'
+put /dev/kmsg '<4>[2] kvm_intel: guests get no CET, although kvm_intel.cet=1: the CPU lacks something'
+finds cet-off "sed -i '/kvm[-_]intel.*cet/d' /etc/modprobe.d/kvm-onereg.conf" 'the CPU lacks something'
+put /dev/kmsg x
+finds cet-off "kvm-onereg swap distro && kvm-onereg swap ours"
+rm "$R/sys/module/kvm_intel/parameters/cet"
+finds cet-off "kvm-onereg swap ours" 'has no such parameter'
+intel N; rm "$R/etc/modprobe.d/kvm-onereg.conf"
+nothing "not asked for, and N"
+
+# ---- Secure Boot
+
+secure() {
+	host
+	mkdir -p "$R/sys/firmware/efi/efivars"
+	printf '\x06\0\0\0\1' >"$R/sys/firmware/efi/efivars/SecureBoot-8be4df61-93ca-11d2-aa0d-00e098032b8c"
+	put /sys/kernel/security/lockdown "none [integrity] confidentiality"
+	rm -r "$R"/sys/module/kvm*
+	[ -z "${1:-}" ] || { put /usr/bin/mokutil "$1"; chmod +x "$R/usr/bin/mokutil"; }
+}
+secure
+finds unsigned "apt-get install openssl && dkms build --force kvm-onereg/$V -k $K && dkms install --force kvm-onereg/$V -k $K" 'Secure Boot is on'
+host; put /sys/kernel/security/lockdown "none [integrity] confidentiality"; rm -r "$R"/sys/module/kvm*
+finds unsigned "apt-get install openssl && dkms build --force kvm-onereg/$V -k $K && dkms install --force kvm-onereg/$V -k $K" 'locked down \(integrity\)'
+secure; for m in kvm kvm-amd; do load $m "$D/updates/dkms/$m.ko" out; done
+nothing "Secure Boot, and ours are loaded all the same"
+distro; cp -r "$R" "$tmp/plain"; secure; rm -r "$D/updates"; dep
+onereg doctor --json
+is "Secure Boot, and the distro's modules: none of it" "$(problems | grep -c -E 'unsigned|key')" 0
+secure; printf '\x06\0\0\0\0' >"$R/sys/firmware/efi/efivars/SecureBoot-8be4df61-93ca-11d2-aa0d-00e098032b8c"
+put /sys/kernel/security/lockdown "[none] integrity"
+nothing "Secure Boot off"
+
+# A signature of the form that names its signer in plain text, for libkmod to read.
+sign() { perl -e 'my ($s, $k, $d) = ("DKMS module signing key", "key", "signature"); print $s, $k, $d, pack("C8N", 1, 4, 1, length $s, length $k, 0, 0, 0, length $d), "~Module signature appended~\n"' >>"$1"; }
+signed() { secure "$@"; for m in kvm kvm-intel kvm-amd; do sign "$D/updates/dkms/$m.ko"; done; }
+signed '#!/bin/sh
+echo "$2 is not enrolled"'
+finds key-not-enrolled "mokutil --import /var/lib/dkms/mok.pub" 'DKMS module signing key'
+signed '#!/bin/sh
+echo "/var/lib/dkms/mok.pub is already enrolled"; exit 1'
+nothing "Secure Boot, and the key is enrolled"
+signed '#!/bin/sh
+echo "/var/lib/dkms/mok.pub is already in the enrollment request"; exit 1'
+finds key-pending reboot
+signed; put /proc/keys "1a2b I------     1 perm 1f030000     0     0 asymmetri DKMS module signing key: 0123: X509.rsa 0123 []"
+nothing "no mokutil: /proc/keys has the key"
+signed; put /proc/keys "1a2b I------     1 perm 1f030000     0     0 asymmetri Debian Secure Boot CA: 0123: X509.rsa 0123 []"
+nothing "no mokutil, and other keys: not known"
+is "... which is said" "$(json 'join ",", map { $_->{detail} =~ /mokutil is not installed/ ? $_->{result} : () } @{$j->{checks}}')" skipped
+put /dev/kmsg '<5>[9] Loading of module with unavailable key is rejected'
+finds key-not-enrolled "mokutil --import /var/lib/dkms/mok.pub" 'unavailable key is rejected'
+
+# ---- packages, DKMS, reboot
+
+host; edit 's/^\(kvm-onereg-dkms\t.*\t\)installed/\1half-configured/'
+finds package-state "dpkg --configure -a" 'kvm-onereg-dkms .* is half-configured'
+host; edit 's/^\(linux-headers-6.*\t\)installed/\1unpacked/'
+finds package-state "dpkg --configure -a"
+host; printf 'linux-image-generic\t\tnot-installed\tok\nlinux-image-6.0\t6.0-1\tconfig-files\tok\n' >>"$R/dpkg"
+nothing "packages that are not installed"
+host; rm "$R/usr/bin/dkms"
+finds dkms-missing "apt-get install dkms"
+host; rm -r "$R/var/lib/dkms/kvm-onereg"
+finds dkms-not-added $INSTALL
+host; rm "$R/var/lib/dkms/kvm-onereg/$V/source/dkms.conf"
+finds dkms-broken "rm -r /var/lib/dkms/kvm-onereg/$V && $INSTALL"
+host; put /var/lib/dkms/kvm-onereg/0.0.9/source/dkms.conf ""
+finds dkms-other-version "dkms remove -m kvm-onereg -v 0.0.9 --all; $INSTALL"
+host; echo "kvm-onereg/$V, $K, x86_64: installed (WARNING! Diff between built and installed module!)" >"$R/dkms"
+finds dkms-differs $INSTALL
+host; kernel 6.12.200+deb13-amd64 distro ours
+finds newer-kernel reboot '6.12.200'
+host; put /proc/version "Linux version $K (x@y) #1 SMP Debian 6.12.116-2 (2026-10-01)"
+finds same-name-upgrade reboot '6.12.116-2 runs, 6.12.117-1 is installed'
+host; kernel 6.12.116+deb13-amd64 distro ours; rm -r "$D"
+finds kernel-gone reboot
+
+# ---- kernels that do not matter now are remarks
+
+host; kernel 6.1.0-56-amd64 distro '' 6.1.192-2
+nothing "an older kernel without ours"
+like "... is a remark" "$(remarks)" '6.1.0-56-amd64: its source is not installed'
+onereg doctor --json -k 6.1.0-56-amd64
+is "... and a problem when it is asked for" "$status $(problems | sed 's/=.*//')" "1 source-missing: apt-get install linux-source-6.1"
+host; kernel 6.6.1-amd64 distro; kernel 5.10.0-1-amd64 none
+nothing "kernels of other series"
+host; put /proc/sys/kernel/osrelease 7.3.4+deb13-amd64; put /proc/version x
+kernel 7.3.4+deb13-amd64 distro
+for m in kvm kvm-amd; do load $m "$R/lib/modules/7.3.4+deb13-amd64/kernel/arch/x86/kvm/$m.ko"; done
+nothing "a native kernel runs"
+
+# ---- programs and files that are not there, or hang
+
+host; rm "$R"/usr/bin/*
+onereg doctor --json
+is "neither dkms nor dpkg: an answer" "$status $(problems)" "1 dkms-missing: apt-get install dkms"
+rm -rf "$R"; mkdir "$R"
+onereg doctor --json
+is "an empty host: an answer" "$status $(problems)" "0 "
+mkdir -p "$R/proc/sys/kernel"; echo 7.3.4 >"$R/proc/sys/kernel/osrelease"
+onereg doctor
+is "... in words" "$status" 0
+like "... says what it could not look at" "$output" 'skipped +running kernel: there is no /proc'
+put /proc/version "Linux version 7.3.4"
+onereg doctor
+like "... a container without modules" "$output" 'is this a container'
+host; put /usr/bin/mokutil $'#!/bin/sh\nkill -9 $$'
+onereg doctor -k "$K"
+is "-k: the running one" "$status" 0
+onereg doctor -k 1.2.3
+is "-k: no such kernel: exit 2" "$status" 2
+for words in --no-such x -k; do
+	onereg doctor $words
+	is "doctor $words: exit 2" "$status" 2
+done
+onereg doctor --help
+is "--help: exit 0" "$status" 0
+
+# A full disk, on one that is small. These roots have no mount(8): this is mount(2) on x86-64.
+host
+if perl -e '$t = "tmpfs"; $d = shift; $o = "size=4m"; syscall(165, $t, $d, $t, 0, $o) and exit 1' "$R/tmp"; then
+	finds disk-full "apt-get clean; apt-get autoremove --purge" '/tmp has [34] MB free'
+	perl -e '$d = shift; syscall(166, $d, 2)' "$R/tmp"
+else
+	skip "a full disk" "no mount here"
+fi
+done_testing

@@ -1,0 +1,230 @@
+#!/bin/bash
+# SPDX-License-Identifier: GPL-2.0
+#
+# kvm-onereg status on made-up hosts: whose modules are on disk and loaded, in every mixture; who holds KVM; CET; exit
+# status; and no crash whatever the files hold. swap.t shows it on real kernels.
+# shellcheck disable=SC2154,SC2016 # made-up.sh sets the variables; Perl in quotes
+. "$(dirname "$0")/made-up.sh"
+
+D=$R/lib/modules/$K
+E=${K//+/[+]} # in a regular expression
+ours() { echo "$D/updates/dkms/$1.ko"; }
+distro() { echo "$D/kernel/arch/x86/kvm/$1.ko"; }
+load_both() { load kvm "$1" "${3:-}"; load kvm-amd "$2" "${3:-}"; }
+
+# shows DESCRIPTION STATUS REGEX...
+shows() {
+	local text=$1 want=$2
+	shift 2
+	onereg status
+	is "$text: exit $want" "$status" "$want"
+	for r; do like "$text: says so" "$output" "$r"; done
+}
+
+# ---- on disk and loaded
+
+host
+shows "ours" 0 "^\* $E  +ours $V, from linux-source-6.12 6.12.117-1" "Loaded +ours $V: kvm, kvm_amd$" 'KVM is ours, complete'
+is "no line is longer than a terminal" "$(grep -E '^.{81,}' <<<"$output")" ""
+onereg status --json
+is "ours, as JSON" "$(json '"$j->{one_reg} $j->{kernels}[0]{modules_are} $j->{kernels}[0]{origin} $j->{loaded}{modules_are} $j->{loaded}{as_on_disk}"')" \
+	"1 ours linux-source-6.12 6.12.117-1 ours 1"
+is "... the build-id of what is loaded" "$(json '$j->{loaded}{modules}[1]{build_id}')" "$(id ours $K kvm-amd)"
+is "... no /dev/kvm is asked in a made-up host" "$(json '$j->{dev_kvm}')" null
+
+load_both "$(distro kvm)" "$(distro kvm-amd)"
+shows "the distro's loaded, ours on disk" 1 'Loaded +distro: kvm, kvm_amd' 'not what is on disk' '"kvm-onereg swap ours", or a reboot'
+load_both "$(ours kvm)" "$(distro kvm-amd)" out
+shows "our kvm, the distro's vendor module" 1 "mixed: kvm ours $V, kvm_amd distro" 'do not belong together'
+host
+ko "$(ours kvm-amd)" "version=$V" "origin=linux-source-6.12 6.12.117-1" "srcversion=kvm-amd$V" "vermagic=$K SMP" ID="$(id another build)"
+shows "the same version, built again: the build-id tells" 0 'not what is on disk'
+host
+rm "$R/sys/module/kvm_amd" -r
+shows "no vendor module" 1 'no vendor module: kvm alone makes no VM'
+rm "$R/sys/module/kvm" -r
+shows "nothing loaded" 1 '^Loaded +none' 'No KVM is loaded'
+host
+rm "$(ours kvm-intel)"; dep
+shows "two of ours, one of the distro's" 0 "mixed: kvm ours $V, kvm-intel distro, kvm-amd ours $V"
+host
+ko "$(ours kvm-intel)" version=0.0.1 "origin=linux-source-6.12 6.12.117-1" "vermagic=$K SMP"
+shows "three of ours, of two versions" 0 "mixed: kvm ours $V, kvm-intel ours 0.0.1"
+host
+ko "$(ours kvm-intel)" "version=$V" "origin=linux-source-6.12 6.12.99-1" "vermagic=$K SMP"
+shows "three of ours, from two sources" 0 "mixed:"
+host
+for m in kvm kvm-intel kvm-amd; do ko "$D/updates/$m.ko" "vermagic=$K SMP"; done
+rm -r "$D/updates/dkms"; dep
+load_both "$D/updates/kvm.ko" "$D/updates/kvm-amd.ko" out
+shows "somebody else's" 1 'of another package: /lib/modules/'
+like "... loaded too" "$output" 'Loaded +foreign'
+host
+rm -r "$D/updates" "$D/kernel/arch"; dep
+shows "no modules" 0 "^\* $E +no KVM modules" 'not what is on disk'
+host
+head -c 100 "$(ours kvm)" >"$tmp/cut"; cp "$tmp/cut" "$(ours kvm)"
+shows "a module that is cut off" 0 'kvm damaged'
+host
+: >"$(ours kvm)"
+shows "an empty one" 0 'kvm damaged'
+rm "$(ours kvm)"
+shows "one that modules.dep names and that is gone" 0 'kvm missing'
+
+# ---- several kernels, native ones
+
+host
+kernel 6.1.0-56-amd64 distro '' 6.1.192-2
+kernel 7.3.4+deb13-amd64 distro
+kernel 6.6.1-amd64 none
+mkdir -p "$R/lib/modules/6.12.1-headers-only/build"
+shows "several kernels" 0 '^  6.1.0-56-amd64 +distro' '^  7.3.4\+deb13-amd64 +native' '^  6.6.1-amd64 +no KVM' "^\* $E"
+is "... not a folder that is of headers alone" "$(grep -c headers-only <<<"$output")" 0
+onereg status -k 7.3.4+deb13-amd64
+is "-k: a native kernel: exit 0" "$status" 0
+is "... none but that one" "$(grep -c -E '^[ *] [67]\.' <<<"$output")" 1
+onereg status --kernel=6.1.0-56-amd64
+is "-k: one with the distro's: exit 1" "$status" 1
+onereg status -k 6.1.0-56-amd64 --json
+is "... as JSON" "$(json '"$j->{one_reg} " . @{$j->{kernels}}')" "0 1"
+onereg status -k 6.99
+is "-k: no such kernel: exit 2" "$status" 2
+like "... and says so" "$output" "no kernel '6.99' is installed"
+put /proc/sys/kernel/osrelease 7.3.4+deb13-amd64
+for m in kvm kvm-amd; do load $m "$R/lib/modules/7.3.4+deb13-amd64/kernel/arch/x86/kvm/$m.ko"; done
+shows "a native kernel runs" 0 'Loaded +native' "kernel's own, complete"
+put /lib/modules/7.3.4+deb13-amd64/modules.builtin kernel/arch/x86/kvm/kvm.ko
+rm -r "$R"/lib/modules/7.3.4+deb13-amd64/kernel/arch "$R"/sys/module/kvm{,_amd}/initstate; dep 7.3.4+deb13-amd64
+shows "... with KVM built in" 0 'Loaded +native'
+
+# ---- VMs
+
+host
+vm 4711 qemu-system-x86 2 3 qemu-system-x86_64 -name guest=web1,debug-threads=on -m 1G
+vm 4712 crosvm 1 1 crosvm run
+vm 4713 libvirtd 0 0 libvirtd
+vm 4714 odd 1 0 odd -name
+shows "VMs" 0 '^VMs +4$' '4711 qemu-system-x86 \(web1\): 2 VMs, 3 vCPUs' '4712 crosvm: 1 VM, 1 vCPU$' '4713 libvirtd: no VM, has /dev/kvm open'
+onereg status --json
+is "... as JSON" "$(json '"$j->{vms}{count} $j->{vms}{complete} " . join(",", map { $_->{pid} . "=" . ($_->{name} // "-") } @{$j->{vms}{processes}})')" \
+	"4 1 4711=web1,4712=-,4713=-,4714=-"
+mkdir "$R/sys/module/kvm/holders/kvmgt"
+shows "a module that uses KVM" 0 'module kvmgt uses KVM'
+onereg swap distro --dry-run
+is "... and VMs: swap refuses: exit 4" "$status" 4
+like "... and names them" "$output" '4711 qemu-system-x86 \(web1\)'
+rm -r "$R"/proc/47*
+vm 4711 $'a\033[31m\xff' 1 1 qemu -name $'\033]0;x\a\xc3'
+shows "a process with an odd name: no escape sequence" 0 '4711 a\?\[31m\? \(\?\]0;x\?\?\): 1 VM, 1 vCPU'
+onereg status --json
+is "... and JSON all the same" "$(json '$j->{vms}{processes}[0]{pid}')" 4711
+rm -r "$R"/proc/47*
+onereg swap distro --dry-run
+is "a module alone: refused too" "$status" 4
+like "... with the command that helps" "$output" 'modprobe -r kvmgt'
+rmdir "$R/sys/module/kvm/holders/kvmgt"
+
+# ---- swap, as far as it goes here
+
+onereg swap distro --dry-run
+is "swap --dry-run: exit 0" "$status" 0
+like "... the files that it would load" "$output" 'load /lib/modules/.*/kernel/arch/x86/kvm/kvm-amd.ko'
+mkdir -p "$R/var/lib/dkms/kvm-onereg/original_module/$K/x86_64"
+mv "$D"/kernel/arch/x86/kvm/*.ko "$R/var/lib/dkms/kvm-onereg/original_module/$K/x86_64/"
+onereg swap distro --dry-run
+like "... also from where DKMS puts them" "$output" 'load /var/lib/dkms/kvm-onereg/original_module/.*/kvm-amd.ko'
+onereg swap distro
+is "not for real on a made-up host: exit 2" "$status" 2
+onereg swap ours --dry-run
+like "what is loaded already: nothing to do" "$output" 'Nothing to do'
+rm -r "$R/var/lib/dkms/kvm-onereg/original_module"
+onereg swap distro --dry-run
+is "the distro's are gone: exit 3" "$status" 3
+like "... with the command that brings them" "$output" 'apt-get install --reinstall linux-image-6.12'
+host
+for m in kvm kvm-intel kvm-amd; do ko "$(distro $m)" "vermagic=6.12.9 SMP"; done
+onereg swap distro --dry-run
+is "modules of another kernel: exit 3" "$status" 3
+host
+put /proc/cpuinfo $'flags\t: fpu'
+rm -r "$R"/sys/module/kvm*
+onereg swap ours --dry-run
+is "no virtualization: exit 3" "$status" 3
+for words in '' both 'ours distro' '--no-such ours' '-n'; do
+	# shellcheck disable=SC2086 # words
+	onereg swap $words
+	is "swap $words: exit 2" "$status" 2
+done
+host
+put /proc/sys/kernel/osrelease 7.3.4+deb13-amd64
+onereg swap ours --dry-run --json
+is "a native kernel: nothing to do" "$status $(json '$j->{result}')" "0 nothing to do"
+
+# ---- CET
+
+intel() {
+	host
+	put /proc/cpuinfo $'vendor_id\t: GenuineIntel\nflags\t\t: fpu vmx user_shstk ibt'
+	rm -r "$R/sys/module/kvm_amd"
+	load kvm-intel "$(ours kvm-intel)" out
+	put /sys/module/kvm_intel/parameters/cet "$1"
+}
+cet() { onereg status --json; json '"$j->{cet}{asked} " . ($j->{cet}{effective} // "-") . " " . ($j->{cet}{asked_in} // "-")'; }
+intel N
+shows "CET: off" 0 'kvm_intel.cet=N; CPU: shadow stacks yes, IBT yes'
+for line in 'options kvm_intel cet=1' 'options kvm-intel nested=0 cet=y ept=1' $'# x\noptions\tkvm_intel\tcet' 'options kvm_intel cet=on'; do
+	put /etc/modprobe.d/a.conf "$line"
+	is "asked by: ${line//$'\n'/; }" "$(cet)" "1 0 /etc/modprobe.d/a.conf"
+done
+for line in 'options kvm_intel cet=0' 'options kvm_intel cet=N'; do
+	put /etc/modprobe.d/a.conf "$line"
+	is "not asked by: $line" "$(cet)" "0 0 /etc/modprobe.d/a.conf"
+done
+for line in 'options kvm cet=1' 'options kvm_intel cetx=1' 'options kvm_intel ept=1' '#options kvm_intel cet=1' 'alias kvm_intel cet' options; do
+	put /etc/modprobe.d/a.conf "$line"
+	is "nothing asks: $line" "$(cet)" "0 0 -"
+done
+mv "$R/etc/modprobe.d/a.conf" "$R/etc/modprobe.d/a.conf.bak"
+put /usr/lib/modprobe.d/b.conf 'options kvm_intel cet=1'
+is "a file in /usr/lib" "$(cet)" "1 0 /usr/lib/modprobe.d/b.conf"
+put /etc/modprobe.d/b.conf ''
+is "... hidden by one of /etc" "$(cet)" "0 0 -"
+put /proc/cmdline "quiet kvm_intel.cet=1"
+is "the command line" "$(cet)" "1 0 the kernel's command line"
+put /dev/kmsg $'<6>[1] x\n<4>[2] kvm_intel: guests get no CET, although kvm_intel.cet=1: it needs EPT (kvm_intel.ept)\n<6>[3] y'
+shows "the reason" 0 'although kvm_intel.cet=1: it needs EPT'
+
+# ---- nothing there, nonsense there
+
+rm -rf "$R"; mkdir "$R"
+shows "an empty host" 1 'no kernel has modules here' '^Loaded +unknown: there is no /sys' 'none that this user can see'
+onereg status --json
+is "... as JSON" "$(json '$j->{one_reg}')" false
+for words in --no-such 'x' '-k'; do
+	onereg status $words
+	is "status $words: exit 2" "$status" 2
+done
+onereg status --help
+is "--help: exit 0" "$status" 0
+
+host
+vm 99 qemu 1 1 qemu
+put /etc/modprobe.d/kvm.conf 'options kvm_intel cet=1'
+before=$failures
+odd=("$D/modules.dep" "$D/modules.dep.bin" "$(ours kvm)" "$(distro kvm)" "$R/sys/module/kvm/notes/.note.gnu.build-id" "$R/sys/module/kvm/version"
+	"$R/proc/99/cmdline" "$R/proc/cpuinfo" "$R/proc/cmdline" "$R/etc/modprobe.d/kvm.conf" "$R/dev/kmsg" "$R/proc/99/comm")
+for ((i = 0; i < 60; i++)); do
+	f=${odd[i % ${#odd[@]}]}
+	[ -e "$tmp/was" ] || cp "$f" "$tmp/was" 2>/dev/null
+	if ((i / ${#odd[@]} % 2)); then
+		perl -e 'srand $ARGV[0]; print pack "C*", map { int rand 256 } 1 .. rand 3000' "$i" >"$f"
+	else
+		perl -e 'srand $ARGV[0]; local $/; $_ = <STDIN> // ""; substr($_, int rand length, 1) = chr rand 256 for 1 .. 40; print' "$i" <"$tmp/was" >"$f"
+	fi
+	onereg status
+	[ "$status" -le 1 ] || { is "nonsense $i in ${f#"$R"}: an answer" "$status" "0 or 1"; diag "$output"; }
+	if [ -s "$tmp/was" ]; then cp "$tmp/was" "$f"; else rm "$f"; fi
+	rm -f "$tmp/was"
+done
+ok "nonsense in files: an answer each time" test "$failures" = "$before"
+done_testing

@@ -1,0 +1,236 @@
+#!/bin/bash
+# SPDX-License-Identifier: GPL-2.0
+#
+# kvm-onereg swap on emulated hosts with Debian's kernels: there and back, parameters kept, refused while VMs run, rolled
+# back when a module does not load, and repaired after kill -9. kvm-onereg status tells after each step what is loaded.
+# shellcheck disable=SC2016,SC1091,SC2154 # the host's shell expands the scripts; the files set the variables
+. "$(dirname "$0")/../tap.sh"
+. "$(dirname "$0")/lib.sh"
+
+script='
+D=$(echo /lib/modules/*) X=$(ls $D/updates/dkms/kvm.ko* | sed "s/.*[.]ko//")
+distro=$D/kernel/arch/x86/kvm
+loaded() { kvm-onereg status --json | sed -n "s/^    \"modules_are\": \"\(.*\)\",/loaded: \1/p"; }
+parameters() { for p in kvm_amd/parameters/nested kvm/parameters/ignore_msrs kvm/parameters/halt_poll_ns; do echo "$p $(cat /sys/module/$p)"; done; }
+holders_die() { for p in /proc/[0-9]*; do case $(cat $p/comm 2>/dev/null) in holder) kill -9 ${p#/proc/} ;; esac; done; wait 2>/dev/null; sleep 0.05; }
+
+run nothing loaded -- kvm-onereg status
+NO_COLOR="" run coloured -- kvm-onereg status
+TERM=dumb NO_COLOR="" run dumb -- kvm-onereg status
+run from nothing -- kvm-onereg swap distro
+rmmod kvm_amd kvm
+modprobe kvm_amd nested=0
+echo Y >/sys/module/kvm/parameters/ignore_msrs
+echo 12345 >/sys/module/kvm/parameters/halt_poll_ns
+run dry -- kvm-onereg swap distro --dry-run; loaded
+run to distro -- kvm-onereg swap distro
+run after to distro -- kvm-onereg status
+run parameters distro -- parameters
+run again -- kvm-onereg swap distro
+run to ours -- kvm-onereg swap ours --json
+run after to ours -- kvm-onereg status
+run parameters ours -- parameters
+
+hold vm -name guest=web1,debug-threads=on; echo "pid $!"
+run vm -- kvm-onereg swap distro
+run vm json -- kvm-onereg swap distro --json
+run vm status -- kvm-onereg status
+run hidden vm -- unshare --pid --fork --mount-proc kvm-onereg swap distro
+run user status -- setpriv --reuid 1000 --clear-groups kvm-onereg status
+run user -- setpriv --reuid 1000 --clear-groups kvm-onereg swap distro
+holders_die
+hold device; echo "pid $!"
+run device -- kvm-onereg swap distro
+holders_die
+run lock -- flock /usr/bin/kvm-onereg kvm-onereg swap distro
+
+between=vm run late vm -- kvm-onereg swap distro
+run after late vm -- loaded
+holders_die
+between=kill run killed -- kvm-onereg swap distro
+run after killed -- loaded
+run repaired -- kvm-onereg swap ours
+between=load run reloaded -- kvm-onereg swap distro
+run after reloaded -- loaded
+
+mv $D/updates/dkms/kvm-amd.ko$X /tmp/good
+run half -- kvm-onereg swap ours
+dd if=/tmp/good of=$D/updates/dkms/kvm-amd.ko$X bs=1000 count=60 2>/dev/null
+run cut off -- kvm-onereg swap ours
+run after cut off -- kvm-onereg status
+rmmod kvm_amd; modprobe -q kvm_amd; loaded
+cp /host/bad $D/updates/dkms/kvm-amd.ko$X
+rmmod kvm_amd kvm
+insmod $distro/kvm.ko$X; insmod $distro/kvm-amd.ko$X nested=0
+run bad -- kvm-onereg swap ours
+run after bad -- loaded
+run parameters bad -- parameters
+mv $distro/kvm-amd.ko$X /tmp/distro
+cp /tmp/good $D/updates/dkms/kvm-amd.ko$X
+run no way back -- kvm-onereg swap ours --dry-run
+cp /host/bad $D/updates/dkms/kvm-amd.ko$X
+run broken -- kvm-onereg swap ours
+run no distro -- kvm-onereg swap distro
+mv /tmp/distro $distro/kvm-amd.ko$X
+cp /tmp/good $D/updates/dkms/kvm-amd.ko$X
+run after broken -- kvm-onereg swap ours
+rmmod kvm_amd; insmod $distro/kvm-amd.ko$X
+run mixed status -- kvm-onereg status
+run mixed -- kvm-onereg swap ours
+run after mixed -- kvm-onereg status
+run doctor -- kvm-onereg doctor
+mkdir -p /var/lib/dkms/kvm-onereg/original_module/${D##*/}/x86_64
+mv $distro/kvm*.ko* /var/lib/dkms/kvm-onereg/original_module/${D##*/}/x86_64/
+run moved aside -- kvm-onereg swap distro
+run after moved aside -- kvm-onereg status
+'
+
+for release in bookworm trixie; do
+	make_host $release $release
+	is "$release: there is a host" $? 0
+	f=$(ls "$tmp/$release/lib/modules/$K"/updates/dkms/kvm-amd.ko*)
+	changed_module "$f" __versions 0 "$tmp/${f##*/}" && mv "$tmp/${f##*/}" "$tmp/$release/host/bad"
+	on_host $release svm "$script" -t 240 --complaint-ok 'module_layout|disagrees' --module-may-fail
+	r=$release
+
+	like "$r: nothing loaded: status says so" "$(part nothing loaded)" 'No KVM is loaded'
+	like "$r: ... and exits with 1" "$(part nothing loaded)" '^== status 1$'
+	like "$r: colour on a terminal" "$(part coloured)" $'\033\\[31mNo KVM is loaded'
+	like "$r: ... not on a dumb one, nor with NO_COLOR" "$(part dumb)" '^No KVM is loaded'
+	like "$r: from nothing to the distro's" "$(part from nothing)" "the distro's KVM is loaded"
+	like "$r: --dry-run tells the steps" "$(part dry)" 'unload kvm kvm_amd'
+	like "$r: ... exits with 0" "$(part dry)" '^== status 0$'
+	like "$r: ... and does none" "$(sed -n '/^== dry/,/^== to distro/p' <<<"$out")" '^loaded: ours'
+	like "$r: ours to the distro's" "$(part to distro)" '^== status 0$'
+	like "$r: ... says what the next boot loads" "$(part to distro)" 'the next boot loads what modprobe takes: ours'
+	like "$r: ... it is loaded" "$(part after to distro)" 'Loaded +distro: kvm, kvm_amd'
+	like "$r: ... status says that it is not what is on disk" "$(part after to distro)" 'not what is on disk'
+	like "$r: ... and has no ONE_REG" "$(part after to distro)" 'KVM_CAP_ONE_REG is 0'
+	like "$r: ... which is exit 1" "$(part after to distro)" '^== status 1$'
+	for p in distro ours bad; do
+		like "$r: $p: a parameter given at load is kept" "$(part parameters $p)" '^kvm_amd/parameters/nested 0$'
+		[ $p != bad ] || continue
+		like "$r: $p: parameters changed since are kept" "$(part parameters $p)" '^kvm/parameters/halt_poll_ns 12345$'
+		like "$r: $p: ... all" "$(part parameters $p)" '^kvm/parameters/ignore_msrs Y$'
+	done
+	like "$r: once more: nothing to do" "$(part again)" 'Nothing to do'
+	like "$r: ... exit 0" "$(part again)" '^== status 0$'
+	like "$r: and back to ours, as JSON" "$(part to ours)" '"result": "swapped"'
+	like "$r: ... exit 0" "$(part to ours)" '^== status 0$'
+	like "$r: ... status says so" "$(part after to ours)" 'our KVM is loaded, complete'
+	like "$r: ... exit 0" "$(part after to ours)" '^== status 0$'
+
+	pid=$(sed -n 's/^pid //p' <<<"$out" | head -n 1)
+	like "$r: refused while a VM runs, with its process and name" "$(part vm)" "^ +$pid holder \(web1\): 1 VM, 2 vCPUs"
+	like "$r: ... exit 4" "$(part vm)" '^== status 4$'
+	like "$r: ... in JSON" "$(tr -d '\n' <<<"$(part vm json)")" "\"pid\": $pid,.*\"name\": \"web1\".*status 4"
+	like "$r: status names it" "$(part vm status)" "$pid holder \(web1\): 1 VM, 2 vCPUs"
+	like "$r: ... ours still is loaded" "$(part vm status)" 'our KVM is loaded'
+	like "$r: refused when a VM cannot be seen from here" "$(part hidden vm)" 'cannot be seen from here'
+	like "$r: ... exit 4" "$(part hidden vm)" '^== status 4$'
+	like "$r: a user without access: status says so" "$(part user status)" 'not for this user to open'
+	like "$r: ... and that it may not see all VMs" "$(part user status)" 'run this as root'
+	like "$r: ... and still answers" "$(part user status)" '^== status 0$'
+	like "$r: a user cannot swap: exit 3" "$(part user)" '^== status 3$'
+	like "$r: refused when /dev/kvm is held open" "$(part device)" 'holder: no VM, has /dev/kvm open'
+	like "$r: ... exit 4" "$(part device)" '^== status 4$'
+	like "$r: refused while another one runs: exit 4" "$(part lock)" '^== status 4$'
+
+	like "$r: a VM starts after the check: nothing was changed" "$(part late vm)" 'came into use meanwhile.*$'
+	like "$r: ... it is named" "$(part late vm)" 'holder \(late\): 1 VM'
+	like "$r: ... exit 4" "$(part late vm)" '^== status 4$'
+	like "$r: ... ours still is loaded" "$(part after late vm)" '^loaded: ours$'
+	like "$r: killed in between" "$(part killed)" '^== status 137$'
+	like "$r: ... run again, it repairs" "$(part repaired)" '^== status 0$'
+	like "$r: another program has kvm loaded in between: unloaded again" "$(part reloaded)" 'loaded by something else meanwhile'
+	like "$r: ... the wanted set is loaded" "$(part after reloaded)" '^loaded: distro$'
+
+	like "$r: a module of the wanted set is missing: refused" "$(part half)" 'our modules are not complete.*kvm-amd (missing|distro)'
+	like "$r: ... exit 3" "$(part half)" '^== status 3$'
+	like "$r: ... cut off: refused" "$(part cut off)" 'kvm-amd damaged'
+	like "$r: ... exit 3" "$(part cut off)" '^== status 3$'
+	like "$r: ... and status tells that the set is mixed" "$(part after cut off)" 'mixed: kvm ours .*, kvm-intel ours .*, kvm-amd damaged'
+	like "$r: ... does not load: rolled back" "$(part bad)" 'kvm_amd does not load: .*modules from before are loaded again'
+	like "$r: ... exit 5" "$(part bad)" '^== status 5$'
+	like "$r: ... the distro's is loaded" "$(part after bad)" '^loaded: distro$'
+	like "$r: no way back: said before" "$(part no way back)" 'no way back'
+	like "$r: ... and after" "$(part broken)" 'the way back failed'
+	like "$r: ... exit 6" "$(part broken)" '^== status 6$'
+	like "$r: the distro's is not complete: the command that brings it" "$(part no distro)" "apt-get install --reinstall linux-image-6.1[^ ]*$"
+	like "$r: run again, it repairs" "$(part after broken)" '^== status 0$'
+	like "$r: modules that do not belong together: status says so" "$(part mixed status)" 'Loaded +mixed: kvm ours .*, kvm_amd distro'
+	like "$r: ... exit 1" "$(part mixed status)" '^== status 1$'
+	like "$r: ... and swap repairs it" "$(part after mixed)" 'our KVM is loaded, complete'
+	like "$r: doctor, too, sees ours loaded" "$(part doctor)" '^loaded kvm_amd: ours .*, build-id [0-9a-f]{40}, /lib/modules/'
+	like "$r: the distro's are where DKMS moves them: found there" "$(part moved aside)" 'load /var/lib/dkms/kvm-onereg/original_module/.*/kvm-amd.ko'
+	like "$r: ... and loaded" "$(part after moved aside)" 'Loaded +distro: kvm, kvm_amd'
+done
+
+# ---- CET: on the machine that has it
+
+make_host vmx trixie
+f=$(echo "$tmp/vmx/lib/modules/$K"/updates/dkms/kvm-intel.ko*)
+changed_module "$f" .note.gnu.build-id 20 "$tmp/${f##*/}" && mv "$tmp/${f##*/}" "$tmp/vmx/host/newer"
+on_host vmx vmx '
+D=$(echo /lib/modules/*)
+conf() { echo "options kvm_intel $* enable_apicv=0" >/etc/modprobe.d/kvm-onereg.conf; }
+cet() { cat /sys/module/kvm_intel/parameters/cet; }
+conf cet=1
+modprobe kvm_intel
+run on -- kvm-onereg status
+run to distro -- kvm-onereg swap distro
+run to ours -- kvm-onereg swap ours
+run on again -- cet
+conf
+cp /host/newer "$(echo $D/updates/dkms/kvm-intel.ko*)"
+run newer status -- kvm-onereg status
+run newer -- kvm-onereg swap ours
+run newer cet -- cet
+conf cet=1 ept=0
+run to distro 2 -- kvm-onereg swap distro
+run to ours 2 -- kvm-onereg swap ours
+rmmod kvm_intel; modprobe kvm_intel
+run refused -- kvm-onereg status
+run refused doctor -- kvm-onereg doctor
+' -t 400
+like "vmx: CET is on, in status" "$(part on)" 'kvm_intel.cet=Y; CPU: shadow stacks yes, IBT yes'
+like "... and what asks for it" "$(part on)" '/etc/modprobe.d/kvm-onereg.conf asks for cet=1'
+like "vmx: the distro's has no such parameter: it is dropped, with a line" "$(part to distro)" 'kvm_intel.cet=Y is dropped'
+like "... and loaded" "$(part to distro)" '^== status 0$'
+like "vmx: back to ours" "$(part to ours)" '^== status 0$'
+like "... with CET, as modprobe.d has it" "$(part on again)" '^Y$'
+like "vmx: the same version, built again, is on disk: status tells" "$(part newer status)" 'not what is on disk'
+like "... swap ours loads it" "$(part newer)" '^== status 0$'
+like "... and keeps cet=1, which modprobe.d has no more" "$(part newer)" 'kvm_intel.cet=Y kept'
+like "... really" "$(part newer cet)" '^Y$'
+like "vmx: asked for, and not possible: status has the kernel's line" "$(part refused)" 'guests get no CET, although kvm_intel.cet=1: it needs EPT'
+like "... doctor finds it, with a command" "$(part refused doctor)" 'to fix: sed -i .* /etc/modprobe.d/'
+
+# ---- A kernel that has all of it itself
+
+make_host native native
+on_host native svm '
+modprobe kvm_amd
+run status -- kvm-onereg status
+run swap -- kvm-onereg swap ours
+run doctor -- kvm-onereg doctor
+rmmod kvm_amd kvm
+run not loaded -- kvm-onereg doctor
+run loads nothing -- kvm-onereg status
+'
+like "native: status" "$(part status)" "kernel's own KVM is loaded, complete"
+like "... exit 0" "$(part status)" '^== status 0$'
+like "native: nothing to swap" "$(part swap)" 'has ONE_REG itself: there is nothing to swap'
+like "... exit 0" "$(part swap)" '^== status 0$'
+like "native: doctor finds nothing" "$(part doctor)" '^No problem found'
+like "... exit 0" "$(part doctor)" '^== status 0$'
+like "... and loads none by looking" "$(part loads nothing)" '^Loaded +none'
+like "native, KVM not loaded: doctor finds that alone" "$(part not loaded)" '^1 problem found'
+like "... with the command" "$(part not loaded)" 'to fix: modprobe kvm_amd'
+
+# The same tree, without /proc, /sys and /dev
+out=$(chroot "$tmp/native" /usr/bin/kvm-onereg status 2>&1; echo "== status $?")
+like "a chroot without /sys: status answers" "$out" 'unknown: there is no /sys'
+like "... exit 1" "$out" '^== status 1$'
+like "... doctor, too" "$(chroot "$tmp/native" /usr/bin/kvm-onereg doctor 2>&1; echo "== status $?")" '^== status 0$'
+done_testing

@@ -1,0 +1,24 @@
+/* SPDX-License-Identifier: GPL-2.0 */
+/* CET for guests: what was asked for, what is, and what the CPU is able to do. */
+#ifndef CET_H
+#define CET_H
+
+#include <json-c/json.h>
+#include <stdbool.h>
+
+enum answer { NO, YES, UNKNOWN };
+
+struct cet {
+	bool asked;		/* kvm_intel.cet=1, in modprobe.d or on the kernel's command line */
+	char *asked_in;		/* where: a file, or "the kernel's command line"; NULL if nothing sets cet */
+	char value;		/* of the loaded module's parameter: 'Y', 'N', or 0: it has none, or is not loaded */
+	enum answer shadow_stacks, ibt;	/* the CPU's */
+	enum answer vmx;	/* VM entry and exit can load both, from MSRs that only root can read */
+	char *reason;		/* the kernel log's line that tells why not, or NULL */
+};
+
+struct cet look_at_cet(void);
+const char *answer_name(enum answer answer);
+struct json_object *cet_json(const struct cet *cet);
+
+#endif

@@ -1,0 +1,28 @@
+# SPDX-License-Identifier: GPL-2.0
+# shellcheck shell=bash
+# bash completion of kvm-onereg(8)
+
+_kvm_onereg() {
+	local word=${COMP_WORDS[COMP_CWORD]} last=${COMP_WORDS[COMP_CWORD-1]} command=${COMP_WORDS[1]} words=''
+
+	# What follows an option
+	case $COMP_CWORD/$last in
+	1/*) words='status doctor regs swap preflight --help --version' ;;
+	*/-k | */--kernel) words=$(cd /lib/modules 2>/dev/null && echo *) ;;
+	*/--without) words='cet nested' ;;
+	*/--save | */--compare) compopt -o default; COMPREPLY=(); return ;;
+	*)
+		case $command in
+		status | doctor) words='--json --kernel --help' ;;
+		swap) words='ours distro --dry-run --json --help' ;;
+		regs) words="--json --bare --features --help $(kvm-onereg regs --names 2>/dev/null)" ;;
+		preflight)
+			words='--json --save --compare --without --help'
+			[[ $word = -* ]] || compopt -o default
+			;;
+		esac
+		;;
+	esac
+	mapfile -t COMPREPLY < <(compgen -W "$words" -- "$word")
+}
+complete -F _kvm_onereg kvm-onereg

@@ -1,0 +1,49 @@
+/* SPDX-License-Identifier: GPL-2.0 */
+/* What the commands of kvm-onereg(8) share: exit status, messages, output. */
+#ifndef KVM_ONEREG_H
+#define KVM_ONEREG_H
+
+#include <json-c/json.h>
+#include <stdbool.h>
+#include <stdio.h>
+
+/* Exit status of every command; the man page documents them. */
+enum {
+	STATUS_OK,
+	STATUS_NO,		/* the answer is no: a problem was found, a register is missing, a guest cannot go */
+	STATUS_USAGE,		/* wrong use, unreadable input file */
+	STATUS_CANNOT,		/* not possible here: not root, no /dev/kvm, no access to it */
+	STATUS_BUSY,		/* swap: refused, as VMs run or something else holds KVM */
+	STATUS_ROLLED_BACK,	/* swap: failed, the modules from before are loaded again */
+	STATUS_BROKEN,		/* swap: failed, and so did the way back */
+};
+
+int cmd_status(int argc, char **argv);
+int cmd_doctor(int argc, char **argv);
+int cmd_regs(int argc, char **argv);
+int cmd_swap(int argc, char **argv);
+int cmd_preflight(int argc, char **argv);
+
+/* Set by main() before a command runs. */
+extern const char version[];		/* of this package */
+
+/*
+ * Messages go to stderr as "kvm-onereg: text"; fix, if not NULL, follows as "  to fix: ...", the way src/prepare
+ * and tools/install say it. die() exits with @status.
+ */
+void complain(const char *fix, const char *format, ...) __attribute__((format(printf, 2, 3)));
+void die(int status, const char *fix, const char *format, ...) __attribute__((format(printf, 3, 4), noreturn));
+/* Wrong use of a command: says so, names the man page, exits with STATUS_USAGE. */
+void usage_error(const char *command, const char *format, ...) __attribute__((format(printf, 2, 3), noreturn));
+
+/* Escape sequences, or "" when stdout is no terminal, NO_COLOR is set or TERM is dumb. */
+enum colour { PLAIN, BOLD, RED, GREEN, YELLOW };
+const char *colour(enum colour which);
+
+/* Print @object, indented, to stdout and release it. Exits with STATUS_CANNOT if stdout cannot take it. */
+void print_json(struct json_object *object);
+
+/* Memory for a formatted string; exits when there is none. */
+char *format(const char *format, ...) __attribute__((format(printf, 1, 2)));
+
+#endif

@@ -1,0 +1,542 @@
+// SPDX-License-Identifier: GPL-2.0
+/* KVM's modules, on disk and loaded. */
+#include <elf.h>
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/utsname.h>
+
+#include "host.h"
+#include "kvm-onereg.h"
+#include "modules.h"
+
+const char *const whose_names[] = {
+	[MISSING] = "missing", [DAMAGED] = "damaged", [BUILTIN] = "built in", [OURS] = "ours", [DISTRO] = "distro",
+	[NATIVE] = "native", [FOREIGN] = "foreign", [MIXED] = "mixed",
+};
+const char *const file_names[] = { "kvm", "kvm-intel", "kvm-amd" };
+const char *const loaded_names[] = { "kvm", "kvm_intel", "kvm_amd" };
+
+static struct kmod_ctx *context(const char *folder, const char *const *config)
+{
+	struct kmod_ctx *ctx;
+
+	/* libkmod complains of modprobe.d on stderr, in kmod_new() already */
+	setenv("KMOD_LOG", "0", 0);
+	ctx = kmod_new(folder, config);
+	if (!ctx)
+		die(STATUS_CANNOT, NULL, "cannot set up libkmod: %m");
+	return ctx;
+}
+
+struct kmod_ctx *no_modules(void)
+{
+	static const char *const nothing[] = { NULL };
+
+	return context("/nonexistent", nothing);
+}
+
+struct kmod_ctx *modules_of(const char *release)
+{
+	const char *const below_root[] = {
+		path("/etc/modprobe.d"), path("/run/modprobe.d"), path("/usr/lib/modprobe.d"),
+			path("/lib/modprobe.d"), NULL
+	};
+
+	return context(path("/lib/modules/%s", release), *host_root() ? below_root : NULL);
+}
+
+/* ---- Files ---- */
+
+static const char *hex(const unsigned char *bytes, size_t size)
+{
+	char *string = kept(calloc(2, size + 1));
+
+	for (size_t i = 0; i < size; i++)
+		sprintf(string + 2 * i, "%02x", bytes[i]);
+	return string;
+}
+
+/* The build-id in ELF notes, or NULL */
+static char *id_of_notes(const unsigned char *notes, size_t size)
+{
+	while (size >= sizeof(Elf64_Nhdr)) {
+		Elf64_Nhdr header;
+		size_t name, descriptor;
+
+		memcpy(&header, notes, sizeof(header));
+		notes += sizeof(header);
+		size -= sizeof(header);
+		name = (header.n_namesz + 3ul) & ~3ul;
+		descriptor = (header.n_descsz + 3ul) & ~3ul;
+		if (name > size || header.n_descsz > size - name)
+			break;
+		if (header.n_type == NT_GNU_BUILD_ID && header.n_namesz == 4 && !memcmp(notes, "GNU", 4))
+			return (char *)hex(notes + name, header.n_descsz);
+		if (descriptor > size - name)
+			break;
+		notes += name + descriptor;
+		size -= name + descriptor;
+	}
+	return NULL;
+}
+
+static bool inside(size_t size, Elf64_Off offset, size_t length)
+{
+	return offset <= size && length <= size - offset;
+}
+
+static char *id_of_elf(const unsigned char *elf, size_t size)
+{
+	Elf64_Ehdr header;
+
+	if (size < sizeof(header) || memcmp(elf, ELFMAG, SELFMAG) || elf[EI_CLASS] != ELFCLASS64)
+		return NULL;
+	memcpy(&header, elf, sizeof(header));
+	for (unsigned int i = 0; i < header.e_shnum; i++) {
+		Elf64_Shdr section;
+		char *id;
+
+		if (!inside(size, header.e_shoff, (i + 1) * sizeof(section)))
+			break;
+		memcpy(&section, elf + header.e_shoff + i * sizeof(section), sizeof(section));
+		if (section.sh_type != SHT_NOTE || !inside(size, section.sh_offset, section.sh_size))
+			continue;
+		id = id_of_notes(elf + section.sh_offset, section.sh_size);
+		if (id)
+			return id;
+	}
+	return NULL;
+}
+
+static char *id_of_file(const char *file)
+{
+	const char *unpack = NULL;
+	unsigned char *bytes;
+	size_t size;
+
+	bytes = read_bytes(file, &size);
+	if (!bytes || size < 6)
+		return NULL;
+	if (!memcmp(bytes, "\xfd\x37zXZ", 6))
+		unpack = "xz";
+	else if (!memcmp(bytes, "\x28\xb5\x2f\xfd", 4))
+		unpack = "zstd";
+	else if (!memcmp(bytes, "\x1f\x8b", 2))
+		unpack = "gzip";
+	if (unpack) {
+		struct run unpacked = RUN(unpack, "-dc", file);
+
+		if (!unpacked.ended || unpacked.status)
+			return NULL;
+		bytes = (unsigned char *)unpacked.output;
+		size = unpacked.size;
+	}
+	return id_of_elf(bytes, size);
+}
+
+/* Files that were read before: unpacking takes most of the time of a command */
+static struct seen {
+	struct seen *next;
+	struct module module;
+} *seen;
+
+static struct module *seen_before(const char *file)
+{
+	for (struct seen *one = seen; one; one = one->next)
+		if (!strcmp(one->module.file, file))
+			return &one->module;
+	return NULL;
+}
+
+const char *build_id(struct module *module)
+{
+	struct module *before = module->file ? seen_before(module->file) : NULL;
+
+	if (!before)
+		return NULL;
+	if (!before->build_id_read)
+		before->build_id = id_of_file(before->file);
+	before->build_id_read = true;
+	module->build_id = before->build_id;
+	return module->build_id;
+}
+
+static bool below(const char *file, const char *folder)
+{
+	return file && strstr(file, folder);
+}
+
+static enum whose whose_file(const struct module *module)
+{
+	if (module->origin && module->version)
+		return OURS;
+	if (below(module->file, "/kernel/arch/x86/kvm/") || below(module->file, "/dkms/kvm-onereg/original_module/"))
+		return DISTRO;
+	return FOREIGN;
+}
+
+static void add_parameter(struct module *module, const char *value)
+{
+	size_t n = 0;
+	char **more;
+
+	while (module->parameters[n])
+		n++;
+	more = kept(calloc(n + 2, sizeof(*more)));
+	memcpy(more, module->parameters, n * sizeof(*more));
+	more[n] = text("%.*s", (int)strcspn(value, ":"), value);
+	module->parameters = more;
+}
+
+struct module module_of_file(const char *file)
+{
+	struct kmod_ctx *ctx = no_modules();
+	struct module module = { .whose = MISSING, .parameters = kept(calloc(1, sizeof(char *))) };
+	struct { const char *key; char **value; } wanted[] = {
+		{ "version", &module.version }, { "origin", &module.origin }, { "srcversion", &module.srcversion },
+		{ "vermagic", &module.vermagic }, { "depends", &module.depends }, { "signer", &module.signer },
+	};
+	struct kmod_list *info = NULL, *entry;
+	struct kmod_module *mod;
+	struct seen *remember;
+
+	if (file && seen_before(file)) {
+		kmod_unref(ctx);
+		return *seen_before(file);
+	}
+	if (!file || kmod_module_new_from_path(ctx, file, &mod) < 0) {
+		kmod_unref(ctx);
+		return module;
+	}
+	module.file = text("%s", file);
+	if (kmod_module_get_info(mod, &info) < 0 || !info) {
+		module.whose = DAMAGED;
+	} else {
+		kmod_list_foreach(entry, info) {
+			const char *key = kmod_module_info_get_key(entry), *value = kmod_module_info_get_value(entry);
+
+			/* "parm" is there only with a description */
+			if (!strcmp(key, "parmtype"))
+				add_parameter(&module, value);
+			for (size_t i = 0; i < sizeof(wanted) / sizeof(*wanted); i++)
+				if (!strcmp(key, wanted[i].key) && *value)
+					*wanted[i].value = text("%s", value);
+		}
+		kmod_module_info_free_list(info);
+		/* One that is cut off may still have its first sections */
+		module.whose = module.vermagic ? whose_file(&module) : DAMAGED;
+	}
+	kmod_module_unref(mod);
+	kmod_unref(ctx);
+	remember = kept(malloc(sizeof(*remember)));
+	*remember = (struct seen){ seen, module };
+	seen = remember;
+	return module;
+}
+
+/* ---- Kernels ---- */
+
+bool is_native(const char *release)
+{
+	unsigned int major, minor;
+
+	return sscanf(release, "%u.%u", &major, &minor) == 2 && (major > 6 || (major == 6 && minor >= 18));
+}
+
+static bool same_text(const char *a, const char *b)
+{
+	return a && b && !strcmp(a, b);
+}
+
+static enum whose whose_set(const struct module set[MODULES])
+{
+	for (int i = 1; i < MODULES; i++) {
+		if (set[i].whose != set[0].whose)
+			return MIXED;
+		if (set[i].whose == OURS &&
+		    (!same_text(set[i].version, set[0].version) || !same_text(set[i].origin, set[0].origin)))
+			return MIXED;
+	}
+	return set[0].whose;
+}
+
+static void resolve(struct kernel *kernel)
+{
+	struct kmod_ctx *ctx = modules_of(kernel->release);
+	const char *builtin;
+
+	for (int i = 0; i < MODULES; i++) {
+		struct kmod_module *mod;
+		const char *file;
+
+		if (kmod_module_new_from_name(ctx, file_names[i], &mod) < 0)
+			continue;
+		file = kmod_module_get_path(mod);
+		if (file)
+			kernel->module[i] = module_of_file(file);
+		kmod_module_unref(mod);
+	}
+	kmod_unref(ctx);
+	kernel->set = whose_set(kernel->module);
+	builtin = read_file("/lib/modules/%s/modules.builtin", kernel->release);
+	if (kernel->set == MISSING && builtin && strstr(builtin, "/kvm/kvm.ko"))
+		kernel->set = BUILTIN;
+	if ((kernel->set == DISTRO || kernel->set == BUILTIN) && kernel->native)
+		kernel->set = NATIVE;
+}
+
+static struct module find_file(const char *folder, const char *name)
+{
+	static const char *const endings[] = { "", ".xz", ".zst", ".gz" };
+
+	for (size_t i = 0; i < sizeof(endings) / sizeof(*endings); i++)
+		if (exists("%s/%s.ko%s", folder, name, endings[i]))
+			return module_of_file(path("%s/%s.ko%s", folder, name, endings[i]));
+	return (struct module){ .whose = MISSING };
+}
+
+struct kernel *kernels(void)
+{
+	char **names = list("/lib/modules");
+	struct kernel *all;
+	size_t n = 0;
+
+	while (names[n])
+		n++;
+	all = kept(calloc(n + 1, sizeof(*all)));
+	n = 0;
+	for (char **name = names; *name; name++) {
+		/* Headers alone make a folder too, and so does a kernel that was removed and not purged */
+		if (!exists("/lib/modules/%s/kernel", *name) && !exists("/lib/modules/%s/vmlinuz", *name) &&
+		    find_file(text("/lib/modules/%s/updates/dkms", *name), "kvm").whose == MISSING)
+			continue;
+		all[n].release = *name;
+		all[n].running = !strcmp(*name, running_release());
+		all[n].native = is_native(*name);
+		resolve(&all[n++]);
+	}
+	return all;
+}
+
+struct kernel *find_kernel(struct kernel *all, const char *release)
+{
+	for (; all->release; all++)
+		if (!strcmp(all->release, release))
+			return all;
+	return NULL;
+}
+
+static char *describe_module(const struct module *module)
+{
+	if (module->whose == OURS)
+		return text("ours %s", module->version);
+	return text("%s", whose_names[module->whose]);
+}
+
+char *describe(const struct kernel *kernel)
+{
+	const struct module *module = kernel->module;
+
+	switch (kernel->set) {
+	case OURS:
+		return text("ours %s, from %s", module->version, module->origin);
+	case MIXED:
+		return text("mixed: kvm %s, kvm-intel %s, kvm-amd %s", describe_module(&module[KVM]),
+			    describe_module(&module[KVM_INTEL]), describe_module(&module[KVM_AMD]));
+	case FOREIGN:
+		return text("of another package: %s", shown(module->file));
+	case MISSING:
+		return text("no KVM modules");
+	case BUILTIN:
+		return text("built into the kernel");
+	default:
+		return text("%s", whose_names[kernel->set]);
+	}
+}
+
+bool find_set(const struct kernel *kernel, enum whose whose, struct module set[MODULES])
+{
+	struct utsname uts;
+	const char *machine = uname(&uts) ? "x86_64" : uts.machine;
+	const char *folders[2] = {
+		text("/lib/modules/%s/%s", kernel->release, whose == OURS ? "updates/dkms" : "kernel/arch/x86/kvm"),
+		text("/var/lib/dkms/kvm-onereg/original_module/%s/%s", kernel->release, machine),
+	};
+
+	for (int i = 0; i < MODULES; i++) {
+		set[i] = kernel->module[i];
+		if (set[i].whose == whose)
+			continue;
+		set[i] = find_file(folders[0], file_names[i]);
+		if (whose == DISTRO && set[i].whose == MISSING)
+			set[i] = find_file(folders[1], file_names[i]);
+	}
+	return whose_set(set) == whose;
+}
+
+/* ---- What is loaded ---- */
+
+bool same_module(const struct loaded *loaded, struct module *file)
+{
+	if (file->whose == MISSING || file->whose == DAMAGED)
+		return false;
+	if (loaded->build_id && build_id(file))
+		return !strcmp(loaded->build_id, file->build_id);
+	/* The distro's have neither: then all that can be said is that both are the distro's */
+	if (loaded->version || file->version || loaded->srcversion || file->srcversion)
+		return same_text(loaded->version, file->version) && same_text(loaded->srcversion, file->srcversion);
+	return file->whose == DISTRO && !loaded->out_of_tree;
+}
+
+static void look_at_loaded(struct loaded *loaded, const char *name)
+{
+	unsigned char *notes;
+	char *state, *value;
+	size_t size;
+
+	loaded->references = -1;
+	loaded->there = exists("/sys/module/%s", name);
+	if (!loaded->there)
+		return;
+	state = read_file("/sys/module/%s/initstate", name);
+	if (!state) {
+		/* Parameters of built-in code make a folder too */
+		loaded->whose = BUILTIN;
+		loaded->live = true;
+		return;
+	}
+	loaded->live = !strcmp(state, "live");
+	loaded->version = read_file("/sys/module/%s/version", name);
+	loaded->srcversion = read_file("/sys/module/%s/srcversion", name);
+	value = read_file("/sys/module/%s/taint", name);
+	loaded->out_of_tree = value && strchr(value, 'O');
+	value = read_file("/sys/module/%s/refcnt", name);
+	if (value)
+		loaded->references = atoi(value);
+	notes = read_bytes(path("/sys/module/%s/notes/.note.gnu.build-id", name), &size);
+	if (notes)
+		loaded->build_id = id_of_notes(notes, size);
+}
+
+struct running what_runs(struct kernel *kernel)
+{
+	struct running running = { .as_resolved = true, .known = true };
+	struct module *sets = kept(calloc(2 * MODULES, sizeof(*sets)));
+
+	if (kernel) {
+		find_set(kernel, OURS, sets);
+		find_set(kernel, DISTRO, sets + MODULES);
+	}
+	for (int i = 0; i < MODULES; i++) {
+		struct loaded *loaded = &running.module[i];
+
+		look_at_loaded(loaded, loaded_names[i]);
+		if (!loaded->there)
+			continue;
+		if (loaded->whose != BUILTIN) {
+			struct module *files[] = { kernel ? &kernel->module[i] : NULL, &sets[i], &sets[MODULES + i] };
+
+			for (size_t f = 0; f < 3 && !loaded->file; f++)
+				if (files[f] && same_module(loaded, files[f]))
+					loaded->file = files[f];
+			if (loaded->file)
+				loaded->whose = loaded->file->whose;
+			else if (loaded->version)
+				/* None of the file is left: of the modules of these names only ours have a version */
+				loaded->whose = OURS;
+			else
+				loaded->whose = loaded->out_of_tree ? FOREIGN : DISTRO;
+			running.as_resolved = running.as_resolved && kernel && loaded->file == &kernel->module[i];
+			running.known = running.known && kernel && loaded->build_id && build_id(&kernel->module[i]);
+		}
+		running.vendor = running.vendor || (i != KVM && loaded->live);
+		if (running.set == MISSING)
+			running.set = loaded->whose;
+		else if (running.set != loaded->whose ||
+			 (loaded->whose == OURS && !same_text(loaded->version, running.module[KVM].version)))
+			running.set = MIXED;
+	}
+	if (running.set == BUILTIN)
+		running.vendor = true;
+	if ((running.set == DISTRO || running.set == BUILTIN) && is_native(running_release())) {
+		running.set = NATIVE;
+		for (int i = 0; i < MODULES; i++)
+			running.module[i].whose = NATIVE;
+	}
+	return running;
+}
+
+enum kvm_access probe(const struct running *running)
+{
+	return running->vendor || !exists("/sys/module") ? kvm_probe(NULL) : KVM_ABSENT;
+}
+
+/* ---- modprobe.d ---- */
+
+/* Module names are the same with '-' and '_' */
+static bool same_word(const char *a, size_t size, const char *b)
+{
+	if (strlen(b) != size)
+		return false;
+	for (size_t i = 0; i < size; i++)
+		if ((a[i] == '-' ? '_' : a[i]) != (b[i] == '-' ? '_' : b[i]))
+			return false;
+	return true;
+}
+
+/* Whether a line has @word1 and @word2 as its first words and @word3, or "@word3=...", as a later one */
+static bool matches(const char *line, size_t size, const char *word1, const char *word2, const char *word3)
+{
+	const char *wanted[3] = { word1, word2, word3 };
+	int found = 0;
+
+	for (size_t at = 0; at < size;) {
+		size_t blanks = strspn(line + at, " \t"), n;
+
+		at += blanks;
+		n = strcspn(line + at, " \t\n");
+		if (!n || at >= size)
+			break;
+		if (found == 2)
+			n = strcspn(line + at, " \t\n=");
+		if (same_word(line + at, n, wanted[found])) {
+			if (++found == 3 || !wanted[found])
+				return true;
+		} else if (found < 2) {
+			return false;
+		}
+		at += strcspn(line + at, " \t\n");
+	}
+	return false;
+}
+
+char *configured(const char *word1, const char *word2, const char *word3)
+{
+	static const char *const folders[] = {
+		"/etc/modprobe.d", "/run/modprobe.d", "/usr/local/lib/modprobe.d", "/usr/lib/modprobe.d",
+			"/lib/modprobe.d"
+	};
+
+	for (size_t i = 0; i < sizeof(folders) / sizeof(*folders); i++) {
+		for (char **name = list("%s", folders[i]); *name; name++) {
+			const char *ending = strrchr(*name, '.');
+			char *content;
+			bool hidden = false;
+
+			/* A file hides those of the same name in later folders */
+			for (size_t before = 0; before < i; before++)
+				hidden |= exists("%s/%s", folders[before], *name);
+			if (hidden || !ending || strcmp(ending, ".conf"))
+				continue;
+			content = read_file("%s/%s", folders[i], *name);
+			for (const char *line = content; line && *line; line = strchr(line, '\n'), line += !!line) {
+				size_t size = strcspn(line, "\n");
+
+				if (matches(line, size, word1, word2, word3))
+					return text("%s/%s: %.*s", folders[i], *name, (int)size, line);
+			}
+		}
+	}
+	return NULL;
+}

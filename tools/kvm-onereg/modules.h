@@ -1,0 +1,95 @@
+/* SPDX-License-Identifier: GPL-2.0 */
+/* The three modules of KVM: on disk, per kernel, and loaded. See host.h for memory and $KVM_ONEREG_ROOT. */
+#ifndef MODULES_H
+#define MODULES_H
+
+#include <libkmod.h>
+#include <stdbool.h>
+
+#include "kvm.h"
+
+enum whose { MISSING, DAMAGED, BUILTIN, OURS, DISTRO, NATIVE, FOREIGN, MIXED };
+extern const char *const whose_names[];
+
+#define MODULES	3
+enum { KVM, KVM_INTEL, KVM_AMD };
+/* With '-', as files; loaded modules have '_'. */
+extern const char *const file_names[MODULES];
+extern const char *const loaded_names[MODULES];
+
+/* A module file. What it does not say is NULL. */
+struct module {
+	enum whose whose;	/* MISSING, DAMAGED, OURS, DISTRO, FOREIGN */
+	char *file;
+	char *version, *origin, *srcversion, *vermagic, *depends, *signer;
+	char **parameters;	/* names, ended by NULL */
+	char *build_id;		/* in hexadecimal; ask build_id() for it */
+	bool build_id_read;
+};
+
+/* A kernel, and what modprobe would load for it. */
+struct kernel {
+	char *release;
+	bool running;
+	bool native;		/* 6.18 or later */
+	enum whose set;
+	struct module module[MODULES];
+};
+
+/* A module that is loaded, or not: !there. */
+struct loaded {
+	bool there;
+	bool live;		/* and not just coming or going */
+	int references;		/* -1 unknown */
+	char *version, *srcversion, *build_id;
+	bool out_of_tree;
+	enum whose whose;	/* OURS, DISTRO, NATIVE, FOREIGN, BUILTIN */
+	const struct module *file;	/* the file on disk that it came from, if one is the same */
+};
+
+/* What is loaded, and where from. */
+struct running {
+	enum whose set;		/* MISSING: nothing; MIXED; a kvm without vendor module counts as kvm's */
+	bool vendor;		/* a vendor module is loaded */
+	bool as_resolved;	/* each one loaded is what modprobe would load */
+	bool known;		/* as_resolved is sure: build-ids on both sides */
+	struct loaded module[MODULES];
+};
+
+/* libkmod's context for the modules of @release, with the host's modprobe.d. */
+struct kmod_ctx *modules_of(const char *release);
+/* For files that are named by their path: in a context that knows modules.dep, a name may belong to another file. */
+struct kmod_ctx *no_modules(void);
+
+/* Read what a module file says, once per run; @file is taken as it is. */
+struct module module_of_file(const char *file);
+const char *build_id(struct module *module);
+
+/* All kernels with modules on disk, in the order of their versions; ended by .release NULL. */
+struct kernel *kernels(void);
+/* One of them, NULL if there is none. */
+struct kernel *find_kernel(struct kernel *all, const char *release);
+bool is_native(const char *release);
+/* "ours VERSION, from linux-source-6.12 6.12.117-1": one phrase for what modprobe would load */
+char *describe(const struct kernel *kernel);
+
+/*
+ * The three files of ours or of the distro's for a kernel, wherever they are: under kernel/ or updates/dkms, or
+ * where DKMS keeps the distro's. True if all are there, and ours of one version and origin.
+ */
+bool find_set(const struct kernel *kernel, enum whose whose, struct module set[MODULES]);
+
+struct running what_runs(struct kernel *kernel);
+/* kvm_probe(), where it loads no module: not without a vendor module, as opening /dev/kvm would load kvm */
+enum kvm_access probe(const struct running *running);
+/* Whether a loaded module and a file are the same: by build-id, or else by what both say. */
+bool same_module(const struct loaded *loaded, struct module *file);
+
+/*
+ * configured - what modprobe.d says: "FILE: LINE", or NULL
+ * @word1, @word2: the first words of the line, '-' and '_' being the same
+ * @word3: a later word, alone or before a '='; or NULL
+ */
+char *configured(const char *word1, const char *word2, const char *word3);
+
+#endif

@@ -1,0 +1,310 @@
+// SPDX-License-Identifier: GPL-2.0
+/* kvm-onereg status: whose KVM is on disk, whose is loaded, who uses it. */
+#include <getopt.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "cet.h"
+#include "holders.h"
+#include "host.h"
+#include "kvm-onereg.h"
+#include "kvm.h"
+#include "modules.h"
+
+static const char *const access_names[] = {
+	[KVM_ABSENT] = "absent", [KVM_FORBIDDEN] = "forbidden", [KVM_UNUSABLE] = "unusable",
+	[KVM_NO_ONE_REG] = "no-one-reg", [KVM_ONE_REG] = "one-reg",
+};
+
+static struct json_object *string(const char *value)
+{
+	return value ? json_object_new_string(value) : NULL;
+}
+
+static struct json_object *kernel_json(const struct kernel *kernel)
+{
+	struct json_object *all = json_object_new_object(), *modules = json_object_new_array();
+
+	for (int i = 0; i < MODULES; i++) {
+		const struct module *module = &kernel->module[i];
+		struct json_object *one = json_object_new_object();
+
+		json_object_object_add(one, "name", string(file_names[i]));
+		json_object_object_add(one, "whose", string(whose_names[module->whose]));
+		json_object_object_add(one, "file", string(shown(module->file)));
+		json_object_object_add(one, "version", string(module->version));
+		json_object_object_add(one, "origin", string(module->origin));
+		json_object_object_add(one, "srcversion", string(module->srcversion));
+		json_object_array_add(modules, one);
+	}
+	json_object_object_add(all, "release", string(kernel->release));
+	json_object_object_add(all, "running", json_object_new_boolean(kernel->running));
+	json_object_object_add(all, "native", json_object_new_boolean(kernel->native));
+	json_object_object_add(all, "modules_are", string(whose_names[kernel->set]));
+	json_object_object_add(all, "version", kernel->set == OURS ? string(kernel->module[KVM].version) : NULL);
+	json_object_object_add(all, "origin", kernel->set == OURS ? string(kernel->module[KVM].origin) : NULL);
+	json_object_object_add(all, "modules", modules);
+	return all;
+}
+
+static struct json_object *running_json(const struct running *running)
+{
+	struct json_object *all = json_object_new_object(), *modules = json_object_new_array();
+
+	for (int i = 0; i < MODULES; i++) {
+		const struct loaded *loaded = &running->module[i];
+		struct json_object *one;
+
+		if (!loaded->there)
+			continue;
+		one = json_object_new_object();
+		json_object_object_add(one, "name", string(loaded_names[i]));
+		json_object_object_add(one, "whose", string(whose_names[loaded->whose]));
+		json_object_object_add(one, "version", string(loaded->version));
+		json_object_object_add(one, "srcversion", string(loaded->srcversion));
+		json_object_object_add(one, "build_id", string(loaded->build_id));
+		json_object_object_add(one, "file", loaded->file ? string(shown(loaded->file->file)) : NULL);
+		json_object_array_add(modules, one);
+	}
+	json_object_object_add(all, "modules_are",
+		string(running->set == MISSING ? "none" : whose_names[running->set]));
+	json_object_object_add(all, "as_on_disk",
+			       running->set == MISSING ? NULL : json_object_new_boolean(running->as_resolved));
+	json_object_object_add(all, "modules", modules);
+	return all;
+}
+
+static char *loaded_list(const struct running *running)
+{
+	char *names = "";
+
+	for (int i = 0; i < MODULES; i++) {
+		const struct loaded *loaded = &running->module[i];
+
+		if (!loaded->there)
+			continue;
+		names = text("%s%s%s%s", names, *names ? ", " : "", loaded_names[i],
+			     running->set != MIXED ? "" : loaded->whose == OURS ? text(" ours %s", loaded->version) :
+			     text(" %s", whose_names[loaded->whose]));
+	}
+	return names;
+}
+
+static void print_kernels(const struct kernel *all, const char *only)
+{
+	int width = 20;
+
+	printf("%sOn disk%s, as modprobe takes them; * is the running kernel\n", colour(BOLD), colour(PLAIN));
+	for (const struct kernel *kernel = all; kernel->release; kernel++)
+		if ((int)strlen(kernel->release) > width)
+			width = strlen(kernel->release);
+	if (!all->release)
+		puts("  no kernel has modules here");
+	for (; all->release; all++) {
+		if (only && strcmp(all->release, only))
+			continue;
+		printf("%c %-*s  %s\n", all->running ? '*' : ' ', width, all->release, describe(all));
+	}
+}
+
+static void print_loaded(const struct running *running)
+{
+	printf("Loaded    ");
+	if (running->set == MISSING) {
+		puts(exists("/sys/module") ? "none" : "unknown: there is no /sys");
+		return;
+	}
+	printf("%s", whose_names[running->set]);
+	if (running->set == OURS && running->module[KVM].version)
+		printf(" %s", running->module[KVM].version);
+	printf(": %s\n", loaded_list(running));
+	if (!running->vendor)
+		puts("          no vendor module: kvm alone makes no VM");
+	if (!running->as_resolved)
+		puts("          not what is on disk: a swap or a reboot is pending");
+	else if (!running->known && running->set != BUILTIN)
+		puts("          (as on disk, as far as can be told without build-ids)");
+}
+
+static void print_access(enum kvm_access access)
+{
+	static const char *const lines[] = {
+		[KVM_ABSENT] = "is not there",
+			[KVM_FORBIDDEN] = "is not for this user to open: run this as root, or join group kvm",
+		[KVM_UNUSABLE] = "does not answer", [KVM_NO_ONE_REG] = "KVM_CAP_ONE_REG is 0",
+		[KVM_ONE_REG] = "KVM_CAP_ONE_REG is 1",
+	};
+
+	printf("/dev/kvm  %s\n", *host_root() ? "not asked: KVM_ONEREG_ROOT is set" : lines[access]);
+}
+
+static void print_cet(const struct cet *cet, const struct running *running)
+{
+	if (!running->module[KVM_INTEL].there)
+		return;
+	printf("CET       ");
+	if (running->set == NATIVE)
+		puts("the kernel's own affair: kvm_intel has no parameter for it");
+	else if (cet->value)
+		printf("kvm_intel.cet=%c", cet->value);
+	else
+		printf("not offered: kvm_intel has no parameter cet");
+	if (running->set == NATIVE)
+		return;
+	printf("; CPU: shadow stacks %s, IBT %s%s\n", answer_name(cet->shadow_stacks), answer_name(cet->ibt),
+	       cet->vmx == UNKNOWN ? "" : cet->vmx == YES ? ", for guests yes" : ", for guests no");
+	if (cet->asked_in)
+		printf("          %s asks for cet=%d\n", cet->asked_in, cet->asked);
+	if (cet->reason)
+		printf("          %s\n", cet->reason);
+	else if (cet->asked && cet->value == 'N')
+		puts("          the kernel's log tells why: dmesg | grep 'guests get no CET'");
+}
+
+static void print_holders(const struct holders *holders)
+{
+	printf("VMs       ");
+	if (!holders->processes)
+		puts(holders->complete ? "none" : "none that this user can see");
+	else
+		printf("%d\n", holders->vms);
+	for (int i = 0; i < holders->processes; i++)
+		printf("          %s\n", describe_holder(&holders->process[i]));
+	if (!holders->complete)
+		puts("          (processes of other users were not looked at: run this as root)");
+	for (char **module = holders->module; *module; module++)
+		printf("          module %s uses KVM\n", *module);
+}
+
+/* Whether the loaded KVM has ONE_REG, and the sentence that says so */
+static bool judge(const struct running *running, enum kvm_access access, const struct kernel *kernel, char **verdict)
+{
+	bool asked = !*host_root() && (access == KVM_ONE_REG || access == KVM_NO_ONE_REG);
+	const char *disk = !kernel ? "" : kernel->set == OURS ? " \"kvm-onereg swap ours\", or a reboot, loads ours." :
+		kernel->set == NATIVE ? " modprobe would load one that has it." :
+		" \"kvm-onereg doctor\" tells what is missing.";
+
+	if (!exists("/sys/module") && asked) {
+		*verdict = text("VMs on this host have %sONE_REG; whose KVM is loaded cannot be told without /sys.",
+				access == KVM_ONE_REG ? "" : "no ");
+		return access == KVM_ONE_REG;
+	}
+	if (running->set == MISSING)
+		*verdict = text("No KVM is loaded, so no VM can run.%s", kernel && kernel->set == OURS ?
+				" modprobe would load ours." : " \"kvm-onereg doctor\" tells more.");
+	else if (running->set == MIXED)
+		*verdict = text("The loaded modules do not belong together; \"kvm-onereg swap ours\" repairs it.");
+	else if (!running->vendor)
+		*verdict = text("No vendor module is loaded, so no VM can run; \"kvm-onereg doctor\" tells more.");
+	else if (asked && access == KVM_NO_ONE_REG)
+		*verdict = text("VMs on this host have no ONE_REG: the %s KVM is loaded.%s",
+				running->set == DISTRO ? "distro's" : whose_names[running->set], disk);
+	else if (asked && access == KVM_ONE_REG)
+		*verdict = text("VMs on this host have ONE_REG: %s KVM is loaded, complete.",
+				running->set == OURS ? "our" : running->set == NATIVE ? "the kernel's own" :
+				whose_names[running->set]);
+	else if (running->set == OURS || running->set == NATIVE)
+		*verdict = text("The loaded KVM is %s, complete, and has ONE_REG; /dev/kvm could not be asked.",
+				running->set == OURS ? "ours" : "the kernel's own");
+	else
+		*verdict = text("The loaded KVM is %s; /dev/kvm could not be asked.%s", running->set == DISTRO ?
+				"the distro's, without ONE_REG" : whose_names[running->set], disk);
+	if (running->set == MIXED || running->set == MISSING || !running->vendor)
+		return false;
+	return asked ? access == KVM_ONE_REG : running->set == OURS || running->set == NATIVE;
+}
+
+static const char help[] =
+"usage: kvm-onereg status [--json] [-k KERNEL]\n"
+"\n"
+"  Whose KVM modules are on disk, for each kernel, and whose are loaded; what\n"
+"  /dev/kvm says, CET, and the VMs that run.\n"
+"\n"
+"  -k, --kernel=KERNEL  of the modules on disk, those of this kernel only\n"
+"      --json           for programs\n"
+"\n"
+"Exit status: 0 the loaded KVM has ONE_REG (with -k and a kernel that does not\n"
+"run: what is on disk for it has), 1 it has not, 2 wrong use.\n";
+
+int cmd_status(int argc, char **argv)
+{
+	static const struct option options[] = {
+		{ "json", no_argument, NULL, 'j' }, { "kernel", required_argument, NULL, 'k' },
+		{ "help", no_argument, NULL, 'h' }, { }
+	};
+	struct kernel *all, *kernel, *only = NULL;
+	enum kvm_access access = KVM_FORBIDDEN;
+	const char *release = NULL;
+	struct running running;
+	struct holders holders;
+	struct json_object *json;
+	bool as_json = false, good;
+	struct cet cet;
+	char *verdict;
+	int option;
+
+	while ((option = getopt_long(argc, argv, "k:h", options, NULL)) != -1) {
+		switch (option) {
+		case 'j':
+			as_json = true;
+			break;
+		case 'k':
+			release = optarg;
+			break;
+		case 'h':
+			fputs(help, stdout);
+			return STATUS_OK;
+		default:
+			usage_error("status", "wrong use");
+		}
+	}
+	if (optind < argc)
+		usage_error("status", "unexpected argument '%s'", argv[optind]);
+
+	all = kernels();
+	kernel = find_kernel(all, running_release());
+	if (release) {
+		only = find_kernel(all, release);
+		if (!only)
+			usage_error("status", "no kernel '%s' is installed: it has no modules in /lib/modules",
+				release);
+	}
+	running = what_runs(kernel);
+	if (!*host_root())
+		access = probe(&running);
+	cet = look_at_cet();
+	holders = who_holds_kvm();
+	good = judge(&running, access, kernel, &verdict);
+	if (only && !only->running) {
+		good = only->set == OURS || only->set == NATIVE;
+		verdict = text("Kernel %s would load %s KVM %s ONE_REG.", release, only->set == OURS ? "our" :
+			       only->set == NATIVE ? "its own" : only->set == DISTRO ? "the distro's" :
+			       only->set == FOREIGN ? "another package's" : "no complete", good ? "with" : "without");
+	}
+	if (!as_json) {
+		print_kernels(all, release);
+		putchar('\n');
+		print_loaded(&running);
+		print_access(access);
+		print_cet(&cet, &running);
+		print_holders(&holders);
+		printf("\n%s%s%s\n", colour(good ? GREEN : RED), verdict, colour(PLAIN));
+		return good ? STATUS_OK : STATUS_NO;
+	}
+	json = json_object_new_object();
+	json_object_object_add(json, "tools_version", string(version));
+	json_object_object_add(json, "running", string(running_release()));
+	json_object_object_add(json, "kernels", json_object_new_array());
+	for (; all->release; all++)
+		if (!only || all == only)
+			json_object_array_add(json_object_object_get(json, "kernels"), kernel_json(all));
+	json_object_object_add(json, "loaded", running_json(&running));
+	json_object_object_add(json, "dev_kvm", *host_root() ? NULL : string(access_names[access]));
+	json_object_object_add(json, "cet", cet_json(&cet));
+	json_object_object_add(json, "vms", holders_json(&holders));
+	json_object_object_add(json, "one_reg", json_object_new_boolean(good));
+	json_object_object_add(json, "verdict", string(verdict));
+	print_json(json);
+	return good ? STATUS_OK : STATUS_NO;
+}
