@@ -75,6 +75,10 @@ debug-check: ## run the CET tests on a kernel with KASAN, lockdep and UBSAN, whi
 bench: ## count instructions per call: distro, ours, native (as root)
 	@tests/bench/run
 
+.PHONY: deb
+deb: ## build the Debian packages into build/deb/ (on Debian 12 or 13)
+	@debian/build '$(abspath build/deb)'
+
 .PHONY: clean
 clean: ## remove what was built; keep what was downloaded
 	rm -rf build/[0-9]* build/tests build/tmp

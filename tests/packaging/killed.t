@@ -1,8 +1,9 @@
 #!/bin/bash
 # SPDX-License-Identifier: GPL-2.0
 #
-# make install, killed with kill -9 in the midst of each step, the next run recovers: all three modules are ours,
-# and a removal after that gives back the distro's, byte for byte.
+# Killed with kill -9 in the midst of each step, as by a power cut: at every moment modprobe finds a set of three, ours or the
+# distro's; the next run recovers; a removal after that gives back the distro's, byte for byte. make install in this case; in
+# killed-deb.t, which sources this one, dpkg with the Debian package.
 # shellcheck disable=SC1091,SC2034,SC2154,SC2016 # the files set the variables; the root's shell expands the scripts
 . "$(dirname "$0")/../tap.sh"
 . "$(dirname "$0")/lib.sh"
@@ -16,11 +17,11 @@ before the build                | make   | *modules*                     | befor
 after the build                 | make   | *modules*                     | after
 two of three modules kept       | cp     | */module/kvm-amd.ko*          | before
 a module kept in part           | cp     | */module/kvm.ko*              | cut
-an original moved aside         | mv     | *original_module/*            | after
-two of three installed          | cp     | */updates/dkms/kvm-amd.ko*    | before
-a module installed in part      | cp     | */updates/dkms/kvm-intel.ko*  | cut
-all installed, not marked so    | ln     | *kernel-*                     | before
-installed, before depmod        | depmod | *                             | before
+two of three in place           | cp     | */updates/dkms/kvm-amd.ko*    | before
+a module in place in part       | cp     | */updates/dkms/kvm-intel.ko*  | cut
+all in place, not marked so     | ln     | *kernel-*                     | before
+in place, before depmod         | depmod | *                             | before
+in place, after depmod          | depmod | *                             | after
 '
 
 # Stands in front of a program: at the point that /wrap/point names, ends every process but the first.
@@ -42,36 +43,53 @@ exec "${0##*/}" "$@"
 END
 chmod +x "$tmp/killer"
 
-for release in $releases; do
-	begin
-	options=()
-	before=$(in_root -- sums)
+# What modprobe finds, and "in N kinds": more than one, or one that cannot be read, is no set.
+between='
+between() {
+	local m f
+	for m in kvm kvm-intel kvm-amd; do
+		modinfo -k "$K" "$m" >/dev/null 2>&1 || echo "none for $m"
+		modinfo -k "$K" -F version "$m" 2>/dev/null
+		modprobe -S "$K" --show-depends "$m" 2>&1 | while read -r _ f; do modinfo "$f" >/dev/null 2>&1 || echo "no $f"; done
+	done | sort -u | wc -l | sed "s/^/between: $(resolved), in /; s/$/ kinds/"
+}
+'
+# run_points LAYER POINTS FIRST AGAIN WANTED: in LAYER, be killed at each of POINTS in the command FIRST; then the script AGAIN
+# does what a person does, and WANTED is what modprobe finds.
+run_points() {
+	local layer=$1 list=$2 first=$3 again=$4 wanted=$5 what program pattern how out good binds=("${options[@]}")
 	while IFS='|' read -r what program pattern how; do
 		[ -n "$what" ] || continue
 		read -r what <<<"$what"; read -r program <<<"$program"; read -r pattern <<<"$pattern"; read -r how <<<"$how"
-		# dkms 3.0.10 moves nothing aside.
-		[ "$release/$program" != bookworm/mv ] || [ "${pattern#*original}" = "$pattern" ] || continue
-		built_once
 		rm -rf "$tmp/wrap"
 		mkdir "$tmp/wrap"
 		cp "$tmp/killer" "$tmp/wrap/$program"
 		printf '%s\n' "$pattern" "$how" >"$tmp/wrap/point"
-		options+=(-b "$tmp/wrap:/wrap")
-		out=$(in_root -o "$ready" -- '
+		options=("${binds[@]}" -b "$tmp/wrap:/wrap")
+		out=$(in_root -o "$layer" -- "$between first='$first'"'
 			# In a PID name space of its own, all of which ends.
-			PATH=/wrap:$PATH unshare --pid --fork --kill-child bash -c "tools/install >/tmp/first 2>&1; true" >/dev/null 2>&1
+			PATH=/wrap:$PATH unshare --pid --fork --kill-child bash -c "$first >/tmp/first 2>&1; true" >/dev/null 2>&1
 			[ -e /wrap/done ] && echo "was killed"
 			sed "s/^/# /" /tmp/first
-			echo "between: $(resolved)"
-			status tools/install
+			between
+			'"$again"'
 			echo "after: $(resolved)"
-			tools/install --remove | sed "s/^/# /"
+			make -s uninstall >/tmp/log 2>&1 || dpkg -P kvm-onereg-dkms >/tmp/log 2>&1; sed "s/^/# /" /tmp/log
 			sums | sed "s/^/sum /"
 			traces | sed "s/^/left /"
 		')
-		good=$(grep -c -E '^(was killed|status 0|after: ours ours ours)$' <<<"$out")
-		[ "$good" = 3 ] && [ "$(sed -n 's/^sum //p' <<<"$out")" = "$before" ] && ! grep -q '^left' <<<"$out"
+		good=$(grep -c -E "^(was killed|status 0|after: $wanted|between: (ours ours ours, in 1 kinds|distro distro distro, in 0 kinds))\$" <<<"$out")
+		[ "$good" = 4 ] && [ "$(sed -n 's/^sum //p' <<<"$out")" = "$before" ] && ! grep -q '^left' <<<"$out"
 		report $? "$release: $what; $(grep '^between' <<<"$out")" || diag "$out"
-	done <<<"$points"
+	done <<<"$list"
+	options=("${binds[@]}")
+}
+
+[ "${0##*/}" = killed.t ] || return 0
+for release in $releases; do
+	begin
+	before=$(in_root -- sums)
+	built_once
+	run_points "$ready" "$points" tools/install 'status tools/install' "ours ours ours"
 done
 done_testing

@@ -20,9 +20,8 @@
 #   status CMD...     run it, output shown, then a line "status N"
 #   tmpfs DIR SIZE    mount a file system of SIZE on DIR; untmpfs DIR takes it away
 #
-# With built_once, `make ... modules` copies modules from an earlier real build in place of compiling, so
-# that cases about anything but the build take seconds. VERSION_IS and ORIGIN_IS in the script's environment
-# change what the copies say of themselves (same length).
+# With built_once, `make ... modules` copies modules from an earlier real build in place of compiling, so that cases about anything
+# but the build take seconds: tests/packaging/stub tells what VERSION_IS, ORIGIN_IS and FAIL_FOR in the environment do.
 
 releases="bookworm trixie"
 root=$top/tests/debian/root
@@ -38,15 +37,7 @@ begin() {
 built_once() {
 	options=()
 	mkdir -p "$tmp/stub"
-	cat >"$tmp/stub/make" <<-'END'
-		#!/bin/bash
-		case " $* " in *" modules "*) ;; *) exec /usr/bin/make "$@" ;; esac
-		for a; do case $a in KVER=*) kver=${a#*=} ;; esac; done
-		echo "make: stand-in for $kver"
-		mkdir -p "build/$kver" && cp /prebuilt/*.ko "build/$kver/" || exit 2
-		[ -z "${VERSION_IS:-}" ] || sed -i "s/\x00version=[0-9.]*\x00/\x00version=$VERSION_IS\x00/" build/"$kver"/*.ko
-		[ -z "${ORIGIN_IS:-}" ] || sed -i "s/\x00origin=[^\x00]*\x00/\x00origin=$ORIGIN_IS\x00/" build/"$kver"/*.ko
-	END
+	"$top/tests/packaging/stub" >"$tmp/stub/make"
 	chmod +x "$tmp/stub/make"
 	options+=(-b "$made/modules:/prebuilt:ro" -b "$tmp/stub:/stub:ro")
 }
@@ -91,3 +82,42 @@ in_root() {
 	"$root" run "$release" -n "${o[@]}" ${options[@]+"${options[@]}"} -b "$made/project:/kvm-onereg:ro" -w /kvm-onereg -- \
 		bash -c "$prelude$2" 2>&1
 }
+
+# For the Debian packages: begin_deb does what begin and built_once do, and sets $deb, what apt made of a root with a real build,
+# and the layers $deb_plain and $deb_light (tests/packaging/installed). /packages and /repo are there, and scripts have also these:
+#   repos NAME...       apt has the packages of these folders of /repo (tests/packaging/repo), and of no other
+#   apt ARGUMENTS...    apt-get, its output shown, then a line "apt STATUS"
+#   states PACKAGE...   a word for each: ii, iF, ...
+#   other               the kernel that is not $K
+#   repack VERSION DEBIAN-VERSION   make /new.deb of kvm-onereg-dkms: changed sources, these versions
+#   source_package      the name of the installed linux-source package; sources_gone takes it away, whatever depends on it
+begin_deb() {
+	begin && deb=$("$top/tests/packaging/installed" deb "$release") || return
+	deb=${deb%/deb}
+	deb_plain=$deb/deb-plain deb_light=$deb/deb-light
+	built_once
+	options+=(-b "$deb/packages:/packages:ro" -b "$("$top/tests/packaging/repo" "$release"):/repo:ro")
+}
+
+# shellcheck disable=SC2016 # the root's shell expands it
+prelude+='
+repos() { printf "deb [trusted=yes] file:/repo/%s ./\n" "$@" >/etc/apt/sources.list; apt-get update -qq; }
+# apt has a PATH of its own for dpkg.
+apt() { apt-get -y -q -o Dpkg::Use-Pty=0 -o "DPkg::Path=$PATH" "$@" </dev/null 2>&1; echo "apt $?"; }
+states() { dpkg-query -W -f "\${db:Status-Abbrev}" "$@" 2>&1; }
+other() { ls /lib/modules | grep -v -x -F "$K"; }
+install_ours() { apt install /packages/kvm-onereg-dkms_*.deb /packages/kvm-onereg-tools_*.deb; }
+source_package() { basename /usr/src/linux-source-*.tar.xz .tar.xz; }
+sources_gone() { dpkg -r --force-depends "$(source_package)"; }
+repack() {
+	local p=/tmp/package
+	rm -rf $p; dpkg-deb -R /packages/kvm-onereg-dkms_*.deb $p
+	[ "$1" = "$V" ] || mv $p/usr/src/kvm-onereg-"$V" $p/usr/src/kvm-onereg-"$1"
+	sed -i "s/^PACKAGE_VERSION=.*/PACKAGE_VERSION=\"$1\"/" $p/usr/src/kvm-onereg-"$1"/dkms.conf
+	echo "/* $2 */" >>$p/usr/src/kvm-onereg-"$1"/src/module_info.h
+	sed -i "s,^packaged=.*,packaged=/usr/src/kvm-onereg-$1," $p/usr/lib/kvm-onereg/install
+	sed -i "s/^Version: .*/Version: $2/" $p/DEBIAN/control
+	rm $p/DEBIAN/md5sums
+	dpkg-deb -Zgzip -b $p /new.deb >/dev/null
+}
+'

@@ -34,6 +34,7 @@ like "dkms.conf has a version" "$version" '^[0-9]+\.[0-9]+(\.[0-9]+)?(~[a-z0-9]+
 others=()
 # Debian's changelog is the place of the packages' version.
 for f in "${files[@]}"; do case $f in dkms.conf | debian/changelog) ;; *) others+=("$f") ;; esac; done
+is "debian/changelog has the same" "$(sed -n '1s/^kvm-onereg (\([^)]*\)) .*/\1/p' debian/changelog)" "$version"
 is "and no other file has it" "$(in_files "(^|[^0-9.])${version//./\\.}([^0-9.]|\$)" "${others[@]}")" ""
 
 # ---- dkms.conf
@@ -95,6 +96,14 @@ autoinstall() {
 }
 is "autoinstall for a Debian kernel" "$(autoinstall 6.12.999-x ''; autoinstall 6.1.999-x 6.17.8)" $'AUTOINSTALL=yes\nAUTOINSTALL=yes'
 is "autoinstall for another series" "$(autoinstall 6.17.8 ''; autoinstall 7.3.4 6.1.0-1)" $'AUTOINSTALL=\nAUTOINSTALL='
+# In a run of dpkg, our package's trigger does it, if the package is there.
+sed "s,/usr/lib/kvm-onereg/install,$tmp/installer," dkms.conf >"$tmp/dkms.conf"
+in_dpkg() { env -i PATH="$tmp/bin" "$@" "$(command -v bash)" -c '. "$0"; echo "$AUTOINSTALL"' "$tmp/dkms.conf" 2>&1; }
+is "autoinstall in a run of dpkg, without our package" "$(in_dpkg DPKG_MAINTSCRIPT_PACKAGE=x)" yes
+touch "$tmp/installer"
+is "... with it" "$(in_dpkg DPKG_MAINTSCRIPT_PACKAGE=x)" ""
+is "... with it, by hand" "$(in_dpkg)" yes
+is "... and that is where the package has it" "$(sed -n 's,.*\$(dkms)/\(usr/lib/kvm-onereg/install\)$,\1,p' debian/rules | sort -u)" usr/lib/kvm-onereg/install
 like "MAKE[0] is one call of make, which DKMS adds its own arguments to" "$(grep '^MAKE' dkms.conf)" '^MAKE\[0\]="make [^;&|`(]*"$'
 
 # ---- what DKMS calls must not ask for the running kernel

@@ -1,0 +1,200 @@
+#!/bin/bash
+# SPDX-License-Identifier: GPL-2.0
+#
+# The Debian package while apt installs, upgrades and removes kernels, headers and sources, in any order: what each kernel
+# resolves to afterwards, and that apt and the kernel's packages are never in the way of each other.
+# shellcheck disable=SC1091,SC2034,SC2154,SC2016 # the files set the variables; the root's shell expands the scripts
+. "$(dirname "$0")/../tap.sh"
+. "$(dirname "$0")/lib.sh"
+
+# The modules of a kernel are as its package brought them: "intact 1" when dpkg finds no other.
+functions='
+intact() { dpkg --verify "linux-image-$1" | grep /kvm/; echo "intact $?"; }
+'
+series_of() { case $1 in bookworm) echo 6.1 ;; *) echo 6.12 ;; esac; }
+# in_case NAME LAYER SCRIPT: run it; what it printed is $out, shown when a check of the case fails
+in_case() {
+	what="$release: $1"
+	failed_before=$failures
+	out=$(in_root -o "$2" -- "$functions$3")
+}
+shows() { like "$what: $1" "$out" "$2"; }
+end_case() { [ "$failures" = "$failed_before" ] || diag "$out"; }
+
+for release in $releases; do
+	begin_deb
+	series=$(series_of "$release")
+
+	in_case "a new kernel, with headers and source" "$deb_light" '
+		sums >/tmp/before
+		repos base next next-source
+		apt dist-upgrade
+		N=$(other)
+		echo "new: $(resolved "$N") $(modinfo -k "$N" -F origin kvm)"
+		echo "old: $(resolved) $(sums | cmp - /tmp/before && echo untouched)"
+		echo "states: $(states linux-image-"$N" linux-headers-"$N" kvm-onereg-dkms)"
+		echo "kept: $(ls /var/lib/kvm-onereg/source | wc -l)"
+		apt purge "linux-image-$N" "linux-headers-$N" linux-image-amd64 linux-headers-amd64 >/tmp/log; tail -n 1 /tmp/log
+		echo "gone: $(ls -d /lib/modules/"$N" 2>&1 | grep -v "No such"; dkms status | grep -c -F "$N"), $(ls /var/lib/kvm-onereg/source | wc -l)"'
+	shows "ours" "^new: ours ours ours linux-source-$series "
+	shows "the first kernel is untouched" '^old: ours ours ours untouched$'
+	shows "one line for it" '^  6\.[^ ]* +installed \('
+	shows "one line for the first" '^  6\.[^ ]* +installed already'
+	is "$what: the package's trigger ran once" "$(grep -c 'installed already' <<<"$(sed '/^new:/q' <<<"$out")")" 1
+	shows "all packages are set up" '^states: ii ii ii $'
+	shows "the source of both is kept" '^kept: 2$'
+	is "$what: apt succeeds" "$(grep -c '^apt 0$' <<<"$out")" 2
+	shows "purged again, nothing of it is left, and its source goes too" '^gone: 0, 1$'
+	end_case
+
+	in_case "a new kernel, its source later" "$deb_light" '
+		repos base next
+		apt dist-upgrade
+		N=$(other)
+		echo "without: $(resolved "$N"), $(states linux-image-"$N" linux-headers-"$N" kvm-onereg-dkms)"
+		repos base next next-source
+		apt install "$(source_package)"
+		echo "with: $(resolved "$N"), old: $(resolved)"
+		apt install --reinstall linux-headers-"$N" | tee /tmp/log | grep -c "installed already" | sed "s/^/already: /"'
+	shows "skipped, with the command that helps" "to fix: apt-get install linux-source-$series=6\\."
+	shows "apt goes through, the distro's modules" '^without: distro distro distro, ii ii ii $'
+	shows "then it is built, and the other kept" '^with: ours ours ours, old: ours ours ours$'
+	shows "with nothing to do, a line for each" '^already: 2$'
+	is "$what: apt succeeds" "$(grep -c '^apt 0$' <<<"$out")" 2
+	end_case
+
+	in_case "fresh, two kernels, of which one matches the source" "$deb_plain" '
+		repos base next
+		apt dist-upgrade >/tmp/log; tail -n 1 /tmp/log
+		install_ours
+		echo "both: $(resolved), $(resolved "$(other)")"'
+	shows "the one is installed, the other not" '^both: ours ours ours, distro distro distro$'
+	shows "and why" "skipped: kernel 6\\.[^ ]* was built from linux 6\\.[^ ]*, but .* is of version 6\\."
+	is "$what: apt succeeds" "$(grep -c '^apt 0$' <<<"$out")" 2
+	end_case
+
+	in_case "fresh, neither headers nor source, headers first" "$deb_plain" '
+		sources_gone >/dev/null
+		dpkg -r --force-depends linux-headers-"$K" >/dev/null
+		dpkg --force-depends -i /packages/kvm-onereg-dkms_*.deb; echo "configure $?"
+		echo "neither: $(resolved)"
+		repos base image headers
+		dpkg --force-depends -i /repo/image/linux-image-"$K"_*.deb /repo/headers/linux-headers-"$K"_*.deb; echo "headers $?"
+		echo "headers: $(resolved)"
+		dpkg -i /repo/source/*.deb; echo "source $?"
+		echo "source: $(resolved)"'
+	shows "neither: skipped, with the command" "to fix: apt-get install linux-headers-6\\."
+	shows "neither: no failure" '^configure 0$'
+	shows "headers: the distro's" '^headers: distro distro distro$'
+	shows "source: ours" '^source: ours ours ours$'
+	shows "source: no failure" '^source 0$'
+	end_case
+
+	in_case "fresh, source first, headers later" "$deb_plain" '
+		dpkg -r --force-depends linux-headers-"$K" linux-headers-amd64 linux-image-amd64 >/dev/null
+		install_ours
+		echo "source: $(resolved)"
+		repos base image headers source
+		apt install "$(source_package)"
+		apt install linux-image-"$K" linux-headers-"$K"
+		echo "headers: $(resolved)"'
+	shows "without headers skipped, with the command" "to fix: apt-get install linux-headers-6\\."
+	shows "the distro's" '^source: distro distro distro$'
+	shows "with headers: ours" '^headers: ours ours ours$'
+	is "$what: apt succeeds" "$(grep -c '^apt 0$' <<<"$out")" 3
+	end_case
+
+	in_case "a newer version under the same kernel name" "$deb_light" '
+		repos base image headers source
+		apt dist-upgrade
+		echo "newer: $(resolved), $(modinfo -k "$K" -F origin kvm-amd)"
+		apt remove kvm-onereg-dkms
+		echo "removed: $(resolved)"
+		intact "$K"'
+	shows "rebuilt from the newer source" "^newer: ours ours ours, linux-source-$series 6.*-[23]\$"
+	shows "removed, the newer package's own modules" '^removed: distro distro distro$'
+	shows "byte for byte" '^intact 1$'
+	is "$what: apt succeeds" "$(grep -c '^apt 0$' <<<"$out")" 2
+	end_case
+
+	in_case "a newer version under the same kernel name, its source later" "$deb_light" '
+		repos base image headers
+		apt dist-upgrade
+		echo "without: $(resolved), $(states linux-image-"$K" linux-headers-"$K" kvm-onereg-dkms)"
+		intact "$K"
+		repos base image headers source
+		apt dist-upgrade
+		echo "with: $(resolved), $(modinfo -k "$K" -F origin kvm-amd)"'
+	shows "taken back" 'took back what was installed: it was built from linux-source-'
+	shows "the newer package's own modules" '^without: distro distro distro, ii ii ii $'
+	shows "byte for byte" '^intact 1$'
+	shows "then rebuilt" "^with: ours ours ours, linux-source-$series 6.*-[23]\$"
+	is "$what: apt succeeds" "$(grep -c '^apt 0$' <<<"$out")" 2
+	end_case
+
+	# As dkms leaves it when it installs by itself, which on Debian 13 moves the distro's modules aside.
+	in_case "a newer version under the same kernel name, after dkms installed by itself" "$deb_light" '
+		dkms uninstall -m kvm-onereg -v "$V" -k "$K" >/dev/null 2>&1
+		dkms install -m kvm-onereg -v "$V" -k "$K" >/dev/null 2>&1
+		echo "by dkms: $(resolved), $(ls /var/lib/dkms/kvm-onereg/original_module 2>/dev/null | wc -l)"
+		repos base image headers source
+		apt dist-upgrade
+		echo "newer: $(resolved), $(modinfo -k "$K" -F origin kvm-amd)"
+		dkms remove -m kvm-onereg -v "$V" --all >/dev/null 2>&1
+		echo "removed: $(resolved)"
+		intact "$K"'
+	case $release in trixie) aside=1 ;; *) aside=0 ;; esac
+	shows "ours, and what dkms moved aside" "^by dkms: ours ours ours, $aside\$"
+	shows "rebuilt from the newer source" "^newer: ours ours ours, linux-source-$series 6.*-[23]\$"
+	shows "dkms puts nothing old over the newer package's own modules" '^intact 1$'
+	shows "which resolve" '^removed: distro distro distro$'
+	end_case
+
+	in_case "a native kernel next to it" "$deb_light" '
+		repos base native
+		apt dist-upgrade
+		N=$(other)
+		echo "native: $(resolved "$N"), $(states linux-image-"$N" linux-headers-"$N" kvm-onereg-dkms), old: $(resolved)"
+		ls -d /lib/modules/"$N"/updates'
+	shows "says so" '^  [^ ]+ +native: '
+	shows "and leaves it alone" '^native: distro distro distro, ii ii ii , old: ours ours ours$'
+	is "$what: apt succeeds" "$(grep -c '^apt 0$' <<<"$out")" 1
+	end_case
+
+	in_case "the source is gone" "$deb_light" '
+		source=$(source_package)
+		rm -r /usr/src/linux-source-*.tar.xz /var/lib/kvm-onereg/source
+		repos base next
+		apt dist-upgrade
+		echo "kernels: $(resolved), $(resolved "$(other)")"
+		apt remove "$source"
+		echo "removed: $(resolved)"'
+	shows "what is installed stays, a new kernel is skipped" '^kernels: ours ours ours, distro distro distro$'
+	shows "with the command that helps" "to fix: apt-get install linux-source-$series=6\\."
+	shows "apt removes the package with the source it depends on" '^removed: distro distro distro$'
+	is "$what: apt succeeds" "$(grep -c '^apt 0$' <<<"$out")" 2
+	end_case
+
+	in_case "a build that fails in a kernel upgrade" "$deb_light" '
+		repos base next next-source
+		FAIL_FOR=$(dpkg-deb -f /repo/next/linux-headers-6*.deb Package | cut -c15-) apt dist-upgrade
+		N=$(other)
+		echo "states: $(states linux-image-"$N" linux-headers-"$N" linux-image-amd64 linux-headers-amd64), $(states kvm-onereg-dkms)"
+		echo "kernels: $(resolved), $(resolved "$N")"
+		intact "$N"
+		dpkg --audit
+		grep "failed as was asked for" /var/lib/kvm-onereg/log/"$N"
+		dpkg --configure -a; echo "configure $?"
+		echo "again: $(resolved), $(resolved "$N"), $(states kvm-onereg-dkms)"'
+	shows "apt says that it failed" '^apt 100$'
+	shows "in a line" '^  6\.[^ ]* +failed: the build failed; .*stay; log: /var/lib/kvm-onereg/log/'
+	shows "and the log why" '^make: failed as was asked for'
+	shows "the kernel's packages are set up, ours is not" '^states: ii ii ii ii , iF $'
+	shows "dpkg --audit shows it" 'kvm-onereg-dkms'
+	shows "the new kernel has the distro's modules, the old one ours" '^kernels: ours ours ours, distro distro distro$'
+	shows "byte for byte" '^intact 1$'
+	shows "dpkg --configure -a tries again" '^configure 0$'
+	shows "and has it" '^again: ours ours ours, ours ours ours, ii $'
+	end_case
+done
+done_testing

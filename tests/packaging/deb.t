@@ -1,0 +1,124 @@
+#!/bin/bash
+# SPDX-License-Identifier: GPL-2.0
+#
+# The Debian packages themselves: a fresh install with a real build; reinstall, upgrade, an upgrade that fails; removal and purge,
+# after which nothing is left; over an install from a clone. Nothing of it loads or unloads a module.
+# shellcheck disable=SC1091,SC2034,SC2154,SC2016 # the files set the variables; the root's shell expands the scripts
+. "$(dirname "$0")/../tap.sh"
+. "$(dirname "$0")/lib.sh"
+
+# Modules are loaded by none of this: stand-ins tell.
+functions='
+mkdir /spy
+for c in modprobe insmod rmmod; do printf "%s\n" "#!/bin/sh" "echo $c \$* >>/spy/log" "exit 1" >/spy/$c; done
+chmod +x /spy/*
+PATH=/spy:$PATH
+# All that there is but what apt and dpkg themselves and their logs are made of, and what any depmod writes anew.
+everything() {
+	find / -xdev \( -path /var/lib/dpkg -o -path /var/lib/apt -o -path /var/cache -o -path /tmp -o -path /spy -o -path /var/log \) -prune \
+		-o -type f ! -path "*/lib/modules/*/modules.*" -printf "%p %s %m\n" -o -printf "%p %y %m\n"
+	for f in /lib/modules/*/modules.*; do case $f in *.bin) ;; *) md5sum "$f" ;; esac; done
+}
+'
+
+for release in $releases; do
+	begin_deb
+
+	out=$(cat "$deb/deb-layer.log")
+	like "$release: a fresh install, for real: one line for the kernel" "$(grep '^  6' <<<"$out")" '^  6\.[^ ]* +installed \([0-9.]*, from linux-source-6\.[^ ]* 6\.[^ ]*\)$'
+	is "$release: and no other" "$(grep -c '^  ' <<<"$out")" 3 # and two lists of packages by apt
+	out=$(in_root -o "$deb/deb-layer" -- '
+		echo "resolved $(resolved) $(modinfo -k "$K" -F version kvm-intel)"
+		echo "dkms $(dkms status)"
+		echo "state $(states kvm-onereg-dkms kvm-onereg-tools)"
+		echo "conffile $(dpkg-query -W -f "\${Conffiles}" kvm-onereg-dkms | grep -c "^ /etc/modprobe.d/kvm-onereg.conf ")"
+		echo "switch $(grep -c "^[^#]" /etc/modprobe.d/kvm-onereg.conf)/$(grep -c "^#options kvm_intel cet=1$" /etc/modprobe.d/kvm-onereg.conf)"
+		find /usr/src/kvm-onereg-* -mindepth 1 -maxdepth 1 -printf "shipped %f\n"
+		kvm-onereg --version')
+	like "$release: all three resolve to ours" "$out" '^resolved ours ours ours [0-9.]+$'
+	like "$release: dkms has it installed" "$out" '^dkms kvm-onereg/[0-9.]+, [^ ]*, x86_64: installed$'
+	like "$release: both are set up" "$out" '^state ii ii $'
+	like "$release: the CET switch is a conffile" "$out" '^conffile 1$'
+	like "$release: and off" "$out" '^switch 0/1$'
+	is "$release: only what dkms needs is in /usr/src" "$(sed -n 's/^shipped //p' <<<"$out" | sort | xargs)" "$(printf '%s\n' Kbuild Makefile dkms.conf include src | sort | xargs)"
+	like "$release: the command runs, of the same version" "$out" "^kvm-onereg $(sed -n 's/^PACKAGE_VERSION="\(.*\)"/\1/p' "$top/dkms.conf")\$"
+
+	out=$(in_root -o "$deb_plain" -- "$functions"'
+		everything >/tmp/before
+		install_ours >/tmp/log; tail -n 1 /tmp/log
+		sums >/tmp/sums
+		apt install --reinstall /packages/kvm-onereg-dkms_*.deb
+		echo "again: $(resolved) $(sums | cmp - /tmp/sums && echo untouched)"
+		status make uninstall
+		apt remove kvm-onereg-dkms kvm-onereg-tools
+		echo "removed: $(resolved) $(dpkg --verify linux-image-"$K" | grep -c /kvm/), $(ls /etc/modprobe.d/kvm-onereg.conf)"
+		traces | sed "s/^/left /"
+		apt install /packages/kvm-onereg-dkms_*.deb >/tmp/log; tail -n 1 /tmp/log
+		apt purge kvm-onereg-dkms kvm-onereg-tools libjson-c5
+		everything >/tmp/after
+		diff /tmp/before /tmp/after | sed "s/^/difference /"
+		sed "s/^/called /" /spy/log')
+	like "$release: reinstalled, it has nothing to build" "$out" '^again: ours ours ours untouched$'
+	like "$release: make uninstall of a clone leaves it to apt" "$out" 'to fix: apt-get remove kvm-onereg-dkms'
+	like "$release: and exits 2" "$out" '^status 2$'
+	like "$release: removed: the distro's modules, byte for byte; the conffile stays" "$out" '^removed: distro distro distro 0, /etc/modprobe.d/kvm-onereg.conf$'
+	is "$release: and nothing else of ours" "$(sed -n 's/^left //p' <<<"$out")" ""
+	is "$release: purged: every file is as before the install" "$(sed -n 's/^difference //p' <<<"$out")" ""
+	is "$release: apt succeeds each time" "$(grep -c '^apt 0$' <<<"$out")" 5
+	is "$release: no module was loaded or unloaded" "$(sed -n 's/^called //p' <<<"$out")" ""
+	[ "$failures" = 0 ] || diag "$out"
+
+	out=$(in_root -o "$deb_light" -- "$functions"'
+		repack 9.1.0 9.1.0
+		(FAIL_FOR="*" apt install /new.deb)
+		echo "failed: $(resolved) $(modinfo -k "$K" -F version kvm-amd | sed "s/^$V$/of the older/"), $(states kvm-onereg-dkms)"
+		dkms status 2>&1 | sed "s/^/dkms /"
+		dkms autoinstall -k 9.9.9-none >/tmp/log 2>&1; grep -i -e broken -e error /tmp/log | sed "s/^/dkms /"
+		apt -f install
+		echo "upgraded: $(resolved) $(modinfo -k "$K" -F version kvm-amd)"
+		echo "dkms: $(dkms status | cut -d, -f1), $(ls -d /usr/src/kvm-onereg-* | xargs), $(ls /var/lib/kvm-onereg | xargs)"
+		repack 9.1.0 9.1.0+1
+		apt install /new.deb
+		echo "revision: $(resolved) $(dpkg-query -W -f "\${Version}" kvm-onereg-dkms), $(readlink -f /var/lib/dkms/kvm-onereg/9.1.0/source)"
+		repack 9.1.0 9.1.0+2
+		(FAIL_FOR="*" apt install /new.deb)
+		echo "failed revision: $(resolved), $(dkms status)"
+		apt purge kvm-onereg-dkms
+		echo "purged: $(resolved)"
+		traces | sed "s/^/left /"
+		sed "s/^/called /" /spy/log')
+	like "$release: an upgrade that fails is a failure, and the older version stays" "$out" '^failed: ours ours ours of the older, iF $'
+	like "$release: it says so" "$out" 'failed: the build failed; version .* stays installed'
+	like "$release: dkms has it still" "$out" '^dkms kvm-onereg/[0-9.]+, [^ ]*, x86_64: installed$'
+	is "$release: and finds nothing broken" "$(grep -c -i -E '^dkms.*(broken|error)' <<<"$out")" 0
+	like "$release: apt tries again: upgraded" "$out" '^upgraded: ours ours ours 9\.1\.0$'
+	like "$release: nothing is left of the older" "$out" '^dkms: kvm-onereg/9\.1\.0, /usr/src/kvm-onereg-9\.1\.0, built log source$'
+	like "$release: other files of the same version" "$out" '^revision: ours ours ours 9\.1\.0\+1, /usr/src/kvm-onereg-9\.1\.0$'
+	is "$release: are built" "$(sed -n '/^upgraded/,/^revision/p' <<<"$out" | grep -c 'installed (')" 1
+	like "$release: or, when that fails, what was there stays" "$out" '^failed revision: ours ours ours, kvm-onereg/9\.1\.0, .*: installed$'
+	like "$release: purged in that state" "$out" '^purged: distro distro distro$'
+	is "$release: nothing is left" "$(sed -n 's/^left //p' <<<"$out")" ""
+	is "$release: apt's exit status, each time" "$(sed -n 's/^apt //p' <<<"$out" | xargs)" "100 0 0 100 0"
+	is "$release: no module was loaded or unloaded then" "$(sed -n 's/^called //p' <<<"$out")" ""
+	[ "$failures" = 0 ] || diag "$out"
+
+	out=$(in_root -o "$deb_plain" -- '
+		cp -r Makefile Kbuild dkms.conf src include tools /tmp/
+		sed -i "s/^PACKAGE_VERSION=.*/PACKAGE_VERSION=\"0.0.9\"/" /tmp/dkms.conf
+		status /tmp/tools/install >/tmp/log; tail -n 1 /tmp/log
+		status tools/install >/tmp/log; tail -n 1 /tmp/log
+		touch /usr/src/kvm-onereg-"$V"/of-the-clone
+		install_ours
+		echo "over a clone: $(resolved) $(ls -d /usr/src/kvm-onereg-* | xargs)"
+		status tools/install
+		apt purge kvm-onereg-dkms
+		echo "purged: $(resolved)"
+		traces | sed "s/^/left /"')
+	like "$release: over an install from a clone" "$out" '^over a clone: ours ours ours /usr/src/kvm-onereg-[0-9.]+$'
+	like "$release: make install of the clone leaves it to apt then" "$out" 'belongs to the Debian package kvm-onereg-dkms'
+	is "$release: exit status of the clone's" "$(sed -n 's/^status //p' <<<"$out" | xargs)" "0 0 2"
+	like "$release: purged: the distro's" "$out" '^purged: distro distro distro$'
+	is "$release: and nothing is left of either" "$(sed -n 's/^left //p' <<<"$out")" ""
+	[ "$failures" = 0 ] || diag "$out"
+done
+done_testing

@@ -1,0 +1,35 @@
+#!/bin/bash
+# SPDX-License-Identifier: GPL-2.0
+#
+# The same as killed.t with the Debian package: dpkg killed while it upgrades it, and while it removes it.
+# shellcheck disable=SC1091,SC2034,SC2154,SC2016 # the files set the variables; the root's shell expands the scripts
+. "$(dirname "$0")/killed.t"
+
+upgrade='
+upgrade: sources being kept         | cp     | */older/*                      | before
+upgrade: sources kept, not so noted | ln     | */older/*                      | before
+upgrade: before the build           | make   | *modules*                      | before
+upgrade: before the switch          | depmod | *-C*                           | before
+upgrade: switched off               | depmod | *-C*                           | after
+upgrade: two of three in place      | cp     | */updates/dkms/kvm-amd.ko*     | before
+upgrade: all in place               | depmod | ?[0-9]*                        | before
+upgrade: done                       | depmod | ?[0-9]*                        | after
+'
+remove='
+remove: at the start                | depmod | *-C*                           | before
+remove: switched off                | depmod | *-C*                           | after
+remove: one of three taken away     | rm     | */updates/dkms/kvm-intel.ko*   | before
+'
+
+for release in $releases; do
+	begin_deb
+	before=$(in_root -- sums)
+	# The newer package, made once.
+	in_root -b "$tmp:/to" -- 'repack 9.1.0 9.1.0 && mv /new.deb /to/'
+	options+=(-b "$tmp/new.deb:/new.deb:ro")
+	run_points "$deb_light" "$upgrade" 'dpkg -i /new.deb' '
+		status dpkg --configure -a >/tmp/log; [ "$(tail -n 1 /tmp/log)" = "status 0" ] || cat /tmp/log
+		status dpkg -i /new.deb' "ours ours ours"
+	run_points "$deb_light" "$remove" 'dpkg -r kvm-onereg-dkms' 'status dpkg -r kvm-onereg-dkms' "distro distro distro"
+done
+done_testing

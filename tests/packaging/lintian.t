@@ -1,0 +1,23 @@
+#!/bin/bash
+# SPDX-License-Identifier: GPL-2.0
+#
+# lintian of Debian 12 and of Debian 13 has no error and no warning about the packages built there.
+# shellcheck disable=SC1091,SC2034,SC2154,SC2016 # the files set the variables; the root's shell expands the scripts
+. "$(dirname "$0")/../tap.sh"
+. "$(dirname "$0")/lib.sh"
+
+for release in $releases; do
+	packages=$("$top/tests/packaging/installed" packages "$release") || { report 1 "$release: make deb" || true; continue; }
+	is "$release: make deb gives three packages" "$(cd "$packages" && echo *.deb | sed 's/_[^ ]*//g')" "kvm-onereg-dkms kvm-onereg-tools libkvm-onereg-dev"
+	# lint FILES [SCRIPT]: after a script
+	lint() {
+		"$root" run "build-$release" -n -b "$packages:/packages:ro" -w /packages -- \
+			bash -c "${2:-:}; lintian --allow-root --fail-on error,warning -EvIL +pedantic $1" 2>&1
+	}
+	ok "$release: lintian finds no error and no warning" lint '*.changes'
+	diag "$(grep -E '^[A-Z]:' <<<"$output")"
+	not_ok "$release: it sees a maintainer script that is none" 2 lint /tmp/bad.deb \
+		'dpkg-deb -R kvm-onereg-dkms_*.deb /tmp/p; sed -i 1d /tmp/p/DEBIAN/prerm; dpkg-deb -b /tmp/p /tmp/bad.deb'
+	like "$release: ... and says so" "$output" '^E: kvm-onereg-dkms: '
+done
+done_testing
