@@ -1,0 +1,46 @@
+#!/bin/bash
+# SPDX-License-Identifier: GPL-2.0
+#
+# Secure Boot on. As bought, the machine does not know DKMS's key: our modules do not load, with a known message, doctor
+# explains it, the distro's modules load after a removal. After `mokutil --import` and MokManager, ours load and work,
+# and only as DKMS signed them.
+# shellcheck source=tests/tap.sh
+. "$(dirname "$0")/../tap.sh"
+# shellcheck source=tests/secureboot/lib.sh
+. "$(dirname "$0")/lib.sh"
+
+rejected='Key was rejected by service'
+for release in $releases; do
+	made on && starts "starts, the key not enrolled" || continue
+	is "$release: Secure Boot is enforced, and the key is not there" "$(part state)" "firmware 1
+lockdown none [integrity] confidentiality
+enforced Y
+mokutil SecureBoot enabled, /var/lib/dkms/mok.pub is not enrolled
+keys 0"
+	like "$release: ours do not load" "$(part ours)" "^modprobe: ERROR: could not insert 'kvm_amd': $rejected\$"
+	like "$release: ... and the kernel says why" "$(part ours)" 'Loading of module with unavailable key is rejected$'
+	like "$release: ... and there is no KVM" "$(part ours)" '^/dev/kvm: No such file or directory$'
+	loads_distro
+	like "$release: doctor says that it is Secure Boot" "$(part doctor)" 'Secure Boot is on.* key'
+	like "$release: ... and how to enroll the key" "$(part doctor)" 'to fix: mokutil --import /var/lib/dkms/mok\.pub'
+	like "$release: of modules without a signature, that DKMS needs openssl" "$(part doctor-unsigned)" 'to fix: .*apt-get install openssl'
+	is "$release: ... and nothing of a key that is not there" "$(part doctor-unsigned | grep -F 'mokutil --import /var')" ""
+	like "$release: mokutil takes the key" "$(part import)" '^/var/lib/dkms/mok.pub is already in the enrollment request$'
+	like "$release: doctor says that the reboot is missing" "$(part doctor-import)" 'to fix: reboot'
+
+	ok "$release: MokManager enrolls it" "$top/tests/secureboot/machine" enroll "$machine" 12345678
+	starts "starts, the key enrolled" || continue
+	is "$release: Secure Boot is enforced, and the key is there" "$(part state)" "firmware 1
+lockdown none [integrity] confidentiality
+enforced Y
+mokutil SecureBoot enabled, /var/lib/dkms/mok.pub is already enrolled
+keys 1"
+	loads_ours
+	loads_distro
+	like "$release: ours without its signature does not load" "$(part unsigned)" "$rejected"
+	like "$release: ... and the kernel says why" "$(part unsigned)" 'Loading of unsigned module is rejected$'
+	like "$release: nor does it when it was changed" "$(part changed)" "$rejected"
+	doctor_content doctor ""
+	like "$release: ... but looked at it" "$(part doctor)" 'Secure Boot is on'
+done
+done_testing

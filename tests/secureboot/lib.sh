@@ -1,0 +1,45 @@
+# SPDX-License-Identifier: GPL-2.0
+# shellcheck shell=bash disable=SC2154,SC2034 # tests/tap.sh and the cases set and use them
+#
+# For cases that boot with Secure Boot; source it after tests/tap.sh.
+#
+#   releases        what cases loop over
+#   made on|off     make $machine with $release, Secure Boot on or off (tests/secureboot/machine)
+#   starts WHAT     start it; a check of its own. These two are false when they fail
+#   part SECTION    what inside.sh there said in a section
+#   loads_ours, loads_distro  the checks that modules are loaded and work
+#   doctor_content SECTION TEXT  the check that doctor has nothing to say of Secure Boot
+
+releases="trixie bookworm"
+[ "$(id -u)" = 0 ] || skip_all "needs root"
+command -v mmdebstrap >/dev/null || skip_all "mmdebstrap is missing: apt-get install mmdebstrap"
+version=$(sed -n 's/^PACKAGE_VERSION="\(.*\)"$/\1/p' "$top/dkms.conf")
+
+made() {
+	machine=$tmp/$release
+	ok "$release: a machine with Secure Boot $1" "$top/tests/secureboot/machine" make "$machine" "$1" "$release"
+	[ -e "$machine/disk" ]
+}
+
+starts() {
+	ok "$release: $1" "$top/tests/secureboot/machine" start "$machine"
+	said=$output
+	grep -q '^== doctor-unsigned$' <<<"$said"
+}
+
+part() { sed -n "/^== $1\$/,/^== /p" <<<"$said" | grep -v '^== '; }
+
+loads_ours() {
+	like "$release: modprobe loads ours" "$(part ours)" "^version ${version//./\\.}\$"
+	like "$release: ... which have KVM_CAP_ONE_REG" "$(part ours)" '^KVM_CAP_ONE_REG\|1$'
+	like "$release: ... and read a register by it" "$(part ours)" '^  read by KVM_GET_ONE_REG\|0x7f0123456000$'
+}
+
+loads_distro() {
+	like "$release: the distro's modules load after a removal" "$(part distro)" '^status 0$'
+	like "$release: ... and are the distro's" "$(part distro)" '^KVM_CAP_ONE_REG\|0$'
+}
+
+doctor_content() {
+	is "$release: doctor does not complain of Secure Boot$2" "$(part "$1" | grep -E 'problem.*Secure Boot|mokutil --import|openssl')" ""
+}

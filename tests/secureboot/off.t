@@ -1,0 +1,24 @@
+#!/bin/bash
+# SPDX-License-Identifier: GPL-2.0
+#
+# The same machine without Secure Boot: what it refuses otherwise loads here, so it was Secure Boot that refused it.
+# shellcheck source=tests/tap.sh
+. "$(dirname "$0")/../tap.sh"
+# shellcheck source=tests/secureboot/lib.sh
+. "$(dirname "$0")/lib.sh"
+
+for release in $releases; do
+	made off && starts "starts" || continue
+	is "$release: nothing is enforced, and no key is enrolled" "$(part state)" "firmware 0
+lockdown [none] integrity confidentiality
+enforced N
+mokutil SecureBoot disabled, /var/lib/dkms/mok.pub is not enrolled
+keys 0"
+	loads_ours
+	loads_distro
+	like "$release: a module without a signature loads" "$(part unsigned)" '^status 0$'
+	like "$release: ... and the kernel notes it" "$(part unsigned)" 'module verification failed: signature and/or required key missing'
+	doctor_content doctor ""
+	doctor_content doctor-unsigned ", nor of modules without a signature"
+done
+done_testing

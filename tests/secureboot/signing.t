@@ -1,0 +1,28 @@
+#!/bin/bash
+# SPDX-License-Identifier: GPL-2.0
+#
+# When DKMS signs: always, with a key of its own that it makes with openssl; without openssl it installs modules
+# without a signature, and says so in its log only.
+# shellcheck source=tests/tap.sh
+. "$(dirname "$0")/../tap.sh"
+# shellcheck source=tests/secureboot/lib.sh
+. "$(dirname "$0")/lib.sh"
+
+signers() { # FOLDER: of the three modules, one a line
+	local f
+	for f in "$1"/*/updates/dkms/kvm{,-intel,-amd}.ko*; do echo "$(modinfo -F name "$f"): $(modinfo -F signer "$f")"; done
+}
+
+for release in $releases; do
+	ok "$release: installs with and without openssl" "$top/tests/secureboot/signed" "$release"
+	signed=$(tail -n 1 <<<"$output") name="DKMS module signing key"
+	is "$release: all three are signed" "$(signers "$signed/installed")" "kvm: $name
+kvm_intel: $name
+kvm_amd: $name"
+	ok "$release: ... with the key of the certificate" grep -q -a "$name" "$signed/mok.pub"
+	like "$release: ... and the log says so" "$(cat "$signed/log")" '^Signing module .*/kvm-amd\.ko$'
+	is "$release: without openssl none is" "$(signers "$signed/without/installed")" $'kvm: \nkvm_intel: \nkvm_amd: '
+	like "$release: ... and the log says so" "$(cat "$signed/without/log")" "^openssl not found, can't generate key|^Key file .*mok\.key not found and can't be generated, modules won't be signed"
+	is "$release: with openssl, and built again, all three are" "$(signers "$signed/without/again")" "$(signers "$signed/installed")"
+done
+done_testing
