@@ -3,6 +3,7 @@
 #include <linux/export.h>
 #include <linux/kvm_host.h>
 
+#include "cpuid.h"
 #include "x86.h"
 
 #include "cet.h"
@@ -110,7 +111,7 @@ bool kvm_cet_refuses_insn(struct x86_emulate_ctxt *ctxt)
 	unsigned int uses;
 	bool user;
 
-	if (likely(!kvm_is_cr4_bit_set(vcpu, X86_CR4_CET)))
+	if (likely(!kvm_read_cr4_bits(vcpu, X86_CR4_CET)))
 		return false;
 
 	uses = classify(ctxt);
@@ -133,7 +134,7 @@ bool kvm_cet_refuses_compat_cs(struct x86_emulate_ctxt *ctxt, u8 cpl, u32 *err_c
 	u64 cet, ssp;
 
 	/* Outside IA-32e mode SSP has no more than 32 bits already. */
-	if (likely(!kvm_is_cr4_bit_set(vcpu, X86_CR4_CET)) || !is_long_mode(vcpu))
+	if (likely(!kvm_read_cr4_bits(vcpu, X86_CR4_CET)) || !is_long_mode(vcpu))
 		return false;
 
 	if (read_state(vcpu, cpl == 3 ? MSR_IA32_U_CET : MSR_IA32_S_CET, &cet)) {
@@ -151,7 +152,7 @@ bool kvm_cet_refuses_task_switch(struct kvm_vcpu *vcpu)
 {
 	u64 u_cet, s_cet;
 
-	if (likely(!kvm_is_cr4_bit_set(vcpu, X86_CR4_CET)))
+	if (likely(!kvm_read_cr4_bits(vcpu, X86_CR4_CET)))
 		return false;
 
 	/* Which privilege level the new task has is not known yet. */

@@ -11,6 +11,8 @@
 
 #include <linux/types.h>
 
+#include "compat.h"
+
 struct kvm_vcpu;
 struct x86_emulate_ctxt;
 

@@ -1,9 +1,17 @@
 /* SPDX-License-Identifier: GPL-2.0 */
-/* What one of the supported kernels lacks: the only file that knows of differences between them. */
+/*
+ * What one of the supported kernels lacks: the only file that knows of differences between them.
+ *
+ * Included by cet.h, so it completes no type.
+ */
 #ifndef KVM_ONEREG_COMPAT_H
 #define KVM_ONEREG_COMPAT_H
 
+#include <linux/version.h>
+
 #include <asm/cpufeatures.h>
+
+#define ON_6_1	(LINUX_VERSION_CODE < KERNEL_VERSION(6, 2, 0))
 
 /* 6.1 has no name for it: CPUID.(EAX=7,ECX=0):ECX[7]. */
 #ifndef X86_FEATURE_SHSTK
@@ -13,6 +21,47 @@
 /* 6.1 writes it out. */
 #ifndef kvm_x86_call
 #define kvm_x86_call(op)	static_call(kvm_x86_##op)
+#endif
+
+/*
+ * Whether the host's kernel switches U_CET and PL3_SSP, XSAVES component 11, with the FPU state of its tasks and of
+ * guests. That of 6.1 knows nothing of CET: it runs with CR4.CET clear, and never reads or writes a CET MSR.
+ */
+#define HOST_SWITCHES_CET_USER	(!ON_6_1)
+
+/* IA32_XSS of the host. */
+#if ON_6_1
+#define kvm_host_xss()	host_xss
+#else
+#define kvm_host_xss()	kvm_host.xss
+#endif
+
+/* KVM runs on Hyper-V with enlightened VMCSs. */
+#if ON_6_1 && IS_ENABLED(CONFIG_HYPERV)
+#define kvm_is_using_evmcs()	static_branch_unlikely(&enable_evmcs)
+#elif ON_6_1
+#define kvm_is_using_evmcs()	false
+#endif
+
+/* 6.1's name for the operation. */
+#if ON_6_1
+#define disable_virtualization_cpu	hardware_disable
+#endif
+
+/* Whether KVM asks the vendor module about a CPU that comes online later. */
+#define KVM_CHECKS_LATE_CPUS	(!ON_6_1)
+
+/* SSP in the SMRAM image of a 64-bit CPU, at 0xff18; 6.1 has a buffer of bytes, and always SMM. */
+#if ON_6_1
+#define KVM_HAS_SMM		1
+typedef char kvm_smram_image;
+#define get_smram_ssp(smram)		GET_SMSTATE(u64, smram, 0x7f18)
+#define set_smram_ssp(smram, ssp)	put_smstate(u64, smram, 0x7f18, ssp)
+#else
+#define KVM_HAS_SMM		IS_ENABLED(CONFIG_KVM_SMM)
+typedef union kvm_smram kvm_smram_image;
+#define get_smram_ssp(smram)		((smram)->smram64.ssp)
+#define set_smram_ssp(smram, val)	((smram)->smram64.ssp = (val))
 #endif
 
 #endif

@@ -7,17 +7,17 @@
 
 #include <asm/fpu/api.h>
 #include <asm/fpu/xstate.h>
+#include <asm/tlbflush.h>
 
 #include "fpu.h"
-#include "smm.h"
 #include "x86.h"
 #include "vmx/capabilities.h"
 #include "vmx/nested.h"
 #include "vmx/vmx.h"
-#include "vmx/vmx_onhyperv.h"
-#include "vmx/x86_ops.h"
+#if !ON_6_1
+#include "smm.h"
+#endif
 
-#include "../cet.h"
 #include "cet.h"
 
 /* XSAVES components 11 (U_CET, PL3_SSP) and 12 (PL0_SSP..PL2_SSP). */
@@ -83,14 +83,29 @@ static const char *cpu_obstacle(void)
 		return "VMX does not let a guest set CR4.CET";
 	if (rdmsrl_safe(MSR_IA32_S_CET, &s_cet) || s_cet & CET_SHSTK_EN)
 		return "the host's kernel uses shadow stacks itself";
+#ifdef X86_CR4_FRED
 	if (cr4_read_shadow() & X86_CR4_FRED)
 		return "the host uses FRED, which shares an MSR with shadow stacks";
+#endif
+	/* What a guest leaves in U_CET and PL3_SSP must mean nothing to the host's user mode. */
+	if (!HOST_SWITCHES_CET_USER && cr4_read_shadow() & X86_CR4_CET)
+		return "the host's kernel uses CET itself, in a way that is not known here";
 	return NULL;
+}
+
+static void check_cpu(void *missing)
+{
+	const char *here = cpu_obstacle();
+
+	if (here)
+		WRITE_ONCE(*(const char **)missing, here);
 }
 
 /* What stands in the way of CET, or NULL. */
 static const char *obstacle(void)
 {
+	const char *missing;
+
 	if (!&kvm_onereg_cet)
 		return "the kvm module that is loaded is not of the same package";
 	if (!enable_ept)
@@ -101,10 +116,15 @@ static const char *obstacle(void)
 		return "it does not go with kvm_intel.allow_smaller_maxphyaddr";
 	if (kvm_is_using_evmcs())
 		return "Hyper-V's enlightened VMCS has no CET state";
-	/* Component 11 must be switched with the guest's FPU state, component 12 by us alone. */
-	if ((kvm_host.xss & XSS_CET) != XSS_CET_USER)
-		return "the host's kernel does not switch the CET state of user mode";
-	return cpu_obstacle();
+	missing = cpu_obstacle();
+	if (missing)
+		return missing;
+	/* Each of components 11 and 12 is switched by the host's kernel, or by us. */
+	if ((kvm_host_xss() & XSS_CET) != (HOST_SWITCHES_CET_USER ? XSS_CET_USER : 0))
+		return HOST_SWITCHES_CET_USER ? "the host's kernel does not switch the CET state of user mode" :
+			"the host's kernel switches CET state, which is not known of it here";
+	on_each_cpu(check_cpu, &missing, 1);
+	return missing;
 }
 
 /* ---- State in the VMCS ---- */
@@ -140,11 +160,39 @@ void vmx_cet_set_constant_host_state(void)
 	vmcs_writel(HOST_INTR_SSP_TABLE, 0);
 }
 
-/* ---- PL0_SSP..PL2_SSP ---- */
+/* ---- The MSRs that are switched here ---- */
+
+static const u32 switched_msrs[] = {
+	MSR_IA32_PL0_SSP,
+#if !HOST_SWITCHES_CET_USER
+	MSR_IA32_U_CET, MSR_IA32_PL3_SSP,
+#endif
+	/* Guests hardly use these. */
+	MSR_IA32_PL1_SSP, MSR_IA32_PL2_SSP,
+};
+
+#define NR_SWITCHED	ARRAY_SIZE(switched_msrs)
+#define NR_RARE		2
+
+static_assert(NR_SWITCHED <= ARRAY_SIZE(((struct vmx_cet *)0)->msrs));
+
+/* Where @msr is in struct vmx_cet, or -1 if the host's kernel switches it. */
+static int switched_index(u32 msr)
+{
+	int i;
+
+	for (i = 0; i < NR_SWITCHED; i++)
+		if (switched_msrs[i] == msr)
+			return i;
+	return -1;
+}
+
+/* Whose values a CPU has, but for U_CET, which is 0 while no guest state is loaded: that of the vCPU saved there last. */
+static DEFINE_PER_CPU(struct vmx_cet *, resident);
 
 /*
- * With preemption off: while guest state is loaded the CPU's MSRs are the vCPU's, and it stays so. The host's kernel
- * never uses these MSRs, so they stay as the last vCPU left them; a guest that may read them has its own loaded.
+ * With preemption off: while guest state is loaded the CPU's MSRs are the vCPU's, and it stays so. The host never
+ * uses them, so they stay as the last vCPU left them; a guest that may read them has its own loaded.
  */
 static bool in_cpu(struct vcpu_vmx *vmx)
 {
@@ -154,82 +202,105 @@ static bool in_cpu(struct vcpu_vmx *vmx)
 void __vmx_cet_load(struct vmx_cet *cet)
 {
 	struct vcpu_vmx *vmx = container_of(cet, struct vcpu_vmx, cet);
+	bool there = cet->resident_on == smp_processor_id() && __this_cpu_read(resident) == cet;
 	int i;
 
 	/* Values were checked when they were set, and those from the CPU are valid. */
-	for (i = 0; i < ARRAY_SIZE(cet->pl_ssp); i++)
-		KVM_BUG_ON(wrmsrl_safe(MSR_IA32_PL0_SSP + i, cet->pl_ssp[i]), vmx->vcpu.kvm);
+	for (i = 0; i < NR_SWITCHED; i++) {
+		if (switched_msrs[i] == MSR_IA32_U_CET ? !cet->msrs[i] : there)
+			continue;
+		KVM_BUG_ON(wrmsrl_safe(switched_msrs[i], cet->msrs[i]), vmx->vcpu.kvm);
+	}
 }
 
 void __vmx_cet_save(struct vmx_cet *cet)
 {
-	int i;
+	/* Only XRSTORS changes the rare ones without an exit. */
+	int i, n = NR_SWITCHED - (cet->xrstors ? 0 : NR_RARE);
 
-	for (i = 0; i < ARRAY_SIZE(cet->pl_ssp); i++)
-		rdmsrl(MSR_IA32_PL0_SSP + i, cet->pl_ssp[i]);
+	__this_cpu_write(resident, cet);
+	cet->resident_on = smp_processor_id();
+	for (i = 0; i < n; i++) {
+		rdmsrl(switched_msrs[i], cet->msrs[i]);
+		/* A kernel that this one starts by kexec may turn CR4.CET on before it looks. */
+		if (switched_msrs[i] == MSR_IA32_U_CET && cet->msrs[i])
+			wrmsrl(MSR_IA32_U_CET, 0);
+	}
 }
 
-static void intercept_pl_ssp(struct kvm_vcpu *vcpu)
+static void intercept_switched(struct kvm_vcpu *vcpu)
 {
 	struct vmx_cet *cet = &to_vmx(vcpu)->cet;
+	bool intercept;
 	int i;
 
-	for (i = 0; i < ARRAY_SIZE(cet->pl_ssp); i++)
-		vmx_set_intercept_for_msr(vcpu, MSR_IA32_PL0_SSP + i, MSR_TYPE_RW, !cet->shstk || !cet->live);
+	for (i = 0; i < NR_SWITCHED; i++) {
+		intercept = !cet->live || !(switched_msrs[i] == MSR_IA32_U_CET ? vmx_cet_guest_has(cet) : cet->shstk);
+		vmx_set_intercept_for_msr(vcpu, switched_msrs[i], MSR_TYPE_R, intercept);
+		vmx_set_intercept_for_msr(vcpu, switched_msrs[i], MSR_TYPE_W,
+					  intercept || (!cet->xrstors && i >= NR_SWITCHED - NR_RARE));
+	}
 }
 
-/* From now on the guest may change PL0_SSP..PL2_SSP without KVM seeing it. */
-static void go_live(struct kvm_vcpu *vcpu)
+/* From now on the guest may change these MSRs without KVM seeing it; PL1_SSP and PL2_SSP only @by_xrstors. */
+static void go_live(struct kvm_vcpu *vcpu, bool by_xrstors)
 {
 	struct vcpu_vmx *vmx = to_vmx(vcpu);
+	struct vmx_cet *cet = &vmx->cet;
 
-	if (vmx->cet.live)
+	if (cet->live && cet->xrstors >= by_xrstors)
 		return;
 
 	preempt_disable();
-	vmx->cet.live = true;
-	if (in_cpu(vmx))
-		__vmx_cet_load(&vmx->cet);
+	if (!cet->live) {
+		cet->live = true;
+		if (in_cpu(vmx))
+			__vmx_cet_load(cet);
+	}
+	cet->xrstors |= by_xrstors;
 	preempt_enable();
 
-	intercept_pl_ssp(vcpu);
+	intercept_switched(vcpu);
 }
 
-static u64 get_pl_ssp(struct kvm_vcpu *vcpu, int i)
+static u64 get_switched(struct kvm_vcpu *vcpu, int i)
 {
 	struct vcpu_vmx *vmx = to_vmx(vcpu);
 	u64 val;
 
 	preempt_disable();
 	if (in_cpu(vmx))
-		rdmsrl(MSR_IA32_PL0_SSP + i, val);
+		rdmsrl(switched_msrs[i], val);
 	else
-		val = vmx->cet.pl_ssp[i];
+		val = vmx->cet.msrs[i];
 	preempt_enable();
 
 	return val;
 }
 
-static int set_pl_ssp(struct kvm_vcpu *vcpu, int i, u64 val)
+static int set_switched(struct kvm_vcpu *vcpu, int i, u64 val)
 {
 	struct vcpu_vmx *vmx = to_vmx(vcpu);
 	int r = 0;
 
 	preempt_disable();
 	if (in_cpu(vmx))
-		r = wrmsrl_safe(MSR_IA32_PL0_SSP + i, val);
+		r = wrmsrl_safe(switched_msrs[i], val);
 	else
-		vmx->cet.pl_ssp[i] = val;
+		vmx->cet.resident_on = -1;
+	if (!r)
+		vmx->cet.msrs[i] = val;
 	preempt_enable();
 
 	if (val && !r)
-		go_live(vcpu);
+		go_live(vcpu, false);
 
 	return r ? 1 : 0;
 }
 
-/* ---- U_CET and PL3_SSP: in the guest's FPU state, which is in the CPU during KVM_RUN ---- */
+/* ---- U_CET and PL3_SSP in the guest's FPU state, which is in the CPU during KVM_RUN ---- */
 
+#if HOST_SWITCHES_CET_USER
 static u64 *user_state_word(struct cet_user_state *state, u32 msr)
 {
 	return msr == MSR_IA32_U_CET ? &state->user_cet : &state->user_ssp;
@@ -278,6 +349,39 @@ static int set_user_state(struct kvm_vcpu *vcpu, u32 msr, u64 val)
 	}
 
 	return r ? 1 : 0;
+}
+#else
+/* They are switched here. */
+static int get_user_state(struct kvm_vcpu *vcpu, u32 msr, u64 *val) { return 1; }
+static int set_user_state(struct kvm_vcpu *vcpu, u32 msr, u64 val) { return 1; }
+#endif
+
+/* What is not in the VMCS, wherever it is. */
+static int get_state(struct kvm_vcpu *vcpu, u32 msr, u64 *val)
+{
+	int i = switched_index(msr);
+
+	if (i < 0)
+		return get_user_state(vcpu, msr, val);
+	*val = get_switched(vcpu, i);
+	return 0;
+}
+
+static int set_state(struct kvm_vcpu *vcpu, u32 msr, u64 val)
+{
+	int i = switched_index(msr);
+
+	return i < 0 ? set_user_state(vcpu, msr, val) : set_switched(vcpu, i, val);
+}
+
+u8 vmx_cet_address_width(void)
+{
+	return kvm_cpu_cap_has(X86_FEATURE_LA57) ? 57 : 48;
+}
+
+bool vmx_cet_is_canonical(u64 address)
+{
+	return __is_canonical_address(address, vmx_cet_address_width());
 }
 
 /* ---- MSRs ---- */
@@ -329,11 +433,8 @@ int vmx_cet_get_msr(struct kvm_vcpu *vcpu, struct msr_data *msr)
 	case MSR_IA32_INT_SSP_TAB:
 		msr->data = vmcs_readl(GUEST_INTR_SSP_TABLE);
 		return 0;
-	case MSR_IA32_PL0_SSP ... MSR_IA32_PL2_SSP:
-		msr->data = get_pl_ssp(vcpu, msr->index - MSR_IA32_PL0_SSP);
-		return 0;
 	default:
-		return get_user_state(vcpu, msr->index, &msr->data);
+		return get_state(vcpu, msr->index, &msr->data);
 	}
 }
 
@@ -351,8 +452,8 @@ static int set_xss(struct kvm_vcpu *vcpu, struct msr_data *msr)
 	}
 
 	r = kvm_set_msr_common(vcpu, msr);
-	if (!r && val & XSS_CET_KERNEL)
-		go_live(vcpu);
+	if (!r && val & (HOST_SWITCHES_CET_USER ? XSS_CET_KERNEL : XSS_CET))
+		go_live(vcpu, val & XSS_CET_KERNEL);
 
 	return r;
 }
@@ -375,7 +476,7 @@ int vmx_cet_set_msr(struct kvm_vcpu *vcpu, struct msr_data *msr)
 		/* Without long mode there is no such MSR; reading it does no harm. */
 		if (index == MSR_IA32_INT_SSP_TAB && !guest_cpuid_has(vcpu, X86_FEATURE_LM))
 			return KVM_MSR_RET_UNSUPPORTED;
-		if (is_noncanonical_msr_address(val, vcpu))
+		if (!vmx_cet_is_canonical(val))
 			return 1;
 		if (index != MSR_IA32_INT_SSP_TAB && !IS_ALIGNED(val, 4))
 			return 1;
@@ -392,19 +493,19 @@ int vmx_cet_set_msr(struct kvm_vcpu *vcpu, struct msr_data *msr)
 	case MSR_IA32_INT_SSP_TAB:
 		vmcs_writel(GUEST_INTR_SSP_TABLE, val);
 		return 0;
-	case MSR_IA32_PL0_SSP ... MSR_IA32_PL2_SSP:
-		return set_pl_ssp(vcpu, index - MSR_IA32_PL0_SSP, val);
 	case MSR_IA32_U_CET:
-		/* XRSTORS would fault on it. */
-		if (is_noncanonical_msr_address(val & PAGE_MASK, vcpu))
+		/* XRSTORS and WRMSR would fault on it. */
+		if (!vmx_cet_is_canonical(val & PAGE_MASK))
 			return 1;
 		fallthrough;
 	default:
-		return set_user_state(vcpu, index, val);
+		return set_state(vcpu, index, val);
 	}
 }
 
 /* ---- Operations that take the place of the distro's, and call it ---- */
+
+static struct kvm_x86_ops distro __ro_after_init;
 
 static void load_cet_state_by_vmcs(struct vcpu_vmx *vmx)
 {
@@ -414,13 +515,17 @@ static void load_cet_state_by_vmcs(struct vcpu_vmx *vmx)
 
 static void cet_vcpu_reset(struct kvm_vcpu *vcpu, bool init_event)
 {
+	static const u32 not_in_vmcs[] = {
+		MSR_IA32_U_CET, MSR_IA32_PL0_SSP, MSR_IA32_PL1_SSP, MSR_IA32_PL2_SSP, MSR_IA32_PL3_SSP,
+	};
 	int i;
 
-	vmx_vcpu_reset(vcpu, init_event);
+	distro.vcpu_reset(vcpu, init_event);
 
 	/* RESET, once in a vCPU's life: its VMCS has just been made, and it has no CPUID yet. */
 	if (!init_event) {
 		load_cet_state_by_vmcs(to_vmx(vcpu));
+		to_vmx(vcpu)->cet.resident_on = -1;
 		vcpu->arch.cr4_guest_rsvd_bits |= X86_CR4_CET;
 	}
 
@@ -431,10 +536,8 @@ static void cet_vcpu_reset(struct kvm_vcpu *vcpu, bool init_event)
 	/* The rest is zero from the start. */
 	if (!init_event)
 		return;
-	for (i = 0; i < ARRAY_SIZE(to_vmx(vcpu)->cet.pl_ssp); i++)
-		KVM_BUG_ON(set_pl_ssp(vcpu, i, 0), vcpu->kvm);
-	KVM_BUG_ON(set_user_state(vcpu, MSR_IA32_U_CET, 0), vcpu->kvm);
-	KVM_BUG_ON(set_user_state(vcpu, MSR_IA32_PL3_SSP, 0), vcpu->kvm);
+	for (i = 0; i < ARRAY_SIZE(not_in_vmcs); i++)
+		KVM_BUG_ON(set_state(vcpu, not_in_vmcs[i], 0), vcpu->kvm);
 }
 
 static u64 guest_supported_xss(struct kvm_vcpu *vcpu)
@@ -452,7 +555,7 @@ static void cet_vcpu_after_set_cpuid(struct kvm_vcpu *vcpu)
 	struct vmx_cet *cet = &vmx->cet;
 	bool any;
 
-	vmx_vcpu_after_set_cpuid(vcpu);
+	distro.vcpu_after_set_cpuid(vcpu);
 
 	cet->shstk = shstk && kvm_cpu_cap_has(X86_FEATURE_SHSTK);
 	cet->ibt = ibt && kvm_cpu_cap_has(X86_FEATURE_IBT);
@@ -467,42 +570,45 @@ static void cet_vcpu_after_set_cpuid(struct kvm_vcpu *vcpu)
 	if ((shstk || ibt) && guest_cpuid_has(vcpu, X86_FEATURE_VMX))
 		vmx->nested.msrs.cr4_fixed1 |= X86_CR4_CET;
 
-	vmx_set_intercept_for_msr(vcpu, MSR_IA32_U_CET, MSR_TYPE_RW, !any);
 	vmx_set_intercept_for_msr(vcpu, MSR_IA32_S_CET, MSR_TYPE_RW, !any);
-	vmx_set_intercept_for_msr(vcpu, MSR_IA32_PL3_SSP, MSR_TYPE_RW, !cet->shstk);
-	intercept_pl_ssp(vcpu);
+	if (HOST_SWITCHES_CET_USER) {
+		vmx_set_intercept_for_msr(vcpu, MSR_IA32_U_CET, MSR_TYPE_RW, !any);
+		vmx_set_intercept_for_msr(vcpu, MSR_IA32_PL3_SSP, MSR_TYPE_RW, !cet->shstk);
+	}
+	intercept_switched(vcpu);
 }
 
-#ifdef CONFIG_KVM_SMM
+#if KVM_HAS_SMM
 /* SMRAM has a place for SSP in the 64-bit layout only. */
 static bool smram_has_ssp(struct kvm_vcpu *vcpu)
 {
 	return to_vmx(vcpu)->cet.shstk && guest_cpuid_has(vcpu, X86_FEATURE_LM);
 }
 
-static int cet_enter_smm(struct kvm_vcpu *vcpu, union kvm_smram *smram)
+static int cet_enter_smm(struct kvm_vcpu *vcpu, kvm_smram_image *smram)
 {
 	/* Before L2 is left: the other registers in SMRAM are L2's too. */
 	if (smram_has_ssp(vcpu))
-		smram->smram64.ssp = vmcs_readl(GUEST_SSP);
+		set_smram_ssp(smram, vmcs_readl(GUEST_SSP));
 
-	return vmx_enter_smm(vcpu, smram);
+	return distro.enter_smm(vcpu, smram);
 }
 
-static int cet_leave_smm(struct kvm_vcpu *vcpu, const union kvm_smram *smram)
+static int cet_leave_smm(struct kvm_vcpu *vcpu, const kvm_smram_image *smram)
 {
 	struct msr_data ssp = { .index = MSR_KVM_INTERNAL_GUEST_SSP, .host_initiated = true };
 	int r;
 
-	r = vmx_leave_smm(vcpu, smram);
+	r = distro.leave_smm(vcpu, smram);
 	if (r || !smram_has_ssp(vcpu))
 		return r;
 
-	ssp.data = smram->smram64.ssp;
+	ssp.data = get_smram_ssp(smram);
 	return vmx_cet_set_msr(vcpu, &ssp);
 }
 #endif
 
+#if KVM_CHECKS_LATE_CPUS
 /* Every CPU must have what the first one had, those that come online later included. */
 static int cet_check_processor_compatibility(void)
 {
@@ -510,7 +616,7 @@ static int cet_check_processor_compatibility(void)
 	u64 s_cet;
 	int r;
 
-	r = vmx_check_processor_compat();
+	r = distro.check_processor_compatibility();
 	if (r)
 		return r;
 
@@ -523,6 +629,18 @@ static int cet_check_processor_compatibility(void)
 	}
 	pr_err("CET is in use, but CPU %d cannot take part: %s\n", raw_smp_processor_id(), missing);
 	return -EIO;
+}
+#endif
+
+/* The last VM is gone, or the CPU goes offline or to sleep: leave nothing of a guest behind. */
+static void cet_disable_virtualization_cpu(void)
+{
+	int i;
+
+	distro.disable_virtualization_cpu();
+	__this_cpu_write(resident, NULL);
+	for (i = 0; i < NR_SWITCHED; i++)
+		wrmsrl_safe(switched_msrs[i], 0);
 }
 
 /* ---- Setup ---- */
@@ -552,10 +670,14 @@ void __init vmx_cet_hardware_setup(struct kvm_x86_ops *ops)
 	if (kvm_cpu_cap_has(X86_FEATURE_VMX))
 		vmx_cet_setup_nested_msrs(&vmcs_config.nested);
 
-	ops->check_processor_compatibility = cet_check_processor_compatibility;
+	memcpy(&distro, ops, sizeof(distro));
 	ops->vcpu_reset = cet_vcpu_reset;
 	ops->vcpu_after_set_cpuid = cet_vcpu_after_set_cpuid;
-#ifdef CONFIG_KVM_SMM
+#if KVM_CHECKS_LATE_CPUS
+	ops->check_processor_compatibility = cet_check_processor_compatibility;
+#endif
+	ops->disable_virtualization_cpu = cet_disable_virtualization_cpu;
+#if KVM_HAS_SMM
 	ops->enter_smm = cet_enter_smm;
 	ops->leave_smm = cet_leave_smm;
 #endif

@@ -3,8 +3,9 @@
  * CET on VMX: when it is offered, and where a vCPU's CET state lives.
  *
  *	S_CET, SSP, INT_SSP_TAB	VMCS guest fields, loaded and saved by hardware on every entry and exit
- *	U_CET, PL3_SSP		guest FPU state (XSAVES component 11), which the host's kernel switches
  *	PL0_SSP..PL2_SSP	struct vmx_cet, or the CPU's MSRs while guest state is loaded; switched here
+ *	U_CET, PL3_SSP		the same; or, if the host's kernel switches these itself, the guest FPU state (XSAVES
+ *				component 11)
  *
  * Invariant: in every VMCS of a vCPU the VM-entry and the VM-exit control "load CET state" are equal. With the
  * first alone, the guest's S_CET would stay when the host runs.
@@ -64,17 +65,21 @@ struct vmcs12_cet {
  * struct vmx_cet - CET state of a vCPU, a member of struct vcpu_vmx
  * @shstk: the guest has shadow stacks: KVM offers them and its CPUID shows them
  * @ibt: the guest has indirect branch tracking
- * @live: PL0..2_SSP may be other than 0, so they are switched. Never cleared
+ * @live: an MSR that is switched here may be other than 0, so they are switched. Never cleared
+ * @resident_on: CPU whose MSRs hold @msrs, if it was no other vCPU's since; -1: none
+ * @xrstors: XRSTORS may have written PL0..2_SSP: IA32_XSS had its bit 12 set once
  * @supported_xss: what the guest may set in IA32_XSS
- * @pl_ssp: PL0_SSP..PL2_SSP; out of date while @live and guest state is loaded
+ * @msrs: the MSRs that are switched here; out of date while @live and guest state is loaded
  * @l1: L1's state at the VM entry that L2 has been running since, to be kept through it
  */
 struct vmx_cet {
 	bool shstk;
 	bool ibt;
 	bool live;
+	bool xrstors;
+	int resident_on;
 	u64 supported_xss;
-	u64 pl_ssp[3];
+	u64 msrs[5];
 	struct vmx_cet_state l1;
 };
 
@@ -184,6 +189,14 @@ static __always_inline void vmx_cet_nested_load_vmcs01(struct vmx_cet *cet, stru
 }
 
 /* Used by both files. */
+
+/*
+ * Width of the host's linear addresses, and whether one is canonical for it. What the guest's CR4 says does not count:
+ * restoring must not depend on an order.
+ */
+u8 vmx_cet_address_width(void);
+bool vmx_cet_is_canonical(u64 address);
+
 extern bool vmx_cet_offered;
 void vmx_cet_read_vmcs(const struct vmx_cet *cet, struct vmx_cet_state *state);
 void vmx_cet_write_vmcs(const struct vmx_cet *cet, const struct vmx_cet_state *state);

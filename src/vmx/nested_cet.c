@@ -52,13 +52,21 @@ short vmcs12_cet_field_offset(unsigned long field)
 static bool state_valid(struct kvm_vcpu *vcpu, const struct vmx_cet_state *state)
 {
 	return vmx_cet_is_valid_u_s_cet(&to_vmx(vcpu)->cet, state->s_cet) && IS_ALIGNED(state->ssp, 4) &&
-	       !is_noncanonical_msr_address(state->ssp_tbl, vcpu);
+	       vmx_cet_is_canonical(state->ssp_tbl);
+}
+
+/* CR4.CET goes with CR0.WP alone; not every kernel tests it by itself. */
+static bool cr_valid(unsigned long cr0, unsigned long cr4)
+{
+	return !(cr4 & X86_CR4_CET) || cr0 & X86_CR0_WP;
 }
 
 bool vmx_cet_nested_host_state_valid(struct kvm_vcpu *vcpu, struct vmcs12 *vmcs12)
 {
 	const struct vmx_cet_state *state = &vmcs12->cet.host;
 
+	if (!cr_valid(vmcs12->host_cr0, vmcs12->host_cr4))
+		return false;
 	if (!(vmcs12->vm_exit_controls & VM_EXIT_LOAD_CET_STATE))
 		return true;
 	if (!state_valid(vcpu, state))
@@ -66,8 +74,7 @@ bool vmx_cet_nested_host_state_valid(struct kvm_vcpu *vcpu, struct vmcs12 *vmcs1
 
 	/* L1 goes on in 64-bit mode, or has registers of 32 bits. */
 	if (vmcs12->vm_exit_controls & VM_EXIT_HOST_ADDR_SPACE_SIZE)
-		return !is_noncanonical_msr_address(state->s_cet, vcpu) &&
-		       !is_noncanonical_msr_address(state->ssp, vcpu);
+		return vmx_cet_is_canonical(state->s_cet) && vmx_cet_is_canonical(state->ssp);
 	return !(state->s_cet >> 32) && !(state->ssp >> 32);
 }
 
@@ -75,11 +82,13 @@ bool vmx_cet_nested_guest_state_valid(struct kvm_vcpu *vcpu, struct vmcs12 *vmcs
 {
 	const struct vmx_cet_state *state = &vmcs12->cet.guest;
 
+	if (!cr_valid(vmcs12->guest_cr0, vmcs12->guest_cr4))
+		return false;
 	if (!(vmcs12->vm_entry_controls & VM_ENTRY_LOAD_CET_STATE))
 		return true;
 
 	/* For SSP bits 63:N are equal, N being the linear-address width: one bit less than canonical. */
-	return state_valid(vcpu, state) && __is_canonical_address(state->ssp, max_host_virt_addr_bits() + 1);
+	return state_valid(vcpu, state) && __is_canonical_address(state->ssp, vmx_cet_address_width() + 1);
 }
 
 void __vmx_cet_merge_msr_bitmap(struct vcpu_vmx *vmx, unsigned long *l1, unsigned long *l0, vmx_cet_merge_fn merge)
