@@ -117,16 +117,16 @@ void test_host_s_cet(void)
 	machine_destroy(m);
 
 	/*
-	 * That reading it tells the truth, and that each VM exit loads it: take IBT from the kernel, it gets it back.
-	 * This is what taints the host.
+	 * That reading it tells the truth, and that each VM exit loads it: take IBT from the kernel, it gets it back. One
+	 * without CET does not notice that it has it. This is what taints the host.
 	 */
 	m = machine_create(NULL);
 	c = m->cpus[0];
 	cpu_cet(c, GUEST_ALL);
 	server_start(c);
-	if (!host_wrmsr(MSR_S_CET, 0))
+	if (!host_wrmsr(MSR_S_CET, host_s_cet ^ CET_ENDBR))
 		tap_bail("the host's S_CET cannot be written");
-	tap_ok(host_rdmsr(MSR_S_CET) == 0, "a changed S_CET of the host is seen");
+	tap_ok(host_rdmsr(MSR_S_CET) == (host_s_cet ^ CET_ENDBR), "a changed S_CET of the host is seen");
 	orders_of(c)->which = 1;
 	tap_ok(server_do(c, ORDER_EXITS), "the guest runs");
 	check_s_cet("a VM exit puts it right");
@@ -180,6 +180,20 @@ static bool load(const char *file)
 	return ok;
 }
 
+/* A kernel that knows nothing of CET is left with nothing of a guest's. */
+static bool host_is_clean(void)
+{
+	unsigned int i;
+
+	for (i = 0; i < CET_MSRS; i++) {
+		if (!host_rdmsr(cet_msrs[i]))
+			continue;
+		tap_diag("MSR 0x%x of the host: 0x%llx", cet_msrs[i], (unsigned long long)host_rdmsr(cet_msrs[i]));
+		return false;
+	}
+	return true;
+}
+
 void test_reload(void)
 {
 	struct machine *m = machine_create(NULL);
@@ -190,11 +204,20 @@ void test_reload(void)
 	for (i = 0; i < CET_MSRS; i++)
 		orders_of(c)->value[i] = cet_value(i, 0x777777);
 	tap_ok(server_do(c, ORDER_WRITE), "a guest leaves its values behind");
-	machine_destroy(m);
+	if (!host_has_cet) {
+		tap_ok(host_rdmsr(MSR_PL0_SSP) == cet_value(VALUE_PL0, 0x777777) && !host_rdmsr(MSR_U_CET),
+		       "in the host's PL0_SSP, and not in U_CET");
+		machine_destroy(m);
+		tap_ok(host_is_clean(), "with the last VM gone, the host's CET MSRs are 0");
+	} else {
+		machine_destroy(m);
+	}
 	close(kvm_dev);
 	tap_ok(unload("kvm_intel") && unload("kvm"), "the modules can be unloaded");
 	tap_ok(access("/sys/module/kvm", F_OK) && open("/dev/kvm", O_RDWR | O_CLOEXEC) < 0, "there is no KVM then");
 	check_s_cet("without the modules");
+	if (!host_has_cet)
+		tap_ok(host_is_clean(), "without the modules, the host's CET MSRs are 0");
 	tap_ok(load("kvm.ko") && load("kvm-intel.ko"), "the modules can be loaded again");
 	check_s_cet("with the modules loaded again");
 	kvm_dev = open("/dev/kvm", O_RDWR | O_CLOEXEC);

@@ -123,6 +123,8 @@ extern unsigned int many_exits;
 
 /* S_CET of the host's kernel, as it was at first. */
 extern uint64_t host_s_cet;
+/* Its kernel knows CET: that of 6.1 does not. */
+extern bool host_has_cet;
 
 /* An MSR of CPU 0, as the host has it now; it needs the host's module msr. */
 uint64_t host_rdmsr(uint32_t msr);

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: GPL-2.0
 # shellcheck shell=bash
 #
-# For the cases isolation*.t and emulator.t, after tap.sh: programs of this folder on native and on 6.12 with our
-# modules, with the same points, and the same facts.
+# For the cases isolation*.t and emulator.t, after tap.sh: programs of this folder on native and on 6.12 and 6.1 with
+# our modules, or on those that $CET_SERIES names, with the same points, and the same facts.
 
 # shellcheck source=tests/hosts/relay.sh
 . "$(dirname "${BASH_SOURCE[0]}")/../hosts/relay.sh"
@@ -18,14 +18,18 @@ like_native() {
 	while read -r p; do
 		options+=(-i "$build/tests/guest/$p")
 	done < <(awk '{ print $1 }' <<<"$commands" | sort -u)
-	for series in native 6.12; do
+	for series in native ${CET_SERIES:-6.12 6.1}; do
 		modules=
-		[ $series = native ] || modules=$build/$("$top/tests/debian/kernel" release $series)
-		run_host $series vmx "$("$top/tests/debian/kernel" path $series)" "$modules" "$commands" "${options[@]}" "$@"
+		[ "$series" = native ] || modules=$build/$("$top/tests/debian/kernel" release "$series")
+		# The kernel of 6.1 knows nothing of CET itself.
+		[ "$series" != 6.1 ] || commands=${commands//isolation /isolation --host-without-cet }
+		run_host "$series" vmx "$("$top/tests/debian/kernel" path "$series")" "$modules" "$commands" "${options[@]}" "$@"
 	done
 	for f in "$tmp"/native/files/*; do
 		[ -e "$f" ] || continue
-		ok "same answers as native: $(basename "$f")" "$top/tests/ioctl/compare-facts" "$f" \
-			"$tmp/6.12/files/$(basename "$f")" vmx-6.12 /dev/null
+		for series in ${CET_SERIES:-6.12 6.1}; do
+			ok "$series: same answers as native: $(basename "$f")" "$top/tests/ioctl/compare-facts" "$f" \
+				"$tmp/$series/files/$(basename "$f")" "vmx-${series%-bpo12}" /dev/null
+		done
 	done
 }

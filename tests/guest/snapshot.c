@@ -4,8 +4,9 @@
  * of a call chain, in many orders of the ioctls. Then with each register left out or falsified: what the guest meets is
  * exact.
  *
- *	snapshot --save FILE	also leaves a snapshot, deep in calls, for another kernel
- *	snapshot --load FILE	goes on with such a snapshot instead
+ *	snapshot --save FILE	also leaves a snapshot, deep in calls, for another kernel, as FILE.0 and FILE.3
+ *	snapshot --load FILE	goes on with such a snapshot instead, with its SSP, without it, and with a stale one
+ *	snapshot --print FILE	no KVM needed: what of it is CET state
  *	snapshot --refused FILE	the KVM here does not offer CET: it refuses such a snapshot, loudly
  */
 #include <errno.h>
@@ -401,27 +402,52 @@ static struct snapshot *load(const char *name, unsigned int cpl)
 	return snapshot_load(path);
 }
 
+static bool is_for_others(const struct falsified *f)
+{
+	return (!f->change && !f->without) || !strncmp(f->name, "SSP", 3) || !strcmp(f->name, "no SSP");
+}
+
 static void go_on(const char *name)
 {
+	const char *from = strrchr(name, '/') ? strrchr(name, '/') + 1 : name;
 	unsigned int cpl, i;
+	char prefix[80];
 
+	snprintf(prefix, sizeof(prefix), "from %s: ", from);
 	for (cpl = 0; cpl <= 3; cpl += 3) {
 		struct snapshot *s = load(name, cpl);
 		uint64_t base = *snapshot_ssp(s) + 8 * DEPTH;
 
 		snapshot_adapt(s);
 		for (i = 0; i < ARRAY_SIZE(falsified); i++)
-			if (falsified[i].want[!!cpl] && !falsified[i].change && !falsified[i].without)
-				check_restored(s, &falsified[i], cpl, base, "from another kernel: ");
+			if (falsified[i].want[!!cpl] && is_for_others(&falsified[i]))
+				check_restored(s, &falsified[i], cpl, base, prefix);
 		free(s);
 	}
 }
 
+static const uint32_t msrs[] = {
+	MSR_U_CET, MSR_S_CET, MSR_PL0_SSP, MSR_PL1_SSP, MSR_PL2_SSP, MSR_PL3_SSP, MSR_INT_SSP_TAB, MSR_XSS,
+};
+
+static int print(const char *name)
+{
+	unsigned int cpl, i;
+
+	for (cpl = 0; cpl <= 3; cpl += 3) {
+		struct snapshot *s = load(name, cpl);
+
+		for (i = 0; i < ARRAY_SIZE(msrs); i++)
+			printf("CPL%u MSR 0x%x 0x%llx\n", cpl, msrs[i], (unsigned long long)*snapshot_msr(s, msrs[i]));
+		printf("CPL%u SSP 0x%llx\n", cpl, (unsigned long long)*snapshot_ssp(s));
+		printf("CPL%u CR4.CET %d\n", cpl, !!(s->sregs.cr4 & CR4_CET));
+		free(s);
+	}
+	return 0;
+}
+
 static void refuse(const char *name)
 {
-	static const uint32_t msrs[] = {
-		MSR_U_CET, MSR_S_CET, MSR_PL0_SSP, MSR_PL1_SSP, MSR_PL2_SSP, MSR_PL3_SSP, MSR_INT_SSP_TAB, MSR_XSS,
-	};
 	struct snapshot *s = load(name, 3);
 	struct machine *m = snapshot_machine(s);
 	struct cpu *c = m->cpus[0];
@@ -444,6 +470,8 @@ int main(int argc, char **argv)
 	const char *mode = argc == 3 ? argv[1] : "", *file = argc == 3 ? argv[2] : NULL;
 	unsigned int cpl;
 
+	if (!strcmp(mode, "--print"))
+		return print(file);
 	if (!strcmp(mode, "--refused")) {
 		kvm_open("snapshot --refused");
 		tap_ok(!kvm_has_shstk() && !kvm_has_ibt(), "KVM does not offer CET");

@@ -1,8 +1,8 @@
 #!/bin/bash
 # SPDX-License-Identifier: GPL-2.0
 #
-# Guests on live shadow stacks and IBT are saved and restored: on native, the judge, and on 6.12 with our modules; moved
-# from each to the other; and refused where KVM does not offer CET
+# Guests on live shadow stacks and IBT are saved and restored: on native, the judge, and on 6.12 and 6.1 with our modules;
+# moved from each of the three to each; and refused where KVM does not offer CET
 . "$(dirname "$0")/../tap.sh"
 # shellcheck source=tests/hosts/relay.sh
 . "$(dirname "$0")/../hosts/relay.sh"
@@ -10,8 +10,11 @@
 # shellcheck disable=SC2154 # tap.sh sets build, tmp and top
 
 native=$("$top/tests/debian/kernel" path native)
-kernel=$("$top/tests/debian/kernel" path 6.12)
-modules=$build/$("$top/tests/debian/kernel" release 6.12)
+declare -A kernel modules
+for series in 6.12 6.1; do
+	kernel[$series]=$("$top/tests/debian/kernel" path $series)
+	modules[$series]=$build/$("$top/tests/debian/kernel" release $series)
+done
 
 # on NAME KERNEL MODULES CET COMMANDS [OPTION]...: CET is kvm_intel.cet, or nothing where there is no such parameter
 on() {
@@ -25,25 +28,47 @@ on() {
 	run_host "$name" vmx "$where" "$with" "$commands" "${options[@]}" "$@"
 }
 
-# What each of the two runs, and leaves for the other.
-commands='snapshot --save /out/deep
-tracker
-reset
-smm
-redeliver
-guest32'
-# files NAME: what it left.
-files() { printf '%s\n' -i "$tmp/$1/files/deep.0" -i "$tmp/$1/files/deep.3"; }
+# What each runs, and leaves for the others.
+commands() { # NAME
+	printf '%s\n' "snapshot --save /out/$1" "snapshot --load /out/$1" "tracker --save /out/tracker-$1" \
+		"tracker --load /out/tracker-$1" reset smm redeliver guest32
+}
+saved=()
+# keep NAME: what it left, for those that follow.
+keep() {
+	local f
+	for f in "$tmp/$1/files/"*; do saved+=(-i "$f"); done
+}
+# from NAME...
+from() {
+	printf 'snapshot --load %s\n' "$@"
+	printf 'tracker --load tracker-%s\n' "$@"
+}
 
-on native "$native" '' 1 "$commands"
-mapfile -t from_native < <(files native)
-on 6.12 "$kernel" "$modules" 1 "$commands
-snapshot --load deep" "${from_native[@]}"
-mapfile -t from_ours < <(files 6.12)
-on 'native, moved from 6.12' "$native" '' 1 'snapshot --load deep' "${from_ours[@]}"
+on native "$native" '' 1 "$(commands native)"
+keep native
+on 6.12 "${kernel[6.12]}" "${modules[6.12]}" 1 "$(commands 6.12)
+$(from native)" "${saved[@]}"
+keep 6.12
+on 6.1 "${kernel[6.1]}" "${modules[6.1]}" 1 "$(commands 6.1)
+$(from native 6.12)" "${saved[@]}"
+keep 6.1
+on 'native, from the others' "$native" '' 1 "$(from 6.12 6.1)" "${saved[@]}"
+on '6.12, from 6.1' "${kernel[6.12]}" "${modules[6.12]}" 1 "$(from 6.1)" "${saved[@]}"
 
-on 'native, cet=0' "$native" '' 0 'snapshot --refused deep' "${from_native[@]}"
-on '6.12, cet=0' "$kernel" "$modules" 0 'snapshot --refused deep' "${from_native[@]}"
-on '6.12 of the distro' "$kernel" '' '' 'snapshot --refused deep' "${from_native[@]}"
+for what in '' tracker-; do
+	want=$("$build/tests/guest/snapshot" --print "$tmp/native/files/${what}native")
+	like "native${what:+, tracker}: CET state is in its snapshot" "$want" '^CPL3 SSP 0x[1-9a-f]'
+	for series in 6.12 6.1; do
+		is "$series${what:+, tracker}: the same CET state as native, to the bit" \
+			"$("$build/tests/guest/snapshot" --print "$tmp/$series/files/$what$series")" "$want"
+	done
+done
+
+on 'native, cet=0' "$native" '' 0 "$(printf 'snapshot --refused %s\n' native 6.12 6.1)" "${saved[@]}"
+for series in 6.12 6.1; do
+	on "$series, cet=0" "${kernel[$series]}" "${modules[$series]}" 0 "$(printf 'snapshot --refused %s\n' native 6.12 6.1)" "${saved[@]}"
+	on "$series of the distro" "${kernel[$series]}" '' '' 'snapshot --refused native' "${saved[@]}"
+done
 
 done_testing

@@ -2,6 +2,9 @@
 /*
  * tracker: saved between an indirect branch and its target, by single-stepping over the branch. The waiting IBT tracker
  * is S_CET[11] at CPL0 and U_CET[11] at CPL3; S_CET[10] and U_CET[10] suppress it.
+ *
+ *	tracker --save FILE	also leaves snapshots with a waiting tracker for another kernel, as FILE.0 and FILE.3
+ *	tracker --load FILE	goes on with these instead
  */
 #include <stdio.h>
 #include <stdlib.h>
@@ -88,7 +91,7 @@ static void check_end(const struct snapshot *s, const char *want, const char *te
 }
 
 static void saved_behind_the_branch(unsigned int cpl, const struct branch *b, void (*target)(void), const char *name,
-				    const char *end)
+				    const char *end, const char *save)
 {
 	struct machine *m;
 	struct cpu *c = start(&m, cpl, b, target);
@@ -108,6 +111,12 @@ static void saved_behind_the_branch(unsigned int cpl, const struct branch *b, vo
 	       cpu_rdmsr(c, other) == other_before, "CPL%u, %s to %s: the tracker waits", cpl, b->name, name);
 	s = snapshot_take(c);
 	machine_destroy(m);
+	if (save) {
+		char path[200];
+
+		snprintf(path, sizeof(path), "%s.%u", save, cpl);
+		tap_ok(snapshot_save(s, path), "CPL%u: a snapshot in a file", cpl);
+	}
 
 	snprintf(text, sizeof(text), "restored before %s", name);
 	check_end(s, end, text, b->name, cpl);
@@ -136,15 +145,42 @@ static void saved_before_the_branch(unsigned int cpl, const struct branch *b)
 	free(s);
 }
 
-int main(void)
+/* A snapshot of another kernel, of before a place without ENDBR64. */
+static void go_on(const char *name, unsigned int cpl)
 {
+	const char *from = strrchr(name, '/') ? strrchr(name, '/') + 1 : name;
+	struct snapshot *s, *copy;
+	char path[200];
+
+	snprintf(path, sizeof(path), "%s.%u", name, cpl);
+	s = snapshot_load(path);
+	snapshot_adapt(s);
+	snprintf(path, sizeof(path), "from %s", from);
+	check_end(s, "#CP(3)", "the tracker waits", path, cpl);
+	copy = snapshot_copy(s);
+	*snapshot_msr(copy, governing(cpl)) &= ~(uint64_t)CET_WAIT_ENDBR;
+	check_end(copy, "call 66", "falsified: tracker idle", path, cpl);
+	free(copy);
+	s->regs.rip = (uintptr_t)landing;
+	check_end(s, "call 10", "at ENDBR64", path, cpl);
+	free(s);
+}
+
+int main(int argc, char **argv)
+{
+	const char *mode = argc == 3 ? argv[1] : "", *file = argc == 3 ? argv[2] : NULL;
 	unsigned int cpl, i;
 
-	vmm_open("tracker");
+	vmm_open(strcmp(mode, "--load") ? "tracker" : "tracker --load");
 	for (cpl = 0; cpl <= 3; cpl += 3) {
+		if (!strcmp(mode, "--load")) {
+			go_on(file, cpl);
+			continue;
+		}
 		for (i = 0; i < ARRAY_SIZE(branches); i++) {
-			saved_behind_the_branch(cpl, &branches[i], landing, "ENDBR64", "call 10");
-			saved_behind_the_branch(cpl, &branches[i], gadget, "no ENDBR64", "#CP(3)");
+			saved_behind_the_branch(cpl, &branches[i], landing, "ENDBR64", "call 10", NULL);
+			saved_behind_the_branch(cpl, &branches[i], gadget, "no ENDBR64", "#CP(3)",
+						i || strcmp(mode, "--save") ? NULL : file);
 			saved_before_the_branch(cpl, &branches[i]);
 		}
 	}

@@ -1,7 +1,8 @@
 #!/bin/bash
 # SPDX-License-Identifier: GPL-2.0
 #
-# CET as a VMM sees it: natively and with kvm_intel.cet=1, answer by answer; and what knows nothing of CET, with it.
+# CET as a VMM sees it: natively and with kvm_intel.cet=1, answer by answer; and what knows nothing of CET, with it. On
+# 6.12 and 6.1, or on what $CET_SERIES names
 . "$(dirname "$0")/../tap.sh"
 . "$(dirname "$0")/on-host.sh"
 
@@ -12,11 +13,13 @@ commands='64-cet --kvm both --facts /out/cet-64
 64-onereg --facts /out/onereg'
 
 on_host native vmx "$("$top/tests/debian/kernel" path native)" '' "$commands"
-release=$("$top/tests/debian/kernel" release 6.12)
-on_host 6.12 vmx "$("$top/tests/debian/kernel" path 6.12)" "$build/$release" "$commands
+for series in ${CET_SERIES:-6.12 6.1}; do
+	release=$("$top/tests/debian/kernel" release "$series")
+	on_host "$series" vmx "$("$top/tests/debian/kernel" path "$series")" "$build/$release" "$commands
 64-cet --kvm both bitmap" -p kvm_intel.cet=1
-for facts in cet-64 cet-32 onereg; do
-	ok "6.12: same answers as native: $facts" "$top/tests/ioctl/compare-facts" \
-		"$tmp/native/files/$facts" "$tmp/6.12/files/$facts" "vmx-6.12-cet"
+	for facts in cet-64 cet-32 onereg; do
+		ok "$series: same answers as native: $facts" "$top/tests/ioctl/compare-facts" \
+			"$tmp/native/files/$facts" "$tmp/$series/files/$facts" "vmx-${series%-bpo12}-cet"
+	done
 done
 done_testing

@@ -7,5 +7,6 @@
 
 native native
 compare_all
+compare_cet 6.1
 compare_cet 6.12
 done_testing
