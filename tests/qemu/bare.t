@@ -2,33 +2,75 @@
 # SPDX-License-Identifier: GPL-2.0
 #
 # Debian's QEMU 11 moves a guest without an operating system that is in the middle of calls on its shadow stacks: on
-# native KVM, on ours, and between the two. Where it must not work, QEMU says so and the guest does not run.
+# native KVM and on ours, and from each of the three hosts to each. Where it must not work, QEMU says so and the guest
+# does not run.
 # shellcheck source=tests/tap.sh
 . "$(dirname "$0")/../tap.sh"
 # shellcheck source=tests/qemu/on-host.sh
 . "$(dirname "$0")/on-host.sh"
 
 guest='-bios /host/guest.bin'
-commands="drive move $guest
-drive forget $guest
-drive -e 'Failed to set special registers' refuse $guest -cpu host,-cet-ss,-cet-ibt
-drive -e 'failed to set MSR 0x6a0' refuse $guest -cpu host,-cet-ss
-drive -e 'Failed to set special registers' stay $guest --to -cpu host,-cet-ss,-cet-ibt
-drive reload cet=0 enable_apicv=0
+# A CPU that all three have
+plain='-cpu qemu64,+xsave,+xsaves'
+model="$plain,+cet-ss,+cet-ibt,enforce"
+
+# What each host does with a guest of its own.
+commands="drive move $guest $model
+drive forget $guest $model
+drive stale $guest $model
+drive -e 'Failed to set special registers' refuse $guest $plain
+drive -e 'failed to set MSR 0x6a0' refuse $guest $plain,+cet-ibt
+drive -e 'Failed to set special registers' stay $guest $model --to $plain
+drive -f /out/host-model move $guest"
+without="drive reload cet=0 enable_apicv=0
 drive absent $guest
-drive -e 'Failed to set special registers' refuse $guest
-drive -e \"Host doesn't support requested features\" refuse $guest -cpu host,+cet-ss,+cet-ibt,enforce"
+drive -e 'Failed to set special registers' refuse $guest $plain
+drive -e \"Host doesn't support requested features\" refuse $guest $model"
 
-drive_on native native "$commands"
-cp "$tmp/native/files/image" "$tmp/image"
-drive_on 6.12 6.12 "drive -f /host/image take $guest
-drive move $guest -cpu qemu64,+xsave,+xsaves,+cet-ss,+cet-ibt,enforce
-$commands" -i "$tmp/image"
+saved=()
+# keep NAME: its image, for those that follow
+keep() {
+	cp "$tmp/$1/files/image" "$tmp/from-$1" && saved+=(-i "$tmp/from-$1")
+}
+# from NAME...: commands for guests that others saved
+from() {
+	local name
+	for name; do
+		printf '%s\n' "drive -f /host/from-$name take $guest $model" "drive -f /host/from-$name forget $guest $model" \
+			"drive -f /host/from-$name stale $guest $model"
+	done
+}
+# refuse NAME...: without CET here
+refuse() {
+	printf "drive -f /host/from-%s -e 'Failed to set special registers' refuse $guest $plain\n" "$@"
+}
+
+drive_on native native "$commands
+$without"
+keep native
+drive_on 6.12 6.12 "$(from native)
+$commands
+$without
+$(refuse native)" "${saved[@]}"
+keep 6.12
 same_points native 6.12
-drive_on 'back to native' native "drive -f /host/image take $guest" -i "$tmp/6.12/files/image"
+drive_on 6.1 6.1 "$(from native 6.12)
+$commands
+$without
+$(refuse native 6.12)" "${saved[@]}"
+keep 6.1
+same_points native 6.1
+drive_on 'native, from the others' native "$(from 6.12 6.1)
+drive reload cet=0 enable_apicv=0
+$(refuse 6.12 6.1)" "${saved[@]}"
+drive_on '6.12, from 6.1' 6.12 "$(from 6.1)
+drive reload cet=0 enable_apicv=0
+$(refuse 6.1)" "${saved[@]}"
 
-drive_on distro distro "drive -f /host/image -e 'Failed to set special registers' refuse $guest
-drive absent $guest" -i "$tmp/image"
+for series in 6.12 6.1; do
+	drive_on distro-$series distro-$series "$(refuse native)
+drive absent $guest" "${saved[@]}"
+done
 # Debian 13's QEMU 10 cannot save it
 qemu=emulators drive_on 'QEMU 10' 6.12 "drive absent $guest"
 done_testing

@@ -8,6 +8,7 @@
  *                    unix socket at its second one. The file stays
  *           take     the file into a new QEMU; from there the guest goes on to its end
  *           forget   the file into a QEMU whose KVM_SET_ONE_REG of GUEST_SSP does nothing (forget.c): the guest faults
+ *           stale    the same with an SSP that is 8 too high
  *           refuse   the file into a QEMU that must not take it, for what QEMU-OPTION or the host are
  *           stay     live into a QEMU that must not take it, for what QEMU-OPTION after "--to" are: the guest goes on
  *                    where it was
@@ -386,24 +387,36 @@ static void go_on(struct vm *vm)
 		remark("%s: nothing can be sent to it", vm->name);
 }
 
-static void forget(void)
+static void bad_ssp(const char *name)
 {
 	struct vm vm;
 	char *line, *address;
 	int good;
 
-	start(&vm, "forgetful", "defer", FORGET);
-	if (!point(greet(&vm) && come(&vm, image_uri()) && migrated(&vm), "forgetful: takes the guest from the file"))
+	start(&vm, name, "defer", FORGET);
+	if (!point(greet(&vm) && come(&vm, image_uri()) && migrated(&vm), "%s: takes the guest from the file", name))
 		return;
 	line = next_line(&vm.console, now() + PATIENCE);
 	/* #PF of a shadow stack access, or #CP of a near return */
 	good = line && (begins(line, "not ok exception 14, error 0x4") || begins(line, "not ok exception 21, error 0x1,"));
-	point(good, "forgetful: the guest faults at once");
+	point(good, "%s: the guest faults at once", name);
 	remark("the guest: %s", line ? line : "nothing");
 	address = good ? strstr(line, "address ") : NULL;
 	story("Loaded by a VMM that leaves the shadow stack pointer at 0, it dies at once: %s%s.\n",
 	      address ? "page fault at " : "#CP", address ? address + strlen("address ") : "");
 	finish(&vm);
+}
+
+static void forget(void)
+{
+	bad_ssp("forgetful");
+}
+
+static void stale(void)
+{
+	setenv("SSP_ADD", "8", 1);
+	bad_ssp("stale");
+	unsetenv("SSP_ADD");
 }
 
 static void move(void)
@@ -546,7 +559,7 @@ int main(int argc, char **argv)
 		const char *name;
 		void (*run)(void);
 	} scenarios[] = {
-		{ "move", move }, { "take", take }, { "forget", forget }, { "refuse", refuse }, { "stay", stay },
+		{ "move", move }, { "take", take }, { "forget", forget }, { "stale", stale }, { "refuse", refuse }, { "stay", stay },
 		{ "absent", absent }, { "reload", reload },
 	};
 	unsigned int i;
@@ -581,6 +594,8 @@ int main(int argc, char **argv)
 			continue;
 		if (!telling) {
 			printf("# program %s", scenarios[i].name);
+			if (strncmp(image, "/out/", strlen("/out/")))
+				printf(" %s", image);
 			/* What runs is told by -cpu; the rest is the guest */
 			for (c = 0; c < option_count && strcmp(options[c], "-cpu"); c++)
 				;

@@ -22,6 +22,8 @@ command="drive -m 128 -f /tmp/image move -kernel /host/vmlinux -initrd /host/gue
 files=(-i "$tmp/kernel/vmlinux" -i "$tmp/guest-initrd" -r 1024)
 
 drive_on native native "$command" "${files[@]}"
-drive_on 6.12 6.12 "$command" "${files[@]}"
-same_points native 6.12
+for series in 6.12 6.1; do
+	drive_on $series $series "$command" "${files[@]}"
+	same_points native $series
+done
 done_testing

@@ -8,17 +8,19 @@
 
 # shellcheck disable=SC2154 # tap.sh sets build, tmp and top
 
-# drive_on NAME KERNEL COMMANDS [OPTION]...: KERNEL is native, distro for 6.12 as shipped, or 6.12 with our modules and
-# CET; COMMANDS, one a line, run drive; OPTIONS are those of tests/hosts/run. $qemu: the root whose QEMU it is, if not
-# that of the root qemu.
+# drive_on NAME KERNEL COMMANDS [OPTION]...: KERNEL is native, distro-6.12 or distro-6.1 as shipped, or 6.12 or 6.1 with
+# our modules and CET; COMMANDS, one a line, run drive; OPTIONS are those of tests/hosts/run. $qemu: the root whose QEMU
+# it is, if not that of the root qemu.
 drive_on() {
 	local name=$1 kernel=$2 commands=$3 modules='' f options=()
 	shift 3
-	if [ "$kernel" = 6.12 ]; then
-		modules=$build/$("$top/tests/debian/kernel" release 6.12)
+	case $kernel in
+	6.*)
+		modules=$build/$("$top/tests/debian/kernel" release "$kernel")
 		options=(-p kvm_intel.cet=1)
-	fi
-	kernel=${kernel/distro/6.12}
+		;;
+	esac
+	kernel=${kernel#distro-}
 	for f in drive forget.so guest.bin; do
 		options+=(-i "$build/tests/qemu/$f")
 	done
@@ -26,8 +28,11 @@ drive_on() {
 		-I "$("$top/tests/qemu/tree" "${qemu:-qemu}")" "${options[@]}" "$@"
 }
 
-# same_points NAME OTHER: both made the same checks, those of the program "move" without -cpu and later
+# same_points NAME OTHER: all checks that NAME passed, OTHER passed too
 same_points() {
-	is "$1 and $2: the same checks" "$(sed -n '/^# program move$/,$s/^ok //p' "$tmp/$1/points")" \
-		"$(sed -n '/^# program move$/,$s/^ok //p' "$tmp/$2/points")"
+	is "$1 and $2: the same checks" "$(comm -23 <(passed_in "$1") <(passed_in "$2"))" ""
+}
+
+passed_in() {
+	awk '/^# program / { program = $0; next } sub(/^ok [0-9]+ - /, "") { print program ": " $0 }' "$tmp/$1/points" | sort -u
 }
