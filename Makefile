@@ -67,6 +67,10 @@ unit: ## run the tests that need no root and take seconds
 matrix: ## build for every kernel that Debian offers; writes docs/kernels.md (as root, long)
 	@tests/matrix
 
+.PHONY: matrix-migration
+matrix-migration: ## move CET guests from every host to every host; writes docs/migration.md (as root, long)
+	@tests/matrix-migration
+
 .PHONY: debug-check
 debug-check: ## run the CET tests on a kernel with KASAN, lockdep and UBSAN, which it builds (as root, long)
 	@TEST_TIMEOUT=7200 tests/run debug

@@ -64,8 +64,8 @@
  *
  * KVM_REG_GUEST_SSP: the shadow-stack pointer of the vCPU. Exists when the vCPU has shadow stacks:
  * KVM offers them and the guest's CPUID has CPUID(7,0).ECX[7]. Values: canonical for the host's linear
- * address width, bits 1:0 clear; 0 is valid. KVM offers them on Intel CPUs, with Linux 6.12, when the
- * module parameter kvm_intel.cet is 1; else the register does not exist, and the list is empty.
+ * address width, bits 1:0 clear; 0 is valid. KVM offers them on Intel CPUs when the module parameter
+ * kvm_intel.cet is 1; else the register does not exist, and the list is empty.
  *
  * Order of restore
  * ----------------
