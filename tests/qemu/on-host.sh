@@ -24,7 +24,7 @@ drive_on() {
 	for f in drive forget.so guest.bin; do
 		options+=(-i "$build/tests/qemu/$f")
 	done
-	run_host "$name" vmx "$("$top/tests/debian/kernel" path "$kernel")" "$modules" "$commands" -r 512 \
+	run_host "$name" vmx "$("$top/tests/debian/kernel" path "$kernel")" "$modules" "$commands" -r 512 -t 1500 \
 		-I "$("$top/tests/qemu/tree" "${qemu:-qemu}")" "${options[@]}" "$@"
 }
 
