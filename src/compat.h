@@ -11,7 +11,7 @@
 
 #include <asm/cpufeatures.h>
 
-#define ON_6_1	(LINUX_VERSION_CODE < KERNEL_VERSION(6, 2, 0))
+#define ON_6_1	(KERNEL_VERSION(6, 2, 0) > LINUX_VERSION_CODE)
 
 /* 6.1 has no name for it: CPUID.(EAX=7,ECX=0):ECX[7]. */
 #ifndef X86_FEATURE_SHSTK
@@ -37,7 +37,7 @@
 #endif
 
 /* KVM runs on Hyper-V with enlightened VMCSs. */
-#if ON_6_1 && IS_ENABLED(CONFIG_HYPERV)
+#if ON_6_1 && (defined(CONFIG_HYPERV) || defined(CONFIG_HYPERV_MODULE))
 #define kvm_is_using_evmcs()	static_branch_unlikely(&enable_evmcs)
 #elif ON_6_1
 #define kvm_is_using_evmcs()	false
@@ -54,12 +54,12 @@
 /* SSP in the SMRAM image of a 64-bit CPU, at 0xff18; 6.1 has a buffer of bytes, and always SMM. */
 #if ON_6_1
 #define KVM_HAS_SMM		1
-typedef char kvm_smram_image;
+#define kvm_smram_image		char
 #define get_smram_ssp(smram)		GET_SMSTATE(u64, smram, 0x7f18)
 #define set_smram_ssp(smram, ssp)	put_smstate(u64, smram, 0x7f18, ssp)
 #else
 #define KVM_HAS_SMM		IS_ENABLED(CONFIG_KVM_SMM)
-typedef union kvm_smram kvm_smram_image;
+#define kvm_smram_image		union kvm_smram
 #define get_smram_ssp(smram)		((smram)->smram64.ssp)
 #define set_smram_ssp(smram, val)	((smram)->smram64.ssp = (val))
 #endif

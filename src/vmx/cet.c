@@ -68,10 +68,11 @@ static const char *cpu_obstacle(void)
 {
 	u64 s_cet;
 
-	if (!boot_cpu_has(X86_FEATURE_SHSTK) || !(cpuid_ecx(7) & CPUID7_ECX_SHSTK))
-		return "the CPU has no shadow stacks (SHSTK), or they are off";
+	/* First what the others hang on. */
 	if (!boot_cpu_has(X86_FEATURE_XSAVES) || !cpu_has_vmx_xsaves())
 		return "XSAVES is missing or off";
+	if (!boot_cpu_has(X86_FEATURE_SHSTK) || !(cpuid_ecx(7) & CPUID7_ECX_SHSTK))
+		return "the CPU has no shadow stacks (SHSTK), or they are off";
 	if ((cpu_xss() & XSS_CET) != XSS_CET)
 		return "XSAVES does not know CET state";
 	if (!has_vmx_control(MSR_IA32_VMX_ENTRY_CTLS, VM_ENTRY_LOAD_CET_STATE) ||
@@ -174,7 +175,7 @@ static const u32 switched_msrs[] = {
 #define NR_SWITCHED	ARRAY_SIZE(switched_msrs)
 #define NR_RARE		2
 
-static_assert(NR_SWITCHED <= ARRAY_SIZE(((struct vmx_cet *)0)->msrs));
+static_assert(ARRAY_SIZE(((struct vmx_cet *)0)->msrs) >= NR_SWITCHED);
 
 /* Where @msr is in struct vmx_cet, or -1 if the host's kernel switches it. */
 static int switched_index(u32 msr)
@@ -187,7 +188,7 @@ static int switched_index(u32 msr)
 	return -1;
 }
 
-/* Whose values a CPU has, but for U_CET, which is 0 while no guest state is loaded: that of the vCPU saved there last. */
+/* The vCPU that was saved on a CPU last: its values are there, but U_CET is 0 until guest state is loaded. */
 static DEFINE_PER_CPU(struct vmx_cet *, resident);
 
 /*
