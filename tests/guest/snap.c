@@ -393,6 +393,24 @@ struct snapshot *snapshot_load(const char *path)
 	return s;
 }
 
+static const char *file_of_cpl(const char *name, unsigned int cpl)
+{
+	static char path[200];
+
+	snprintf(path, sizeof(path), "%s.%u", name, cpl);
+	return path;
+}
+
+bool snapshot_save_cpl(const struct snapshot *s, const char *name, unsigned int cpl)
+{
+	return snapshot_save(s, file_of_cpl(name, cpl));
+}
+
+struct snapshot *snapshot_load_cpl(const char *name, unsigned int cpl)
+{
+	return snapshot_load(file_of_cpl(name, cpl));
+}
+
 void snapshot_adapt(struct snapshot *s)
 {
 	struct kvm_msr_list *list = msr_list(KVM_GET_MSR_INDEX_LIST);

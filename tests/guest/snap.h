@@ -72,6 +72,9 @@ const char *snapshot_difference(const struct snapshot *a, const struct snapshot 
 
 bool snapshot_save(const struct snapshot *s, const char *path);
 struct snapshot *snapshot_load(const char *path);
+/* The same, in NAME.CPL. */
+bool snapshot_save_cpl(const struct snapshot *s, const char *name, unsigned int cpl);
+struct snapshot *snapshot_load_cpl(const char *name, unsigned int cpl);
 /* Of a snapshot of another kernel: drops the MSRs that this KVM does not list, and the capabilities of nested VMX. */
 void snapshot_adapt(struct snapshot *s);
 

@@ -296,12 +296,8 @@ static void registers_are_necessary(unsigned int cpl, const char *save)
 	unsigned int i;
 
 	machine_destroy(m);
-	if (save) {
-		char path[200];
-
-		snprintf(path, sizeof(path), "%s.%u", save, cpl);
-		tap_ok(snapshot_save(s, path), "CPL%u: a snapshot in a file", cpl);
-	}
+	if (save)
+		tap_ok(snapshot_save_cpl(s, save, cpl), "CPL%u: a snapshot in a file", cpl);
 	for (i = 0; i < ARRAY_SIZE(falsified); i++)
 		if (falsified[i].want[!!cpl])
 			check_restored(s, &falsified[i], cpl, base, "");
@@ -394,14 +390,6 @@ static void xss_is_necessary(void)
 
 /* ---- other kernels ---- */
 
-static struct snapshot *load(const char *name, unsigned int cpl)
-{
-	char path[200];
-
-	snprintf(path, sizeof(path), "%s.%u", name, cpl);
-	return snapshot_load(path);
-}
-
 static bool is_for_others(const struct falsified *f)
 {
 	return (!f->change && !f->without) || !strncmp(f->name, "SSP", 3) || !strcmp(f->name, "no SSP");
@@ -409,13 +397,12 @@ static bool is_for_others(const struct falsified *f)
 
 static void go_on(const char *name)
 {
-	const char *from = strrchr(name, '/') ? strrchr(name, '/') + 1 : name;
 	unsigned int cpl, i;
 	char prefix[80];
 
-	snprintf(prefix, sizeof(prefix), "from %s: ", from);
+	snprintf(prefix, sizeof(prefix), "from %s: ", basename(name));
 	for (cpl = 0; cpl <= 3; cpl += 3) {
-		struct snapshot *s = load(name, cpl);
+		struct snapshot *s = snapshot_load_cpl(name, cpl);
 		uint64_t base = *snapshot_ssp(s) + 8 * DEPTH;
 
 		snapshot_adapt(s);
@@ -435,7 +422,7 @@ static int print(const char *name)
 	unsigned int cpl, i;
 
 	for (cpl = 0; cpl <= 3; cpl += 3) {
-		struct snapshot *s = load(name, cpl);
+		struct snapshot *s = snapshot_load_cpl(name, cpl);
 
 		for (i = 0; i < ARRAY_SIZE(msrs); i++)
 			printf("CPL%u MSR 0x%x 0x%llx\n", cpl, msrs[i], (unsigned long long)*snapshot_msr(s, msrs[i]));
@@ -448,7 +435,7 @@ static int print(const char *name)
 
 static void refuse(const char *name)
 {
-	struct snapshot *s = load(name, 3);
+	struct snapshot *s = snapshot_load_cpl(name, 3);
 	struct machine *m = snapshot_machine(s);
 	struct cpu *c = m->cpus[0];
 	unsigned int i;

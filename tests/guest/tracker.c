@@ -111,12 +111,8 @@ static void saved_behind_the_branch(unsigned int cpl, const struct branch *b, vo
 	       cpu_rdmsr(c, other) == other_before, "CPL%u, %s to %s: the tracker waits", cpl, b->name, name);
 	s = snapshot_take(c);
 	machine_destroy(m);
-	if (save) {
-		char path[200];
-
-		snprintf(path, sizeof(path), "%s.%u", save, cpl);
-		tap_ok(snapshot_save(s, path), "CPL%u: a snapshot in a file", cpl);
-	}
+	if (save)
+		tap_ok(snapshot_save_cpl(s, save, cpl), "CPL%u: a snapshot in a file", cpl);
 
 	snprintf(text, sizeof(text), "restored before %s", name);
 	check_end(s, end, text, b->name, cpl);
@@ -148,21 +144,18 @@ static void saved_before_the_branch(unsigned int cpl, const struct branch *b)
 /* A snapshot of another kernel, of before a place without ENDBR64. */
 static void go_on(const char *name, unsigned int cpl)
 {
-	const char *from = strrchr(name, '/') ? strrchr(name, '/') + 1 : name;
-	struct snapshot *s, *copy;
-	char path[200];
+	struct snapshot *s = snapshot_load_cpl(name, cpl), *copy;
+	char from[80];
 
-	snprintf(path, sizeof(path), "%s.%u", name, cpl);
-	s = snapshot_load(path);
 	snapshot_adapt(s);
-	snprintf(path, sizeof(path), "from %s", from);
-	check_end(s, "#CP(3)", "the tracker waits", path, cpl);
+	snprintf(from, sizeof(from), "from %s", basename(name));
+	check_end(s, "#CP(3)", "the tracker waits", from, cpl);
 	copy = snapshot_copy(s);
 	*snapshot_msr(copy, governing(cpl)) &= ~(uint64_t)CET_WAIT_ENDBR;
-	check_end(copy, "call 66", "falsified: tracker idle", path, cpl);
+	check_end(copy, "call 66", "falsified: tracker idle", from, cpl);
 	free(copy);
 	s->regs.rip = (uintptr_t)landing;
-	check_end(s, "call 10", "at ENDBR64", path, cpl);
+	check_end(s, "call 10", "at ENDBR64", from, cpl);
 	free(s);
 }
 
