@@ -5,7 +5,6 @@
  * A check reports problems, or says that it could not look, or is good. What a kernel lacks that neither runs nor is
  * the newest one is told as a remark: it harms nobody until that kernel is booted.
  */
-#include <getopt.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -268,38 +267,16 @@ static const char help[] =
 
 int cmd_doctor(int argc, char **argv)
 {
-	static const struct option options[] = {
-		{ "json", no_argument, NULL, 'j' }, { "kernel", required_argument, NULL, 'k' },
-		{ "help", no_argument, NULL, 'h' }, { }
-	};
+	struct kernel_options options;
 	struct json_object *json;
-	const char *only = NULL;
-	bool as_json = false;
+	const char *only;
 	char *for_report;
 	size_t found_n;
-	int option;
 
-	while ((option = getopt_long(argc, argv, "k:h", options, NULL)) != -1) {
-		switch (option) {
-		case 'j':
-			as_json = true;
-			break;
-		case 'k':
-			only = optarg;
-			break;
-		case 'h':
-			fputs(help, stdout);
-			return STATUS_OK;
-		default:
-			usage_error("doctor", "wrong use");
-		}
-	}
-	if (optind < argc)
-		usage_error("doctor", "unexpected argument '%s'", argv[optind]);
-
-	host.kernels = kernels();
-	if (only && !find_kernel(host.kernels, only))
-		usage_error("doctor", "no kernel '%s' is installed: it has no modules in /lib/modules", only);
+	if (!read_kernel_options(&options, "doctor", help, argc, argv))
+		return STATUS_OK;
+	only = options.release;
+	host.kernels = options.all;
 	host.kernel = find_kernel(host.kernels, running_release());
 	host.running = what_runs(host.kernel);
 	host.access = *host_root() ? KVM_ABSENT : probe(&host.running);
@@ -332,7 +309,7 @@ int cmd_doctor(int argc, char **argv)
 
 	found_n = json_object_array_length(problems);
 	for_report = report();
-	if (!as_json) {
+	if (!options.json) {
 		print(for_report);
 		json_object_put(checks);
 		json_object_put(problems);

@@ -7,7 +7,6 @@
 #include <poll.h>
 #include <signal.h>
 #include <spawn.h>
-#include <stdarg.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/klog.h>
@@ -40,22 +39,13 @@ void *kept(void *memory)
 	return memory;
 }
 
-static char *vtext(const char *form, va_list arguments)
-{
-	char *string;
-
-	if (vasprintf(&string, form, arguments) < 0)
-		die(STATUS_CANNOT, NULL, "no memory");
-	return kept(string);
-}
-
 char *text(const char *form, ...)
 {
 	va_list arguments;
 	char *string;
 
 	va_start(arguments, form);
-	string = vtext(form, arguments);
+	string = kept(vformat(form, arguments));
 	va_end(arguments);
 	return string;
 }
@@ -73,7 +63,7 @@ char *path(const char *form, ...)
 	char *below;
 
 	va_start(arguments, form);
-	below = vtext(form, arguments);
+	below = kept(vformat(form, arguments));
 	va_end(arguments);
 	return text("%s%s", host_root(), below);
 }
@@ -84,7 +74,7 @@ bool exists(const char *form, ...)
 	char *below;
 
 	va_start(arguments, form);
-	below = vtext(form, arguments);
+	below = kept(vformat(form, arguments));
 	va_end(arguments);
 	return !access(path("%s", below), F_OK);
 }
@@ -150,7 +140,7 @@ char *read_file(const char *form, ...)
 	size_t size;
 
 	va_start(arguments, form);
-	below = vtext(form, arguments);
+	below = kept(vformat(form, arguments));
 	va_end(arguments);
 	content = (char *)read_bytes(path("%s", below), &size);
 	while (content && size && content[size - 1] == '\n')
@@ -171,7 +161,7 @@ char **list(const char *form, ...)
 	int n;
 
 	va_start(arguments, form);
-	below = vtext(form, arguments);
+	below = kept(vformat(form, arguments));
 	va_end(arguments);
 	n = scandir(path("%s", below), &entries, not_hidden, versionsort);
 	if (n < 0)

@@ -4,6 +4,7 @@
 #define KVM_ONEREG_H
 
 #include <json-c/json.h>
+#include <stdarg.h>
 #include <stdbool.h>
 #include <stdio.h>
 
@@ -24,7 +25,6 @@ int cmd_regs(int argc, char **argv);
 int cmd_swap(int argc, char **argv);
 int cmd_preflight(int argc, char **argv);
 
-/* Set by main() before a command runs. */
 extern const char version[];		/* of this package */
 
 /*
@@ -45,5 +45,6 @@ void print_json(struct json_object *object);
 
 /* Memory for a formatted string; exits when there is none. */
 char *format(const char *format, ...) __attribute__((format(printf, 1, 2)));
+char *vformat(const char *format, va_list arguments) __attribute__((format(printf, 1, 0)));
 
 #endif

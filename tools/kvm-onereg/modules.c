@@ -2,6 +2,7 @@
 /* KVM's modules, on disk and loaded. */
 #include <elf.h>
 #include <errno.h>
+#include <getopt.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/utsname.h>
@@ -325,6 +326,41 @@ struct kernel *find_kernel(struct kernel *all, const char *release)
 		if (!strcmp(all->release, release))
 			return all;
 	return NULL;
+}
+
+bool read_kernel_options(struct kernel_options *options, const char *command, const char *help, int argc, char **argv)
+{
+	static const struct option known[] = {
+		{ "json", no_argument, NULL, 'j' }, { "kernel", required_argument, NULL, 'k' },
+		{ "help", no_argument, NULL, 'h' }, { }
+	};
+	int option;
+
+	*options = (struct kernel_options){ 0 };
+	while ((option = getopt_long(argc, argv, "k:h", known, NULL)) != -1) {
+		switch (option) {
+		case 'j':
+			options->json = true;
+			break;
+		case 'k':
+			options->release = optarg;
+			break;
+		case 'h':
+			fputs(help, stdout);
+			return false;
+		default:
+			usage_error(command, "wrong use");
+		}
+	}
+	if (optind < argc)
+		usage_error(command, "unexpected argument '%s'", argv[optind]);
+	options->all = kernels();
+	if (!options->release)
+		return true;
+	options->only = find_kernel(options->all, options->release);
+	if (!options->only)
+		usage_error(command, "no kernel '%s' is installed: it has no modules in /lib/modules", options->release);
+	return true;
 }
 
 static char *describe_module(const struct module *module)

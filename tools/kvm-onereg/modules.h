@@ -70,6 +70,21 @@ struct kernel *kernels(void);
 /* One of them, NULL if there is none. */
 struct kernel *find_kernel(struct kernel *all, const char *release);
 bool is_native(const char *release);
+
+/* The options of a command about kernels. */
+struct kernel_options {
+	bool json;
+	const char *release;	/* of -k, or NULL */
+	struct kernel *all;	/* kernels() */
+	struct kernel *only;	/* the one of -k, or NULL */
+};
+
+/*
+ * read_kernel_options - --json, -k KERNEL and --help
+ *
+ * False after --help, which printed @help. Wrong use, and a KERNEL that is not installed, end the program.
+ */
+bool read_kernel_options(struct kernel_options *options, const char *command, const char *help, int argc, char **argv);
 /* "ours VERSION, from linux-source-6.12 6.12.117-1": one phrase for what modprobe would load */
 char *describe(const struct kernel *kernel);
 

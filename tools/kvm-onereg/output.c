@@ -1,6 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0
 /* Messages, colour and JSON. */
-#include <stdarg.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -68,16 +67,22 @@ void print_json(struct json_object *object)
 		die(STATUS_CANNOT, NULL, "cannot write to standard output: %m");
 }
 
+char *vformat(const char *text, va_list arguments)
+{
+	char *string;
+
+	if (vasprintf(&string, text, arguments) < 0)
+		die(STATUS_CANNOT, NULL, "no memory");
+	return string;
+}
+
 char *format(const char *text, ...)
 {
 	va_list arguments;
 	char *string;
-	int length;
 
 	va_start(arguments, text);
-	length = vasprintf(&string, text, arguments);
+	string = vformat(text, arguments);
 	va_end(arguments);
-	if (length < 0)
-		die(STATUS_CANNOT, NULL, "no memory");
 	return string;
 }

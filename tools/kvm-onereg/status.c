@@ -1,6 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0
 /* kvm-onereg status: whose KVM is on disk, whose is loaded, who uses it. */
-#include <getopt.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -229,47 +228,21 @@ static const char help[] =
 
 int cmd_status(int argc, char **argv)
 {
-	static const struct option options[] = {
-		{ "json", no_argument, NULL, 'j' }, { "kernel", required_argument, NULL, 'k' },
-		{ "help", no_argument, NULL, 'h' }, { }
-	};
-	struct kernel *all, *kernel, *only = NULL;
+	struct kernel *all, *kernel, *only;
 	enum kvm_access access = KVM_FORBIDDEN;
-	const char *release = NULL;
+	struct kernel_options options;
 	struct running running;
 	struct holders holders;
 	struct json_object *json;
-	bool as_json = false, good;
 	struct cet cet;
 	char *verdict;
-	int option;
+	bool good;
 
-	while ((option = getopt_long(argc, argv, "k:h", options, NULL)) != -1) {
-		switch (option) {
-		case 'j':
-			as_json = true;
-			break;
-		case 'k':
-			release = optarg;
-			break;
-		case 'h':
-			fputs(help, stdout);
-			return STATUS_OK;
-		default:
-			usage_error("status", "wrong use");
-		}
-	}
-	if (optind < argc)
-		usage_error("status", "unexpected argument '%s'", argv[optind]);
-
-	all = kernels();
+	if (!read_kernel_options(&options, "status", help, argc, argv))
+		return STATUS_OK;
+	all = options.all;
+	only = options.only;
 	kernel = find_kernel(all, running_release());
-	if (release) {
-		only = find_kernel(all, release);
-		if (!only)
-			usage_error("status", "no kernel '%s' is installed: it has no modules in /lib/modules",
-				release);
-	}
 	running = what_runs(kernel);
 	if (!*host_root())
 		access = probe(&running);
@@ -278,12 +251,12 @@ int cmd_status(int argc, char **argv)
 	good = judge(&running, access, kernel, &verdict);
 	if (only && !only->running) {
 		good = only->set == OURS || only->set == NATIVE;
-		verdict = text("Kernel %s would load %s KVM %s ONE_REG.", release, only->set == OURS ? "our" :
+		verdict = text("Kernel %s would load %s KVM %s ONE_REG.", only->release, only->set == OURS ? "our" :
 			       only->set == NATIVE ? "its own" : only->set == DISTRO ? "the distro's" :
 			       only->set == FOREIGN ? "another package's" : "no complete", good ? "with" : "without");
 	}
-	if (!as_json) {
-		print_kernels(all, release);
+	if (!options.json) {
+		print_kernels(all, options.release);
 		putchar('\n');
 		print_loaded(&running);
 		print_access(access);
