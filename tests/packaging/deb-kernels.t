@@ -19,6 +19,7 @@ in_case() {
 	out=$(in_root -o "$2" -- "$functions$3")
 }
 shows() { like "$what: $1" "$out" "$2"; }
+apt_succeeds() { is "$what: apt succeeds" "$(grep -c '^apt 0$' <<<"$out")" "$1"; } # so many times
 end_case() { [ "$failures" = "$failed_before" ] || diag "$out"; }
 
 for release in $releases; do
@@ -43,7 +44,7 @@ for release in $releases; do
 	is "$what: the package's trigger ran once" "$(grep -c 'installed already' <<<"$(sed '/^new:/q' <<<"$out")")" 1
 	shows "all packages are set up" '^states: ii ii ii $'
 	shows "the source of both is kept" '^kept: 2$'
-	is "$what: apt succeeds" "$(grep -c '^apt 0$' <<<"$out")" 2
+	apt_succeeds 2
 	shows "purged again, nothing of it is left, and its source goes too" '^gone: 0, 1$'
 	end_case
 
@@ -60,7 +61,7 @@ for release in $releases; do
 	shows "apt goes through, the distro's modules" '^without: distro distro distro, ii ii ii $'
 	shows "then it is built, and the other kept" '^with: ours ours ours, old: ours ours ours$'
 	shows "with nothing to do, a line for each" '^already: 2$'
-	is "$what: apt succeeds" "$(grep -c '^apt 0$' <<<"$out")" 2
+	apt_succeeds 2
 	end_case
 
 	in_case "fresh, two kernels, of which one matches the source" "$deb_plain" '
@@ -70,7 +71,7 @@ for release in $releases; do
 		echo "both: $(resolved), $(resolved "$(other)")"'
 	shows "the one is installed, the other not" '^both: ours ours ours, distro distro distro$'
 	shows "and why" "skipped: kernel 6\\.[^ ]* was built from linux 6\\.[^ ]*, but .* is of version 6\\."
-	is "$what: apt succeeds" "$(grep -c '^apt 0$' <<<"$out")" 2
+	apt_succeeds 2
 	end_case
 
 	in_case "fresh, neither headers nor source, headers first" "$deb_plain" '
@@ -101,7 +102,7 @@ for release in $releases; do
 	shows "without headers skipped, with the command" "to fix: apt-get install linux-headers-6\\."
 	shows "the distro's" '^source: distro distro distro$'
 	shows "with headers: ours" '^headers: ours ours ours$'
-	is "$what: apt succeeds" "$(grep -c '^apt 0$' <<<"$out")" 3
+	apt_succeeds 3
 	end_case
 
 	in_case "a newer version under the same kernel name" "$deb_light" '
@@ -114,7 +115,7 @@ for release in $releases; do
 	shows "rebuilt from the newer source" "^newer: ours ours ours, linux-source-$series 6.*-[23]\$"
 	shows "removed, the newer package's own modules" '^removed: distro distro distro$'
 	shows "byte for byte" '^intact 1$'
-	is "$what: apt succeeds" "$(grep -c '^apt 0$' <<<"$out")" 2
+	apt_succeeds 2
 	end_case
 
 	in_case "a newer version under the same kernel name, its source later" "$deb_light" '
@@ -129,7 +130,7 @@ for release in $releases; do
 	shows "the newer package's own modules" '^without: distro distro distro, ii ii ii $'
 	shows "byte for byte" '^intact 1$'
 	shows "then rebuilt" "^with: ours ours ours, linux-source-$series 6.*-[23]\$"
-	is "$what: apt succeeds" "$(grep -c '^apt 0$' <<<"$out")" 2
+	apt_succeeds 2
 	end_case
 
 	# As dkms leaves it when it installs by itself, which on Debian 13 moves the distro's modules aside.
@@ -158,7 +159,7 @@ for release in $releases; do
 		ls -d /lib/modules/"$N"/updates'
 	shows "says so" '^  [^ ]+ +native: '
 	shows "and leaves it alone" '^native: distro distro distro, ii ii ii , old: ours ours ours$'
-	is "$what: apt succeeds" "$(grep -c '^apt 0$' <<<"$out")" 1
+	apt_succeeds 1
 	end_case
 
 	in_case "the source is gone" "$deb_light" '
@@ -172,7 +173,7 @@ for release in $releases; do
 	shows "what is installed stays, a new kernel is skipped" '^kernels: ours ours ours, distro distro distro$'
 	shows "with the command that helps" "to fix: apt-get install linux-source-$series=6\\."
 	shows "apt removes the package with the source it depends on" '^removed: distro distro distro$'
-	is "$what: apt succeeds" "$(grep -c '^apt 0$' <<<"$out")" 2
+	apt_succeeds 2
 	end_case
 
 	in_case "a build that fails in a kernel upgrade" "$deb_light" '
