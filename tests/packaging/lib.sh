@@ -17,6 +17,7 @@
 #   resolved [K]      one word per module, kvm kvm-intel kvm-amd: ours, distro, or what else
 #   sums [K]          sha256 of what the three resolve to
 #   traces            what an install leaves: nothing after a removal
+#   revised VERSION   the Debian version with the next revision
 #   status CMD...     run it, output shown, then a line "status N"
 #   tmpfs DIR SIZE    mount a file system of SIZE on DIR; untmpfs DIR takes it away
 #
@@ -69,6 +70,7 @@ traces() {
 	ls -d /usr/src/kvm-onereg-* /var/lib/dkms/kvm-onereg /var/lib/kvm-onereg /lib/modules/*/updates 2>/dev/null
 	find /usr/src -maxdepth 1 -name ".kvm-onereg*"
 }
+revised() { perl -pe "s/(\d+)(\D*)\$/(\$1 + 1) . \$2/e" <<<"$1"; }
 status() { "$@" 2>&1; echo "status $?"; }
 # The roots have no mount(8); these are mount(2) and umount2(2) on x86-64.
 tmpfs() { perl -e "\$t = q(tmpfs); \$d = shift; \$o = q(size=) . shift; syscall(165, \$t, \$d, \$t, 0, \$o) and die qq(mount: \$!)" "$@"; }

@@ -13,34 +13,36 @@ for release in $releases; do
 	out=$(in_root -o "$light" -- '
 		h=$(readlink -f /lib/modules/"$K"/build)/include/generated/package.h
 		was=$(sed -n "s/^#define LINUX_PACKAGE_ID \" Debian \(.*\)\"$/\1/p" "$h")
-		new=${was%?}9
+		new=$(revised "$was")
 		sed -i "s/Debian $was/Debian $new/" "$h"
+		echo "new $new"
 		status tools/install
 		echo "without the source: $(resolved)"
 		sed -i "/^Package: linux-source-6/,/^Version:/s/^Version: .*/Version: $new/" /var/lib/dpkg/status
 		export ORIGIN_IS="linux-source-$(cut -d. -f1,2 <<<"$K") $new"
 		status tools/install
-		echo "with it: $(resolved), $(modinfo -k "$K" -F origin kvm-amd | grep -c -- "-9\$")"
+		echo "with it: $(resolved), $(modinfo -k "$K" -F origin kvm-amd | grep -c -F " $new")"
 		status tools/install
 		ls /var/lib/kvm-onereg/source
 	')
-	like "$release: without the newer source: says what to do" "$out" 'to fix: apt-get install linux-source-6\.[0-9]+=6\.[0-9.]*-9'
+	new=$(sed -n 's/^new //p' <<<"$out")
+	like "$release: without the newer source: says what to do" "$out" "to fix: apt-get install linux-source-6\.[0-9]+=${new//./\\.}\$"
 	like "$release: without the newer source: taken back" "$out" 'took back what was installed: it was built from linux-source-'
 	like "$release: without the newer source: the distro's modules" "$out" '^without the source: distro distro distro$'
 	like "$release: with it: rebuilt" "$out" '^with it: ours ours ours, 1$'
-	like "$release: then it stays" "$out" 'installed already .*-9\)'
+	like "$release: then it stays" "$out" "installed already .* ${new//./\\.}\)"
 	is "$release: exit status of the three runs" "$(grep '^status' <<<"$out" | xargs)" "status 3 status 0 status 0"
 
 	# The newer source is there already, in the store.
 	out=$(in_root -o "$light" -- '
 		h=$(readlink -f /lib/modules/"$K"/build)/include/generated/package.h
 		was=$(sed -n "s/^#define LINUX_PACKAGE_ID \" Debian \(.*\)\"$/\1/p" "$h")
-		new=${was%?}9
+		new=$(revised "$was")
 		sed -i "s/Debian $was/Debian $new/" "$h"
 		cp -a /var/lib/kvm-onereg/source/"$was" /var/lib/kvm-onereg/source/"$new"
 		export ORIGIN_IS="linux-source-$(cut -d. -f1,2 <<<"$K") $new"
 		status tools/install
-		echo "at once: $(resolved), $(modinfo -k "$K" -F origin kvm-amd | grep -c -- "-9\$")"
+		echo "at once: $(resolved), $(modinfo -k "$K" -F origin kvm-amd | grep -c -F " $new")"
 	')
 	like "$release: with the source there at once: rebuilt" "$out" '^at once: ours ours ours, 1$'
 done

@@ -12,22 +12,17 @@ archive=$top/tests/debian/archive
 
 # Paths of the packages of the newest kernel that is older than the root's, of series $1: image, headers, source.
 older() {
-	local series=$1 newest names n v
-	newest=$("$archive" madison "linux-source-$series" | awk -v r="$release" 'index($3, r) == 1 { print $2 }' | sort -V | tail -n 1)
-	names=$("$archive" names "linux-headers-${series/./\\.}\\.[0-9][^c]*-amd64" | grep -v -e rt- -e cloud- | sort -rV)
-	for n in $names; do
-		n=${n#linux-headers-}
-		v=$("$archive" madison "linux-headers-$n" | awk -v r="$release" 'index($3, r) == 1 { print $2; exit }')
-		[ -n "$v" ] && [ "$v" != "$newest" ] || continue
-		"$archive" madison "linux-source-$series" | grep -q "^linux-source-$series $v $release" || continue
-		kernel=$n
-		case $series in
-		6.1) "$archive" fetch "linux-image-$n=$v" "linux-headers-$n=$v" "linux-headers-${n%-amd64}-common=$v" "linux-source-$series=$v" ;;
-		*) "$archive" fetch "linux-image-$n=$v" "linux-headers-$n=$v" "linux-headers-${n%-amd64}-common=$v" \
-			"linux-kbuild-${n%-amd64}=$v" "linux-source-$series=$v" ;;
-		esac >"$tmp/debs" && return
+	local series=$1 n v abi p packages
+	read -r n v < <("$top/tests/debian/kernel" pairs "$series" | tail -n 2 | head -n 1)
+	[ "$v" != "$("$top/tests/debian/kernel" version "$series")" ] || return 1
+	kernel=$n abi=${n%-amd64}
+	packages="linux-image-$n=$v linux-headers-$n=$v linux-source-$series=$v"
+	# Debian 12 and 13 have different ones of these.
+	for p in "linux-headers-$abi-common" "linux-kbuild-$abi"; do
+		[ -z "$("$archive" names "${p//+/\\+}")" ] || packages="$packages $p=$v"
 	done
-	return 1
+	# shellcheck disable=SC2086 # a list
+	"$archive" fetch $packages >"$tmp/debs"
 }
 
 for release in $releases; do
