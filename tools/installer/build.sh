@@ -1,0 +1,156 @@
+# SPDX-License-Identifier: GPL-2.0
+# shellcheck shell=bash disable=SC2154 # other parts set the variables
+#
+# build.sh - build for the installed kernels, each from its source, and install what was built
+
+# A checksum of what modules are built from.
+files_sum() {
+	(cd "$here" && find Makefile Kbuild dkms.conf src include -type f -print0 | sort -z | xargs -0 sha256sum | sha256sum)
+}
+
+# What dkms built by itself, nobody noted of what. From here on, it is of other files than those that come.
+note_unknown() {
+	local k
+	mkdir -p "$state/built" || die 5 "cannot write to $state"
+	for k in $(kernels); do
+		! kept_marked "$k" || [ -e "$state/built/$k" ] || echo unknown >"$state/built/$k"
+	done
+}
+
+# Make /usr/src/kvm-onereg-VERSION what we ship, complete or absent, and known to DKMS.
+copy_sources() {
+	local to=$sources-$version f same=y
+	for f in $shipped; do diff -r -q "$here/$f" "$to/$f" >/dev/null 2>&1 || same=''; done
+	if [ -z "$same" ]; then
+		[ ! -d "$to" ] || note_unknown
+		rm -rf "$sources-".*.part
+		# shellcheck disable=SC2086 # a list
+		mkdir "$sources-.$$.part" && (cd "$here" && cp -r $shipped "$sources-.$$.part/") &&
+			rm -rf "$to" && mv "$sources-.$$.part" "$to" || {
+			rm -rf "$sources-.$$.part"
+			die 5 "cannot write $to: disk full?" "make room (1 MB) in /usr/src, then run this again"
+		}
+	fi
+	add_version "$to"
+}
+
+# Build and install for kernel $1. Prints its line; sets $done (has it) or $failed.
+install_kernel() {
+	local k=$1 out status want why fix log full f had stays=''
+	look "$k"
+	want=$(wanted "$k")
+	needed="$needed ${want#* } ${found_origin#* } "
+	if [ "$found" = ours ] && [ "$found_version" = "$version" ] && [ "$found_origin" = "$want" ] &&
+		[ "$(cat "$state/built/$k" 2>/dev/null || echo "$sum")" = "$sum" ]; then
+		line "$k" "installed already ($version, from $found_origin)"
+		done=$((done + 1))
+		is_running "$k"
+		return
+	fi
+	if [ "$found" = foreign ]; then
+		line "$k" "skipped: another package replaces KVM there: $found_file; remove it first"
+		return
+	fi
+	if [ "$found" = mixed ]; then
+		line "$k" "found a part of an install; taking it back"
+		roll_back "$k" || true
+	fi
+	had=$found
+	[ "$had/$found_origin" != "ours/$want" ] || stays="version $found_version stays installed"
+
+	out=$("$here/src/prepare" -k "$k" -d "/lib/modules/$k/build" -s "$state/source" -o "$scratch/tree" 2>&1) &&
+		status=0 || status=$?
+	rm -rf "$scratch/tree"
+	if [ "$status" != 0 ]; then
+		why=$(sed -n "s/^$name: //p" <<<"$out" | tail -n 1)
+		fix=$(sed -n 's/^  to fix: //p' <<<"$out")
+		case $status in
+		3)
+			line "$k" "native: it has all of this itself, nothing to do"
+			done=$((done + 1))
+			;;
+		10 | 11 | 12 | 13) line "$k" "skipped: $why" ;;
+		*)
+			line "$k" "failed: ${why:-$out}"
+			failed=$((failed + 1))
+			;;
+		esac
+		[ -z "$stays" ] || more "($stays)"
+		[ -z "$fix" ] || more "to fix: $fix"
+		# Modules from another source than the kernel's do not belong there.
+		if [ "$had" = ours ] && [ -n "$want" ] && [ "$found_origin" != "$want" ]; then
+			more "(took back what was installed: it was built from $found_origin)"
+			restore "$k" || failed=$((failed + 1))
+		elif [ "$had" = mixed ]; then
+			more "the distro's modules are not complete: apt-get install --reinstall linux-image-$k"
+			failed=$((failed + 1))
+		fi
+		return
+	fi
+
+	[ ! -t 1 ] || printf '  %-28s %s\r' "$k" "building (about a minute)"
+	build "$k" "$state/log/$k"
+	[ -n "$why" ] || why=$(built_wrong "$k" "$want")
+	if [ -z "$why" ]; then
+		stays=''
+		if [ "$had" = ours ] && ! to_distro "$k"; then why="cannot change the set of modules"
+		elif ! f=$(to_ours "$k" 2>&1); then why="cannot put the modules in place: $f"
+		else
+			look "$k"
+			[ "$found" = ours ] && [ "$found_version" = "$version" ] && [ "$found_origin" = "$want" ] &&
+				mkdir -p "$state/built" && echo "$sum" >"$state/built/$k" ||
+				why="not all of kvm, kvm-intel, kvm-amd resolve to ours after the install"
+		fi
+	fi
+	if [ -n "$why" ]; then
+		[ -n "$full" ] || full=$(grep -o 'No space left on device' <<<"$why")
+		line "$k" "failed: $why${full:+: $full}; ${stays:-$distro_stays}; log: $log"
+		if [ -n "$stays" ]; then
+			keep_older_build "$k"
+		else
+			restore "$k" || true
+		fi
+		drop_older_build
+		failed=$((failed + 1))
+		return
+	fi
+	drop_older_build
+	line "$k" "installed ($version, from $found_origin)"
+	done=$((done + 1))
+	is_running "$k"
+}
+
+install_all() {
+	local k v
+	[ -n "$(kernels)" ] || die 3 "no kernel is installed: no modules in /lib/modules" \
+		"apt-get install linux-image-amd64 linux-headers-amd64"
+	echo "$name $version:"
+	copy_sources
+	mkdir -p "$state/log" || die 5 "cannot write to $state"
+	for k in $(kernels); do install_kernel "$k"; done
+
+	# Other versions of ours, once no kernel has them, and source that no kernel was built from.
+	for v in $(versions); do
+		[ "$v" != "$version" ] || continue
+		version_in_use "$v" && continue
+		forget_version "$v"
+		rm -rf "$sources-$v"
+		echo "  removed version $v"
+	done
+	source_in_use "$state/older" || rm -rf "$state/older"
+	for v in "$state/source"/*/; do
+		v=$(basename "$v")
+		case $needed in *" $v "*) ;; *) rm -rf "$state/source/$v" ;; esac
+	done
+
+	if [ -n "$running" ]; then
+		echo "To use it on the running kernel, with no VM running: modprobe -r kvm_intel kvm; modprobe kvm_intel"
+		echo "(on AMD: kvm_amd), or reboot."
+	fi
+	if [ "$failed" -gt 0 ]; then
+		echo "$name: $failed kernel(s) failed" >&2
+		exit 1
+	fi
+	[ "$done" -gt 0 ] || die 3 "installed for no kernel: each was skipped, see above" \
+		"the commands above, then run this again"
+}

@@ -1,0 +1,84 @@
+# SPDX-License-Identifier: GPL-2.0
+# shellcheck shell=bash disable=SC2034,SC2154 # other parts use and set the variables
+#
+# look.sh - what is there: the installed kernels, what each was built from, and whose KVM modules modprobe finds
+#
+# The caller sets $modules, and $place: the folder of our modules below /lib/modules/KERNEL. It also sources a file that
+# knows where our modules come from (dkms.sh), with these functions, which look.sh and switch.sh call:
+#
+#   kept_file KERNEL VERSION FILE   print what FILE, in $place, was copied from; nothing if that is not known
+#   kept_marked KERNEL              a note says that KERNEL has ours, right or wrong
+#   kept_moved KERNEL               modules of the distro's may have been moved away
+#   kept_restore KERNEL             put them back
+#   kept_modules KERNEL             print the three files to copy to $place
+#   kept_mark, kept_unmark KERNEL   make that note; remove it, and all that was moved away
+
+# Kernels: folders with modules. Headers alone make a folder too, with nothing but links in it, and so does a kernel
+# that was removed and not purged, with depmod's lists.
+kernels() {
+	local d
+	for d in /lib/modules/*/; do
+		[ -d "$d/kernel" ] || [ -e "$d/vmlinuz" ] || [ -n "$(ours_files "$(basename "$d")")" ] || continue
+		basename "$d"
+	done | sort -V
+}
+
+# What we would build from for kernel $1: its headers tell, or without them the version of its image.
+wanted() {
+	local v
+	v=$(sed -n 's/^#define LINUX_PACKAGE_ID " Debian \(.*\)"$/\1/p' \
+		"/lib/modules/$1/build/include/generated/package.h" 2>/dev/null)
+	[ -n "$v" ] || v=$(dpkg-query -W -f '${Version}' "linux-image-$1" 2>/dev/null)
+	[ -z "$v" ] || echo "linux-source-$(cut -d. -f1,2 <<<"$1") $v"
+}
+
+# Files of the three names in the place of ours.
+ours_files() { ls "/lib/modules/$1/$place"/{kvm,kvm-intel,kvm-amd}.ko{,.xz,.gz,.zst} 2>/dev/null; }
+
+# Set $found for kernel $1: what the three modules resolve to.
+#   ours      all three ours, of $found_version and $found_origin, and as they are kept
+#   distro    all three the distro's
+#   foreign   $found_file is of somebody else
+#   none      the kernel has no KVM modules, and never had ours
+#   mixed     anything else: a part of ours, files that nobody knows, a missing or unreadable module
+look() {
+	local k=$1 m f v o info kept n_ours=0 n_distro=0 known=''
+	found=mixed found_version='' found_origin='' found_file=''
+	for m in $modules; do
+		info=$(modinfo -k "$k" "$m" 2>/dev/null) || continue
+		known=y
+		f=$(sed -n 's/^filename: *//p' <<<"$info")
+		v=$(sed -n 's/^version: *//p' <<<"$info")
+		o=$(sed -n 's/^origin: *//p' <<<"$info")
+		case $f in
+		"/lib/modules/$k/kernel/"* | "/usr/lib/modules/$k/kernel/"*) [ -n "$o" ] || n_distro=$((n_distro + 1)) ;;
+		*/"$place"/*) [ -n "$o" ] || found_file=$f ;;
+		*) found_file=$f ;;
+		esac
+		[ -n "$o" ] && [ -e "$f" ] || continue
+		[ "$n_ours" = 0 ] || [ "$v/$o" = "$found_version/$found_origin" ] || continue
+		found_version=$v found_origin=$o
+		kept=$(kept_file "$k" "$v" "$f")
+		[ -n "$kept" ] && cmp -s "$kept" "$f" && n_ours=$((n_ours + 1))
+	done
+	if [ -n "$found_file" ]; then found=foreign
+	elif [ "$n_ours" = 3 ]; then found=ours
+	elif [ -z "$(ours_files "$k")" ] && ! kept_marked "$k"; then
+		if [ "$n_distro" = 3 ]; then found=distro
+		elif [ -z "$known" ] && ! kept_moved "$k"; then found=none
+		fi
+	fi
+}
+
+# The distro's three modules of kernel $1 are what its package brought; prints those that are not.
+changed_files() {
+	local k=$1 m f p was
+	for m in $modules; do
+		f=$(modinfo -k "$k" -F filename "$m" 2>/dev/null)
+		[ -e "$f" ] || { echo "$m"; continue; }
+		p=$(dpkg-query -S "*/lib/modules/$k/kernel/${f##*/kernel/}" 2>/dev/null | sed -n '1s/: .*//p')
+		[ -n "$p" ] || continue
+		was=$(dpkg-query --control-show "$p" md5sums 2>/dev/null | sed -n "s,  .*lib/modules/$k/kernel/${f##*/kernel/}$,,p")
+		[ -z "$was" ] || [ "$(md5sum <"$f" | cut -d' ' -f1)" = "$was" ] || echo "$f"
+	done
+}

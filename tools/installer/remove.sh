@@ -1,0 +1,78 @@
+# SPDX-License-Identifier: GPL-2.0
+# shellcheck shell=bash disable=SC2154 # other parts set the variables
+#
+# remove.sh - take ours off a kernel, off all of them, and keep what is installed while the Debian package is upgraded
+
+# Take everything of ours off kernel $1, however little of an install got done.
+roll_back() {
+	local k=$1
+	to_distro "$k" || { look "$k"; return 1; }
+	rmdir "/lib/modules/$k/$place" "/lib/modules/$k/updates" 2>/dev/null
+	# Others have modules of these names there.
+	! find "/lib/modules/$k" -name 'kvm*.ko*' ! -path '*/kernel/*' | grep -q . || depmod "$k"
+	forget_builds "$k"
+	rm -f "$state/built/$k"
+	look "$k"
+	[ "$found" = distro ]
+}
+
+# Roll back kernel $1 and say so if that did not do it.
+restore() {
+	roll_back "$1" && return
+	more "the distro's modules are not complete: apt-get install --reinstall linux-image-$1"
+	return 1
+}
+
+remove_all() {
+	local k v c had
+	dkms_knows_us || [ -n "$(ls -d "$sources"-* "$state" 2>/dev/null)" ] || had=nothing
+	for k in $(kernels); do
+		look "$k"
+		case $found in distro | foreign) ! kept_moved "$k" || found=mixed ;; esac
+		case $found in
+		distro | none) continue ;;
+		foreign) line "$k" "left alone: $found_file is of another package"; continue ;;
+		esac
+		[ -n "$(ours_files "$k")" ] || dkms_knows_us || continue
+		if roll_back "$k"; then
+			c=$(changed_files "$k")
+			if [ -z "$c" ]; then
+				line "$k" "removed; the distro's modules resolve, as its package brought them"
+				is_running "$k"
+				continue
+			fi
+			line "$k" "failed: not as the kernel's package brought them: ${c//$'\n'/ }"
+		else
+			line "$k" "failed: the distro's modules are not complete"
+		fi
+		more "to fix: apt-get install --reinstall linux-image-$k"
+		failed=$((failed + 1))
+	done
+	if [ "$failed" -gt 0 ]; then
+		# Modules that DKMS moved aside may be the only copy.
+		echo "$name: left $tree in place: $failed kernel(s) failed" >&2
+		exit 1
+	fi
+	for v in "$sources"-*; do
+		[ "$v" = "$packaged" ] || rm -rf "$v"
+	done
+	forget_all && rm -rf "$state" || die 5 "cannot remove $tree, $state"
+	if [ "${had:-}" = nothing ]; then echo "$name: nothing was installed"; else echo "$name: removed"; fi
+	if [ -n "$running" ]; then
+		echo "The running kernel may still have its modules loaded. With no VM running:"
+		echo "modprobe -r kvm_intel kvm; modprobe kvm_intel   (on AMD: kvm_amd), or reboot."
+	fi
+}
+
+# Give what is built from the package's files a copy of them: what DKMS knows must have its source at any time.
+keep_all() {
+	local v f to
+	note_unknown
+	for v in $(versions); do
+		f=$(source_of "$v")
+		[ "$f" = "$sources-$v" ] && [ -d "$f" ] || continue
+		to=$state/older/$v
+		rm -rf "$to" "$to.part" && mkdir -p "$state/older" && cp -r "$f" "$to.part" && mv "$to.part" "$to" &&
+			set_source "$v" "$to" || die 5 "cannot write to $to: disk full?" "make room (1 MB), then run this again"
+	done
+}

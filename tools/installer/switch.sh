@@ -1,0 +1,34 @@
+# SPDX-License-Identifier: GPL-2.0
+# shellcheck shell=bash disable=SC2154 # other parts set the variables
+#
+# switch.sh - which modules modprobe finds: three of ours or three of the distro's, changed by one rename, depmod's of
+# modules.dep.bin. Needs look.sh, and the same of its caller; nothing of it needs DKMS.
+
+# Make modprobe find the distro's three modules of kernel $1, and take ours away. depmod's index names three of a kind
+# before and after its rename, and both kinds are there when it changes.
+to_distro() {
+	local k=$1 m f
+	kept_restore "$k" || return
+	depmod -C /etc/depmod.d -C /run/depmod.d -C /usr/local/lib/depmod.d -C /usr/lib/depmod.d -C /lib/depmod.d \
+		-C <(for m in $modules; do echo "override $m * kernel/arch/x86/kvm"; done) "$k" || return
+	for m in $modules; do
+		f=$(modinfo -k "$k" -F filename "$m" 2>/dev/null)
+		[ "${f#*/"$place"/}" = "$f" ] || return
+	done
+	kept_unmark "$k"
+	while read -r f; do
+		[ -n "$f" ] || continue
+		[ -z "$(modinfo -F name "$f" 2>/dev/null)" ] || [ -n "$(modinfo -F origin "$f" 2>/dev/null)" ] || continue
+		rm -f "$f"
+	done <<<"$(ours_files "$k")"
+}
+
+# Make modprobe find the kept modules of kernel $1, where it finds the distro's now.
+to_ours() {
+	local k=$1 f to=/lib/modules/$1/$place
+	mkdir -p "$to" || return
+	while read -r f; do
+		cp "$f" "$to/${f##*/}" && sync "$to/${f##*/}" || return
+	done <<<"$(kept_modules "$k")"
+	kept_mark "$k" && depmod "$k"
+}
