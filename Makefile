@@ -6,7 +6,12 @@ MAKEFLAGS += --no-builtin-rules
 SHELL = /bin/bash
 .DEFAULT_GOAL := help
 
-# Kernel release to build for, and its headers.
+# Kernel release to build for, and its headers, or the folder where it was built, which tells its release.
+ifdef KDIR
+ifndef KVER
+KVER := $(shell sed -n 's/^.define UTS_RELEASE "\(.*\)"$$/\1/p' '$(KDIR)/include/generated/utsrelease.h' 2>/dev/null)
+endif
+endif
 KVER ?=
 KDIR ?= /lib/modules/$(KVER)/build
 # Kernel source: a tarball or an unpacked tree. Empty: the linux-source package that belongs to the kernel.
@@ -49,15 +54,18 @@ uninstall: ## remove from DKMS; the distro's modules resolve again (as root)
 
 .PHONY: modules
 modules: ## build kvm.ko, kvm-intel.ko, kvm-amd.ko for KVER into build/KVER/
-	@[ -n "$(KVER)" ] || { echo "make modules: say for which kernel: make modules KVER=<release>"; \
-		echo "  with headers here:" $$(cd /lib/modules 2>/dev/null && ls -d */build 2>/dev/null | sed 's,/build,,'); exit 2; } >&2
+	@[ -n "$(KVER)" ] || { $(if $(filter file,$(origin KDIR)), \
+		echo "make modules: say for which kernel: make modules KVER=<release>"; \
+		echo "  with headers here:" $$(cd /lib/modules 2>/dev/null && ls -d */build 2>/dev/null | sed 's|/build||'); exit 2, \
+		echo 'make modules: $(KDIR) does not hold a built kernel: include/generated/utsrelease.h is missing'; \
+		echo '  to fix: build it, or name the folder where it was built: KDIR=<folder>'; exit 10); } >&2
 	+@mkdir -p '$(out)' && exec 8>'$(out)/.lock' && flock 8 && \
 	{ src/prepare -k '$(KVER)' -d '$(KDIR)' -s '$(STORE)' -o '$(tree)' $(if $(KVM_SOURCE),-u '$(KVM_SOURCE)') || \
 		{ s=$$?; rm -f '$(out)'/kvm*.ko; [ $$s -ne 3 ] || exit 0; exit $$s; }; } && \
 	[ -e '$(tree)/.state' ] && \
 	$(MAKE) -C '$(KDIR)' M='$(tree)/arch/x86/kvm' WERROR='$(WERROR)' modules && \
 	src/check-exports '$(KDIR)/Module.symvers' '$(tree)/arch/x86/kvm/Module.symvers' && \
-	src/publish '$(tree)/arch/x86/kvm' '$(out)'
+	src/publish '$(tree)/arch/x86/kvm' '$(out)' $$(cat '$(tree)/onereg/modules')
 
 .PHONY: unit
 unit: ## run the tests that need no root and take seconds

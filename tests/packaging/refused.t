@@ -28,7 +28,7 @@ for release in $releases; do
 		'rm /lib/modules/"$K"/build'
 	refused "headers incomplete" 3 'to fix: apt-get install linux-headers-6\..* --reinstall' \
 		'rm /lib/modules/"$K"/build/Module.symvers'
-	refused "not a Debian kernel" 3 'is no Debian kernel' \
+	refused "not a Debian kernel" 3 'is not a Debian kernel' \
 		'rm -f "$(readlink -f /lib/modules/"$K"/build)"/include/generated/package.h'
 	refused "source damaged" 1 'to fix: apt-get install --reinstall linux-source-6\.' \
 		'rm -r /var/lib/kvm-onereg; truncate -s 30M /usr/src/linux-source-*.tar.xz'

@@ -172,15 +172,18 @@ refused 10 "headers with an empty utsrelease.h" "incomplete" "$kdir_fix --reinst
 
 world
 echo '#define LINUX_PACKAGE_ID " Ubuntu 6.12.0-1"' >"$kdir/include/generated/package.h"
-refused 11 "another distribution's kernel" 'no Debian kernel' 'apt-get install linux-image-amd64'
+refused 11 "another distribution's kernel" 'is not a Debian kernel' 'apt-get install linux-image-amd64'
 world
 rm "$kdir/include/generated/package.h"
-refused 11 "a kernel of one's own" 'no Debian kernel' 'apt-get install linux-image-amd64'
+refused 11 "a kernel of one's own" 'is not a Debian kernel' 'apt-get install linux-image-amd64'
 for c in CONFIG_KVM CONFIG_KVM_INTEL CONFIG_KVM_AMD; do
 	for v in "# $c is not set" "$c=y" "${c}_SEV=m" ''; do
 		world
 		sed -i "s/^$c=m\$/$v/" "$kdir/.config"
-		refused 11 "kernel with '$v' for $c" "without $c=m" ''
+		case $v in
+		$c=y) refused 11 "kernel with '$v'" "has KVM built in \\($c=y\\)" '' ;;
+		*) refused 11 "kernel with '$v' for $c" "without $c=m" '' ;;
+		esac
 	done
 done
 
@@ -297,10 +300,10 @@ for gone in Makefile arch/x86/kvm virt/kvm/kvm_main.c; do
 	rm -rf "$w/part"
 	source_tree "$w/part" 6.12.117
 	rm -r "$w/part/$gone"
-	refused 14 "KVM_SOURCE: a tree without $gone" 'is no complete kernel source' '' -u "$w/part"
+	refused 14 "KVM_SOURCE: a tree without $gone" 'is not a complete kernel source' '' -u "$w/part"
 done
 mkdir "$w/empty"
-refused 14 "KVM_SOURCE: an empty folder" 'is no complete kernel source' '' -u "$w/empty"
+refused 14 "KVM_SOURCE: an empty folder" 'is not a complete kernel source' '' -u "$w/empty"
 echo hello >"$w/text"
 refused 14 "KVM_SOURCE: some text" 'cannot extract' '' -u "$w/text"
 
