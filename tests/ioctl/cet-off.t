@@ -1,7 +1,7 @@
 #!/bin/bash
 # SPDX-License-Identifier: GPL-2.0
 #
-# Without kvm_intel.cet=1 VMMs and guests see of our modules what they see of the distro's.
+# Without kvm_intel.cet=1 VMMs, guests and tracers see of our modules what they see of the distro's.
 . "$(dirname "$0")/../tap.sh"
 . "$(dirname "$0")/on-host.sh"
 
@@ -11,15 +11,30 @@ same_as_distro() {
 		"$tmp/${1%-*}-distro/files/facts" "$tmp/$1/files/facts" "$2" "$top/tests/ioctl/differences-from-distro"
 }
 
+# Of kvm.ko alone, so on one host; with the modules as they are, for their BTF.
+tracing=$'\n64-tracing --facts /out/tracing'
 for host in svm vmx; do
+	options=()
+	[ $host != svm ] || options=(--whole-modules)
 	for series in 6.1 6.12; do
 		kernel=$("$top/tests/debian/kernel" path $series)
 		modules=$build/$("$top/tests/debian/kernel" release $series)
-		on_host $host-$series-distro $host "$kernel" '' '64-visible --facts /out/facts'
-		on_host $host-$series-ours $host "$kernel" "$modules" '64-visible --facts /out/facts
+		on_host $host-$series-distro $host "$kernel" '' "64-visible --facts /out/facts${options:+$tracing}" "${options[@]}"
+		on_host $host-$series-ours $host "$kernel" "$modules" "64-visible --facts /out/facts
 64-cet --kvm none
-32-cet --kvm none'
+32-cet --kvm none${options:+$tracing}" "${options[@]}"
 		same_as_distro $host-$series-ours $host-$series
+		[ $host = svm ] || continue
+		# The headers of 6.1 bring no vmlinux, without which there is no BTF of modules.
+		btf='is there'
+		[ $series != 6.1 ] || btf=none
+		for m in kvm kvm_amd; do
+			is "$series: BTF of ours: $m" "$(sed -n "s/^BTF_of_$m //p" "$tmp/svm-$series-ours/files/tracing")" "$btf"
+			is "$series: BTF of the distro's: $m" "$(sed -n "s/^BTF_of_$m //p" "$tmp/svm-$series-distro/files/tracing")" 'is there'
+		done
+		for f in distro ours; do grep -v '^BTF_of_' "$tmp/svm-$series-$f/files/tracing" >"$tmp/tracing-$f"; done
+		REFERENCE=distro ok "$series: trace events, their formats, and statistics are the distro's" "$top/tests/ioctl/compare-facts" \
+			"$tmp/tracing-distro" "$tmp/tracing-ours" svm-$series /dev/null
 	done
 done
 done_testing
