@@ -88,7 +88,8 @@ install_kernel() {
 		return
 	fi
 
-	[ ! -t 1 ] || printf '  %-28s %s\r' "$k" "building (about a minute)"
+	# A log that is written through a terminal is for nobody to watch.
+	[ ! -t 1 ] || [ "${DEBIAN_FRONTEND:-}" = noninteractive ] || printf '  %-28s %s\r' "$k" "building (about a minute)"
 	build "$k" "$state/log/$k"
 	[ -n "$why" ] || why=$(built_wrong "$k" "$want")
 	if [ -z "$why" ]; then

@@ -1,0 +1,96 @@
+#!/bin/bash
+# SPDX-License-Identifier: GPL-2.0
+#
+# unattended-upgrades and needrestart, the real programs, while a kernel comes under its old name, and while a build of ours
+# fails: all other packages are upgraded, and a line in the log tells about the build.
+# shellcheck disable=SC1091,SC2034,SC2154,SC2016 # the files set the variables; the root's shell expands the scripts
+. "$(dirname "$0")/../tap.sh"
+. "$(dirname "$0")/lib.sh"
+
+# Download both, and what they depend on, into $tmp/programs, as the root of $release would.
+programs() {
+	rm -rf "$tmp/programs"
+	mkdir -p "$tmp/programs/partial"
+	"$top/tests/debian/archive" apt apt-get -d -y -q -o "Dir::Cache::Archives=$tmp/programs" \
+		-o "Dir::State::status=$("$root" path "$release")/var/lib/dpkg/status" \
+		-o "APT::Default-Release=/^$release(-security|-updates)?\$/" --no-install-recommends install unattended-upgrades needrestart
+}
+
+# upgrade REPO...: unattended-upgrades with the packages of these and a bystander, which comes last in its order; uu: what dpkg
+# and the programs said, and then the status. In the log, needrestart is asked as by apt.
+functions='
+upgrade() {
+	local v
+	mkdir -p /tmp/new/DEBIAN /new
+	for v in 1 2; do
+		printf "%s\n" "Package: zz-bystander" "Version: $v" "Architecture: all" "Maintainer: nobody <nobody@localhost>" \
+			"Description: bystander" >/tmp/new/DEBIAN/control
+		dpkg-deb -b /tmp/new /new/zz-bystander_$v.deb >/dev/null
+	done
+	dpkg -i /new/zz-bystander_1.deb >/dev/null
+	{ dpkg-deb -f /new/zz-bystander_2.deb; echo "Filename: ./zz-bystander_2.deb"; echo "Size: $(stat -c %s /new/zz-bystander_2.deb)"; } >/new/Packages
+	printf "deb [trusted=yes] file:%s ./\n" "${@/#//repo/}" /new >/etc/apt/sources.list
+	apt-get update -qq
+	printf "%s\n" "Unattended-Upgrade::Origins-Pattern { \"origin=*\"; };" "Unattended-Upgrade::OnlyOnACPower \"false\";" \
+		"DPkg::Path \"$PATH\";" >/etc/apt/apt.conf.d/99test
+	timeout 300 unattended-upgrade -v >/tmp/log 2>&1 </dev/null; echo "unattended-upgrade $?"
+	cat /var/log/unattended-upgrades/*.log
+	echo "states: $(states linux-image-amd64 linux-headers-amd64 "$(source_package)" zz-bystander kvm-onereg-dkms)"
+	echo "bystander: $(dpkg-query -W -f "\${Version}" zz-bystander)"
+}
+'
+shows() { like "$what: $1" "$out" "$2"; }
+
+for release in $releases; do
+	begin_deb
+	newer=$(dpkg-deb -f "$("$top/tests/packaging/repo" "$release")"/source/linux-source-*.deb Version)
+	ok "$release: unattended-upgrades and needrestart are there to install" programs
+	rm -rf "$tmp/layer"
+	cp -a "$deb_light" "$tmp/layer"
+	out=$(in_root -l "$tmp/layer" -b "$tmp/programs:/programs:ro" -- 'apt --no-install-recommends install /programs/*.deb')
+	like "$release: they install" "$out" '^apt 0$'
+	rm -rf "$tmp/layer/work" "$tmp/layer/m"
+
+	what="$release: needrestart"
+	out=$(in_root -o "$tmp/layer" -- 'timeout 100 needrestart -b </dev/null >/tmp/with; echo "needrestart $?"
+		dpkg -r kvm-onereg-dkms >/dev/null
+		needrestart -b </dev/null | cmp - /tmp/with && echo "same verdict"
+		cat /tmp/with')
+	shows "ends by itself" '^needrestart 0$'
+	shows "has a verdict on the kernel" '^NEEDRESTART-KSTA: [1-3]$'
+	shows "has the same one without our modules" '^same verdict$'
+
+	what="$release: a newer version under the same kernel name"
+	out=$(in_root -o "$tmp/layer" -- "$functions"'
+		upgrade base image headers source
+		echo "newer: $(resolved), $(modinfo -k "$K" -F origin kvm-amd)"')
+	shows "unattended-upgrades succeeds" '^unattended-upgrade 0$'
+	shows "and upgrades all" '^states: ii ii ii ii ii $'
+	shows "the bystander, too" '^bystander: 2$'
+	shows "ours is rebuilt" "^newer: ours ours ours, linux-source-.* ${newer//./\\.}\$"
+	is "$what: one line says so" "$(grep -c ' installed (.*, from linux-source' <<<"$out")" 1
+	is "$what: and none of a failure" "$(grep -c ' failed: ' <<<"$out")" 0
+	[ "$failures" = "${seen:=0}" ] || diag "$out"
+	seen=$failures
+
+	for names in "image headers source" "next next-source"; do
+		what="$release: a build that fails, of $names"
+		out=$(in_root -o "$tmp/layer" -- "$functions"'
+			export FAIL_FOR="*"
+			upgrade base '"$names"'
+			N=$(other); : "${N:=$K}"
+			echo "failed: $(resolved "$N")"
+			unset FAIL_FOR
+			/usr/lib/kvm-onereg/install >/dev/null; echo "again $?: $(resolved "$N")"')
+		shows "unattended-upgrades succeeds" '^unattended-upgrade 0$'
+		shows "and upgrades all" '^states: ii ii ii ii ii $'
+		shows "the bystander, too" '^bystander: 2$'
+		shows "the distro's modules are in use" '^failed: distro distro distro$'
+		is "$what: one line of the log says so" "$(grep -c '^  6.* failed: the build failed; .*log: /var/lib/kvm-onereg/log/' <<<"$out")" 1
+		shows "and how to try again" '^kvm-onereg-dkms: .* to try again: /usr/'
+		shows "which works" '^again 0: ours ours ours$'
+		[ "$failures" = "$seen" ] || diag "$out"
+		seen=$failures
+	done
+done
+done_testing
