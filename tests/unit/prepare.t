@@ -181,7 +181,7 @@ for c in CONFIG_KVM CONFIG_KVM_INTEL CONFIG_KVM_AMD; do
 		world
 		sed -i "s/^$c=m\$/$v/" "$kdir/.config"
 		case $v in
-		$c=y) refused 11 "kernel with '$v'" "has KVM built in \\($c=y\\)" '' ;;
+		"$c"=y) refused 11 "kernel with '$v'" "has KVM built in \\($c=y\\)" '' ;;
 		*) refused 11 "kernel with '$v' for $c" "without $c=m" '' ;;
 		esac
 	done
