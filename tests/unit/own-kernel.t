@@ -72,6 +72,19 @@ for how in in-tree out inside headers; do
 	is "$how: a change in the tree is taken" "$status $(grep -c '/\* mine \*/' "$tree/arch/x86/kvm/x86.c")" "0 1"
 done
 
+for how in in-tree out inside headers; do
+	built $how
+	cd "$w" || exit
+	kdir=${kdir#"$w/"}
+	prepare -u linux
+	is "$how, by relative paths" "$status $(cat "$w/err")" "0 "
+	like "... the modules name the whole path" "$(cat "$tree/onereg/generated.h")" "ORIGIN \"tree $mine "
+	rm "$kdir/Makefile"
+	kdir=./$kdir
+	refused 10 "... without its Makefile" 'Makefile is missing' 'make -C \./' -u linux
+	cd "$top" || exit
+done
+
 built in-tree
 prepare -u "$mine"
 good=$(content "$tree")
