@@ -7,8 +7,8 @@
 . "$(dirname "$0")/../hosts/relay.sh"
 # shellcheck disable=SC2154 # tap.sh sets build, tmp and top
 
-kernel=$("$top/tests/debug/kernel" path) && modules=$("$top/tests/debug/kernel" modules) &&
-	provoke=$("$top/tests/debug/kernel" provoke) || { echo "Bail out! no debug kernel"; exit 1; }
+kernel=$("$top/tests/debian/built" path debug) && modules=$("$top/tests/debian/built" modules debug) &&
+	provoke=$("$top/tests/debian/built" provoke debug) || { echo "Bail out! no debug kernel"; exit 1; }
 
 # That line is no complaint.
 options=(-r 640 -t 3000 --complaint-ok 'RCU lockdep checking is enabled')
