@@ -139,6 +139,10 @@ host -H svm -- "$dir/nosuch"
 ok "a program that does not exist: 127" is 127
 host -H vmx --icount -- "$misbehave" kvm
 ok "a wrong option: 127" is 127
+host -H vmx --icount-shift 3 -- "$misbehave" kvm
+ok "the same for --icount-shift: 127" is 127
+host -H svm --icount-shift some -- "$misbehave" kvm
+ok "a shift that is not a number: 127" is 127
 host -H svm -c rdinit=/nosuch -t 60 -- "$misbehave" kvm
 ok "a host that does not boot: 125" is 125
 
@@ -186,6 +190,17 @@ cat "$dir/out" >"$dir/first.out"
 host -H svm --icount -- "$misbehave" cycles 1000
 ok "icount: two runs are the same, to the bit" \
 	cmp "$dir/first" "$dir/o/channel"
+host -H svm --icount-shift 3 -- "$misbehave" cycles 1000
+ok "icount-shift: a run" is 0
+cp "$dir/o/channel" "$dir/first"
+eightfold() {
+	local one eight
+	one=$(cat "$dir/first.out") eight=$(cat "$dir/out")
+	[ "$eight" -ge $((7 * one)) ] && [ "$eight" -le $((9 * one)) ]
+}
+ok "icount-shift: eight ticks for an instruction" eightfold
+host -H svm --icount-shift 3 -- "$misbehave" cycles 1000
+ok "icount-shift: two runs are the same, to the bit" cmp "$dir/first" "$dir/o/channel"
 
 #
 # The other host
@@ -193,6 +208,13 @@ ok "icount: two runs are the same, to the bit" \
 host -H vmx -- "$misbehave" kvm
 ok "vmx: boots and has KVM" is 0
 ok "vmx: output" out <<<"api 12"
+PACKAGED_BOCHS=y host -H vmx -- "$misbehave" kvm
+ok "vmx with the package's own Bochs: boots and has KVM" is 0
+ok "vmx with the package's own Bochs: output" out <<<"api 12"
+not_built() { [ -z "$(BUILD=$dir/nothing "$here/bochs" path)" ]; }
+ok "a Bochs that has not been built has no path" not_built
+wrong_use() { "$here/bochs" >"$dir/out" 2>"$dir/err"; [ $? = 2 ]; }
+ok "bochs without a command: 2" wrong_use
 
 echo "1..$count"
 exit $failed
