@@ -42,7 +42,15 @@ install_kernel() {
 	needed="$needed ${want#* } ${found_origin#* } "
 	if [ "$found" = ours ] && [ "$found_version" = "$version" ] && [ "$found_origin" = "$want" ] &&
 		[ "$(cat "$state/built/$k" 2>/dev/null || echo "$sum")" = "$sum" ]; then
-		line "$k" "installed already ($version, from $found_origin)"
+		if all_packed_well "$k"; then line "$k" "installed already ($version, from $found_origin)"
+		elif out=$(repack "$k" 2>&1); then line "$k" "installed, packed anew ($version, from $found_origin)"
+		else
+			line "$k" "failed: cannot pack the modules as the kernel unpacks them: ${out##*$'\n'}"
+			more "to fix: make room in /lib/modules and /var/lib/dkms (df), then run this again"
+			failed=$((failed + 1))
+			return
+		fi
+		note_build_ids "$k"
 		done=$((done + 1))
 		is_running "$k"
 		return
@@ -95,7 +103,7 @@ install_kernel() {
 	if [ -z "$why" ]; then
 		stays=''
 		if [ "$had" = ours ] && ! to_distro "$k"; then why="cannot change the set of modules"
-		elif ! f=$(to_ours "$k" 2>&1); then why="cannot put the modules in place: $f"
+		elif ! f=$({ pack_kept "$k" && to_ours "$k"; } 2>&1); then why="cannot put the modules in place: $f"
 		else
 			look "$k"
 			[ "$found" = ours ] && [ "$found_version" = "$version" ] && [ "$found_origin" = "$want" ] &&
@@ -116,9 +124,38 @@ install_kernel() {
 		return
 	fi
 	drop_older_build
+	note_build_ids "$k"
 	line "$k" "installed ($version, from $found_origin)"
 	done=$((done + 1))
 	is_running "$k"
+}
+
+# The kernel can unpack what modprobe finds for kernel $1.
+all_packed_well() {
+	local m
+	for m in $modules; do packed_well "$1" "$(modinfo -k "$1" -F filename "$m")" || return; done
+}
+
+# Pack what is installed for kernel $1 as its kernel can unpack it.
+repack() {
+	pack_kept "$1" || return
+	# Under new names they come in as new modules do.
+	[ "$(ours_files "$1" | grep -c "\.ko$(suffix_of "$1")\$")" = 3 ] || to_distro "$1" || return
+	to_ours "$1"
+}
+
+# Note the build ids of the modules of kernel $1: a loaded module shows its own, even after its file was replaced.
+note_build_ids() {
+	local m f id ids=$state/build-ids
+	for m in $modules; do
+		f=$(modinfo -k "$1" -F filename "$m")
+		id=$(build_id "$f")
+		[ -n "$id" ] || continue
+		{
+			grep -v "^$id " "$ids" 2>/dev/null | tail -n 150
+			echo "$id $m $found_origin $found_version"
+		} >"$ids.part" && mv "$ids.part" "$ids"
+	done
 }
 
 install_all() {
@@ -129,6 +166,7 @@ install_all() {
 	copy_sources
 	mkdir -p "$state/log" || die 5 "cannot write to $state"
 	for k in $(kernels); do install_kernel "$k"; done
+	for k in $(kernels); do refresh_image "$k" || stale=$((stale + 1)); done
 
 	# Other versions of ours, once no kernel has them, and source that no kernel was built from.
 	for v in $(versions); do
@@ -152,6 +190,7 @@ install_all() {
 		echo "$name: $failed kernel(s) failed" >&2
 		exit 1
 	fi
+	[ "$stale" = 0 ] || exit 6
 	[ "$done" -gt 0 ] || die 3 "installed for no kernel: each was skipped, see above" \
 		"the commands above, then run this again"
 }

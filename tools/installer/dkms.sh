@@ -29,8 +29,9 @@ version_in_use() { find "$tree" -maxdepth 1 -name 'kernel-*' -lname "$1/*" | gre
 # ---- what look.sh and switch.sh ask for
 
 kept_file() {
-	local active
-	active=$(readlink -f "$tree/kernel-$1-$arch") && [ "$active" = "$tree/$2/$1/$arch" ] && echo "$active/module/${3##*/}"
+	local active m=${3##*/}
+	active=$(readlink -f "$tree/kernel-$1-$arch") && [ "$active" = "$tree/$2/$1/$arch" ] &&
+		ls "$active/module/${m%%.ko*}".ko* 2>/dev/null
 }
 
 kept_marked() { [ -L "$tree/kernel-$1-$arch" ]; }
@@ -60,6 +61,13 @@ kept_mark() { ln -s -f -n "$version/$1/$arch" "$tree/kernel-$1-$arch"; }
 kept_unmark() {
 	rm -rf "$tree/kernel-$1-$arch" "${tree:?}/original_module/$1"
 	rmdir "$tree/original_module" 2>/dev/null || true
+}
+
+# DKMS 3.0 packs .xz with a checksum that the kernel does not know. What DKMS keeps is packed anew here, and what is
+# installed is a copy of it.
+pack_kept() {
+	local f
+	while read -r f; do pack "$1" "$f" || return; done <<<"$(kept_modules "$1")"
 }
 
 # ---- its knowledge of versions

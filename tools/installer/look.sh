@@ -4,7 +4,7 @@
 # look.sh - what is there: the installed kernels, what each was built from, and whose KVM modules modprobe finds
 #
 # The caller sets $modules, and $place: the folder of our modules below /lib/modules/KERNEL. It also sources a file that
-# knows where our modules come from (dkms.sh), with these functions, which look.sh and switch.sh call:
+# knows where our modules come from (dkms.sh), with these functions, which look.sh and switch.sh call, and module.sh:
 #
 #   kept_file KERNEL VERSION FILE   print what FILE, in $place, was copied from; nothing if that is not known
 #   kept_marked KERNEL              a note says that KERNEL has ours, right or wrong
@@ -59,7 +59,7 @@ look() {
 		[ "$n_ours" = 0 ] || [ "$v/$o" = "$found_version/$found_origin" ] || continue
 		found_version=$v found_origin=$o
 		kept=$(kept_file "$k" "$v" "$f")
-		[ -n "$kept" ] && cmp -s "$kept" "$f" && n_ours=$((n_ours + 1))
+		[ -n "$kept" ] && same_module "$kept" "$f" && n_ours=$((n_ours + 1))
 	done
 	if [ -n "$found_file" ]; then found=foreign
 	elif [ "$n_ours" = 3 ]; then found=ours

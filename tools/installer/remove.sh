@@ -53,6 +53,7 @@ remove_all() {
 		echo "$name: left $tree in place: $failed kernel(s) failed" >&2
 		exit 1
 	fi
+	for k in $(kernels); do refresh_image "$k" || stale=$((stale + 1)); done
 	for v in "$sources"-*; do
 		[ "$v" = "$packaged" ] || rm -rf "$v"
 	done
@@ -62,6 +63,7 @@ remove_all() {
 		echo "The running kernel may still have its modules loaded. With no VM running:"
 		echo "modprobe -r kvm_intel kvm; modprobe kvm_intel   (on AMD: kvm_amd), or reboot."
 	fi
+	[ "$stale" = 0 ] || exit 6
 }
 
 # Give what is built from the package's files a copy of them: what DKMS knows must have its source at any time.

@@ -21,14 +21,16 @@ to_distro() {
 		[ -z "$(modinfo -F name "$f" 2>/dev/null)" ] || [ -n "$(modinfo -F origin "$f" 2>/dev/null)" ] || continue
 		rm -f "$f"
 	done <<<"$(ours_files "$k")"
+	rm -f "/lib/modules/$k/$place"/kvm*.part
 }
 
-# Make modprobe find the kept modules of kernel $1, where it finds the distro's now.
+# Make modprobe find the kept modules of kernel $1, where it finds the distro's now, or the same modules under the same
+# names.
 to_ours() {
 	local k=$1 f to=/lib/modules/$1/$place
 	mkdir -p "$to" || return
 	while read -r f; do
-		cp "$f" "$to/${f##*/}" && sync "$to/${f##*/}" || return
+		cp "$f" "$to/${f##*/}.part" && sync "$to/${f##*/}.part" && mv "$to/${f##*/}.part" "$to/${f##*/}" || return
 	done <<<"$(kept_modules "$k")"
 	kept_mark "$k" && depmod "$k"
 }

@@ -1,0 +1,136 @@
+#!/bin/bash
+# SPDX-License-Identifier: GPL-2.0
+#
+# An initramfs that holds KVM's modules, made by initramfs-tools or by dracut, holds what the disk has: after install,
+# upgrade, an upgrade of the kernel under the same name, removal and purge; after a kill, and once a full /boot has room
+# again. One that holds none is left alone. What one of them holds is booted on an emulated host, and loads ours.
+# shellcheck disable=SC1091,SC2034,SC2154,SC2016 # the files set the variables; the root's shell expands the scripts
+. "$(dirname "$0")/../tap.sh"
+. "$(dirname "$0")/lib.sh"
+
+functions='
+image=/boot/initrd.img-$K
+unpacked() {
+	rm -rf /tmp/image; mkdir /tmp/image
+	if command -v unmkinitramfs >/dev/null; then unmkinitramfs "$image" /tmp/image
+	else (cd /tmp/image && lsinitrd --unpack "$image"); fi >/dev/null 2>&1
+}
+# The module file of this name: its build id as binutils reads it, and what it says of itself.
+facts() {
+	case $1 in *.xz) xz -dc "$1" ;; *) cat "$1" ;; esac >/tmp/facts.ko
+	echo "$(readelf -n /tmp/facts.ko | sed -n "s/.*Build ID: //p") $(modinfo -F version "$1") $(modinfo -F origin "$1")"
+}
+# One line: what the image holds beside the disk, and whether it has our modprobe.d file.
+compared() {
+	local m f n=0 how=same
+	unpacked
+	for m in kvm kvm-intel kvm-amd; do
+		f=$(find /tmp/image -type f -name "$m.ko*")
+		[ -n "$f" ] && n=$((n + 1)) && [ "$(facts "$f")" = "$(facts "$(modinfo -k "$K" -F filename "$m")")" ] || how=differ
+	done
+	echo "$1: $(resolved) $(modinfo -k "$K" -F version kvm-amd), image: $n $how, $(
+		[ -n "$(find /tmp/image -path "*etc/modprobe.d/kvm-onereg.conf")" ] && echo with || echo without) conf"
+}
+made() { stat -c "%i %Y %s" "$image"; }
+'
+
+# Its files, booted: its own modprobe loads its modules. On 13 it is the kernel that unpacks them.
+boots() {
+	local out
+	printf '%s\n' '/usr/sbin/modprobe -v kvm_amd' '/usr/bin/cat /sys/module/kvm/version /sys/module/kvm_amd/version' >"$tmp/commands"
+	out=$("$top/tests/hosts/run" -H svm -k "$("$root" path "$release")" -N -I "$tmp/tree" -f "$tmp/commands" \
+		--whole-modules -o "$tmp/out" -t 300 2>&1)
+	report $? "$what: it boots, and KVM loads" || diag "$out"
+	is "$what: ours" "$(tr -d '\r' <<<"$out" | grep -c -x -F "$(sed -n 's/^PACKAGE_VERSION="\(.*\)"/\1/p' "$top/dkms.conf")")" 2
+}
+
+for release in $releases; do
+	begin_deb
+	for generator in initramfs-tools dracut; do
+		layer=$("$top/tests/packaging/initramfs" "$release" $generator) ||
+			{ report 1 "$release: a root with $generator" || true; continue; }
+		what="$release, $generator"
+
+		rm -rf "$tmp/tree"; mkdir "$tmp/tree"
+		out=$(in_root -o "$layer" -b "$tmp/tree:/tree" -- "$functions"'
+			compared before
+			apt install /packages/kvm-onereg-dkms_*.deb
+			compared installed
+			# Early parts of an image come out in folders of their own.
+			if [ -d /tmp/image/main ]; then for d in /tmp/image/*; do cp -a "$d/." /tree/; done; else cp -a /tmp/image/. /tree/; fi
+			was=$(made); apt install --reinstall /packages/kvm-onereg-dkms_*.deb >/dev/null
+			[ "$was" = "$(made)" ] && echo "nothing changed: left alone"
+			repack 9.1.0 9.1.0
+			apt install /new.deb
+			compared upgraded
+			repos base image headers
+			apt upgrade
+			compared "kernel without source"
+			repos base image headers source
+			apt install "$(source_package)"
+			compared "kernel with source"
+			apt remove kvm-onereg-dkms
+			compared removed
+			apt purge kvm-onereg-dkms
+			compared purged')
+		like "$what: before" "$out" '^before: distro distro distro , image: 3 same, without conf$'
+		like "$what: installed" "$out" "^installed: ours ours ours [0-9.]+, image: 3 same, with conf\$"
+		like "$what: with nothing new, the image is left alone" "$out" '^nothing changed: left alone$'
+		like "$what: upgraded" "$out" '^upgraded: ours ours ours 9\.1\.0, image: 3 same, with conf$'
+		like "$what: the kernel upgraded under its name, its source missing" "$out" \
+			'^kernel without source: distro distro distro , image: 3 same, with conf$'
+		like "$what: and with its source" "$out" '^kernel with source: ours ours ours 9\.1\.0, image: 3 same, with conf$'
+		like "$what: removed" "$out" '^removed: distro distro distro , image: 3 same, with conf$'
+		like "$what: purged" "$out" '^purged: distro distro distro , image: 3 same, without conf$'
+		is "$what: apt succeeds each time" "$(grep '^apt ' <<<"$out" | sort -u)" "apt 0"
+		[ "$failures" = 0 ] || diag "$out"
+		[ "$release/$generator" != trixie/initramfs-tools ] || boots
+
+		out=$(in_root -o "$layer" -- "$functions"'
+			apt install /packages/kvm-onereg-dkms_*.deb >/dev/null
+			# Killed when the modules are new, and the image is not.
+			repack 9.1.0 9.1.0
+			mkdir /wrap
+			for c in update-initramfs dracut; do
+				command -v $c >/dev/null || continue
+				printf "%s\n" "#!/bin/sh" "kill -9 -1" >/wrap/$c; chmod +x /wrap/$c
+			done
+			PATH=/wrap:$PATH unshare --pid --fork --kill-child dpkg -i /new.deb >/dev/null 2>&1
+			rm -r /wrap
+			compared killed
+			dpkg --configure -a
+			compared "after a kill"
+			# No room in /boot for a second image.
+			mkdir /keep && cp -a /boot/. /keep/
+			tmpfs /boot "$(($(du -sk /keep | cut -f1) + 600))k" && cp -a /keep/. /boot/
+			repack 9.2.0 9.2.0
+			apt install /new.deb
+			unpacked; echo "full: $(states kvm-onereg-dkms), $(modinfo -k "$K" -F version kvm), image of $(
+				modinfo -F version "$(find /tmp/image -name "kvm.ko*")"), $(ls /boot | grep -c "\.new")"
+			cmp "/keep/${image##*/}" "$image" && echo "full: the old image is whole"
+			apt remove kvm-onereg-dkms >/tmp/log; cat /tmp/log; echo "removed while full: $(resolved) $(tail -n 1 /tmp/log)"
+			cp -a /boot/. /keep/; untmpfs /boot; cp -a /keep/. /boot/
+			apt purge kvm-onereg-dkms >/dev/null
+			compared "room again"
+			# An image without KVM.
+			sed -i /kvm_intel/d /etc/initramfs-tools/modules /etc/dracut.conf.d/test.conf 2>/dev/null
+			sed -i /kvm_amd/d /etc/initramfs-tools/modules 2>/dev/null
+			if command -v dracut >/dev/null; then dracut -q --force -o kernel-modules "$image" "$K"
+			else update-initramfs -u -k "$K"; fi >/dev/null 2>&1
+			was=$(made); apt install /packages/kvm-onereg-dkms_*.deb >/tmp/log
+			[ "$was" = "$(made)" ] && echo "no KVM: left alone, $(resolved), $(tail -n 1 /tmp/log)"')
+		like "$what: killed before the image" "$out" '^killed: ours ours ours 9\.1\.0, image: 3 differ, with conf$'
+		like "$what: the next run makes it" "$out" '^after a kill: ours ours ours 9\.1\.0, image: 3 same, with conf$'
+		like "$what: a full /boot: the modules are new, the image is the old one, and dpkg knows" "$out" \
+			'^full: iF , 9\.2\.0, image of 9\.1\.0, 0$'
+		like "$what: whole" "$out" '^full: the old image is whole$'
+		like "$what: it says what to do" "$out" 'failed: /boot/initrd\.img-.* still holds other KVM modules'
+		like "$what: with a command" "$out" "to fix: make room in /boot \\(df /boot\\), then: $(
+			case $generator in dracut) echo 'dracut --force /boot/initrd' ;; *) echo 'update-initramfs -u -k 6' ;; esac)"
+		like "$what: a removal goes on" "$out" '^removed while full: distro distro distro apt 0$'
+		like "$what: with room again" "$out" '^room again: distro distro distro , image: 3 same, without conf$'
+		like "$what: an image without KVM is left alone" "$out" '^no KVM: left alone, ours ours ours, apt 0$'
+		[ "$failures" = 0 ] || diag "$out"
+	done
+done
+done_testing

@@ -1,0 +1,73 @@
+#!/bin/bash
+# SPDX-License-Identifier: GPL-2.0
+#
+# Modules are packed as the kernel can unpack them, whatever DKMS does: with the suffix of the distro's, .xz with CRC32. What an
+# earlier install packed otherwise is packed anew without a build. Content and signature stay, and DKMS has them installed.
+# shellcheck disable=SC1091,SC2034,SC2154,SC2016 # the files set the variables; the root's shell expands the scripts
+. "$(dirname "$0")/../tap.sh"
+. "$(dirname "$0")/lib.sh"
+
+# What is installed: suffixes, kinds of checksum in .xz files as xz tells them, what DKMS says, and whether its copies are equal.
+functions='
+# Give the distro modules of this suffix, as kernels of other builds have them.
+distro_packed() {
+	find "/lib/modules/$K/kernel" -name "*.ko.xz" -exec xz -d -f {} +
+	[ "$1" != .xz ] || find "/lib/modules/$K/kernel" -name "*.ko" -exec xz -0 -f --check=crc32 {} +
+	depmod "$K"
+}
+contents() {
+	for f in "/lib/modules/$K/updates/dkms"/*.ko*; do
+		case $f in *.xz) xz -dc "$f" ;; *) cat "$f" ;; esac | sha256sum
+	done
+}
+packed() {
+	local d=/lib/modules/$K/updates/dkms kept=/var/lib/dkms/kvm-onereg/$V/$K/x86_64/module
+	echo "$1: $(resolved),$(cd "$d" && ls | sed "s/.*\.ko/ ko/" | sort -u | tr -d "\n"),$(
+		ls "$d" | grep -q xz && xz --robot -l "$d"/*.xz | sed -n "s/^totals\t\([^\t]*\t\)\{5\}\([^\t]*\).*/ \2/p"), $(
+		dkms status | grep -v WARNING | sed "s/.*: //"), $(diff -r "$d" "$kept" >/dev/null && echo equal) $(ls "$d" "$kept" | grep -c part)"
+}
+'
+for release in $releases; do
+	begin
+	built_once
+	out=$(in_root -o "$ready" -- "$functions"'
+		distro_packed .xz
+		status tools/install; packed xz
+		contents >/tmp/before
+		# As an earlier version, with DKMS 3.0, left it.
+		for f in "/lib/modules/$K/updates/dkms"/*.xz; do
+			xz -d "$f" && xz "${f%.xz}" && cp "$f" "/var/lib/dkms/kvm-onereg/$V/$K/x86_64/module/"
+		done
+		packed older
+		# Killed on the way: one of three is right.
+		xz -d "$f" && xz --check=crc32 "${f%.xz}"
+		FAIL_FOR="*" status tools/install; packed again
+		contents | cmp - /tmp/before && echo "same contents"
+		status tools/install
+		distro_packed ""
+		FAIL_FOR="*" status tools/install; packed plain
+		contents | cmp - /tmp/before && echo "same contents"
+		distro_packed .xz
+		FAIL_FOR="*" status tools/install; packed "xz again"
+		contents | cmp - /tmp/before && echo "same contents"
+		# A file that was cut is no module that is packed otherwise.
+		f=/lib/modules/$K/updates/dkms/kvm.ko.xz; head -c 50000 "$f" >/tmp/cut; cat /tmp/cut >"$f"
+		status tools/install; packed cut
+		sed "s/^/id /" /var/lib/kvm-onereg/build-ids
+		for m in kvm kvm-intel kvm-amd; do xz -dc /lib/modules/$K/updates/dkms/$m.ko.xz >/tmp/m.ko
+			echo "id $(readelf -n /tmp/m.ko | sed -n "s/.*Build ID: //p") $m $(modinfo -F origin /tmp/m.ko) $V"; done | sed "s/^/real /"')
+	like "$release: .xz with CRC32, known to DKMS, whose copies are the same" "$out" '^xz: ours ours ours, ko\.xz, CRC32, installed, equal 0$'
+	like "$release: (as plain xz packs them)" "$out" '^older: ours ours ours, ko\.xz, CRC64, installed, equal 0$'
+	like "$release: packed anew" "$out" '^again: ours ours ours, ko\.xz, CRC32, installed, equal 0$'
+	is "$release: it says so, once for each change, and builds nothing" "$(grep -c 'installed, packed anew' <<<"$out")" 3
+	like "$release: once is enough" "$out" 'installed already'
+	like "$release: for a kernel with plain modules" "$out" '^plain: ours ours ours, ko,, installed, equal 0$'
+	like "$release: and back" "$out" '^xz again: ours ours ours, ko\.xz, CRC32, installed, equal 0$'
+	is "$release: contents and signatures stay" "$(grep -c '^same contents$' <<<"$out")" 3
+	like "$release: a file that was cut is found" "$out" 'found a part of an install'
+	like "$release: and replaced" "$out" '^cut: ours ours ours, '
+	is "$release: the build ids are noted" "$(sed -n 's/^id //p' <<<"$out")" "$(sed -n 's/^real id //p' <<<"$out")"
+	is "$release: exit status" "$(grep '^status' <<<"$out" | sort -u)" "status 0"
+	[ "$failures" = 0 ] || diag "$out"
+done
+done_testing

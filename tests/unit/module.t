@@ -1,0 +1,61 @@
+#!/bin/bash
+# SPDX-License-Identifier: GPL-2.0
+#
+# tools/installer/module.sh: how module files are packed, and told apart.
+# shellcheck disable=SC1091,SC2034,SC2154 # the files set the variables
+. "$(dirname "$0")/../tap.sh"
+. "$top/tools/installer/module.sh"
+
+# A file with a build id, in place of a module, and a kernel with modules of the suffix $of_kernel.
+suffix_of() { echo "$of_kernel"; }
+cc=${CC:-gcc}
+command -v "$cc" >/dev/null || skip_all "no compiler"
+echo 'int x;' >"$tmp/x.c"
+"$cc" -shared -Wl,--build-id "$tmp/x.c" -o "$tmp/x" || exit 1
+"$cc" -shared -Wl,--build-id -Dx=y "$tmp/x.c" -o "$tmp/y" || exit 1
+"$cc" -shared -Wl,--build-id=none "$tmp/x.c" -o "$tmp/none" || exit 1
+for f in x y none; do echo "~Module signature appended~" >>"$tmp/$f"; done
+id=$(readelf -n "$tmp/x" | sed -n 's/.*Build ID: //p')
+
+is "the build id" "$(build_id "$tmp/x")" "$id"
+is "one without" "$(build_id "$tmp/none")" ""
+is "no file" "$(build_id "$tmp/nothing" 2>&1)" ""
+
+check() { # SUFFIX PROGRAM
+	of_kernel=$1
+	command -v "$2" >/dev/null || { skip "$1" "no $2"; return; }
+	cp "$tmp/x" "$tmp/m.ko"
+	ok "plain to $1" pack K "$tmp/m.ko"
+	ok "$1: it is packed well" packed_well K "$tmp/m.ko$1"
+	is "$1: and alone" "$(cd "$tmp" && echo m.*)" "m.ko$1"
+	ok "$1: the same module" same_module "$tmp/m.ko$1" "$tmp/x"
+	not_ok "$1: not another" 1 same_module "$tmp/m.ko$1" "$tmp/y"
+	is "$1: its build id" "$(build_id "$tmp/m.ko$1")" "$id"
+	head -c 300 "$tmp/m.ko$1" >"$tmp/cut.ko$1"
+	not_ok "$1: nor one that was cut" 1 same_module "$tmp/cut.ko$1" "$tmp/x"
+	of_kernel=''
+	not_ok "$1: which cannot be packed otherwise" 1 pack K "$tmp/cut.ko$1"
+	is "$1: and stays" "$(cd "$tmp" && echo cut.*)" "cut.ko$1"
+	ok "$1 to plain" pack K "$tmp/m.ko$1"
+	ok "$1 to plain: no byte changed" cmp "$tmp/m.ko" "$tmp/x"
+	rm -f "$tmp"/m.ko* "$tmp"/cut.*
+}
+check .xz xz
+check .gz gzip
+check .zst zstd
+
+of_kernel=.xz
+for how in none crc32 crc64 sha256; do
+	xz --check=$how -c "$tmp/x" >"$tmp/$how.ko.xz"
+done
+ok "the kernel knows CRC32" packed_well K "$tmp/crc32.ko.xz"
+ok "and no checksum" packed_well K "$tmp/none.ko.xz"
+not_ok "not CRC64" 1 packed_well K "$tmp/crc64.ko.xz"
+not_ok "not SHA-256" 1 packed_well K "$tmp/sha256.ko.xz"
+: >"$tmp/empty.ko.xz"
+not_ok "not an empty file" 1 packed_well K "$tmp/empty.ko.xz"
+not_ok "nor no file" 1 packed_well K "$tmp/nothing.ko.xz"
+ok "CRC64 is packed anew" pack K "$tmp/crc64.ko.xz"
+is "with CRC32, and at most 1 MiB of memory to unpack" \
+	"$(xz --robot -lvv "$tmp/crc64.ko.xz" | awk -F'\t' '/^block/ { print $10, $NF }')" "CRC32 --lzma2=dict=1MiB"
+done_testing

@@ -1,0 +1,74 @@
+# SPDX-License-Identifier: GPL-2.0
+# shellcheck shell=bash disable=SC2154 # other parts set the variables
+#
+# initramfs.sh - an initramfs that holds one of the KVM modules holds what modprobe finds on disk
+#
+# For images of initramfs-tools and of dracut, in /boot. Needs module.sh, and of its caller $name, $scratch (a folder
+# that it may make) and line(), more(). Nothing is noted about images: what they hold is looked at each time.
+
+# The image of kernel $1.
+image_of() {
+	local f
+	for f in "/boot/initrd.img-$1" "/boot/initramfs-$1.img"; do [ ! -f "$f" ] || { echo "$f"; return; }; done
+}
+
+# The names of the files in image $1.
+list_image() {
+	if command -v lsinitramfs >/dev/null; then lsinitramfs "$1"
+	elif command -v lsinitrd >/dev/null; then lsinitrd "$1" | awk '{ print $NF }'
+	fi 2>/dev/null
+}
+
+unpack_image() { # IMAGE FOLDER
+	rm -rf "$2" && mkdir -p "$2" || return
+	if command -v unmkinitramfs >/dev/null; then TMPDIR=$2 unmkinitramfs "$1" "$2"
+	else (cd "$2" && lsinitrd --unpack "$1")
+	fi >/dev/null 2>&1
+}
+
+# Print what image $2 of kernel $1 holds and should not: KVM modules of ours, or in place of ours, that are not those
+# that modprobe finds; with them, settings of a package that was purged. Nothing if it holds no KVM module.
+image_differs() {
+	local k=$1 dir=$scratch/image f m disk in_image on_disk
+	list_image "$2" | grep -q -E '(^|/)kvm(-intel|-amd)?\.ko(\.(xz|gz|zst))?$' || return 0
+	unpack_image "$2" "$dir" || { echo "it cannot be unpacked"; rm -rf "$dir"; return; }
+	while IFS= read -r f; do
+		m=${f##*/} m=${m%%.ko*}
+		disk=$(modinfo -k "$k" -F filename "$m" 2>/dev/null)
+		in_image=$(identity "$f") on_disk=$(identity "$disk")
+		[ "$in_image" != "$on_disk" ] && [ -n "$(modinfo -F origin "$f" "$disk" 2>/dev/null)" ] && echo "$m"
+	done < <(find "$dir" -type f \( -name 'kvm.ko*' -o -name 'kvm-intel.ko*' -o -name 'kvm-amd.ko*' \))
+	[ -e "/etc/modprobe.d/$name.conf" ] || find "$dir" -path "*/etc/modprobe.d/$name.conf"
+	rm -rf "$dir"
+}
+
+# Make image $2 of kernel $1 anew; the old one stays until the new one is complete.
+make_image() {
+	if command -v update-initramfs >/dev/null; then update-initramfs -u -k "$1"
+	else
+		# dracut itself copies over the old image, and deletes it when the disk is full.
+		dracut -q --force "$2.new" "$1" && sync "$2.new" && mv -f "$2.new" "$2" || { rm -f "$2.new"; return 1; }
+		[ ! -d /etc/initramfs/post-update.d ] || run-parts --arg="$1" --arg="$2" /etc/initramfs/post-update.d
+	fi </dev/null 2>&1
+}
+
+# Make the initramfs of kernel $1 anew if it holds other KVM modules than the disk. If it still does then, say what
+# helps, and return 1.
+refresh_image() {
+	local k=$1 image out was
+	image=$(image_of "$k")
+	[ -n "$image" ] && [ -n "$(image_differs "$k" "$image")" ] || return 0
+	out=$(make_image "$k" "$image")
+	was=$(image_differs "$k" "$image")
+	if [ -z "$was" ]; then
+		line "$k" "made $image anew: it holds KVM modules"
+		return 0
+	fi
+	line "$k" "failed: $image still holds other KVM modules than the disk; it would load them at boot"
+	out=$(grep -i -E 'space|error|fail|read-only|ro mounted' <<<"$out" | tail -n 1)
+	[ -z "$out" ] || more "($out)"
+	out="dracut --force $image $k"
+	! command -v update-initramfs >/dev/null || out="update-initramfs -u -k $k"
+	more "to fix: make room in /boot (df /boot), then: $out"
+	return 1
+}
