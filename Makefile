@@ -14,8 +14,10 @@ endif
 endif
 KVER ?=
 KDIR ?= /lib/modules/$(KVER)/build
-# Kernel source: a tarball or an unpacked tree. Empty: the linux-source package that belongs to the kernel.
+# Kernel source: a tarball, a linux-source .deb or an unpacked tree. Empty: that of the kernel's own Debian version.
 KVM_SOURCE ?=
+# Anything but yes: download no source that is not on this machine.
+FETCH ?= yes
 # Where extracted source is kept, one folder per version, and where results go.
 STORE ?= build/source
 OUT ?= build/$(KVER)
@@ -25,6 +27,7 @@ WERROR ?=
 
 out = $(abspath $(OUT))
 tree = $(out)/tree
+fetch = $(if $(filter yes,$(FETCH)),-f)
 
 ##@ Use
 
@@ -32,7 +35,8 @@ tree = $(out)/tree
 help: ## list the targets
 	@awk 'BEGIN { FS = ":.*## " } /^##@/ { print "\n" substr($$0, 5) } \
 		/^[a-z-]+:.*## / { printf "  %-18s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
-	@printf '\nVariables: KVER=<kernel release> KDIR=<headers> KVM_SOURCE=<tarball or tree> STORE=<folder> OUT=<folder> SOURCE_DIR=<folder> W=1 WERROR=y V=1\n'
+	@printf '\nVariables: KVER=<kernel release> KDIR=<headers> KVM_SOURCE=<tarball, .deb or tree> FETCH=no '
+	@printf 'STORE=<folder> OUT=<folder> SOURCE_DIR=<folder> W=1 WERROR=y V=1\n'
 
 .PHONY: demo
 demo: ## show the main job: build, install into Debian roots with dkms, boot, read registers (as root)
@@ -60,12 +64,17 @@ modules: ## build kvm.ko, kvm-intel.ko, kvm-amd.ko for KVER into build/KVER/
 		echo 'make modules: $(KDIR) does not hold a built kernel: include/generated/utsrelease.h is missing'; \
 		echo '  to fix: build it, or name the folder where it was built: KDIR=<folder>'; exit 10); } >&2
 	+@mkdir -p '$(out)' && exec 8>'$(out)/.lock' && flock 8 && \
-	{ src/prepare -k '$(KVER)' -d '$(KDIR)' -s '$(STORE)' -o '$(tree)' $(if $(KVM_SOURCE),-u '$(KVM_SOURCE)') || \
+	{ src/prepare -k '$(KVER)' -d '$(KDIR)' -s '$(STORE)' -o '$(tree)' $(fetch) $(if $(KVM_SOURCE),-u '$(KVM_SOURCE)') || \
 		{ s=$$?; rm -f '$(out)'/kvm*.ko; [ $$s -ne 3 ] || exit 0; exit $$s; }; } && \
 	[ -e '$(tree)/.state' ] && \
 	$(MAKE) -C '$(KDIR)' M='$(tree)/arch/x86/kvm' WERROR='$(WERROR)' modules && \
 	src/check-exports '$(KDIR)/Module.symvers' '$(tree)/arch/x86/kvm/Module.symvers' && \
 	src/publish '$(tree)/arch/x86/kvm' '$(out)' $$(cat '$(tree)/onereg/modules')
+
+.PHONY: source
+source: ## get the exact KVM source of KVER into the store (modules does it too)
+	@[ -n "$(KVER)" ] || { echo "make source: say for which kernel: make source KVER=<release>"; exit 2; } >&2
+	@src/prepare -k '$(KVER)' -d '$(KDIR)' -s '$(STORE)' -S $(fetch)
 
 .PHONY: unit
 unit: ## run the tests that need no root and take seconds

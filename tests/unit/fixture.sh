@@ -8,6 +8,8 @@
 #   headers RELEASE CODE DEBIAN  (re)make the headers in $kdir
 #   tarball DEBIAN [SUFFIX]      (re)make the source in $SOURCE_DIR, with its changelog
 #   source_tree FOLDER VERSION   an unpacked source
+#   package DEBIAN [NAME]        make the package linux-source-X.Y of that version in $w/archive
+#   offer DEBIAN...              apt has the packages of $w/archive, and kernels of these versions, and no other
 #   prepare [OPTION...]          run src/prepare; stdout in $w/out, stderr in $w/err, $status
 #   refused STATUS NAME MESSAGE FIX [OPTION...]
 #                                prepare must end with STATUS, say both on stderr, and change nothing
@@ -110,11 +112,61 @@ prepare() {
 	"$prepare" -k "$kver" -d "$kdir" -s "$store" -o "$tree" "$@" >"$w/out.log" 2>"$w/err" || status=$?
 }
 
+# The tarball of the package is what tarball() makes.
+package() {
+	local v=$1 name=${2:-linux-source-${1%.*}} d=$w/package keep=$w/keep
+	mkdir -p "$keep" "$w/archive" "$d/DEBIAN" "$d/usr/src"
+	mv "$SOURCE_DIR" "$w/usr/share" "$keep/" 2>/dev/null
+	tarball "$v"
+	mv "$tar" "$d/usr/src/"
+	printf '%s\n' "Package: $name" "Version: $v" "Architecture: all" "Maintainer: nobody <nobody@localhost>" \
+		"Description: made up" >"$d/DEBIAN/control"
+	dpkg-deb --root-owner-group -Zgzip -b "$d" "$w/archive/${name}_${v}_all.deb" >/dev/null
+	rm -rf "$d" "$SOURCE_DIR" "${w:?}/usr/share"
+	mv "$keep/src" "$keep/share" "$w/usr/" 2>/dev/null
+	rm -r "$keep"
+}
+
+# apt for a made-up archive, apart from the machine's. apt_source: its line of sources.list.
+offer() {
+	local f v
+	mkdir -p "$w/apt/lists/partial" "$w/apt/cache/archives/partial" "$w/archive"
+	cat >"$w/apt/conf" <<-EOF
+	Dir::Etc::sourcelist "$w/apt/sources.list";
+	Dir::Etc::sourceparts "/dev/null";
+	Dir::State "$w/apt";
+	Dir::State::status "$w/apt/status";
+	Dir::Cache "$w/apt/cache";
+	APT::Architecture "amd64";
+	APT::Architectures { "amd64"; };
+	APT::Sandbox::User "root";
+	Acquire::Languages "none";
+	Acquire::Retries "0";
+	EOF
+	: >>"$w/apt/status"
+	echo "${apt_source:-deb [trusted=yes] file:$w/archive ./}" >"$w/apt/sources.list"
+	{
+		for f in "$w"/archive/*.deb; do
+			[ -e "$f" ] || continue
+			dpkg-deb -f "$f"
+			printf '%s\n' "Filename: ./${f##*/}" "Size: $(stat -c %s "$f")" "SHA256: $(sha256sum <"$f" | cut -d' ' -f1)" ''
+		done
+		for v; do
+			for f in image headers; do
+				printf '%s\n' "Package: linux-$f-amd64" "Version: $v" "Architecture: amd64" "Maintainer: nobody" \
+					"Filename: ./none" "Size: 1" "SHA256: $(sha256sum <<<"$v" | cut -d' ' -f1)" ''
+			done
+		done
+	} >"$w/archive/Packages"
+	export APT_CONFIG=$w/apt/conf DEFAULTS=$w/default
+	apt-get update -qq || :
+}
+
 # What is in the given folders: every file with its checksum.
 content() {
 	local d
 	for d; do
-		[ ! -d "$d" ] || (cd "$d" && find . -type f ! -name .lock -print0 | sort -z | xargs -0r sha256sum)
+		[ ! -d "$d" ] || (cd "$d" && find . -type f ! -name '.*lock' -print0 | sort -z | xargs -0r sha256sum)
 	done
 }
 

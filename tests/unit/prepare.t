@@ -189,15 +189,15 @@ done
 
 # ---- 12: source missing
 
-src_fix="apt-get install linux-source-6\\.12=6\\.12\\.117-1"
+src_fix='(make -C [^ ]+ source KVER=6\.12\.117\+deb13-amd64 STORE=|kvm-onereg-install)'
 world
 rm "$tar"
-refused 12 "no source" "no linux-source-6\\.12\\.tar\\.\\* in $SOURCE_DIR" "$src_fix"
+refused 12 "no source" "linux-source-6\\.12 6\\.12\\.117-1, is not on this machine" "$src_fix"
 world
 rm -r "${w:?}/usr"
-refused 12 "no source folder" "not installed" "$src_fix"
+refused 12 "no source folder" "is not on this machine" "$src_fix"
 world
-refused 12 "KVM_SOURCE that does not exist" 'KVM_SOURCE=/nonexistent/x does not exist' "$src_fix" -u /nonexistent/x
+refused 12 "KVM_SOURCE that does not exist" 'KVM_SOURCE=/nonexistent/x does not exist' "leave KVM_SOURCE out.*$src_fix" -u /nonexistent/x
 
 # ---- 13: another version
 

@@ -45,10 +45,10 @@ for how in 'a file is cut|: >virt/kvm/kvm_main.c' 'a file is changed|echo >>arch
 done
 mv "$tar" "$w/away"
 echo >>"$store/$debian/arch/x86/kvm/x86.c"
-refused 12 "damaged, and the tarball is gone" 'is not installed' 'apt-get install linux-source-6\.12=6\.12\.117-1'
+refused 12 "damaged, and the tarball is gone" 'is not on this machine' 'source KVER=|kvm-onereg-install'
 mv "$w/away" "$tar"
 tarball 6.12.118-1
-refused 13 "damaged, and the tarball moved on" 'is of version 6\.12\.118-1' 'apt-get install linux-source-6\.12=6\.12\.117-1'
+refused 13 "damaged, and the tarball moved on" 'is of version 6\.12\.118-1' 'source KVER=|kvm-onereg-install'
 
 # ---- at the same time
 
@@ -67,10 +67,10 @@ is "... of which one extracts" "$(cat "$w"/log? | grep -c extracting)" 1
 # ---- killed
 
 # Commands that run in front of the real ones and count themselves. The one with number $AT kills prepare: before
-# its work, or halfway through (HALF), and does not go on.
+# its work, or halfway through (HALF), and does not go on; nor does anything that prepare started.
 wrap=$tmp/wrap
 mkdir "$wrap"
-for c in tar cp mv rm mkdir sync patch sha256sum; do
+for c in tar cp mv rm mkdir sync patch sha256sum apt-get dpkg-deb ln; do
 	cat >"$wrap/$c" <<-END
 	#!/bin/bash
 	real=$(command -v $c)
@@ -87,7 +87,7 @@ for c in tar cp mv rm mkdir sync patch sha256sum; do
 				sleep 0.00\$((RANDOM % 4))
 				kill -9 \$!
 			}
-			kill -9 "\$(<"\$COUNT.pid")"
+			kill -9 -- "-\$(<"\$COUNT.pid")"
 			exit 1
 		fi
 	fi
@@ -96,6 +96,7 @@ for c in tar cp mv rm mkdir sync patch sha256sum; do
 done
 chmod +x "$wrap"/*
 
+with=()
 interrupted() { # AT [VARIABLE...]: run, with that to happen at the command of that number; sets $reached
 	local at=$1
 	shift
@@ -103,8 +104,8 @@ interrupted() { # AT [VARIABLE...]: run, with that to happen at the command of t
 	status=0
 	(
 		echo $BASHPID >"$w/count.pid"
-		exec env AT="$at" COUNT="$w/count" "$@" PATH="$wrap:$PATH" \
-			"$prepare" -k "$kver" -d "$kdir" -s "$store" -o "$tree"
+		exec setsid env AT="$at" COUNT="$w/count" "$@" PATH="$wrap:$PATH" \
+			"$prepare" -k "$kver" -d "$kdir" -s "$store" -o "$tree" ${with[@]+"${with[@]}"}
 	) >"$w/out.log" 2>"$w/err" || status=$?
 	reached=$(($(cat "$w/count") >= at))
 } 2>/dev/null
@@ -120,7 +121,7 @@ sweep() { # START MODE STEP: interrupt at every STEPth command
 	for ((at = 1; at < 200; at += step)); do
 		rm -rf "$w/out"
 		case $start in
-		fresh) rm -rf "$store" ;;
+		fresh | download) rm -rf "$store" ;;
 		replace) cp -rp "$w/done" "$w/out" && echo other >"$tree/.state" ;;
 		update) cp -rp "$w/done" "$w/out" && echo stale >>"$tree/arch/x86/kvm/x86.c" && rm -r "$tree/onereg/vmx" ;;
 		esac
@@ -135,10 +136,10 @@ sweep() { # START MODE STEP: interrupt at every STEPth command
 		*) bad="$bad $at:$status:$(tail -n 1 "$w/err")" ;;
 		esac
 		[ ! -d "$store/$debian" ] || [ "$(content "$store/$debian")" = "$good_store" ] || bad="$bad $at:unsound"
-		prepare
+		prepare ${with[@]+"${with[@]}"}
 		[ "$status" = 0 ] || bad="$bad $at:next:$status"
 		[ "$(content "$store" "$tree")" = "$good" ] || bad="$bad $at:next:differs"
-		[ -z "$(ls -d "$store"/.part* "$tree".part* 2>/dev/null)" ] || bad="$bad $at:next:leftovers"
+		[ -z "$(ls -d "$store"/.part* "$store"/.fetch.*[0-9] "$tree".part* 2>/dev/null)" ] || bad="$bad $at:next:leftovers"
 	done
 	is "$start, $mode at $points moments: the store is sound, the next run recovers" "$bad" ""
 	ok "... which are some" test $points -ge 3
@@ -149,6 +150,15 @@ sweep fresh fail 2
 sweep replace kill 4
 sweep update kill 5
 sweep update fail 5
+# The same source from apt.
+rm -r "$SOURCE_DIR"
+package "$debian"
+offer
+with=(-f)
+sweep download kill 3
+sweep download half 5
+with=()
+tarball "$debian"
 
 for signal in TERM INT HUP; do
 	rm -rf "$store" "$w/out"

@@ -1,0 +1,328 @@
+#!/bin/bash
+# SPDX-License-Identifier: GPL-2.0
+#
+# The exact source when it is not on this machine: real apt on made-up archives, folders and URLs that the administrator
+# names, and everything that can be wrong with them.
+# shellcheck source=tests/tap.sh
+. "$(dirname "$0")/../tap.sh"
+# shellcheck source=tests/unit/fixture.sh
+. "$top/tests/unit/fixture.sh"
+
+for c in apt-get apt-cache dpkg-deb perl; do command -v $c >/dev/null || skip_all "needs $c"; done
+
+# bare [DEBIAN]: a world whose kernel is of that version, without its source.
+bare() {
+	debian=${1:-6.12.117-1}
+	world
+	rm -r "$SOURCE_DIR" "${w:?}/usr/share"
+	headers "$kver" "$code" "$debian"
+}
+left() { (cd "$store" 2>/dev/null && find . -name '*.deb' -o -name '.part*' -o -name '.fetch.*[0-9]' -o -name '.download'); }
+fetched() { # NAME [OPTION...]: prepare succeeds, from exactly the kernel's version
+	local name=$1
+	shift
+	prepare "$@"
+	is "$name: fetched" "$status $(cat "$w/err")" "0 "
+	like "$name: the origin tells the version" "$(cat "$tree/onereg/generated.h" 2>&1)" "ORIGIN \"linux-source-6.12 ${debian//+/[+]}\""
+	is "$name: nothing else is kept" "$(cd "$store" && echo *) $(left)" "$debian "
+}
+
+# ---- apt
+
+bare
+tarball "$debian"
+prepare
+good=$(content "$store/$debian")
+bare
+package "$debian"
+offer "$debian"
+prepare -f
+is "from apt" "$status $(cat "$w/err")" "0 "
+like "... says what it downloads" "$(cat "$w/out.log")" "downloading linux-source-6.12 $debian with apt"
+is "... and keeps what the tarball of the package gives" "$(content "$store/$debian")" "$good"
+is "... and nothing else" "$(left)" ""
+prepare -f
+not_ok "... once" 1 grep downloading "$w/out.log"
+rm -r "$store" "$w/out"
+refused 12 "without -f nothing is downloaded" 'is not on this machine' 'source KVER=|kvm-onereg-install'
+prepare -S -f
+is "-S: only the source" "$status $(cd "$store" && echo *) $(ls -d "$tree" 2>/dev/null)" "0 $debian "
+
+bare
+tarball 6.12.94-1
+package "$debian"
+offer
+fetched "a tarball of another version in /usr/src" -f
+bare
+package "$debian"
+offer
+tarball "$debian"
+prepare -f
+not_ok "a tarball of this version in /usr/src is taken before that" 1 grep downloading "$w/out.log"
+
+# The states of an upload, and revisions of which one begins as the other.
+for v in 6.12.117-1 6.12.117-9 6.12.117-10 6.12.117-19 '6.12.117-1~bpo12+1' 6.12.117-1+deb13u2; do
+	bare "$v"
+	for other in 6.12.117-1 6.12.117-10 6.12.117-11 6.12.117-100 6.12.118-1 "$v"; do package "$other"; done
+	offer "$v" 6.12.118-1
+	fetched "$v among others, with the source ahead" -f
+	rm "$w/archive/linux-source-6.12_${v}_all.deb"
+	offer "$v" 6.12.118-1
+	rm -r "$store" "$w/out"
+	refused 18 "all but $v, the source gone" "linux-source-6.12 ${v//+/[+]}, the exact source, is not on offer" \
+		'apt-get update.* apt-get install linux-image-amd64=6\.12\.118-1 linux-headers-amd64=6\.12\.118-1 && reboot' -f
+done
+bare
+package 6.12.94-1
+offer 6.12.94-1 "$debian"
+refused 18 "the image ahead: names the older kernel that has its source" 'is not on offer' 'linux-image-amd64=6\.12\.94-1 ' -f
+bare
+offer 6.12.118-1
+refused 18 "no source at all" 'is not on offer' 'no kernel on offer has its source on offer: wait' -f
+kver=6.12.117+deb13-cloud-amd64
+bare
+package 6.12.118-1
+offer 6.12.118-1
+sed -i 's/^Package: linux-\(image\|headers\)-amd64/Package: linux-\1-cloud-amd64/' "$w/archive/Packages"
+apt-get update -qq
+refused 18 "a cloud kernel moves to a cloud kernel" 'is not on offer' 'linux-image-cloud-amd64=6\.12\.118-1 linux-headers-cloud' -f
+kver=6.12.117+deb13-amd64
+
+# ---- apt's lists
+
+bare
+package "$debian"
+offer
+rm -r "$w/apt/lists"
+refused 18 "no lists" 'is not on offer' 'apt-get update, then run this again' -f
+fetched "no lists, and -r" -f -r
+bare
+package "$debian"
+offer
+mkdir "$w/archive/pool"
+mv "$w"/archive/*.deb "$w/archive/pool/"
+refused 18 "old lists" "archive no longer has what apt's lists offer" 'apt-get update, then run this again' -f
+sed -i 's,^Filename: ./linux-source,Filename: ./pool/linux-source,' "$w/archive/Packages"
+fetched "old lists, and -r" -f -r
+bare
+package "$debian"
+offer
+rm "$w"/archive/*.deb
+refused 18 "the archive has not what it says it has" 'no longer has' '' -f -r
+
+# ---- what apt must refuse, and what it cannot see
+
+bare
+package "$debian"
+offer
+echo >>"$w/archive/linux-source-6.12_${debian}_all.deb"
+refused 20 "a package that was changed on the way" 'the download of .* failed: .*(size|Hash)' 'apt-get update' -f
+bare
+package "$debian"
+apt_source="deb [allow-insecure=yes] file:$w/archive ./" offer 2>/dev/null
+refused 20 "an archive that nobody signed" 'failed: .*(unauthenticated|authenticated)' '' -f
+bare
+package 6.12.118-1
+mv "$w/archive/linux-source-6.12_6.12.118-1_all.deb" "$w/archive/linux-source-6.12_${debian}_all.deb"
+offer
+sed -i "s/^Version: .*/Version: $debian/" "$w/archive/Packages"
+apt-get update -qq
+refused 20 "a package of another version than the index says" '(apt downloaded another package|failed)' '' -f
+bare
+package "$debian"
+offer
+printf '#!/bin/sh\ncase "$*" in *%%a*) echo "10 * 512" ;; *) exec /usr/bin/stat "$@" ;; esac\n' >"$w/bin/stat"
+chmod +x "$w/bin/stat"
+refused 16 "no room" 'no room for the download: it needs [0-9]+ MB, and .* has 0 MB' 'make room' -f
+bare
+printf '#!/bin/sh\nexit 1\n' >"$w/bin/apt-get"
+chmod +x "$w/bin/apt-get"
+offer 2>/dev/null
+refused 18 "apt does not work" 'is not on offer' '' -f
+
+# ---- a network, and none
+
+cat >"$tmp/serve" <<'END'
+#!/usr/bin/perl
+# Serve the folder $ARGV[0] on a free port; its number goes to $ARGV[1], a line for each request to $ARGV[2].
+use strict;
+use IO::Socket::INET;
+my ($root, $ready, $log) = @ARGV;
+my $s = IO::Socket::INET->new(Listen => 9, LocalAddr => "127.0.0.1", ReuseAddr => 1) or die $!;
+open(my $r, ">", "$ready.part"); print $r $s->sockport; close $r; rename "$ready.part", $ready;
+while (my $c = $s->accept) {
+	my $request = <$c> // next;
+	while (my $l = <$c>) { last if $l =~ /^\r?\n$/ }
+	my ($path) = $request =~ m,^GET (\S+),;
+	$path =~ s/%([0-9a-fA-F]{2})/chr hex $1/ge;
+	open(my $l, ">>", $log); print $l "$path\n"; close $l;
+	if (open(my $f, "<", "$root$path") and -f "$root$path") {
+		local $/;
+		my $data = <$f>;
+		print $c "HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: " . length($data) . "\r\n\r\n$data";
+	} else {
+		print $c "HTTP/1.1 404 Not Found\r\nConnection: close\r\nContent-Length: 0\r\n\r\n";
+	}
+	close $c;
+}
+END
+server=''
+serve() { # FOLDER: sets $url
+	rm -f "$w/port"
+	perl "$tmp/serve" "$1" "$w/port" "$w/requests" &
+	server=$!
+	for _ in $(seq 100); do [ ! -e "$w/port" ] || break; sleep 0.1; done
+	url=http://127.0.0.1:$(cat "$w/port")
+}
+gone() { kill "$server"; wait "$server" 2>/dev/null; server=''; }
+trap '[ -z "$server" ] || kill "$server"; rm -rf "$tmp"' EXIT
+
+bare
+package "$debian"
+serve "$w/archive"
+apt_source="deb [trusted=yes] $url ./" offer
+gone
+refused 19 "no network" 'the archive cannot be reached for linux-source-6.12 6\.12\.117-1: ' 'connect this machine' -f
+rm -r "$w/apt/lists"
+refused 19 "no network and no lists, and -r" 'the archive cannot be reached' 'connect this machine' -f -r
+serve "$w/archive"
+apt_source="deb [trusted=yes] $url ./" offer
+fetched "the network is back" -f
+gone
+
+# ---- what the administrator names
+
+bare
+package "$debian"
+mv "$w/archive" "$w/debs"
+echo "SOURCES='$w/nowhere $w/debs'" >"$w/default"
+export DEFAULTS=$w/default
+fetched "a folder, even when nothing may be downloaded"
+rm -r "$store" "$w/out"
+echo "SOURCES=$w/debs/linux-source-6.12_${debian}_all.deb" >"$w/default"
+fetched "a file"
+rm -r "$store" "$w/out"
+echo "SOURCES=file://$w/debs" >"$w/default"
+fetched "a folder as a URL"
+rm -r "$store" "$w/out"
+offer
+mv "$w/debs"/*.deb "$w/archive/linux-source-6.12_of-any-name.deb"
+echo "SOURCES=$w/archive" >"$w/default"
+fetched "a file of another name"
+for v in 6.12.117-10 6.12.117-2 6.12.118-1; do
+	bare
+	package $v
+	echo "SOURCES='$w/archive $w/archive/linux-source-6.12_${v}_all.deb'" >"$w/default"
+	mv "$w/archive/linux-source-6.12_${v}_all.deb" "$w/archive/linux-source-6.12_${debian}_all.deb"
+	DEFAULTS=$w/default refused 12 "a folder with $v under the name that is wanted" 'is not on this machine' ''
+done
+bare
+package "$debian" linux-source-6.1
+mv "$w/archive/linux-source-6.1_${debian}_all.deb" "$w/archive/linux-source-6.12_${debian}_all.deb"
+echo "SOURCES=$w/archive" >"$w/default"
+export DEFAULTS=$w/default
+refused 12 "a folder with another package under the name that is wanted" 'is not on this machine' ''
+echo noise >"$w/archive/linux-source-6.12_${debian}_all.deb"
+refused 12 "a folder with noise" 'is not on this machine' ''
+bare
+package "$debian"
+head -c 2000 "$w/archive/linux-source-6.12_${debian}_all.deb" >"$w/cut" && mv "$w/cut" "$w/archive/linux-source-6.12_${debian}_all.deb"
+echo "SOURCES=$w/archive" >"$w/default"
+export DEFAULTS=$w/default
+refused 14 "a folder with a package that is cut off" "cannot extract KVM's source" 'source KVER=|kvm-onereg-install'
+echo "SOURCES=archive" >"$w/default"
+prepare -f
+like "a relative path is named" "$(cat "$w/err")" "SOURCES has 'archive', which is neither an absolute path nor a URL"
+
+bare
+package "$debian"
+mv "$w/archive" "$w/served"
+serve "$w/served"
+offer 6.12.118-1
+: >"$w/requests"
+echo "SOURCES=$url" >"$w/default"
+refused 12 "a URL: nothing is downloaded without -f" 'is not on this machine' ''
+is "... really" "$(cat "$w/requests")" ""
+printf 'SOURCES=%s\nDOWNLOAD=no\n' "$url" >"$w/default"
+refused 12 "a URL, and DOWNLOAD=no" 'nothing is downloaded' 'allow the download \(DOWNLOAD in ' -f
+is "... really" "$(cat "$w/requests")" ""
+echo "SOURCES=$url/nowhere/" >"$w/default"
+refused 18 "a URL that has none" 'is not on offer' '' -f
+echo "SOURCES='$url/nowhere $url/'" >"$w/default"
+fetched "a URL of a folder" -f
+rm -r "$store" "$w/out"
+echo "SOURCES=$url/linux-source-6.12_${debian}_all.deb" >"$w/default"
+fetched "a URL of a file" -f
+rm -r "$store" "$w/out"
+mv "$w/served" "$w/archive"
+package 6.12.118-1
+mv "$w/archive" "$w/served"
+mv "$w/served/linux-source-6.12_6.12.118-1_all.deb" "$w/served/linux-source-6.12_${debian}_all.deb"
+refused 18 "a URL of another version under the name that is wanted" 'is not on offer' '' -f
+like "... says so" "$(cat "$w/out.log")" "is not linux-source-6.12 $debian: left alone"
+gone
+refused 19 "a URL that cannot be reached, and apt without it" 'cannot be reached' 'connect this machine' -f
+
+bare
+package "$debian"
+offer
+printf 'DOWNLOAD=no\n' >"$w/default"
+refused 12 "DOWNLOAD=no: not with apt either" 'nothing is downloaded' 'DOWNLOAD in ' -f
+echo "SOURCES=$w/archive" >>"$w/default"
+fetched "DOWNLOAD=no, and a folder" -f
+
+# ---- KVM_SOURCE
+
+bare
+package "$debian"
+fetched "KVM_SOURCE: a package" -u "$w/archive/linux-source-6.12_${debian}_all.deb"
+bare
+package 6.12.117-10
+refused 13 "KVM_SOURCE: a package of another version" 'but .* is of version 6\.12\.117-10' 'leave KVM_SOURCE out' \
+	-u "$w/archive/linux-source-6.12_6.12.117-10_all.deb"
+bare
+package "$debian" linux-image
+refused 14 "KVM_SOURCE: another package" 'is not a package linux-source-6.12' 'leave KVM_SOURCE out' -u "$w/archive/linux-image_${debian}_all.deb"
+echo noise >"$w/noise.deb"
+refused 14 "KVM_SOURCE: no package" 'is not a package linux-source-6.12' 'leave KVM_SOURCE out' -u "$w/noise.deb"
+
+# ---- at the same time
+
+bare
+package "$debian"
+offer
+for i in 1 2 3; do "$prepare" -k "$kver" -d "$kdir" -s "$store" -S -f >"$w/log$i" 2>&1 & done
+all=0
+for i in 1 2 3; do wait -n || all=$?; done
+is "three runs at once" "$all $(content "$store/$debian" | wc -l) $(left)" "0 $(wc -l <<<"$good") "
+is "... of which one downloads" "$(cat "$w"/log? | grep -c downloading)" 1
+
+# While one downloads, others build from what is there.
+bare
+package "$debian"
+offer
+tarball 6.12.118-1
+apt_get=$(command -v apt-get)
+cat >"$w/bin/apt-get" <<-END
+#!/bin/sh
+case "\$*" in "download linux"*) touch $w/downloading; while [ ! -e $w/go ]; do sleep 0.1; done ;; esac
+exec $apt_get "\$@"
+END
+chmod +x "$w/bin/apt-get"
+"$prepare" -k "$kver" -d "$kdir" -s "$store" -S -f >"$w/log" 2>&1 &
+waiting=$!
+for _ in $(seq 100); do [ ! -e "$w/downloading" ] || break; sleep 0.1; done
+headers "$kver" $((code + 1)) 6.12.118-1
+prepare
+is "a build goes on while the source of another version comes" "$([ -e "$w/downloading" ] && echo "$status")" 0
+touch "$w/go"
+wait "$waiting"
+is "... which comes, too" "$? $(cd "$store" && echo *) $(left)" "0 6.12.117-1 6.12.118-1 "
+
+# ---- wrong use
+
+not_ok "wrong use of fetch" 2 "$project/src/fetch" linux-source-6.12 1
+not_ok "... a folder that is none" 2 "$project/src/fetch" linux-source-6.12 1 "$tmp/none"
+ok "fetch -h explains" "$project/src/fetch" -h
+like "... each exit status" "$output" '19 +the archive cannot be reached'
+done_testing
