@@ -59,7 +59,7 @@ for release in $releases; do
 		apt install "$(source_package)"
 		echo "with: $(resolved "$N"), old: $(resolved)"
 		apt install --reinstall linux-headers-"$N" | tee /tmp/log | grep -c "installed already" | sed "s/^/already: /"'
-	shows "skipped, with the command that helps" "to fix: apt-get install linux-source-$series=6\\."
+	shows "skipped, with the command that helps" 'to fix: kvm-onereg-install$'
 	shows "apt goes through, the distro's modules" '^without: distro distro distro, ii ii ii $'
 	shows "then it is built, and the other kept" '^with: ours ours ours, old: ours ours ours$'
 	shows "with nothing to do, a line for each" '^already: 2$'
@@ -173,8 +173,8 @@ for release in $releases; do
 		apt remove "$source"
 		echo "removed: $(resolved)"'
 	shows "what is installed stays, a new kernel is skipped" '^kernels: ours ours ours, distro distro distro$'
-	shows "with the command that helps" "to fix: apt-get install linux-source-$series=6\\."
-	shows "apt removes the package with the source it depends on" '^removed: distro distro distro$'
+	shows "with the command that helps" 'to fix: kvm-onereg-install$'
+	shows "apt can remove the source, and what is installed stays" '^removed: ours ours ours$'
 	apt_succeeds 2
 	end_case
 

@@ -19,5 +19,22 @@ for release in $releases; do
 	not_ok "$release: it sees a maintainer script that is none" 2 lint /tmp/bad.deb \
 		'dpkg-deb -R kvm-onereg-dkms_*.deb /tmp/p; sed -i 1d /tmp/p/DEBIAN/prerm; dpkg-deb -b /tmp/p /tmp/bad.deb'
 	like "$release: ... and says so" "$output" '^E: kvm-onereg-dkms: '
+
+	if ! command -v systemd-analyze >/dev/null; then
+		skip "$release: systemd takes the units" "no systemd-analyze"
+		continue
+	fi
+	# The host's systemd looks for what is started in the host's folders.
+	rm -rf "$tmp/package" "$tmp/units"
+	mkdir "$tmp/units"
+	dpkg-deb -x "$packages"/kvm-onereg-dkms_*.deb "$tmp/package"
+	for u in service timer; do
+		sed "s,/usr/lib/kvm-onereg/,$tmp/package&," "$tmp/package"/*lib/systemd/system/kvm-onereg-source.$u \
+			"$tmp/package"/usr/lib/systemd/system/kvm-onereg-source.$u >"$tmp/units/kvm-onereg-source.$u" 2>/dev/null
+	done
+	verify() { systemd-analyze verify --man=no "$tmp"/units/* 2>&1; }
+	is "$release: systemd takes the units" "$(verify)" ""
+	sed -i 's/^Nice=.*/Nice=very/' "$tmp/units/kvm-onereg-source.service"
+	like "$release: ... and says when it does not" "$(verify)" 'nice'
 done
 done_testing

@@ -20,10 +20,12 @@ refused() {
 
 for release in $releases; do
 	begin
-	refused "source missing" 3 'to fix: apt-get install linux-source-6\.[0-9]+=6\.' \
+	refused "source missing" 3 'skipped: .*linux-source-6\.[0-9]+ 6\.[^ ]*(, the exact source, is not on offer|: )' \
 		'rm -r /usr/src/linux-source-* /var/lib/kvm-onereg'
-	refused "source of another version" 3 'to fix: apt-get install linux-source-6\.[0-9]+=6\.' \
+	refused "source of another version" 3 'to fix: (apt-get update|connect this machine)' \
 		'rm -r /var/lib/kvm-onereg; sed -i "/^Package: linux-source-6/,/^Version:/s/^Version: .*/Version: 6.1.99-1/" /var/lib/dpkg/status'
+	refused "source of another version, and no download" 3 'built from linux .* but .* is of version 6\.1\.99-1' \
+		'export FETCH=no; rm -r /var/lib/kvm-onereg; sed -i "/^Package: linux-source-6/,/^Version:/s/^Version: .*/Version: 6.1.99-1/" /var/lib/dpkg/status'
 	refused "headers missing" 3 'to fix: apt-get install linux-headers-6\.' \
 		'rm /lib/modules/"$K"/build'
 	refused "headers incomplete" 3 'to fix: apt-get install linux-headers-6\..* --reinstall' \

@@ -69,17 +69,30 @@ install_kernel() {
 	out=$("$here/src/prepare" -k "$k" -d "/lib/modules/$k/build" -s "$state/source" -o "$scratch/tree" 2>&1) &&
 		status=0 || status=$?
 	rm -rf "$scratch/tree"
+	case $status in
+	12 | 13) ! fetch_source "$k" || { install_kernel "$k"; return; } ;;
+	esac
 	if [ "$status" != 0 ]; then
 		why=$(sed -n "s/^$name: //p" <<<"$out" | tail -n 1)
 		fix=$(sed -n 's/^  to fix: //p' <<<"$out")
+		note_source "$k" "$status" "$why" "${want#* }"
 		case $status in
 		3)
 			line "$k" "native: it has all of this itself, nothing to do"
 			done=$((done + 1))
 			;;
-		10 | 11 | 12 | 13) line "$k" "skipped: $why" ;;
+		11) line "$k" "skipped: $why" ;;
+		10)
+			line "$k" "skipped: $why"
+			lacks "$k" "$why" "$fix"
+			;;
+		12 | 13 | 18 | 19 | 20)
+			line "$k" "skipped: $why"
+			lacks "$k" "$why"
+			;;
 		*)
 			line "$k" "failed: ${why:-$out}"
+			lacks "$k" "${why:-$out}" "$fix"
 			failed=$((failed + 1))
 			;;
 		esac
@@ -121,6 +134,7 @@ install_kernel() {
 		fi
 		drop_older_build
 		failed=$((failed + 1))
+		lacks "$k" "$why; log: $log" "$user_command"
 		return
 	fi
 	drop_older_build
@@ -167,6 +181,7 @@ install_all() {
 	mkdir -p "$state/log" || die 5 "cannot write to $state"
 	for k in $(kernels); do install_kernel "$k"; done
 	for k in $(kernels); do refresh_image "$k" || stale=$((stale + 1)); done
+	end_source
 
 	# Other versions of ours, once no kernel has them, and source that no kernel was built from.
 	for v in $(versions); do

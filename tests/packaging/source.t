@@ -1,0 +1,151 @@
+#!/bin/bash
+# SPDX-License-Identifier: GPL-2.0
+#
+# Kernels whose exact source is not on the machine: apt downloads none of it and ends with what to do; by hand, or by the
+# systemd service, it comes, and the modules are built. The service's tries, when the archive cannot be reached and when
+# it does not have that version; its switch; and dpkg at work at the same time.
+# shellcheck disable=SC1091,SC2034,SC2154,SC2016 # the files set the variables; the root's shell expands the scripts
+. "$(dirname "$0")/../tap.sh"
+. "$(dirname "$0")/lib.sh"
+
+functions='
+gone() { [ -z "$(ls /usr/src/linux-source-*)" ] || sources_gone >/dev/null; rm -rf /var/lib/kvm-onereg/source; }
+block() { sed -n "/^\*\*\* kvm-onereg/,/^apt /p"; }
+want() { for w in "$@"; do sed -n "s/^$w=//p" /var/lib/kvm-onereg/wanted/*; done | xargs; }
+# systemd, as far as it is asked: units are enabled while /on exists; what is started goes to /started.
+systemd() {
+	mkdir -p /run/systemd/system /stubs
+	touch /on
+	cat >/stubs/systemctl <<-"END"
+	#!/bin/sh
+	case $1 in
+	is-enabled) [ -e /on ] ;;
+	start) echo "$*" >>/started ;;
+	esac
+	END
+	chmod +x /stubs/systemctl
+	PATH=/stubs:$PATH
+}
+service() { status $(sed -n "s/^ExecStart=//p" /lib/systemd/system/kvm-onereg-source.service); }
+offline() { echo "deb [trusted=yes] http://127.0.0.1:9 ./" >/etc/apt/sources.list; rm -rf /var/lib/apt/lists/*; }
+'
+
+for release in $releases; do
+	begin_deb
+	run() { out=$(in_root -o "$1" -- "$functions$2"); failed_before=$failures; }
+	end() { [ "$failures" = "$failed_before" ] || diag "$out"; }
+
+	run "$deb_plain" '
+		gone
+		repos base
+		install_ours >/tmp/log
+		block </tmp/log
+		echo "apt: $(resolved), $(states kvm-onereg-dkms), $(want result tried next), $(ls /var/lib/kvm-onereg/source)"
+		status kvm-onereg-install >/tmp/log; tail -n 1 /tmp/log
+		echo "by hand: $(resolved), $(ls /var/lib/kvm-onereg | xargs), $(ls /usr/src/linux-source-* 2>/dev/null)"
+		apt install --reinstall kmod | block
+		echo "later: nothing more is told"
+		gone
+		status dpkg-reconfigure kvm-onereg-dkms >/tmp/log; tail -n 1 /tmp/log
+		echo "reconfigured: $(resolved), $(ls /var/lib/kvm-onereg/source)"'
+	like "$release: apt does not download it" "$out" '^apt: distro distro distro, ii , untried 0 0, $'
+	like "$release: and ends with a block that tells which kernel" "$out" '^  6\.[^ ]+ +the source of kernel .* is not on this machine$'
+	is "$release: whose last line is the command" "$(sed -n '/^\*\*\*/,/^apt 0/p' <<<"$out" | tail -n 2 | xargs)" "kvm-onereg-install apt 0"
+	like "$release: which gets it, and builds" "$out" '^by hand: ours ours ours, built log source, $'
+	is "$release: it says so once" "$(grep -c '^\*\*\*' <<<"$out")" 1
+	like "$release: what is installed needs no source" "$out" '^reconfigured: ours ours ours, $'
+	is "$release: all succeed" "$(grep '^status' <<<"$out" | xargs)" "status 0 status 0"
+	end
+
+	run "$deb_plain" '
+		systemd
+		gone
+		repos base
+		install_ours | block
+		echo "apt: $(resolved), $(want result tried), $(($(date +%s) - $(want next) < 60)), $(cat /started)"
+		(
+			perl -MFcntl -e "open(F, q(+<), q(/var/lib/dpkg/lock-frontend)); \
+				\$l = pack(q(s s l! l! i), F_WRLCK, 0, 0, 0, 0); fcntl(F, F_SETLK, \$l) or die; sleep 100" & locked=$!
+			sleep 1
+			service >/tmp/log & s=$!
+			sleep 5
+			echo "dpkg runs: $(ls /var/lib/kvm-onereg/source)$(cat /tmp/log)"
+			kill $locked
+			wait $s
+		)
+		tail -n 1 /tmp/log
+		echo "service: $(resolved), $(ls /var/lib/kvm-onereg | xargs)"
+		service
+		gone; rm -r /var/lib/kvm-onereg/built; rm /on /started
+		repack 9.1.0 9.1.0
+		apt install /new.deb >/tmp/log; tail -n 1 /tmp/log
+		echo "off: $(want result next), $(cat /started 2>&1)"'
+	like "$release: systemd: apt leaves it to the service" "$out" \
+		'^apt: distro distro distro, untried 0, 1, start --no-block kvm-onereg-source.service$'
+	like "$release: and says where that tells of itself" "$out" '^  journalctl -u kvm-onereg-source$'
+	like "$release: which waits for dpkg" "$out" '^dpkg runs: $'
+	like "$release: then gets it, and builds" "$out" '^service: ours ours ours, built log source$'
+	is "$release: and then has nothing to do" "$(sed -n '/^service:/,/^status/p' <<<"$out" | xargs -d '\n' | sed 's/.*source //')" "status 0"
+	like "$release: with the timer disabled, it is not started" "$out" '^off: untried 0, cat: /started: No such file'
+	end
+
+	run "$deb_plain" '
+		systemd
+		gone
+		repos base
+		install_ours >/tmp/log; tail -n 1 /tmp/log
+		offline
+		service
+		echo "offline: $(resolved), $(want result), $(($(want next) - $(want tried)))"
+		echo "message: $(want message)"
+		service >/tmp/log
+		echo "not due: $(cat /tmp/log)"
+		t=$(($(date +%s) - 700))
+		sed -i "s/^tried=.*/tried=$t/; s/^next=.*/next=$((t + 600))/" /var/lib/kvm-onereg/wanted/*
+		service >/dev/null
+		echo "again: $(want result), $(($(want next) - $(want tried)))"
+		sed -i "s/^tried=.*/tried=1/; s/^next=.*/next=99999/" /var/lib/kvm-onereg/wanted/*
+		service >/dev/null
+		echo "at most: $(want result), $(($(want next) - $(want tried)))"
+		repos next
+		sed -i "s/^next=.*/next=1/" /var/lib/kvm-onereg/wanted/*
+		service
+		echo "unavailable: $(want result)"
+		kvm-onereg status >/tmp/log 2>&1
+		# The archive has it again, and apt does not know yet.
+		printf "deb [trusted=yes] file:/repo/base ./\n" >/etc/apt/sources.list
+		sed -i "s/^next=.*/next=1/" /var/lib/kvm-onereg/wanted/*
+		service >/tmp/log
+		echo "on offer: $(resolved), $(ls /var/lib/kvm-onereg | xargs)"'
+	like "$release: offline: the service notes it and when it tries again" "$out" '^offline: distro distro distro, offline, 600$'
+	like "$release: and why" "$out" '^message: the archive cannot be reached'
+	like "$release: not before" "$out" '^not due: status 0$'
+	like "$release: then less often" "$out" '^again: offline, 1200$'
+	like "$release: up to a limit" "$out" '^at most: offline, 1800$'
+	like "$release: on offer nowhere: says so, and which kernel to move to" "$out" \
+		'to fix: to move to a kernel whose source is on offer: apt-get install linux-image-amd64=|no kernel on offer has its source'
+	like "$release: notes it" "$out" '^unavailable: unavailable$'
+	like "$release: on offer again: the service asks the archive anew" "$out" '^on offer: ours ours ours, built log source$'
+	end
+
+	run "$deb_light" '
+		echo "options kvm_intel cet=1" >/etc/modprobe.d/a.conf
+		repos base next next-source
+		N=$(apt-cache depends linux-image-amd64 | sed -n "s/.*Depends: linux-image-//p" | head -n 1)
+		apt -o APT::Install-Recommends=false install linux-image-amd64 linux-headers-amd64 | block
+		echo "new: $(resolved "$N"), old: $(resolved), $(ls /var/lib/kvm-onereg/wanted)"
+		rm /etc/modprobe.d/a.conf
+		echo "options kvm_intel cet=0" >/etc/modprobe.d/z.conf
+		apt install --reinstall linux-headers-amd64 linux-headers-"$N" | block | sed "s/^/without: /"
+		status kvm-onereg-install >/tmp/log; tail -n 1 /tmp/log
+		echo "then: $(resolved "$N"), old: $(resolved), $(ls /var/lib/kvm-onereg/source | wc -l)"
+		apt purge "linux-image-$N" "linux-headers-$N" linux-image-amd64 linux-headers-amd64 >/tmp/log; tail -n 1 /tmp/log
+		echo "purged: $(ls /var/lib/kvm-onereg/source | wc -l) $(ls /var/lib/kvm-onereg | xargs)"'
+	like "$release: a new kernel: left to be done" "$out" '^new: distro distro distro, old: ours ours ours, 6\.'
+	is "$release: CET is asked for, and it boots next: that stands out" "$(grep -c '^\*\*\* 6.* boots next, and CET for guests is switched on' <<<"$out")" 1
+	like "$release: when CET is switched off, it does not say so" "$out" '^without: \*\*\* kvm-onereg'
+	like "$release: by hand it comes, and the other stays" "$out" '^then: ours ours ours, old: ours ours ours, 2$'
+	like "$release: its source goes with it" "$out" '^purged: 1 built log source$'
+	end
+done
+done_testing
