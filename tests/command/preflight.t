@@ -197,6 +197,26 @@ wrong "goes alone" preflight --save a --compare b
 wrong "cet or nested, not 'x'" preflight --without x --compare a
 wrong "goes with --compare" preflight --without cet
 wrong "unknown option '--foo'" regs --foo
+# Each command names the option that is wrong, and not the word before it
+while read -r command; do
+	# shellcheck disable=SC2086 # words
+	{
+		for options in -x -xh '--json -xh'; do wrong "unknown option '-x'" $command $options; done
+		wrong "unknown option '--xh'" $command --xh
+		wrong "option '--json' takes no argument" $command --json=1
+		wrong "option '--help' takes no argument" $command --help=1
+	}
+done <<'END'
+status
+doctor
+swap ours
+regs
+preflight
+END
+for command in status doctor; do
+	wrong "option '-k' needs an argument" "$command" -k
+	wrong "option '--kernel' needs an argument" "$command" --json --kernel
+done
 wrong "--features is for the list" regs --features TSC
 wrong "no register is called 'lstarr'; the nearest: LSTAR" regs lstarr
 wrong "no register is called 'kvm:lstar'" regs kvm:lstar

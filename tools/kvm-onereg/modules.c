@@ -2,7 +2,6 @@
 /* KVM's modules, on disk and loaded. */
 #include <elf.h>
 #include <errno.h>
-#include <getopt.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/utsname.h>
@@ -10,6 +9,7 @@
 #include "host.h"
 #include "kvm-onereg.h"
 #include "modules.h"
+#include "options.h"
 
 const char *const whose_names[] = {
 	[MISSING] = "missing", [DAMAGED] = "damaged", [BUILTIN] = "built in", [OURS] = "ours", [DISTRO] = "distro",
@@ -330,16 +330,17 @@ struct kernel *find_kernel(struct kernel *all, const char *release)
 
 bool read_kernel_options(struct kernel_options *options, const char *command, const char *help, int argc, char **argv)
 {
+	enum { JSON = LONG_ONLY };
 	static const struct option known[] = {
-		{ "json", no_argument, NULL, 'j' }, { "kernel", required_argument, NULL, 'k' },
+		{ "json", no_argument, NULL, JSON }, { "kernel", required_argument, NULL, 'k' },
 		{ "help", no_argument, NULL, 'h' }, { }
 	};
 	int option;
 
 	*options = (struct kernel_options){ 0 };
-	while ((option = getopt_long(argc, argv, "k:h", known, NULL)) != -1) {
+	while ((option = next_option(command, known, argc, argv)) != -1) {
 		switch (option) {
-		case 'j':
+		case JSON:
 			options->json = true;
 			break;
 		case 'k':
@@ -348,8 +349,6 @@ bool read_kernel_options(struct kernel_options *options, const char *command, co
 		case 'h':
 			fputs(help, stdout);
 			return false;
-		default:
-			usage_error(command, "wrong use");
 		}
 	}
 	if (optind < argc)

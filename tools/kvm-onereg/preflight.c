@@ -1,12 +1,12 @@
 // SPDX-License-Identifier: GPL-2.0
 /* kvm-onereg preflight: what this host offers guests, and whether a guest can go from one host to another. */
-#include <getopt.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "kvm-onereg.h"
 #include "lists.h"
 #include "offer.h"
+#include "options.h"
 
 #define FULL_WIDTH	80
 #define NO_BREAK	'\1'	/* a space that no line ends at */
@@ -261,9 +261,11 @@ static void help(void)
 
 int cmd_preflight(int argc, char **argv)
 {
+	enum { SAVE = LONG_ONLY, COMPARE, WITHOUT, JSON };
 	static const struct option options[] = {
-		{ "save", required_argument, NULL, 's' }, { "compare", required_argument, NULL, 'c' },
-		{ "without", required_argument, NULL, 'w' }, { "json", no_argument, NULL, 'j' }, { "help", no_argument, NULL, 'h' }, { }
+		{ "save", required_argument, NULL, SAVE }, { "compare", required_argument, NULL, COMPARE },
+		{ "without", required_argument, NULL, WITHOUT }, { "json", no_argument, NULL, JSON },
+		{ "help", no_argument, NULL, 'h' }, { }
 	};
 	const char *save = NULL, *file = NULL, *file2 = NULL;
 	struct offer here, there;
@@ -271,30 +273,25 @@ int cmd_preflight(int argc, char **argv)
 	int option, status = STATUS_OK;
 	bool json = false;
 
-	opterr = 0;
-	while ((option = getopt_long(argc, argv, ":h", options, NULL)) != -1) {
+	while ((option = next_option("preflight", options, argc, argv)) != -1) {
 		switch (option) {
-		case 's':
+		case SAVE:
 			save = optarg;
 			break;
-		case 'c':
+		case COMPARE:
 			file = optarg;
 			break;
-		case 'w':
+		case WITHOUT:
 			if (strcmp(optarg, "cet") && strcmp(optarg, "nested"))
 				usage_error("preflight", "--without takes cet or nested, not '%s'", optarg);
 			without |= strcmp(optarg, "cet") ? NESTED : CET;
 			break;
-		case 'j':
+		case JSON:
 			json = true;
 			break;
 		case 'h':
 			help();
 			return STATUS_OK;
-		case ':':
-			usage_error("preflight", "'%s' needs an argument", argv[optind - 1]);
-		default:
-			usage_error("preflight", "unknown option '%s'", argv[optind - 1]);
 		}
 	}
 	if (file && optind < argc)

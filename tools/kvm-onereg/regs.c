@@ -1,13 +1,13 @@
 // SPDX-License-Identifier: GPL-2.0
 /* kvm-onereg regs: registers of a throw-away vCPU, through ONE_REG. */
 #include <errno.h>
-#include <getopt.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "kvm-onereg.h"
 #include "lists.h"
 #include "names.h"
+#include "options.h"
 
 #define ID_TYPE(id)	((unsigned int)((id) >> 32 & 0xff))
 /* Of 8 bytes, as all that there are today; KVM tells whether it has it. */
@@ -236,34 +236,33 @@ static void help(void)
 
 int cmd_regs(int argc, char **argv)
 {
+	enum { BARE = LONG_ONLY, FEATURES, JSON, NAMES };
 	static const struct option options[] = {
-		{ "bare", no_argument, NULL, 'b' }, { "features", no_argument, NULL, 'f' }, { "json", no_argument, NULL, 'j' },
-		{ "names", no_argument, NULL, 'n' }, { "help", no_argument, NULL, 'h' }, { }
+		{ "bare", no_argument, NULL, BARE }, { "features", no_argument, NULL, FEATURES },
+		{ "json", no_argument, NULL, JSON }, { "names", no_argument, NULL, NAMES },
+		{ "help", no_argument, NULL, 'h' }, { }
 	};
 	bool bare = false, features = false, json = false;
 	int option, status = STATUS_OK;
 	struct vcpu vcpu;
 
-	opterr = 0;
-	while ((option = getopt_long(argc, argv, ":h", options, NULL)) != -1) {
+	while ((option = next_option("regs", options, argc, argv)) != -1) {
 		switch (option) {
-		case 'b':
+		case BARE:
 			bare = true;
 			break;
-		case 'f':
+		case FEATURES:
 			features = true;
 			break;
-		case 'j':
+		case JSON:
 			json = true;
 			break;
-		case 'n':
+		case NAMES:
 			names_print(stdout);
 			return STATUS_OK;
 		case 'h':
 			help();
 			return STATUS_OK;
-		default:
-			usage_error("regs", "unknown option '%s'", argv[optind - 1]);
 		}
 	}
 	if (features && optind < argc)

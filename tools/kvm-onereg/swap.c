@@ -8,7 +8,6 @@
  */
 #include <errno.h>
 #include <fcntl.h>
-#include <getopt.h>
 #include <libkmod.h>
 #include <signal.h>
 #include <stdlib.h>
@@ -21,6 +20,7 @@
 #include "kvm-onereg.h"
 #include "kvm.h"
 #include "modules.h"
+#include "options.h"
 
 /* Something else may load KVM's modules in between, when a program opens /dev/kvm: then it is done over. */
 #define TRIES	5
@@ -571,9 +571,10 @@ static const char help[] =
 
 int cmd_swap(int argc, char **argv)
 {
+	enum { JSON = LONG_ONLY };
 	static const struct option options[] = {
-		{ "dry-run", no_argument, NULL, 'n' }, { "json", no_argument, NULL, 'j' }, { "help", no_argument,
-			NULL, 'h' }, { }
+		{ "dry-run", no_argument, NULL, 'n' }, { "json", no_argument, NULL, JSON },
+		{ "help", no_argument, NULL, 'h' }, { }
 	};
 	struct set to = { 0 };
 	struct running running;
@@ -581,19 +582,17 @@ int cmd_swap(int argc, char **argv)
 	char *holds, *fix, *name;
 	int option, lock;
 
-	while ((option = getopt_long(argc, argv, "nh", options, NULL)) != -1) {
+	while ((option = next_option("swap", options, argc, argv)) != -1) {
 		switch (option) {
 		case 'n':
 			dry_run = true;
 			break;
-		case 'j':
+		case JSON:
 			as_json = true;
 			break;
 		case 'h':
 			fputs(help, stdout);
 			return STATUS_OK;
-		default:
-			usage_error("swap", "wrong use");
 		}
 	}
 	if (argc - optind != 1)
