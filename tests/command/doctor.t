@@ -129,7 +129,7 @@ finds cpu-disabled "switch on virtualization (VT-x, SVM) in the firmware's setup
 # ---- configuration
 
 host; put /etc/modprobe.d/x.conf $'# ours\nblacklist kvm-amd'
-finds blacklisted "sed -i '/^ *blacklist  *kvm[-_]amd/d' /etc/modprobe.d/x.conf && modprobe kvm_amd" 'blacklist kvm-amd'
+finds blacklisted "sed -i '/^ *blacklist  *kvm[-_]amd/d' /etc/modprobe.d/x.conf && modprobe kvm_amd" 'x.conf has "blacklist kvm_amd"'
 # The command does what it says
 fix=$(problems)
 fix=${fix#*: }
@@ -142,6 +142,15 @@ put /etc/modprobe.d/x.conf 'blacklist kvm_intel'
 nothing "the other vendor's module is blacklisted"
 put /etc/modprobe.d/x.conf $'blacklist kvm_amd_x\n#blacklist kvm_amd\ninstall kvm /sbin/modprobe --ignore-install kvm'
 nothing "other lines"
+put /etc/modprobe.d/x.conf $'softdep kvm_amd pre: blacklist kvm_amd\noptions kvm_amd install=/bin/false'
+nothing "... of other kinds"
+put /usr/lib/modprobe.d/x.conf 'blacklist kvm_amd'
+nothing "... a file of /usr/lib that /etc hides"
+rm "$R/etc/modprobe.d/x.conf"
+finds blacklisted "sed -i '/^ *blacklist  *kvm[-_]amd/d' /usr/lib/modprobe.d/x.conf && modprobe kvm_amd" 'has "blacklist kvm_amd"'
+host; put /etc/modprobe.d/x.conf $'install kvm* /bin/true'
+onereg doctor --json
+is "a command for all that match" "$(problems | sed 's/:.*//' | sort -u)" install-command
 for p in module_blacklist modprobe.blacklist; do
 	host; put /proc/cmdline "quiet $p=foo,kvm-amd splash"
 	finds blacklisted "take kvm_amd out of $p= in /etc/default/grub; update-grub && reboot"
@@ -170,6 +179,19 @@ rm "$R/sys/module/kvm_intel/parameters/cet"
 finds cet-off "kvm-onereg swap ours" 'has no such parameter'
 intel N; rm "$R/etc/modprobe.d/kvm-onereg.conf"
 nothing "not asked for, and N"
+like "... which is said" "$(json 'join ",", map { $_->{detail} // "" } @{$j->{checks}}')" 'not asked for'
+intel Y; rm "$R/etc/modprobe.d/kvm-onereg.conf"
+nothing "not asked for, and Y: somebody gave it to modprobe"
+is "... is not called off" "$(json 'join ",", grep { /not asked for/ } map { $_->{detail} // "" } @{$j->{checks}}')" ""
+like "... but a remark tells that it does not last" "$(remarks)" "neither modprobe.d nor .* asks for it: .*the next load drops it .echo 'options kvm_intel cet=1' >>/etc/modprobe.d/kvm-onereg.conf"
+put /etc/modprobe.d/kvm-onereg.conf 'options kvm_intel cet=0'
+nothing "cet=0 in modprobe.d, and Y"
+like "... is the same" "$(remarks)" '/etc/modprobe.d/kvm-onereg.conf says cet=0: '
+intel Y; put /etc/modprobe.d/a.conf 'options kvm_intel cet=0'
+nothing "cet=0 in an earlier file"
+is "... without a remark" "$(remarks)" ""
+put /etc/modprobe.d/z.conf 'options kvm_intel cet=2'
+finds cet-invalid "sed -i 's/cet=2/cet=1/' /etc/modprobe.d/z.conf" 'neither yes nor no: kvm_intel does not load'
 
 # ---- Secure Boot
 

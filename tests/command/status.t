@@ -189,6 +189,43 @@ put /usr/lib/modprobe.d/b.conf 'options kvm_intel cet=1'
 is "a file in /usr/lib" "$(cet)" "1 0 /usr/lib/modprobe.d/b.conf"
 put /etc/modprobe.d/b.conf ''
 is "... hidden by one of /etc" "$(cet)" "0 0 -"
+# The last setting counts: of a line, of a file, of the files by name whatever their folder, and the command line after all
+rm -r "$R"/etc/modprobe.d "$R"/usr/lib/modprobe.d
+put /etc/modprobe.d/a.conf 'options kvm_intel cet=0'
+put /etc/modprobe.d/kvm-onereg.conf 'options kvm_intel cet=1'
+is "two files: the later name" "$(cet)" "1 0 /etc/modprobe.d/kvm-onereg.conf"
+put /etc/modprobe.d/z.conf 'options kvm-intel ept=1 cet=N nested=1'
+is "... three" "$(cet)" "0 0 /etc/modprobe.d/z.conf"
+put /etc/modprobe.d/z.conf $'install kvm_intel /sbin/modprobe --ignore-install kvm_intel cet=0\nsoftdep kvm_intel pre: cet=0\nalias cet kvm_intel\noptions kvm_intel_x cet=0\noptions kvm_intel xcet=0 cetx=0 a.cet=0'
+is "lines that only look like it" "$(cet)" "1 0 /etc/modprobe.d/kvm-onereg.conf"
+put /etc/modprobe.d/z.conf $'options kvm_intel cet=1\noptions kvm_intel cet=0'
+is "two lines of a file" "$(cet)" "0 0 /etc/modprobe.d/z.conf"
+put /etc/modprobe.d/z.conf $'options kvm_intel \\\n  cet=0'
+is "a line that goes on in the next" "$(cet)" "0 0 /etc/modprobe.d/z.conf"
+put /etc/modprobe.d/z.conf 'options kvm_intel dump="a cet=0"'
+is "a value of another parameter, in quotes" "$(cet)" "1 0 /etc/modprobe.d/kvm-onereg.conf"
+put /etc/modprobe.d/z.conf 'options kvm_intel "cet=0"'
+is "in quotes" "$(cet)" "0 0 /etc/modprobe.d/z.conf"
+rm "$R/etc/modprobe.d/z.conf"
+for folder in run usr/local/lib usr/lib lib; do
+	put "/$folder/modprobe.d/n.conf" 'options kvm_intel cet=0'
+	is "a later name in /$folder" "$(cet)" "0 0 /$folder/modprobe.d/n.conf"
+	put /etc/modprobe.d/n.conf '# nothing'
+	is "... hidden by /etc" "$(cet)" "1 0 /etc/modprobe.d/kvm-onereg.conf"
+	rm "$R/etc/modprobe.d/n.conf" "$R/$folder/modprobe.d/n.conf"
+	put "/$folder/modprobe.d/b.conf" 'options kvm_intel cet=0'
+	is "an earlier name in /$folder" "$(cet)" "1 0 /etc/modprobe.d/kvm-onereg.conf"
+	rm "$R/$folder/modprobe.d/b.conf"
+done
+for words in 'kvm_intel.cet=0 kvm_intel.cet=1' 'kvm-intel.cet=0 kvm_intel.cet=on' 'kvm_intel.cet=1 kvm_intel.cetx=0 xkvm_intel.cet=0 kvm_intel.ce=0' \
+	'a="kvm_intel.cet=0 x" kvm_intel.cet' '"kvm_intel.cet=1"'; do
+	put /proc/cmdline "quiet $words root=/dev/sda"
+	is "the command line asks: $words" "$(cet)" "1 0 the kernel's command line"
+done
+for words in 'kvm_intel.cet=1 kvm_intel.cet=0' 'kvm_intel.cet=1 kvm-intel.cet=off' 'kvm-intel.cet=N'; do
+	put /proc/cmdline "quiet $words root=/dev/sda"
+	is "the command line, over modprobe.d: $words" "$(cet)" "0 0 the kernel's command line"
+done
 put /proc/cmdline "quiet kvm_intel.cet=1"
 is "the command line" "$(cet)" "1 0 the kernel's command line"
 put /dev/kmsg $'<6>[1] x\n<4>[2] kvm_intel: guests get no CET, although kvm_intel.cet=1: it needs EPT (kvm_intel.ept)\n<6>[3] y'

@@ -7,6 +7,7 @@
 #include <unistd.h>
 
 #include "cet.h"
+#include "configuration.h"
 #include "host.h"
 #include "modules.h"
 
@@ -17,35 +18,25 @@
 #define EXIT_LOAD_CET		(1ull << (32 + 28))
 #define ENTRY_LOAD_CET		(1ull << (32 + 20))
 
+/* As the kernel reads a bool; no value means yes */
 static bool is_yes(const char *value)
 {
-	/* As the kernel reads a bool; no value means yes */
 	return !*value || strchr("yY1tT", *value) || !strncasecmp(value, "on", 2);
+}
+
+static bool is_no(const char *value)
+{
+	return strchr("nN0fF", *value) || !strncasecmp(value, "of", 2);
 }
 
 static void asked(struct cet *cet)
 {
-	char *line = configured("options", "kvm_intel", "cet"), *options = read_file("/proc/cmdline");
-	static const char *const names[] = { "kvm_intel.cet", "kvm-intel.cet" };
+	struct setting setting = configured(OPTIONS, "kvm_intel", "cet");
 
-	if (line) {
-		cet->asked_in = text("%.*s", (int)strcspn(line, ":"), line);
-		/* The last one counts */
-		for (const char *word = line; *word; word += strspn(word, " \t")) {
-			if (!strncmp(word, "cet", 3) && strchr("= \t", word[3]))
-				cet->asked = is_yes(word[3] == '=' ? word + 4 : "");
-			word += strcspn(word, " \t");
-		}
-	}
-	/* modprobe appends what the command line has: it wins */
-	for (size_t i = 0; options && i < sizeof(names) / sizeof(*names); i++) {
-		const char *word = strstr(options, names[i]);
-
-		if (!word || (word[13] && word[13] != '=' && word[13] != ' '))
-			continue;
-		cet->asked_in = text("the kernel's command line");
-		cet->asked = is_yes(word[13] == '=' ? word + 14 : "");
-	}
+	cet->asked_in = setting.where;
+	cet->asked = setting.value && is_yes(setting.value);
+	if (setting.value && !cet->asked && !is_no(setting.value))
+		cet->invalid = setting.value;
 }
 
 static void ask_cpu(struct cet *cet)

@@ -7,6 +7,7 @@
 #include <sys/statvfs.h>
 #include <unistd.h>
 
+#include "configuration.h"
 #include "doctor.h"
 #include "kvm-onereg.h"
 
@@ -80,23 +81,22 @@ void check_configuration(void)
 		skipped("there is no modprobe.d");
 	for (int i = 0; i < MODULES; i++) {
 		const char *name = loaded_names[i];
-		char *line = configured("blacklist", name, NULL), *file;
+		struct setting setting = configured(BLACKLIST, name, NULL);
 
 		if (i != KVM && host.flags && strcmp(name, vendor_module()))
 			continue;
-		if (line) {
-			file = text("%.*s", (int)strcspn(line, ":"), line);
-			problem("blacklisted", text("sed -i '/^ *blacklist  *%s/d' %s && modprobe %s", patterns[i],
-				file, name),
-				text("%s is not loaded at boot. %s", name, line));
-		}
-		line = configured("install", name, NULL);
-		if (line && (strstr(line, "/false") || strstr(line, "/true"))) {
-			file = text("%.*s", (int)strcspn(line, ":"), line);
-			problem("install-command", text("sed -i '/^ *install  *%s/d' %s && modprobe %s", patterns[i],
-				file, name),
-				text("modprobe %s runs a command in place of loading it. %s", name, line));
-		}
+		if (setting.where)
+			problem("blacklisted",
+				text("sed -i '/^ *blacklist  *%s/d' %s && modprobe %s", patterns[i],
+				     setting.where, name),
+				text("%s is not loaded at boot: %s has \"blacklist %s\"", name, setting.where, name));
+		setting = configured(INSTALL, name, NULL);
+		if (setting.where && (strstr(setting.value, "/false") || strstr(setting.value, "/true")))
+			problem("install-command",
+				text("sed -i '/^ *install  *%s/d' %s && modprobe %s", patterns[i],
+				     setting.where, name),
+				text("modprobe %s runs a command in place of loading it: %s has \"install %s %s\"",
+				     name, setting.where, name, setting.value));
 		for (size_t c = 0; c < 2; c++) {
 			static const char *const parameters[] = { "module_blacklist", "modprobe.blacklist" };
 
@@ -205,6 +205,21 @@ void check_cet(void)
 	const struct cet *cet = &host.cet;
 
 	begin("CET (kvm_intel.cet)");
+	if (cet->invalid) {
+		problem("cet-invalid", text("sed -i 's/cet=%s/cet=1/' %s     # or cet=0", cet->invalid,
+					    *cet->asked_in == '/' ? cet->asked_in : "/etc/default/grub && update-grub"),
+			text("%s says kvm_intel.cet=%s, which is neither yes nor no: kvm_intel does not load",
+			     cet->asked_in, cet->invalid));
+		return;
+	}
+	if (!cet->asked && cet->value == 'Y') {
+		good("on, set by hand");
+		remark(text("kvm_intel.cet is on, and %s: whoever loaded kvm_intel set it, and the next load drops it",
+			    cet->asked_in ? text("%s says cet=0", cet->asked_in) :
+			    "neither modprobe.d nor the kernel's command line asks for it"),
+		       cet->asked_in ? NULL : "echo 'options kvm_intel cet=1' >>/etc/modprobe.d/kvm-onereg.conf");
+		return;
+	}
 	if (!cet->asked) {
 		good("not asked for");
 		return;

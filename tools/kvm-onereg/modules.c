@@ -18,7 +18,7 @@ const char *const whose_names[] = {
 const char *const file_names[] = { "kvm", "kvm-intel", "kvm-amd" };
 const char *const loaded_names[] = { "kvm", "kvm_intel", "kvm_amd" };
 
-static struct kmod_ctx *context(const char *folder, const char *const *config)
+struct kmod_ctx *context_of(const char *folder, const char *const *config)
 {
 	struct kmod_ctx *ctx;
 
@@ -34,17 +34,17 @@ struct kmod_ctx *no_modules(void)
 {
 	static const char *const nothing[] = { NULL };
 
-	return context("/nonexistent", nothing);
+	return context_of("/nonexistent", nothing);
 }
 
 struct kmod_ctx *modules_of(const char *release)
 {
 	const char *const below_root[] = {
-		path("/etc/modprobe.d"), path("/run/modprobe.d"), path("/usr/lib/modprobe.d"),
-			path("/lib/modprobe.d"), NULL
+		path("/etc/modprobe.d"), path("/run/modprobe.d"), path("/usr/local/lib/modprobe.d"),
+		path("/usr/lib/modprobe.d"), path("/lib/modprobe.d"), NULL
 	};
 
-	return context(path("/lib/modules/%s", release), *host_root() ? below_root : NULL);
+	return context_of(path("/lib/modules/%s", release), *host_root() ? below_root : NULL);
 }
 
 /* ---- Files ---- */
@@ -505,73 +505,4 @@ struct running what_runs(struct kernel *kernel)
 enum kvm_access probe(const struct running *running)
 {
 	return running->vendor || !exists("/sys/module") ? kvm_probe(NULL) : KVM_ABSENT;
-}
-
-/* ---- modprobe.d ---- */
-
-/* Module names are the same with '-' and '_' */
-static bool same_word(const char *a, size_t size, const char *b)
-{
-	if (strlen(b) != size)
-		return false;
-	for (size_t i = 0; i < size; i++)
-		if ((a[i] == '-' ? '_' : a[i]) != (b[i] == '-' ? '_' : b[i]))
-			return false;
-	return true;
-}
-
-/* Whether a line has @word1 and @word2 as its first words and @word3, or "@word3=...", as a later one */
-static bool matches(const char *line, size_t size, const char *word1, const char *word2, const char *word3)
-{
-	const char *wanted[3] = { word1, word2, word3 };
-	int found = 0;
-
-	for (size_t at = 0; at < size;) {
-		size_t blanks = strspn(line + at, " \t"), n;
-
-		at += blanks;
-		n = strcspn(line + at, " \t\n");
-		if (!n || at >= size)
-			break;
-		if (found == 2)
-			n = strcspn(line + at, " \t\n=");
-		if (same_word(line + at, n, wanted[found])) {
-			if (++found == 3 || !wanted[found])
-				return true;
-		} else if (found < 2) {
-			return false;
-		}
-		at += strcspn(line + at, " \t\n");
-	}
-	return false;
-}
-
-char *configured(const char *word1, const char *word2, const char *word3)
-{
-	static const char *const folders[] = {
-		"/etc/modprobe.d", "/run/modprobe.d", "/usr/local/lib/modprobe.d", "/usr/lib/modprobe.d",
-			"/lib/modprobe.d"
-	};
-
-	for (size_t i = 0; i < sizeof(folders) / sizeof(*folders); i++) {
-		for (char **name = list("%s", folders[i]); *name; name++) {
-			const char *ending = strrchr(*name, '.');
-			char *content;
-			bool hidden = false;
-
-			/* A file hides those of the same name in later folders */
-			for (size_t before = 0; before < i; before++)
-				hidden |= exists("%s/%s", folders[before], *name);
-			if (hidden || !ending || strcmp(ending, ".conf"))
-				continue;
-			content = read_file("%s/%s", folders[i], *name);
-			for (const char *line = content; line && *line; line = strchr(line, '\n'), line += !!line) {
-				size_t size = strcspn(line, "\n");
-
-				if (matches(line, size, word1, word2, word3))
-					return text("%s/%s: %.*s", folders[i], *name, (int)size, line);
-			}
-		}
-	}
-	return NULL;
 }

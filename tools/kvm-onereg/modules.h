@@ -56,7 +56,9 @@ struct running {
 	struct loaded module[MODULES];
 };
 
-/* libkmod's context for the modules of @release, with the host's modprobe.d. */
+/* libkmod's context for modules in @folder, with the modprobe.d files or folders of @config; NULL: the system's. */
+struct kmod_ctx *context_of(const char *folder, const char *const *config);
+/* The same for the modules of @release, with the host's modprobe.d. */
 struct kmod_ctx *modules_of(const char *release);
 /* For files that are named by their path: in a context that knows modules.dep, a name may belong to another file. */
 struct kmod_ctx *no_modules(void);
@@ -99,12 +101,5 @@ struct running what_runs(struct kernel *kernel);
 enum kvm_access probe(const struct running *running);
 /* Whether a loaded module and a file are the same: by build-id, or else by what both say. */
 bool same_module(const struct loaded *loaded, struct module *file);
-
-/*
- * configured - what modprobe.d says: "FILE: LINE", or NULL
- * @word1, @word2: the first words of the line, '-' and '_' being the same
- * @word3: a later word, alone or before a '='; or NULL
- */
-char *configured(const char *word1, const char *word2, const char *word3);
 
 #endif
