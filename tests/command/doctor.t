@@ -193,6 +193,51 @@ is "... without a remark" "$(remarks)" ""
 put /etc/modprobe.d/z.conf 'options kvm_intel cet=2'
 finds cet-invalid "sed -i 's/cet=2/cet=1/' /etc/modprobe.d/z.conf" 'neither yes nor no: kvm_intel does not load'
 
+# ---- the next boot
+
+N=6.12.118+deb13-amd64
+no_cet() { intel Y; kernel $N distro; edit "/^linux-source/s/117/118/"; }
+no_cet
+onereg doctor --json
+is "the next kernel has the distro's KVM, and CET is asked for" "$status $(problems | grep next-boot | sed 's/  *#.*//')" "1 next-boot-no-cet: $INSTALL"
+like "... both kernels are named" "$(texts)" "^kernel 6.12.118[+]deb13-amd64 boots next \(the newest\) and has the distro's KVM, while 6.12.117[+]deb13-amd64 has ours: guests with CET cannot run"
+like "... and so is what it lacks" "$(problems)" "^not-built: "
+grub 0 $K $N
+nothing "GRUB keeps to the kernel that runs"
+like "... the newer one is a remark" "$(remarks)" "^a newer kernel is installed than the one that runs, 6.12.118[+]deb13-amd64, and 6.12.117[+]deb13-amd64 boots next \(GRUB\)$"
+no_cet; rm "$R/etc/modprobe.d/kvm-onereg.conf"; put /sys/module/kvm_intel/parameters/cet N
+onereg doctor --json
+is "without CET asked for it is no problem" "$(problems | grep -c next-boot)" 0
+like "... but a remark" "$(remarks)" "^kernel 6.12.118[+]deb13-amd64 boots next .* while 6.12.117[+]deb13-amd64 has ours$"
+no_cet; rm -r "$R/lib/modules/$N"; kernel $N distro ours
+finds newer-kernel reboot
+kernel 6.12.119+deb13-amd64 distro; grub 0 $N $K
+nothing "a kernel boots next that is neither the newest nor running"
+like "... a remark tells of it" "$(remarks)" '6.12.119[+]deb13-amd64, and 6.12.118[+]deb13-amd64 boots next'
+
+# ---- a source that is waited for, modules of a package, a tree of one's own
+
+distro; put "/var/lib/kvm-onereg/wanted/$K" $'version=6.12.117-1\nresult=offline\nmessage=\ntried=1700000000\nnext=1700003600'
+finds source-missing $INSTALL 'waits for the source of linux 6.12.117-1: no network; tried 2023-11-14 22:13; next try 2023-11-14 23:13'
+put /usr/sbin/kvm-onereg-install ''
+finds source-missing /usr/sbin/kvm-onereg-install
+put "/var/lib/kvm-onereg/wanted/$K" $'version=6.12.117-1\nresult=unavailable\nmessage=gone\ntried=1700000000\nnext=0'
+finds source-missing "apt-get install linux-image-amd64 linux-headers-amd64 && reboot" 'on offer nowhere: gone'
+rm "$R/var/lib/kvm-onereg/wanted/$K" "$R/usr/src/linux-source-6.12.tar.xz"
+finds source-missing /usr/sbin/kvm-onereg-install
+host; put "/var/lib/kvm-onereg/wanted/$K" $'version=6.12.117-1\nresult=failed\ntried=17\nnext=0'
+nothing "a note that is left over, with ours installed"
+prebuilt() { host; mv "$D/updates/dkms" "$D/updates/kvm-onereg"; dep; for m in kvm kvm-amd; do load $m "$D/updates/kvm-onereg/$m.ko" out; done; }
+prebuilt; nothing "prebuilt modules"
+put "/lib/modules/$K/build/include/generated/package.h" '#define LINUX_PACKAGE_ID " Debian 6.12.118-1"'
+finds stale-build "apt-get install --reinstall kvm-onereg-modules-$K"
+host; for m in kvm kvm-intel kvm-amd; do ko "$D/updates/dkms/$m.ko" "version=$V" "origin=tree /home/me/linux 6.12.117" "vermagic=$K SMP" ID="$(id tree $m)"; done
+for m in kvm kvm-amd; do load $m "$D/updates/dkms/$m.ko" out; done
+nothing "modules of one's own tree are not old"
+distro; rm -r "$D/build"; put "/lib/modules/$K/build/Makefile" ''; edit /linux-image/d
+nothing "a kernel that is not Debian's"
+like "... is called so" "$(json 'join "\n", map { $_->{detail} // "" } @{$j->{checks}}')" "not a kernel of Debian's: make modules KVM_SOURCE=TREE KDIR=BUILD"
+
 # ---- Secure Boot
 
 secure() {

@@ -9,6 +9,7 @@
 #                   one more kernel, with the distro's modules and, if OURS is "ours", ours
 #   ko FILE [KEY=VALUE]...    a module; ID=... (hexadecimal, 40 digits) is its build-id
 #   load NAME FILE [out]      loaded from this file; "out": out of tree
+#   grub DEFAULT RELEASE...   a grub.cfg as grub-mkconfig makes it, of kernels in this order; "saved": as grubenv says
 #   put FILE TEXT   write a file below $R
 #   dep [RELEASE]   depmod
 #   vm PID COMMAND VMS VCPUS [WORD]...    a process
@@ -88,6 +89,49 @@ load() {
 	objcopy -O binary --only-section=.note.gnu.build-id "$file" "$m/notes/.note.gnu.build-id"
 }
 
+grub() {
+	local default=$1 k first=$2
+	[ "$default" != saved ] || default='${saved_entry}'
+	shift
+	put /boot/grub/grub.cfg "if [ -s \$prefix/grubenv ]; then
+  set have_grubenv=true
+  load_env
+fi
+if [ \"\${next_entry}\" ] ; then
+   set default=\"\${next_entry}\"
+   set next_entry=
+   save_env next_entry
+   set boot_once=true
+else
+   set default=\"$default\"
+fi
+if [ x\"\${feature_menuentry_id}\" = xy ]; then
+  menuentry_id_option=\"--id\"
+else
+  menuentry_id_option=\"\"
+fi
+function load_video {
+  if [ x\$feature_all_video_module = xy ]; then
+    insmod all_video
+  fi
+}
+menuentry 'Debian GNU/Linux' --class debian --class os \$menuentry_id_option 'gnulinux-simple-1-2' {
+	load_video
+	if [ x\$grub_platform = xxen ]; then insmod xzio; insmod lzopio; fi
+	echo	'Loading Linux $first ...'
+	linux	/boot/vmlinuz-$first root=UUID=1-2 ro  quiet
+	initrd	/boot/initrd.img-$first
+}
+submenu 'Advanced options for Debian GNU/Linux' \$menuentry_id_option 'gnulinux-advanced-1-2' {
+$(for k; do printf '\tmenuentry '"'%s'"' --class debian $menuentry_id_option '"'%s'"' {\n\t\tload_video\n\t\tlinux\t/boot/vmlinuz-%s root=UUID=1-2 ro %s\n\t}\n' \
+	"Debian GNU/Linux, with Linux $k" "gnulinux-$k-advanced-1-2" "$k" quiet \
+	"Debian GNU/Linux, with Linux $k (recovery mode)" "gnulinux-$k-recovery-1-2" "$k" single; done)
+}
+menuentry 'UEFI Firmware Settings' \$menuentry_id_option 'uefi-firmware' {
+	fwsetup
+}"
+}
+
 vm() {
 	local p=$R/proc/$1 i n=3
 	put "/proc/$1/comm" "$2"
@@ -102,6 +146,11 @@ vm() {
 host() {
 	local m
 	rm -rf "$R"
+	# Made once, then copied
+	if [ -d "$tmp/good-host" ]; then
+		cp -a "$tmp/good-host" "$R"
+		return
+	fi
 	mkdir -p "$R"/{proc/1,sys/module,sys/kernel/security,etc/modprobe.d,usr/bin,tmp,usr/src}
 	put /proc/sys/kernel/osrelease "$K"
 	put /proc/version "Linux version $K (x@y) #1 SMP PREEMPT_DYNAMIC Debian 6.12.117-1 (2026-11-01)"
@@ -125,6 +174,7 @@ cd "${0%/*}/../.."; case $1 in -W) cat dpkg ;; -S) grep " $2$" owners ;; esac'
 	put /usr/bin/dkms '#!/bin/sh
 cat "${0%/*}/../../dkms"'
 	chmod +x "$R"/usr/bin/*
+	cp -a "$R" "$tmp/good-host"
 }
 
 onereg() {

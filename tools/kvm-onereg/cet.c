@@ -90,6 +90,11 @@ struct cet look_at_cet(void)
 	return cet;
 }
 
+bool wants_cet(const struct cet *cet)
+{
+	return (cet->asked || cet->value == 'Y') && !has_word(value_of(read_file("/proc/cpuinfo"), "flags", ":"), "svm");
+}
+
 const char *answer_name(enum answer answer)
 {
 	return answer == UNKNOWN ? "unknown" : answer == YES ? "yes" : "no";

@@ -19,6 +19,8 @@ struct cet {
 };
 
 struct cet look_at_cet(void);
+/* Guests may have it, or are meant to: asked for, or on; never on AMD CPUs. */
+bool wants_cet(const struct cet *cet);
 const char *answer_name(enum answer answer);
 struct json_object *cet_json(const struct cet *cet);
 

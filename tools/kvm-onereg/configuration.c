@@ -20,7 +20,8 @@ static char *next_word(const char **at)
 	char *word = text("%s", *at), *end = word;
 	bool quoted = false;
 
-	*at += strspn(*at, " \t\n");
+	while (isspace((unsigned char)**at))
+		++*at;
 	for (; **at && (quoted || !isspace((unsigned char)**at)); ++*at) {
 		if (**at == '"')
 			quoted = !quoted;

@@ -250,12 +250,13 @@ void check_cet(void)
 
 void check_boot(void)
 {
-	struct kernel *newest = host.kernels;
-	char *image = NULL, *running = read_file("/proc/version"), *built, *end;
+	const struct kernel *newest = host.kernels, *next = host.outlook.next.kernel;
 
 	begin("running kernel");
-	if (!running || (!host.kernels->release && host.running.set != NATIVE && host.running.set != BUILTIN)) {
-		skipped(running ? "no kernel has modules here; is this a container?" : "there is no /proc");
+	if (!exists("/proc/version") || (!host.kernels->release && host.running.set != NATIVE &&
+					 host.running.set != BUILTIN)) {
+		skipped(exists("/proc/version") ? "no kernel has modules here; is this a container?" :
+			"there is no /proc");
 		return;
 	}
 	if (!host.kernel) {
@@ -268,22 +269,37 @@ void check_boot(void)
 	good(text("%s", running_release()));
 	while (newest[1].release)
 		newest++;
-	if (newest != host.kernel)
+	if (newest != host.kernel && newest == next)
 		problem("newer-kernel", "reboot", text("a newer kernel is installed than the one that runs: %s",
-			newest->release));
-	/* "... Debian 6.1.192-2 (2026-...)" */
-	built = running ? strstr(running, " Debian ") : NULL;
-	for (char *next = built; next; next = strstr(next + 1, " Debian "))
-		built = next;
-	package(text("linux-image-%s", running_release()), &image, NULL);
-	if (!built || !*image)
-		return;
-	built = text("%.*s", (int)strcspn(built + 8, " )"), built + 8);
-	end = strchr(image, ':');
-	if (isdigit(*built) && strcmp(built, end ? end + 1 : image))
+						       newest->release));
+	else if (newest != host.kernel)
+		remark(text("a newer kernel is installed than the one that runs, %s, and %s boots next (%s)",
+			    newest->release, host.outlook.next.release, host.outlook.next.by), NULL);
+	if (host.outlook.upgraded)
 		problem("same-name-upgrade", "reboot",
-			text("kernel %s was upgraded on disk under the same name: %s runs, %s is installed",
-							    running_release(), built, image));
+			text("kernel %s was upgraded on disk under the same name: %s", running_release(),
+			     host.outlook.upgraded));
+}
+
+void check_next_boot(void)
+{
+	const struct next_boot *next = &host.outlook.next;
+	const char *fix;
+
+	begin("next boot");
+	if (!next->release) {
+		skipped("no kernel is installed here");
+		return;
+	}
+	good(text("%s (%s): %s", next->release, next->by, next->kernel ? describe(next->kernel) : "no modules"));
+	if (!host.outlook.loses_ours)
+		return;
+	fix = text("%s     # what kernel %s lacks is told below, or by doctor -k", rebuild(), next->release);
+	if (host.outlook.loses_cet)
+		problem("next-boot-no-cet", fix,
+			text("%s: guests with CET cannot run after the next reboot", host.outlook.loses_ours));
+	else
+		remark(text("%s", host.outlook.loses_ours), NULL);
 }
 
 /* ---- Secure Boot ---- */
@@ -334,11 +350,17 @@ void check_secure_boot(void)
 			good(text("%s, and our modules are loaded: their key is known", state));
 		return;
 	}
+	/* One without is enough to keep KVM from loading */
+	for (int i = 0; i < MODULES; i++)
+		if (!host.kernel->module[i].signer)
+			ours = &host.kernel->module[i];
 	if (!ours->signer) {
 		what = text(PACKAGE "/%s -k %s", ours->version, host.kernel->release);
-		problem("unsigned",
+		problem("unsigned", ours->prebuilt ?
+			text("apt-get install a kvm-onereg-modules-%s that was built with a key", host.kernel->release) :
 			text("apt-get install openssl && dkms build --force %s && dkms install --force %s", what, what),
-			text("%s, and our modules are not signed (DKMS had no openssl): they cannot load", state));
+			text("%s, and %s is not signed%s: it cannot load", state, shown(ours->file), ours->prebuilt ? "" :
+			     " (DKMS had no openssl)"));
 		return;
 	}
 	mokutil = RUN("mokutil", "--test-key", "/var/lib/dkms/mok.pub");

@@ -12,11 +12,11 @@
 void check_packages(void)
 {
 	begin("packages");
-	if (!host.packages.found || !host.packages.ended) {
-		skipped(host.packages.found ? "dpkg-query does not answer" : "there is no dpkg-query");
+	if (!packages()->found || !packages()->ended) {
+		skipped(packages()->found ? "dpkg-query does not answer" : "there is no dpkg-query");
 		return;
 	}
-	for (const char *line = host.packages.output; *line; line += !!*line) {
+	for (const char *line = packages()->output; *line; line += !!*line) {
 		size_t n = strcspn(line, "\n");
 		char *name = text("%.*s", (int)strcspn(line, "\t\n"), line), *version, *status;
 
@@ -83,7 +83,7 @@ void check_dkms(void)
 /* The kernel that runs, or boots next, or was asked for */
 static bool matters(const struct kernel *kernel, const char *only)
 {
-	return only || kernel->running || !kernel[1].release;
+	return only || kernel->running || kernel == host.outlook.next.kernel;
 }
 
 static void found(const struct kernel *kernel, const char *only, const char *code, const char *fix, char *sentence)
@@ -161,13 +161,24 @@ static char *decisive(const char *log, char **fix)
 	return lines;
 }
 
+static const char *fetch_source(const char *name, const char *version)
+{
+	return fetches_source() ? rebuild() : text("apt-get install %s=%s && %s", name, version, rebuild());
+}
+
 /* Headers and source: false if something is missing, which is reported */
 static bool check_material(const struct kernel *kernel, const char *only)
 {
 	char *release = kernel->release, *series = series_of(release), *from = built_from(release), *source = NULL;
 	char *name = text("linux-source-%s", series), *tarball = NULL, *newest;
 	static const char *const endings[] = { "xz", "zst", "gz", "bz2" };
+	struct wanted needs = wanted(release);
 
+	if (!from && exists("/lib/modules/%s/build/Makefile", release)) {
+		good(text("%s; not a kernel of Debian's: make modules KVM_SOURCE=TREE KDIR=BUILD builds for it",
+			  describe(kernel)));
+		return false;
+	}
 	if (!exists("/lib/modules/%s/build/include/generated/package.h", release)) {
 		found(kernel, only, "headers-missing", text("apt-get install linux-headers-%s && %s", release,
 			rebuild()),
@@ -182,8 +193,15 @@ static bool check_material(const struct kernel *kernel, const char *only)
 	/* Extracted once, it is kept */
 	if (!from || exists(STATE "/source/%s/SHA256SUMS", from))
 		return true;
+	if (needs.version) {
+		found(kernel, only, "source-missing", !strcmp(needs.result ? needs.result : "", "unavailable") ?
+		      "apt-get install linux-image-amd64 linux-headers-amd64 && reboot" : rebuild(),
+		      text("kernel %s waits for the source of linux %s: %s", release, needs.version,
+			   wanted_state(&needs)));
+		return false;
+	}
 	if (!tarball) {
-		found(kernel, only, "source-missing", text("apt-get install %s=%s && %s", name, from, rebuild()),
+		found(kernel, only, "source-missing", fetch_source(name, from),
 		      text("kernel %s: its source is not installed (no /usr/src/%s.tar.xz)", release, name));
 		return false;
 	}
@@ -192,7 +210,7 @@ static bool check_material(const struct kernel *kernel, const char *only)
 		/* Archives keep no old versions for long: the other way out is forward */
 		newest = text("apt-get install linux-image-amd64 linux-headers-amd64 %s && reboot", name);
 		found(kernel, only, "source-version",
-		      text("apt-get install %s=%s && %s     # or: %s", name, from, rebuild(), newest),
+		      text("%s     # or: %s", fetch_source(name, from), newest),
 		      text("kernel %s was built from linux %s, and %s is of version %s", release, from, name, source));
 		return false;
 	}
@@ -244,12 +262,18 @@ static char *remove_file(const struct kernel *kernel, const struct module *modul
 static void check_ours(const struct kernel *kernel, const char *only)
 {
 	const struct module *module = &kernel->module[KVM];
-	char *from = built_from(kernel->release), *source;
+	char *from = built_from(kernel->release), *source = NULL;
+	const char *fix = rebuild();
 
-	source = from ? text("linux-source-%s %s", series_of(kernel->release), from) : NULL;
+	/* A tree that somebody named has no version to compare */
+	if (from && !strncmp(module->origin, "linux-source-", 13))
+		source = text("linux-source-%s %s", series_of(kernel->release), from);
+	if (module->prebuilt)
+		fix = text("apt-get install --reinstall kvm-onereg-modules-%s     # one built from linux %s", kernel->release,
+			   from ? from : "of this kernel");
 	good(describe(kernel));
 	for (int i = 0; i < MODULES; i++) {
-		if (strstr(kernel->module[i].file, "/updates/dkms/"))
+		if (kernel->module[i].prebuilt || strstr(kernel->module[i].file, "/updates/dkms/"))
 			continue;
 		found(kernel, only, "stale", text("rm %s && depmod %s && %s", shown(kernel->module[i].file),
 			kernel->release, rebuild()),
@@ -258,16 +282,16 @@ static void check_ours(const struct kernel *kernel, const char *only)
 		return;
 	}
 	if (source && strcmp(source, module->origin))
-		found(kernel, only, "stale-build", rebuild(),
+		found(kernel, only, "stale-build", fix,
 			text("kernel %s is of %s, and our modules were built from %s",
 								   kernel->release, source, module->origin));
 	else if (strcmp(module->version, version))
-		found(kernel, only, "other-version", rebuild(),
+		found(kernel, only, "other-version", fix,
 			text("kernel %s has our modules of version %s, and this is %s",
 								     kernel->release, module->version, version));
 	else if (module->vermagic && (strncmp(module->vermagic, kernel->release, strlen(kernel->release)) ||
 				      module->vermagic[strlen(kernel->release)] != ' '))
-		found(kernel, only, "vermagic", rebuild(), text("kernel %s: our modules are of another kernel (%s)",
+		found(kernel, only, "vermagic", fix, text("kernel %s: our modules are of another kernel (%s)",
 			kernel->release,
 								module->vermagic));
 }

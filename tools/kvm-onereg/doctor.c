@@ -2,8 +2,8 @@
 /*
  * kvm-onereg doctor: finds what keeps this host from running our KVM, and names the command that helps.
  *
- * A check reports problems, or says that it could not look, or is good. What a kernel lacks that neither runs nor is
- * the newest one is told as a remark: it harms nobody until that kernel is booted.
+ * A check reports problems, or says that it could not look, or is good. What a kernel lacks that neither runs nor
+ * boots next is told as a remark: it harms nobody until that kernel is booted.
  */
 #include <string.h>
 #include <unistd.h>
@@ -58,62 +58,6 @@ void problem(const char *code, const char *fix, char *sentence)
 void remark(char *sentence, const char *fix)
 {
 	json_object_array_add(remarks, string(fix ? text("%s (%s)", sentence, fix) : sentence));
-}
-
-/* ---- Helpers ---- */
-
-bool package(const char *name, char **version, char **status)
-{
-	const char *line = host.packages.ended ? host.packages.output : "";
-	size_t length = strlen(name);
-	char *fields;
-
-	while (*line && (strncmp(line, name, length) || line[length] != '\t')) {
-		line += strcspn(line, "\n");
-		line += !!*line;
-	}
-	line += *line ? length + 1 : 0;
-	fields = text("%.*s", (int)strcspn(line, "\n"), line);
-	if (version)
-		*version = text("%.*s", (int)strcspn(fields, "\t"), fields);
-	fields += strcspn(fields, "\t");
-	fields += !!*fields;
-	fields[strcspn(fields, "\t")] = '\0';
-	if (status)
-		*status = fields;
-	return !strcmp(fields, "installed");
-}
-
-const char *rebuild(void)
-{
-	if (exists("/usr/lib/" PACKAGE "/install"))
-		return "/usr/lib/" PACKAGE "/install";
-	if (package(PACKAGE "-dkms", NULL, NULL))
-		return "dpkg-reconfigure " PACKAGE "-dkms";
-	if (exists("/usr/src/" PACKAGE "-%s", version))
-		return "make install     # in the folder of kvm-onereg's source";
-	return "apt-get install " PACKAGE "-dkms     # or, in a clone of kvm-onereg: make install";
-}
-
-char *series_of(const char *release)
-{
-	size_t n = strcspn(release, ".");
-
-	if (release[n])
-		n += 1 + strspn(release + n + 1, "0123456789");
-	return text("%.*s", (int)n, release);
-}
-
-char *built_from(const char *release)
-{
-	char *line = first_line(read_file("/lib/modules/%s/build/include/generated/package.h", release),
-		"LINUX_PACKAGE_ID");
-	char *start = line ? strstr(line, " Debian ") : NULL, *version = NULL;
-
-	if (start)
-		return text("%.*s", (int)strcspn(start + 8, "\""), start + 8);
-	package(text("linux-image-%s", release), &version, NULL);
-	return *version ? version : NULL;
 }
 
 /* ---- Output ---- */
@@ -172,7 +116,7 @@ static char *report(void)
 	lines = text("%sSecure Boot: %s; lockdown: %s\n", lines,
 		host.secure_boot ? "on" : host.secure_boot_known ? "off" : "?",
 		     host.lockdown ? host.lockdown : "?");
-	for (const char *line = host.packages.ended ? host.packages.output : ""; *line; line += !!*line) {
+	for (const char *line = packages()->ended ? packages()->output : ""; *line; line += !!*line) {
 		size_t n = strcspn(line, "\n");
 		char *one = text("%.*s", (int)n, line);
 
@@ -260,7 +204,7 @@ static const char help[] =
 "  Ends with a block for a bug report. Changes nothing.\n"
 "\n"
 "  -k, --kernel=KERNEL  look at this kernel only; without it, at all, and what\n"
-"                       neither runs nor is the newest is told as a remark\n"
+"                       neither runs nor boots next is told as a remark\n"
 "      --json           for programs\n"
 "\n"
 "Exit status: 0 no problem found, 1 problems found, 2 wrong use.\n";
@@ -273,7 +217,7 @@ int cmd_doctor(int argc, char **argv)
 	char *for_report;
 	size_t found_n;
 
-	if (!read_kernel_options(&options, "doctor", help, argc, argv))
+	if (!read_kernel_options(&options, "doctor", false, help, argc, argv))
 		return STATUS_OK;
 	only = options.release;
 	host.kernels = options.all;
@@ -281,12 +225,9 @@ int cmd_doctor(int argc, char **argv)
 	host.running = what_runs(host.kernel);
 	host.access = *host_root() ? KVM_ABSENT : probe(&host.running);
 	host.cet = look_at_cet();
+	host.outlook = look_ahead(host.kernels, host.kernel, &host.running, &host.cet);
 	host.flags = value_of(read_file("/proc/cpuinfo"), "flags", ":");
 	host.command_line = read_file("/proc/cmdline");
-	host.packages = RUN("dpkg-query", "-W", "-f",
-		"${Package}\t${Version}\t${db:Status-Status}\t${db:Status-Eflag}\n",
-			    "kvm-onereg*", "libkvm-onereg*", "dkms", "linux-image-*", "linux-headers-*",
-			    "linux-source*");
 	host.dkms = RUN("dkms", "status", "-m", PACKAGE);
 	look_at_boot_security();
 
@@ -300,6 +241,7 @@ int cmd_doctor(int argc, char **argv)
 	check_configuration();
 	check_secure_boot();
 	check_boot();
+	check_next_boot();
 	for (struct kernel *kernel = host.kernels; kernel->release; kernel++)
 		if (!only || !strcmp(only, kernel->release))
 			check_kernel(kernel, only);

@@ -9,9 +9,9 @@
 #include "host.h"
 #include "kvm.h"
 #include "modules.h"
+#include "outlook.h"
+#include "packages.h"
 
-#define PACKAGE		"kvm-onereg"
-#define STATE		"/var/lib/" PACKAGE
 #define DKMS_TREE	"/var/lib/dkms/" PACKAGE
 
 /* What all checks look at */
@@ -20,9 +20,9 @@ extern struct facts {
 	struct running running;
 	enum kvm_access access;
 	struct cet cet;
+	struct outlook outlook;
 	const char *flags;			/* the CPU's, or NULL */
 	const char *command_line;
-	struct run packages;			/* dpkg-query: "NAME VERSION STATUS ERROR" lines */
 	struct run dkms;			/* dkms status */
 	bool secure_boot, secure_boot_known;
 	const char *lockdown;			/* "none", "integrity", "confidentiality", or NULL */
@@ -38,15 +38,6 @@ void problem(const char *code, const char *fix, char *sentence);
 /* What is no problem as long as nobody boots that kernel; @fix may be NULL */
 void remark(char *sentence, const char *fix);
 
-/* Whether a package is installed; *version and *status are "" if dpkg does not know it */
-bool package(const char *name, char **version, char **status);
-/* What builds and installs for all kernels, as this host has it */
-const char *rebuild(void);
-/* "6.12" of "6.12.117+deb13-amd64" */
-char *series_of(const char *release);
-/* The Debian version that a kernel was built from: its headers tell, or dpkg of its image. Or NULL */
-char *built_from(const char *release);
-
 /* doctor-host.c */
 void look_at_boot_security(void);
 void check_cpu(void);
@@ -56,6 +47,7 @@ void check_loaded(void);
 void check_cet(void);
 void check_secure_boot(void);
 void check_boot(void);
+void check_next_boot(void);
 void check_disk(void);
 
 /* doctor-kernels.c; @only is the kernel that was asked for, or NULL */

@@ -227,6 +227,7 @@ struct module module_of_file(const char *file)
 		kmod_module_info_free_list(info);
 		/* One that is cut off may still have its first sections */
 		module.whose = module.vermagic ? whose_file(&module) : DAMAGED;
+		module.prebuilt = module.whose == OURS && below(module.file, "/updates/kvm-onereg/");
 	}
 	kmod_module_unref(mod);
 	kmod_unref(ctx);
@@ -256,7 +257,8 @@ static enum whose whose_set(const struct module set[MODULES])
 		if (set[i].whose != set[0].whose)
 			return MIXED;
 		if (set[i].whose == OURS &&
-		    (!same_text(set[i].version, set[0].version) || !same_text(set[i].origin, set[0].origin)))
+		    (!same_text(set[i].version, set[0].version) || !same_text(set[i].origin, set[0].origin) ||
+		     set[i].prebuilt != set[0].prebuilt))
 			return MIXED;
 	}
 	return set[0].whose;
@@ -310,7 +312,8 @@ struct kernel *kernels(void)
 	for (char **name = names; *name; name++) {
 		/* Headers alone make a folder too, and so does a kernel that was removed and not purged */
 		if (!exists("/lib/modules/%s/kernel", *name) && !exists("/lib/modules/%s/vmlinuz", *name) &&
-		    find_file(text("/lib/modules/%s/updates/dkms", *name), "kvm").whose == MISSING)
+		    find_file(text("/lib/modules/%s/updates/dkms", *name), "kvm").whose == MISSING &&
+		    find_file(text("/lib/modules/%s/updates/kvm-onereg", *name), "kvm").whose == MISSING)
 			continue;
 		all[n].release = *name;
 		all[n].running = !strcmp(*name, running_release());
@@ -328,12 +331,13 @@ struct kernel *find_kernel(struct kernel *all, const char *release)
 	return NULL;
 }
 
-bool read_kernel_options(struct kernel_options *options, const char *command, const char *help, int argc, char **argv)
+bool read_kernel_options(struct kernel_options *options, const char *command, bool with_check, const char *help,
+			 int argc, char **argv)
 {
-	enum { JSON = LONG_ONLY };
-	static const struct option known[] = {
+	enum { JSON = LONG_ONLY, CHECK };
+	const struct option known[] = {
 		{ "json", no_argument, NULL, JSON }, { "kernel", required_argument, NULL, 'k' },
-		{ "help", no_argument, NULL, 'h' }, { }
+		{ "help", no_argument, NULL, 'h' }, { with_check ? "check" : NULL, no_argument, NULL, CHECK }, { }
 	};
 	int option;
 
@@ -342,6 +346,9 @@ bool read_kernel_options(struct kernel_options *options, const char *command, co
 		switch (option) {
 		case JSON:
 			options->json = true;
+			break;
+		case CHECK:
+			options->check = true;
 			break;
 		case 'k':
 			options->release = optarg;
@@ -353,6 +360,8 @@ bool read_kernel_options(struct kernel_options *options, const char *command, co
 	}
 	if (optind < argc)
 		usage_error(command, "unexpected argument '%s'", argv[optind]);
+	if (options->check && (options->json || options->release))
+		usage_error(command, "--check takes no other option");
 	options->all = kernels();
 	if (!options->release)
 		return true;
@@ -375,7 +384,7 @@ char *describe(const struct kernel *kernel)
 
 	switch (kernel->set) {
 	case OURS:
-		return text("ours %s, from %s", module->version, module->origin);
+		return text("ours %s,%s from %s", module->version, module->prebuilt ? " prebuilt," : "", module->origin);
 	case MIXED:
 		return text("mixed: kvm %s, kvm-intel %s, kvm-amd %s", describe_module(&module[KVM]),
 			    describe_module(&module[KVM_INTEL]), describe_module(&module[KVM_AMD]));
@@ -393,21 +402,26 @@ char *describe(const struct kernel *kernel)
 bool find_set(const struct kernel *kernel, enum whose whose, struct module set[MODULES])
 {
 	struct utsname uts;
-	const char *machine = uname(&uts) ? "x86_64" : uts.machine;
-	const char *folders[2] = {
-		text("/lib/modules/%s/%s", kernel->release, whose == OURS ? "updates/dkms" : "kernel/arch/x86/kvm"),
-		text("/var/lib/dkms/kvm-onereg/original_module/%s/%s", kernel->release, machine),
+	const char *machine = uname(&uts) ? "x86_64" : uts.machine, *release = kernel->release;
+	/* Of ours the three are in one folder; of the distro's DKMS may have moved some */
+	const char *folders[][2] = {
+		{ text("/lib/modules/%s/updates/dkms", release), NULL },
+		{ text("/lib/modules/%s/updates/kvm-onereg", release), NULL },
+		{ text("/lib/modules/%s/kernel/arch/x86/kvm", release),
+		  text("/var/lib/dkms/kvm-onereg/original_module/%s/%s", release, machine) },
 	};
 
-	for (int i = 0; i < MODULES; i++) {
-		set[i] = kernel->module[i];
-		if (set[i].whose == whose)
-			continue;
-		set[i] = find_file(folders[0], file_names[i]);
-		if (whose == DISTRO && set[i].whose == MISSING)
-			set[i] = find_file(folders[1], file_names[i]);
+	for (int f = whose == OURS ? 0 : 2; f < (whose == OURS ? 2 : 3); f++) {
+		for (int i = 0; i < MODULES; i++) {
+			set[i] = kernel->module[i];
+			for (int n = 0; n < 2 && folders[f][n] && set[i].whose != whose; n++)
+				if (!n || set[i].whose == MISSING)
+					set[i] = find_file(folders[f][n], file_names[i]);
+		}
+		if (whose_set(set) == whose)
+			return true;
 	}
-	return whose_set(set) == whose;
+	return false;
 }
 
 /* ---- What is loaded ---- */

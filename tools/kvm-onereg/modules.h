@@ -21,6 +21,7 @@ extern const char *const loaded_names[MODULES];
 struct module {
 	enum whose whose;	/* MISSING, DAMAGED, OURS, DISTRO, FOREIGN */
 	char *file;
+	bool prebuilt;		/* of a package kvm-onereg-modules-KERNEL, not built here */
 	char *version, *origin, *srcversion, *vermagic, *depends, *signer;
 	char **parameters;	/* names, ended by NULL */
 	char *build_id;		/* in hexadecimal; ask build_id() for it */
@@ -75,24 +76,25 @@ bool is_native(const char *release);
 
 /* The options of a command about kernels. */
 struct kernel_options {
-	bool json;
+	bool json, check;
 	const char *release;	/* of -k, or NULL */
 	struct kernel *all;	/* kernels() */
 	struct kernel *only;	/* the one of -k, or NULL */
 };
 
 /*
- * read_kernel_options - --json, -k KERNEL and --help
+ * read_kernel_options - --json, -k KERNEL and --help; --check if @with_check
  *
  * False after --help, which printed @help. Wrong use, and a KERNEL that is not installed, end the program.
  */
-bool read_kernel_options(struct kernel_options *options, const char *command, const char *help, int argc, char **argv);
+bool read_kernel_options(struct kernel_options *options, const char *command, bool with_check, const char *help,
+			 int argc, char **argv);
 /* "ours VERSION, from linux-source-6.12 6.12.117-1": one phrase for what modprobe would load */
 char *describe(const struct kernel *kernel);
 
 /*
- * The three files of ours or of the distro's for a kernel, wherever they are: under kernel/ or updates/dkms, or
- * where DKMS keeps the distro's. True if all are there, and ours of one version and origin.
+ * The three files of ours or of the distro's for a kernel, wherever they are: under kernel/, updates/dkms or
+ * updates/kvm-onereg, or where DKMS keeps the distro's. True if all are there, and ours of one version and origin.
  */
 bool find_set(const struct kernel *kernel, enum whose whose, struct module set[MODULES]);
 

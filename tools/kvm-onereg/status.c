@@ -10,6 +10,8 @@
 #include "kvm-onereg.h"
 #include "kvm.h"
 #include "modules.h"
+#include "outlook.h"
+#include "packages.h"
 
 static const char *const access_names[] = {
 	[KVM_ABSENT] = "absent", [KVM_FORBIDDEN] = "forbidden", [KVM_UNUSABLE] = "unusable",
@@ -19,6 +21,22 @@ static const char *const access_names[] = {
 static struct json_object *string(const char *value)
 {
 	return value ? json_object_new_string(value) : NULL;
+}
+
+static struct json_object *wanted_json(const char *release)
+{
+	struct wanted needs = wanted(release);
+	struct json_object *all;
+
+	if (!needs.version)
+		return NULL;
+	all = json_object_new_object();
+	json_object_object_add(all, "version", string(needs.version));
+	json_object_object_add(all, "result", string(needs.result));
+	json_object_object_add(all, "message", string(needs.message));
+	json_object_object_add(all, "tried", needs.tried ? json_object_new_int64(needs.tried) : NULL);
+	json_object_object_add(all, "next", needs.next ? json_object_new_int64(needs.next) : NULL);
+	return all;
 }
 
 static struct json_object *kernel_json(const struct kernel *kernel)
@@ -43,11 +61,15 @@ static struct json_object *kernel_json(const struct kernel *kernel)
 	json_object_object_add(all, "modules_are", string(whose_names[kernel->set]));
 	json_object_object_add(all, "version", kernel->set == OURS ? string(kernel->module[KVM].version) : NULL);
 	json_object_object_add(all, "origin", kernel->set == OURS ? string(kernel->module[KVM].origin) : NULL);
+	json_object_object_add(all, "prebuilt",
+			       json_object_new_boolean(kernel->set == OURS && kernel->module[KVM].prebuilt));
+	json_object_object_add(all, "image_version", string(image_version(kernel->release)));
+	json_object_object_add(all, "source_wanted", wanted_json(kernel->release));
 	json_object_object_add(all, "modules", modules);
 	return all;
 }
 
-static struct json_object *running_json(const struct running *running)
+static struct json_object *running_json(const struct running *running, const struct outlook *outlook)
 {
 	struct json_object *all = json_object_new_object(), *modules = json_object_new_array();
 
@@ -70,7 +92,33 @@ static struct json_object *running_json(const struct running *running)
 		string(running->set == MISSING ? "none" : whose_names[running->set]));
 	json_object_object_add(all, "as_on_disk",
 			       running->set == MISSING ? NULL : json_object_new_boolean(running->as_resolved));
+	json_object_object_add(all, "source", string(outlook->loaded_source));
+	json_object_object_add(all, "source_inferred", json_object_new_boolean(outlook->source_inferred));
 	json_object_object_add(all, "modules", modules);
+	return all;
+}
+
+static struct json_object *next_boot_json(const struct outlook *outlook)
+{
+	struct json_object *all = json_object_new_object();
+	const struct next_boot *next = &outlook->next;
+
+	json_object_object_add(all, "release", string(next->release));
+	json_object_object_add(all, "by", string(next->by));
+	json_object_object_add(all, "kvm", next->kernel ? string(whose_names[next->kernel->set]) : NULL);
+	json_object_object_add(all, "loses_ours", json_object_new_boolean(!!outlook->loses_ours));
+	json_object_object_add(all, "loses_cet", json_object_new_boolean(outlook->loses_cet));
+	return all;
+}
+
+static struct json_object *pending_json(const struct outlook *outlook)
+{
+	struct json_object *all = json_object_new_object();
+
+	json_object_object_add(all, "swap", json_object_new_boolean(outlook->swap_pending));
+	json_object_object_add(all, "reboot", json_object_new_boolean(outlook->reboot_pending));
+	json_object_object_add(all, "source_on_disk", string(outlook->disk_source));
+	json_object_object_add(all, "upgraded", string(outlook->upgraded));
 	return all;
 }
 
@@ -90,8 +138,17 @@ static char *loaded_list(const struct running *running)
 	return names;
 }
 
+/* As describe(); of the distro's modules, too, of which source */
+static char *describe_source(const struct kernel *kernel)
+{
+	char *version = kernel->set == DISTRO || kernel->set == NATIVE ? image_version(kernel->release) : NULL;
+
+	return version ? text("%s, of linux %s", describe(kernel), version) : describe(kernel);
+}
+
 static void print_kernels(const struct kernel *all, const char *only)
 {
+	struct wanted needs;
 	int width = 20;
 
 	printf("%sOn disk%s, as modprobe takes them; * is the running kernel\n", colour(BOLD), colour(PLAIN));
@@ -103,11 +160,18 @@ static void print_kernels(const struct kernel *all, const char *only)
 	for (; all->release; all++) {
 		if (only && strcmp(all->release, only))
 			continue;
-		printf("%c %-*s  %s\n", all->running ? '*' : ' ', width, all->release, describe(all));
+		printf("%c %-*s  %s\n", all->running ? '*' : ' ', width, all->release, describe_source(all));
+		needs = wanted(all->release);
+		if (needs.version && needs.next)
+			printf("  %-*s  waits for the source of linux %s\n  %-*s  (%s)\n", width, "", needs.version,
+			       width, "", wanted_state(&needs));
+		else if (needs.version)
+			printf("  %-*s  waits for the source of linux %s\n  %-*s  (%s)\n  %-*s  to fix: %s\n", width, "",
+			       needs.version, width, "", wanted_state(&needs), width, "", rebuild());
 	}
 }
 
-static void print_loaded(const struct running *running)
+static void print_loaded(const struct running *running, const struct outlook *outlook)
 {
 	printf("Loaded    ");
 	if (running->set == MISSING) {
@@ -116,21 +180,46 @@ static void print_loaded(const struct running *running)
 	}
 	printf("%s", whose_names[running->set]);
 	if (running->set == OURS && running->module[KVM].version)
-		printf(" %s", running->module[KVM].version);
+		printf(" %s%s", running->module[KVM].version, running->module[KVM].file &&
+		       running->module[KVM].file->prebuilt ? ", prebuilt" : "");
 	printf(": %s\n", loaded_list(running));
+	if (outlook->loaded_source)
+		printf("          built from %s%s\n", outlook->loaded_source, outlook->source_inferred ?
+		       ", as the kernel; its file is no longer on disk" : "");
+	else
+		puts("          built from: not known, as its file is no longer on disk");
 	if (!running->vendor)
 		puts("          no vendor module: kvm alone makes no VM");
-	if (!running->as_resolved)
-		puts("          not what is on disk: a swap or a reboot is pending");
+	if (outlook->swap_pending)
+		printf("          not what is on disk%s%s: a swap or a reboot is pending\n", outlook->disk_source ?
+		       ", which is of " : "", outlook->disk_source ? outlook->disk_source : "");
 	else if (!running->known && running->set != BUILTIN)
 		puts("          (as on disk, as far as can be told without build-ids)");
+}
+
+static void print_next_boot(const struct outlook *outlook)
+{
+	const struct next_boot *next = &outlook->next;
+
+	if (!next->release)
+		return;
+	printf("Next boot %s (%s): %s\n", next->release, next->by, next->kernel ?
+	       whose_names[next->kernel->set] : "no modules on disk");
+	if (outlook->upgraded)
+		printf("          a reboot is pending: %s\n", outlook->upgraded);
+	else if (outlook->reboot_pending)
+		puts("          a reboot is pending: this kernel is newer than the one that runs");
+	if (outlook->loses_ours)
+		printf("          %s%s%s\n", colour(outlook->loses_cet ? RED : YELLOW), outlook->loses_cet ?
+		       "guests lose CET at the next reboot: \"kvm-onereg doctor\" tells how to keep it" :
+		       "without our KVM, which another kernel has", colour(PLAIN));
 }
 
 static void print_access(enum kvm_access access)
 {
 	static const char *const lines[] = {
 		[KVM_ABSENT] = "is not there",
-			[KVM_FORBIDDEN] = "is not for this user to open: run this as root, or join group kvm",
+		[KVM_FORBIDDEN] = "is not for this user to open: run this as root, or join group kvm",
 		[KVM_UNUSABLE] = "does not answer", [KVM_NO_ONE_REG] = "KVM_CAP_ONE_REG is 0",
 		[KVM_ONE_REG] = "KVM_CAP_ONE_REG is 1",
 	};
@@ -214,17 +303,54 @@ static bool judge(const struct running *running, enum kvm_access access, const s
 	return asked ? access == KVM_ONE_REG : running->set == OURS || running->set == NATIVE;
 }
 
+/*
+ * For a monitoring system, as its plugins do it: one line, and an exit status. What guests lack now, or will after the
+ * next reboot, is critical; what is loaded and older than what is on disk is a warning.
+ */
+static int monitor(const struct running *running, const struct outlook *outlook, bool good, const char *verdict)
+{
+	static const char *const levels[] = { "OK", "WARNING", "CRITICAL", "UNKNOWN" };
+	enum { FINE, WARNING, CRITICAL, UNSURE } level = FINE;
+	char *line = text("%s", verdict);
+
+	if (outlook->swap_pending) {
+		level = WARNING;
+		line = text("%s A swap or a reboot is pending: loaded is %s, on disk %s.", line,
+			    outlook->loaded_source ? outlook->loaded_source : "another build",
+			    outlook->disk_source ? outlook->disk_source : "another one");
+	}
+	if (outlook->reboot_pending) {
+		level = WARNING;
+		line = text("%s A reboot is pending: %s.", line, outlook->upgraded ? outlook->upgraded :
+			    text("%s boots next", outlook->next.release));
+	}
+	if (outlook->loses_ours)
+		line = text("%s %s: %s.", line, outlook->loses_cet ? "Guests lose CET at the next reboot" : "Note",
+			    outlook->loses_ours);
+	if (!good || outlook->loses_cet)
+		level = CRITICAL;
+	if (running->set == MISSING && !exists("/sys/module"))
+		level = UNSURE;
+	printf("kvm-onereg %s: %s\n", levels[level], line);
+	return level;
+}
+
 static const char help[] =
 "usage: kvm-onereg status [--json] [-k KERNEL]\n"
+"       kvm-onereg status --check\n"
 "\n"
-"  Whose KVM modules are on disk, for each kernel, and whose are loaded; what\n"
-"  /dev/kvm says, CET, and the VMs that run.\n"
+"  Whose KVM modules are on disk, for each kernel, and whose are loaded, from\n"
+"  which source; what the next boot brings, what /dev/kvm says, CET, and the VMs\n"
+"  that run.\n"
 "\n"
 "  -k, --kernel=KERNEL  of the modules on disk, those of this kernel only\n"
 "      --json           for programs\n"
+"      --check          for monitoring: one line, and another exit status\n"
 "\n"
 "Exit status: 0 the loaded KVM has ONE_REG (with -k and a kernel that does not\n"
-"run: what is on disk for it has), 1 it has not, 2 wrong use.\n";
+"run: what is on disk for it has), 1 it has not, 2 wrong use.\n"
+"With --check: 0 all is well; 1 warning: a swap or a reboot is pending;\n"
+"2 critical: no ONE_REG now, or guests lose CET at the next reboot; 3 unknown.\n";
 
 int cmd_status(int argc, char **argv)
 {
@@ -232,13 +358,14 @@ int cmd_status(int argc, char **argv)
 	enum kvm_access access = KVM_FORBIDDEN;
 	struct kernel_options options;
 	struct running running;
+	struct outlook outlook;
 	struct holders holders;
 	struct json_object *json;
 	struct cet cet;
 	char *verdict;
 	bool good;
 
-	if (!read_kernel_options(&options, "status", help, argc, argv))
+	if (!read_kernel_options(&options, "status", true, help, argc, argv))
 		return STATUS_OK;
 	all = options.all;
 	only = options.only;
@@ -247,6 +374,7 @@ int cmd_status(int argc, char **argv)
 	if (!*host_root())
 		access = probe(&running);
 	cet = look_at_cet();
+	outlook = look_ahead(all, kernel, &running, &cet);
 	holders = who_holds_kvm();
 	good = judge(&running, access, kernel, &verdict);
 	if (only && !only->running) {
@@ -255,10 +383,13 @@ int cmd_status(int argc, char **argv)
 			       only->set == NATIVE ? "its own" : only->set == DISTRO ? "the distro's" :
 			       only->set == FOREIGN ? "another package's" : "no complete", good ? "with" : "without");
 	}
+	if (options.check)
+		return monitor(&running, &outlook, good, verdict);
 	if (!options.json) {
 		print_kernels(all, options.release);
 		putchar('\n');
-		print_loaded(&running);
+		print_loaded(&running, &outlook);
+		print_next_boot(&outlook);
 		print_access(access);
 		print_cet(&cet, &running);
 		print_holders(&holders);
@@ -272,7 +403,9 @@ int cmd_status(int argc, char **argv)
 	for (; all->release; all++)
 		if (!only || all == only)
 			json_object_array_add(json_object_object_get(json, "kernels"), kernel_json(all));
-	json_object_object_add(json, "loaded", running_json(&running));
+	json_object_object_add(json, "loaded", running_json(&running, &outlook));
+	json_object_object_add(json, "next_boot", next_boot_json(&outlook));
+	json_object_object_add(json, "pending", pending_json(&outlook));
 	json_object_object_add(json, "dev_kvm", *host_root() ? NULL : string(access_names[access]));
 	json_object_object_add(json, "cet", cet_json(&cet));
 	json_object_object_add(json, "vms", holders_json(&holders));

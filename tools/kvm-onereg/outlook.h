@@ -1,0 +1,27 @@
+/* SPDX-License-Identifier: GPL-2.0 */
+/* What differs between now and later: what a swap or the next boot changes. */
+#ifndef OUTLOOK_H
+#define OUTLOOK_H
+
+#include "boot.h"
+#include "cet.h"
+#include "modules.h"
+
+struct outlook {
+	struct next_boot next;
+	/* The next boot brings a KVM without ours, while an installed or the running kernel has it; NULL, or a sentence */
+	char *loses_ours;
+	bool loses_cet;		/* and CET is in use, or asked for */
+
+	char *loaded_source;	/* "linux 6.12.117-1": what the loaded KVM was built from; or NULL */
+	bool source_inferred;	/* from the running kernel, as the file is no longer on disk */
+	char *disk_source;	/* the same of what modprobe would load now */
+	bool swap_pending;	/* what is loaded is not what modprobe would load */
+	bool reboot_pending;	/* a later kernel boots next than runs, or the running one was upgraded under its name */
+	char *upgraded;		/* for the latter: "6.12.116-2 runs, 6.12.117-1 is installed" */
+};
+
+struct outlook look_ahead(struct kernel *all, struct kernel *running_kernel, const struct running *running,
+			  const struct cet *cet);
+
+#endif
