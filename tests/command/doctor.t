@@ -114,7 +114,24 @@ like "no modules" "$(problems)" "^modules-missing: apt-get install --reinstall l
 # ---- what is loaded
 
 host; for m in kvm kvm-amd; do load $m "$D/kernel/arch/x86/kvm/$m.ko"; done
-finds swap-pending "kvm-onereg swap ours" 'distro is loaded, and modprobe would take ours'
+finds swap-pending "kvm-onereg swap ours" 'distro is loaded, built from linux 6.12.117-1, and modprobe would take ours'
+host
+for m in kvm kvm-intel kvm-amd; do
+	ko "$D/updates/dkms/$m.ko" "version=$V" "origin=linux-source-6.12 6.12.117-1" "srcversion=x" "vermagic=$K SMP" \
+		ID="$(id new $m)"
+done
+put /var/lib/kvm-onereg/build-ids "$(id ours "$K" kvm) linux-source-6.12 6.12.99-1"
+finds swap-pending "kvm-onereg swap ours" \
+	"ours $V is loaded, built from linux 6.12.99-1, and modprobe would take ours $V, from linux-source-6.12 6.12.1"
+distro
+rm -r "$R/usr/src" "$D/build"
+for m in kvm kvm-intel kvm-amd; do
+	ko "$D/kernel/arch/x86/kvm/$m.ko" "vermagic=$K SMP" ID="$(id upgraded $m)"
+done
+edit 's/^\(linux-image-.*\t\)6.12.117-1/\16.12.117-2/'
+onereg doctor --json
+is "the distro's, upgraded under the same name: a reboot, and no swap" \
+	"$(problems | grep -E '^(swap|same)' | sed 's/  *#.*//')" "swap-pending: reboot"$'\n'"same-name-upgrade: reboot"
 host; load kvm-amd "$D/kernel/arch/x86/kvm/kvm-amd.ko"
 finds loaded-mixed "kvm-onereg swap ours"
 host; rm -r "$R"/sys/module/kvm*
@@ -129,7 +146,8 @@ finds cpu-disabled "switch on virtualization (VT-x, SVM) in the firmware's setup
 # ---- configuration
 
 host; put /etc/modprobe.d/x.conf $'# ours\nblacklist kvm-amd'
-finds blacklisted "sed -i '/^ *blacklist  *kvm[-_]amd/d' /etc/modprobe.d/x.conf && modprobe kvm_amd" 'x.conf has "blacklist kvm_amd"'
+finds blacklisted "sed -i '/^ *blacklist  *kvm[-_]amd/d' /etc/modprobe.d/x.conf && modprobe kvm_amd" \
+	'x.conf has "blacklist kvm_amd"'
 # The command does what it says
 fix=$(problems)
 fix=${fix#*: }
@@ -147,7 +165,8 @@ nothing "... of other kinds"
 put /usr/lib/modprobe.d/x.conf 'blacklist kvm_amd'
 nothing "... a file of /usr/lib that /etc hides"
 rm "$R/etc/modprobe.d/x.conf"
-finds blacklisted "sed -i '/^ *blacklist  *kvm[-_]amd/d' /usr/lib/modprobe.d/x.conf && modprobe kvm_amd" 'has "blacklist kvm_amd"'
+finds blacklisted "sed -i '/^ *blacklist  *kvm[-_]amd/d' /usr/lib/modprobe.d/x.conf && modprobe kvm_amd" \
+	'has "blacklist kvm_amd"'
 host; put /etc/modprobe.d/x.conf $'install kvm* /bin/true'
 onereg doctor --json
 is "a command for all that match" "$(problems | sed 's/:.*//' | sort -u)" install-command
@@ -183,7 +202,8 @@ like "... which is said" "$(json 'join ",", map { $_->{detail} // "" } @{$j->{ch
 intel Y; rm "$R/etc/modprobe.d/kvm-onereg.conf"
 nothing "not asked for, and Y: somebody gave it to modprobe"
 is "... is not called off" "$(json 'join ",", grep { /not asked for/ } map { $_->{detail} // "" } @{$j->{checks}}')" ""
-like "... but a remark tells that it does not last" "$(remarks)" "neither modprobe.d nor .* asks for it: .*the next load drops it .echo 'options kvm_intel cet=1' >>/etc/modprobe.d/kvm-onereg.conf"
+like "... but a remark tells that it does not last" "$(remarks)" \
+	"neither modprobe.d .* asks for it: .* drops it .*'options kvm_intel cet=1' >>/etc/modprobe.d/kvm-onereg.conf"
 put /etc/modprobe.d/kvm-onereg.conf 'options kvm_intel cet=0'
 nothing "cet=0 in modprobe.d, and Y"
 like "... is the same" "$(remarks)" '/etc/modprobe.d/kvm-onereg.conf says cet=0: '
@@ -199,16 +219,24 @@ N=6.12.118+deb13-amd64
 no_cet() { intel Y; kernel $N distro; edit "/^linux-source/s/117/118/"; }
 no_cet
 onereg doctor --json
-is "the next kernel has the distro's KVM, and CET is asked for" "$status $(problems | grep next-boot | sed 's/  *#.*//')" "1 next-boot-no-cet: $INSTALL"
-like "... both kernels are named" "$(texts)" "^kernel 6.12.118[+]deb13-amd64 boots next \(the newest\) and has the distro's KVM, while 6.12.117[+]deb13-amd64 has ours: guests with CET cannot run"
+is "the next kernel has the distro's KVM, and CET is asked for" \
+	"$status $(problems | grep next-boot | sed 's/  *#.*//')" "1 next-boot-no-cet: $INSTALL"
+like "... both kernels are named" "$(texts)" \
+	"^kernel 6.12.118.* boots next \(the newest\) and has the distro's KVM, while 6.12.117.* has ours: guests with"
 like "... and so is what it lacks" "$(problems)" "^not-built: "
 grub 0 $K $N
 nothing "GRUB keeps to the kernel that runs"
-like "... the newer one is a remark" "$(remarks)" "^a newer kernel is installed than the one that runs, 6.12.118[+]deb13-amd64, and 6.12.117[+]deb13-amd64 boots next \(GRUB\)$"
+like "... the newer one is a remark" "$(remarks)" \
+	"^a newer kernel is installed than the one that runs, 6.12.118.*, and 6.12.117.* boots next \(GRUB\)$"
+intel Y; kernel 6.16.3+deb13-amd64 distro
+onereg doctor --json
+is "the next kernel is of a series that we do not build for" "$(problems | grep next-boot | sed 's/  *#.*//')" \
+	"next-boot-no-cet: apt-get remove linux-image-6.16.3+deb13-amd64"
 no_cet; rm "$R/etc/modprobe.d/kvm-onereg.conf"; put /sys/module/kvm_intel/parameters/cet N
 onereg doctor --json
 is "without CET asked for it is no problem" "$(problems | grep -c next-boot)" 0
-like "... but a remark" "$(remarks)" "^kernel 6.12.118[+]deb13-amd64 boots next .* while 6.12.117[+]deb13-amd64 has ours$"
+like "... but a remark" "$(remarks)" \
+	"^kernel 6.12.118[+]deb13-amd64 boots next .* while 6.12.117[+]deb13-amd64 has ours$"
 no_cet; rm -r "$R/lib/modules/$N"; kernel $N distro ours
 finds newer-kernel reboot
 kernel 6.12.119+deb13-amd64 distro; grub 0 $N $K
@@ -217,8 +245,10 @@ like "... a remark tells of it" "$(remarks)" '6.12.119[+]deb13-amd64, and 6.12.1
 
 # ---- a source that is waited for, modules of a package, a tree of one's own
 
-distro; put "/var/lib/kvm-onereg/wanted/$K" $'version=6.12.117-1\nresult=offline\nmessage=\ntried=1700000000\nnext=1700003600'
-finds source-missing $INSTALL 'waits for the source of linux 6.12.117-1: no network; tried 2023-11-14 22:13; next try 2023-11-14 23:13'
+distro
+put "/var/lib/kvm-onereg/wanted/$K" $'version=6.12.117-1\nresult=offline\nmessage=\ntried=1700000000\nnext=1700003600'
+finds source-missing $INSTALL \
+	'waits for the source of linux 6.12.117-1: no network; tried 2023-11-14 22:13; next try 2023-11-14 23:13'
 put /usr/sbin/kvm-onereg-install ''
 finds source-missing /usr/sbin/kvm-onereg-install
 put "/var/lib/kvm-onereg/wanted/$K" $'version=6.12.117-1\nresult=unavailable\nmessage=gone\ntried=1700000000\nnext=0'
@@ -227,16 +257,112 @@ rm "$R/var/lib/kvm-onereg/wanted/$K" "$R/usr/src/linux-source-6.12.tar.xz"
 finds source-missing /usr/sbin/kvm-onereg-install
 host; put "/var/lib/kvm-onereg/wanted/$K" $'version=6.12.117-1\nresult=failed\ntried=17\nnext=0'
 nothing "a note that is left over, with ours installed"
-prebuilt() { host; mv "$D/updates/dkms" "$D/updates/kvm-onereg"; dep; for m in kvm kvm-amd; do load $m "$D/updates/kvm-onereg/$m.ko" out; done; }
+prebuilt() {
+	host
+	mv "$D/updates/dkms" "$D/updates/kvm-onereg"
+	dep
+	for m in kvm kvm-amd; do
+		load $m "$D/updates/kvm-onereg/$m.ko" out
+	done
+}
 prebuilt; nothing "prebuilt modules"
 put "/lib/modules/$K/build/include/generated/package.h" '#define LINUX_PACKAGE_ID " Debian 6.12.118-1"'
 finds stale-build "apt-get install --reinstall kvm-onereg-modules-$K"
-host; for m in kvm kvm-intel kvm-amd; do ko "$D/updates/dkms/$m.ko" "version=$V" "origin=tree /home/me/linux 6.12.117" "vermagic=$K SMP" ID="$(id tree $m)"; done
+host
+for m in kvm kvm-intel kvm-amd; do
+	ko "$D/updates/dkms/$m.ko" "version=$V" "origin=tree /home/me/linux 6.12.117" "vermagic=$K SMP" \
+		ID="$(id tree $m)"
+done
 for m in kvm kvm-amd; do load $m "$D/updates/dkms/$m.ko" out; done
 nothing "modules of one's own tree are not old"
 distro; rm -r "$D/build"; put "/lib/modules/$K/build/Makefile" ''; edit /linux-image/d
 nothing "a kernel that is not Debian's"
-like "... is called so" "$(json 'join "\n", map { $_->{detail} // "" } @{$j->{checks}}')" "not a kernel of Debian's: make modules KVM_SOURCE=TREE KDIR=BUILD"
+like "... is called so" "$(json 'join "\n", map { $_->{detail} // "" } @{$j->{checks}}')" \
+	"not a kernel of Debian's: make modules KVM_SOURCE=TREE KDIR=BUILD"
+
+# ---- modules that do not load
+
+# packed XZ-OPTION...: ours, packed
+packed() {
+	host
+	rm -r "$R"/sys/module/kvm*
+	for m in kvm kvm-intel kvm-amd; do
+		xz "$@" "$D/updates/dkms/$m.ko"
+	done
+	dep
+}
+kmod() { put /usr/bin/kmod $'#!/bin/sh\necho "kmod version '"$1"'"\necho "+ZSTD +XZ"'; chmod +x "$R/usr/bin/kmod"; }
+config() { put "/boot/config-$K" $'CONFIG_MODULES=y\n'"$1"$'\nCONFIG_MODULE_COMPRESS_XZ=y'; }
+for check in crc64 sha256; do
+	packed --check=$check; kmod 34.2; config CONFIG_MODULE_DECOMPRESS=y
+	finds xz-check $INSTALL "updates/dkms/kvm.ko.xz is packed with xz's check (CRC64|SHA-256), .* \(EINVAL\)"
+done
+kmod 30
+nothing "... with a kmod that unpacks by itself"
+like "... a remark tells what comes" "$(remarks)" 'kmod still unpacks it itself, but that of Debian 13 will not'
+for line in '# CONFIG_MODULE_DECOMPRESS is not set' 'CONFIG_MODULE_DECOMPRESS_X=y'; do
+	kmod 34.2; config "$line"
+	nothing "... with a kernel that does not unpack"
+	is "... no remark" "$(remarks)" ""
+done
+rm "$R/boot/config-$K"; put /sys/module/compression xz
+finds xz-check $INSTALL
+put /sys/module/compression zstd
+nothing "... with a kernel that unpacks zstd"
+for check in crc32 none; do
+	packed --check=$check; kmod 34.2; config CONFIG_MODULE_DECOMPRESS=y
+	nothing "packed with the check $check"
+	is "... no remark" "$(remarks)" ""
+done
+packed --check=crc32; truncate -s -9 "$D/updates/dkms/kvm-amd.ko.xz"
+finds damaged "rm /lib/modules/$K/updates/dkms/kvm-amd.ko.xz && $INSTALL"
+host; truncate -s -9 "$D/updates/dkms/kvm-amd.ko"
+finds damaged "rm /lib/modules/$K/updates/dkms/kvm-amd.ko && $INSTALL"
+
+# linked KVM-SYMBOLS VENDOR-SYMBOLS [VERMAGIC]: ours, with these; the kernel has printk
+linked() {
+	local m words=$1
+	host
+	rm -r "$R"/sys/module/kvm*
+	put "/lib/modules/$K/build/Module.symvers" \
+		$'0x00000011\t_printk\tvmlinux\tEXPORT_SYMBOL\t\n0x000000aa\tkvm_old\tarch/x86/kvm/kvm\tEXPORT_SYMBOL\t'
+	for m in kvm kvm-intel kvm-amd; do
+		ko "$D/kernel/arch/x86/kvm/$m.ko" "vermagic=$K SMP${3:- modversions}" ID="$(id distro "$m")"
+		# shellcheck disable=SC2086 # words
+		ko "$D/updates/dkms/$m.ko" "version=$V" "origin=linux-source-6.12 6.12.117-1" \
+			"vermagic=$K SMP modversions" ID="$(id "$m")" $words
+		words=$2
+	done
+	dep
+}
+linked 'EXPORT=kvm_a:0x22 IMPORT=_printk:0x11' 'IMPORT=kvm_a:0x22 IMPORT=_printk:0x11 WEAK=kvm_onereg_is_ours'
+nothing "symbols that fit"
+linked EXPORT=kvm_a:0x22 IMPORT=kvm_a:0x23
+finds symbols $INSTALL 'kvm-intel.ko needs the symbol kvm_a with CRC 0x00000023, and kvm.ko has 0x00000022'
+linked EXPORT=kvm_a:0x22 IMPORT=_printk:0x12
+finds symbols $INSTALL 'kvm-intel.ko needs the symbol _printk with CRC 0x00000012, and the kernel has 0x00000011'
+linked IMPORT=_printk:0x12 ''
+finds symbols $INSTALL 'dkms/kvm.ko needs the symbol _printk with CRC 0x00000012'
+linked EXPORT=kvm_a:0x22 IMPORT=kvm_b:0x22
+finds symbols $INSTALL 'kvm-intel.ko needs the symbol kvm_b, which neither the kernel nor kvm.ko has'
+linked EXPORT=kvm_a:0x22 UNVERSIONED=kvm_a
+finds symbols $INSTALL 'kvm-intel.ko has no CRC for the symbol kvm_a'
+linked EXPORT=kvm_a:0x22 'IMPORT=kvm_b:0x22 IMPORT=_printk:0x12'
+rm "$D/build/Module.symvers"
+nothing "without Module.symvers, symbols of the kernel"
+linked EXPORT=kvm_a:0x22 'IMPORT=kvm_a:0x23'; rm "$D/build/Module.symvers"
+finds symbols $INSTALL 'kvm.ko has 0x00000022'
+linked EXPORT=kvm_a:0x22 IMPORT=_printk:0x12
+edit 's/^\(linux-image-.*\t\)6.12.117-1/\16.12.117-2/'
+put /proc/version x
+nothing "headers of another version than the kernel's: their symbols do not count"
+linked EXPORT=kvm_a:0x22 IMPORT=kvm_a:0x22 ' preempt modversions'
+finds vermagic $INSTALL \
+	"was built for .* SMP modversions\", and the kernel's own modules for .* SMP preempt modversions"
+for odd in $'\t\n\t' $'0x1\n0x2\ta' ''; do
+	linked EXPORT=kvm_a:0x22 IMPORT=kvm_a:0x22; printf %s "$odd" >"$D/build/Module.symvers"
+	nothing "an odd Module.symvers"
+done
 
 # ---- Secure Boot
 

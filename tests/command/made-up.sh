@@ -7,7 +7,9 @@
 #   host            a good one in $R: Debian 13's kernel $K with our modules $V installed and loaded, on an AMD CPU
 #   kernel RELEASE DISTRO [OURS [VERSION-OF-LINUX]]
 #                   one more kernel, with the distro's modules and, if OURS is "ours", ours
-#   ko FILE [KEY=VALUE]...    a module; ID=... (hexadecimal, 40 digits) is its build-id
+#   ko FILE [KEY=VALUE]...    a module; ID=... (hexadecimal, 40 digits) is its build-id. EXPORT=NAME:CRC,
+#                   IMPORT=NAME:CRC, UNVERSIONED=NAME (imported without a CRC) and WEAK=NAME are its symbols
+#   initrd FILE PACKER...     an initramfs in /boot: an archive of microcode, then what $tmp/in holds, packed
 #   load NAME FILE [out]      loaded from this file; "out": out of tree
 #   grub DEFAULT RELEASE...   a grub.cfg as grub-mkconfig makes it, of kernels in this order; "saved": as grubenv says
 #   put FILE TEXT   write a file below $R
@@ -46,14 +48,41 @@ put() {
 }
 
 ko() {
-	local file=$1 id='' a
+	local file=$1 id='' a name crc
 	shift
 	mkdir -p "$(dirname "$file")"
 	{
 		echo '.section .modinfo,"a"'
-		for a; do case $a in ID=*) id=${a#ID=} ;; *) echo ".asciz \"$a\"" ;; esac; done
+		for a; do case $a in ID=*) id=${a#ID=} ;; [A-Z]*=*) ;; *) echo ".asciz \"$a\"" ;; esac; done
+		for a; do
+			name=${a#*=} crc=${a##*:}
+			name=${name%:*}
+			case $a in
+			EXPORT=*)
+				echo ".globl __crc_$name; .set __crc_$name, $crc"
+				echo ".section __ksymtab_strings,\"a\"; .asciz \"$name\""
+				;;
+			IMPORT=*)
+				echo ".text; .quad $name"
+				echo ".section __versions,\"a\"; .quad $crc; 1: .asciz \"$name\"; .org 1b + 56"
+				;;
+			UNVERSIONED=*) echo ".text; .quad $name" ;;
+			WEAK=*) echo ".weak $name; .text; .quad $name" ;;
+			esac
+		done
 		[ -z "$id" ] || echo ".section .note.gnu.build-id,\"a\",@note; .long 4, 20, 3; .asciz \"GNU\"; .byte $(sed 's/../,0x&/g; s/^,//' <<<"$id")"
 	} | as -o "$file" -
+}
+
+initrd() {
+	local file=$1
+	shift
+	mkdir -p "$tmp/early/kernel/x86/microcode" "$R/boot"
+	: >"$tmp/early/kernel/x86/microcode/AuthenticAMD.bin"
+	{
+		(cd "$tmp/early" && find . | cpio -o -H newc --quiet)
+		(cd "$tmp/in" && find . | cpio -o -H newc --quiet) | "$@"
+	} >"$R/boot/$file"
 }
 
 # A build-id for these words
@@ -87,6 +116,11 @@ load() {
 	modinfo -F srcversion "$file" >"$m/srcversion"
 	[ -s "$m/version" ] || rm "$m/version" "$m/srcversion"
 	objcopy -O binary --only-section=.note.gnu.build-id "$file" "$m/notes/.note.gnu.build-id"
+}
+
+grub_entry() {
+	printf "\tmenuentry '%s' --class debian \$menuentry_id_option '%s' {\n" "$1" "$2"
+	printf '\t\tload_video\n\t\tlinux\t/boot/vmlinuz-%s root=UUID=1-2 ro %s\n\t}\n' "$3" "$4"
 }
 
 grub() {
@@ -123,9 +157,10 @@ menuentry 'Debian GNU/Linux' --class debian --class os \$menuentry_id_option 'gn
 	initrd	/boot/initrd.img-$first
 }
 submenu 'Advanced options for Debian GNU/Linux' \$menuentry_id_option 'gnulinux-advanced-1-2' {
-$(for k; do printf '\tmenuentry '"'%s'"' --class debian $menuentry_id_option '"'%s'"' {\n\t\tload_video\n\t\tlinux\t/boot/vmlinuz-%s root=UUID=1-2 ro %s\n\t}\n' \
-	"Debian GNU/Linux, with Linux $k" "gnulinux-$k-advanced-1-2" "$k" quiet \
-	"Debian GNU/Linux, with Linux $k (recovery mode)" "gnulinux-$k-recovery-1-2" "$k" single; done)
+$(for k; do
+		grub_entry "Debian GNU/Linux, with Linux $k" "gnulinux-$k-advanced-1-2" "$k" quiet
+		grub_entry "Debian GNU/Linux, with Linux $k (recovery mode)" "gnulinux-$k-recovery-1-2" "$k" single
+	done)
 }
 menuentry 'UEFI Firmware Settings' \$menuentry_id_option 'uefi-firmware' {
 	fwsetup

@@ -189,14 +189,18 @@ put /usr/lib/modprobe.d/b.conf 'options kvm_intel cet=1'
 is "a file in /usr/lib" "$(cet)" "1 0 /usr/lib/modprobe.d/b.conf"
 put /etc/modprobe.d/b.conf ''
 is "... hidden by one of /etc" "$(cet)" "0 0 -"
-# The last setting counts: of a line, of a file, of the files by name whatever their folder, and the command line after all
+# The last setting counts: of a line, of a file, of the files by name whatever their folder; the command line after all
 rm -r "$R"/etc/modprobe.d "$R"/usr/lib/modprobe.d
 put /etc/modprobe.d/a.conf 'options kvm_intel cet=0'
 put /etc/modprobe.d/kvm-onereg.conf 'options kvm_intel cet=1'
 is "two files: the later name" "$(cet)" "1 0 /etc/modprobe.d/kvm-onereg.conf"
 put /etc/modprobe.d/z.conf 'options kvm-intel ept=1 cet=N nested=1'
 is "... three" "$(cet)" "0 0 /etc/modprobe.d/z.conf"
-put /etc/modprobe.d/z.conf $'install kvm_intel /sbin/modprobe --ignore-install kvm_intel cet=0\nsoftdep kvm_intel pre: cet=0\nalias cet kvm_intel\noptions kvm_intel_x cet=0\noptions kvm_intel xcet=0 cetx=0 a.cet=0'
+put /etc/modprobe.d/z.conf \
+	$'install kvm_intel /sbin/modprobe --ignore-install kvm_intel cet=0\nsoftdep kvm_intel pre: cet=0\n'"
+alias cet kvm_intel
+options kvm_intel_x cet=0
+options kvm_intel xcet=0 cetx=0 a.cet=0"
 is "lines that only look like it" "$(cet)" "1 0 /etc/modprobe.d/kvm-onereg.conf"
 put /etc/modprobe.d/z.conf $'options kvm_intel cet=1\noptions kvm_intel cet=0'
 is "two lines of a file" "$(cet)" "0 0 /etc/modprobe.d/z.conf"
@@ -217,7 +221,8 @@ for folder in run usr/local/lib usr/lib lib; do
 	is "an earlier name in /$folder" "$(cet)" "1 0 /etc/modprobe.d/kvm-onereg.conf"
 	rm "$R/$folder/modprobe.d/b.conf"
 done
-for words in 'kvm_intel.cet=0 kvm_intel.cet=1' 'kvm-intel.cet=0 kvm_intel.cet=on' 'kvm_intel.cet=1 kvm_intel.cetx=0 xkvm_intel.cet=0 kvm_intel.ce=0' \
+for words in 'kvm_intel.cet=0 kvm_intel.cet=1' 'kvm-intel.cet=0 kvm_intel.cet=on' \
+	'kvm_intel.cet=1 kvm_intel.cetx=0 xkvm_intel.cet=0 kvm_intel.ce=0' \
 	'a="kvm_intel.cet=0 x" kvm_intel.cet' '"kvm_intel.cet=1"'; do
 	put /proc/cmdline "quiet $words root=/dev/sda"
 	is "the command line asks: $words" "$(cet)" "1 0 the kernel's command line"
@@ -234,7 +239,11 @@ shows "the reason" 0 'although kvm_intel.cet=1: it needs EPT'
 # ---- the next boot
 
 N=6.12.118+deb13-amd64 O=6.1.0-56-amd64
-next() { onereg status --json; json 'my $n = $j->{next_boot}; join " ", $n->{release} // "-", $n->{by}, $n->{kvm} // "-", $n->{loses_ours} ? "loses ours" : (), $n->{loses_cet} ? "loses CET" : ()'; }
+next() {
+	onereg status --json
+	json 'my $n = $j->{next_boot}; join " ", $n->{release} // "-", $n->{by}, $n->{kvm} // "-",
+		$n->{loses_ours} ? "loses ours" : (), $n->{loses_cet} ? "loses CET" : ()'
+}
 checks() { # TEXT STATUS REGEX
 	onereg status --check
 	is "--check: $1: exit $2" "$status" "$2"
@@ -248,8 +257,10 @@ kernel $O distro '' 6.1.192-2
 is "... not an older one" "$(next)" "$K the newest ours"
 kernel $N distro
 is "a newer one, with the distro's" "$(next)" "$N the newest distro loses ours"
-shows "... is told, and a reboot is pending" 0 "^Next boot 6.12.118[+]deb13-amd64 \(the newest\): distro" 'a reboot is pending: this kernel is newer' 'without our KVM, which another kernel has'
-checks "a reboot is pending" 1 "^kvm-onereg WARNING: .*A reboot is pending: 6.12.118.* boots next. Note: kernel 6.12.118[+]deb13-amd64 boots next"
+shows "... is told, and a reboot is pending" 0 "^Next boot 6.12.118[+]deb13-amd64 \(the newest\): distro" \
+	'a reboot is pending: this kernel is newer' 'without our KVM, which another kernel has'
+checks "a reboot is pending" 1 \
+	"^kvm-onereg WARNING: .*A reboot is pending: 6.12.118.* boots next. Note: kernel 6.12.118.* boots next"
 put /boot/vmlinuz-$K ''
 is "modules without a kernel do not boot" "$(next)" "$K the newest ours"
 put /boot/vmlinuz-$N ''
@@ -261,14 +272,17 @@ put /etc/modprobe.d/kvm-onereg.conf 'options kvm_intel cet=1'
 kernel $N distro
 is "cet=1, on an Intel host" "$(next)" "$N the newest distro loses ours loses CET"
 shows "... is told" 0 'guests lose CET at the next reboot'
-checks "CET is lost" 2 "^kvm-onereg CRITICAL: .*Guests lose CET at the next reboot: .*6.12.118.* has the distro's KVM, while 6.12.117.* has ours"
+checks "CET is lost" 2 \
+	"^kvm-onereg CRITICAL: .*Guests lose CET at the next reboot: .*6.12.118.* has the distro's KVM, while 6.12.117"
 rm "$R/etc/modprobe.d/kvm-onereg.conf"
 is "... without cet=1" "$(next)" "$N the newest distro loses ours"
 put /sys/module/kvm_intel/parameters/cet Y
 is "... without cet=1, and on" "$(next)" "$N the newest distro loses ours loses CET"
 rm -r "$R/lib/modules/$N"; kernel $N distro ours
 is "the newer one has ours" "$(next)" "$N the newest ours"
-for m in kvm kvm-intel kvm-amd; do ko "$R/lib/modules/$N/updates/dkms/$m.ko" version=0.0.1 "origin=linux-source-6.12 6.12.118-1" "vermagic=$N SMP"; done
+for m in kvm kvm-intel kvm-amd; do
+	ko "$R/lib/modules/$N/updates/dkms/$m.ko" version=0.0.1 "origin=linux-source-6.12 6.12.118-1" "vermagic=$N SMP"
+done
 is "... an old one without the parameter" "$(next)" "$N the newest ours loses ours loses CET"
 rm -r "$R/lib/modules/$N"; kernel $N none
 is "the newer one has no KVM" "$(next)" "$N the newest missing loses ours loses CET"
@@ -276,6 +290,9 @@ rm -r "$R/lib/modules/$N"; kernel 7.3.4+deb13-amd64 distro
 is "the newer one is native" "$(next)" "7.3.4+deb13-amd64 the newest native"
 host; rm -r "$D"; kernel $N distro
 is "no kernel on disk has ours, what is loaded is" "$(next)" "$N the newest distro loses ours"
+host
+rm -r "$R/lib/modules"
+checks "no kernel on disk, as in a container" 0 '^kvm-onereg OK: The loaded KVM is ours'
 host; rm -r "$D/updates"; dep; load_both "$(distro kvm)" "$(distro kvm-amd)"; kernel $N distro
 is "nobody has ours" "$(next)" "$N the newest distro"
 
@@ -285,7 +302,8 @@ is "GRUB: the first entry" "$(next)" "$N GRUB distro loses ours"
 grub 0 $K $N $O
 is "... which is not the newest" "$(next)" "$K GRUB ours"
 checks "GRUB keeps to what runs" 0 OK
-for default in "1>2" "Advanced options for Debian GNU/Linux>Debian GNU/Linux, with Linux $K" "gnulinux-advanced-1-2>gnulinux-$K-advanced-1-2" \
+for default in "1>2" "Advanced options for Debian GNU/Linux>Debian GNU/Linux, with Linux $K" \
+	"gnulinux-advanced-1-2>gnulinux-$K-advanced-1-2" \
 	"1>gnulinux-$K-recovery-1-2" "gnulinux-advanced-1-2>3"; do
 	grub "$default" $N $K $O
 	is "GRUB: $default" "$(next)" "$K GRUB ours"
@@ -315,11 +333,17 @@ for text in '' $'menuentry {\n}}}' $'set default=1\n}' "menuentry 'x" $'menuentr
 	is "GRUB: nothing to find in: ${text//$'\n'/; }" "$(next)" "$N the newest distro loses ours"
 done
 
-efi() { mkdir -p "$R/sys/firmware/efi/efivars"; { printf '\6\0\0\0'; printf '%s\0' "$2" | sed 's/./&\x00/g'; } >"$R/sys/firmware/efi/efivars/$1-4a67b082-0a4c-41cf-b6c7-440b29bb8c4f"; }
+efi() {
+	mkdir -p "$R/sys/firmware/efi/efivars"
+	{ printf '\6\0\0\0'
+	printf '%s\0' "$2" | sed 's/./&\x00/g'
+	} >"$R/sys/firmware/efi/efivars/$1-4a67b082-0a4c-41cf-b6c7-440b29bb8c4f"
+}
 efi LoaderInfo "systemd-boot 257.9"
 grub 0 $K
 put /usr/bin/bootctl "#!/bin/sh
-echo '[{\"id\":\"1-$O.conf\",\"version\":\"$O\",\"isDefault\":true},{\"id\":\"1-$K.conf\",\"linux\":\"/boot/efi//1/$K/linux\",\"isDefault\":false}]'"
+echo '[{\"id\":\"1-$O.conf\",\"version\":\"$O\",\"isDefault\":true},'
+echo '{\"id\":\"1-$K.conf\",\"linux\":\"/boot/efi//1/$K/linux\",\"isDefault\":false}]'"
 chmod +x "$R/usr/bin/bootctl"
 is "systemd-boot: its default, whatever is left of GRUB" "$(next)" "$O systemd-boot distro loses ours"
 efi LoaderEntryOneShot "1-$K.conf"
@@ -333,16 +357,47 @@ $answer"
 	is "systemd-boot: bootctl: $answer" "$(next)" "$N the newest distro loses ours"
 done
 
+# ---- modules that do not load
+
+host
+ko "$(ours kvm)" "version=$V" "origin=linux-source-6.12 6.12.117-1" "vermagic=$K SMP modversions" EXPORT=kvm_a:0x22 \
+	ID="$(id kvm)"
+ko "$(ours kvm-amd)" "version=$V" "origin=linux-source-6.12 6.12.117-1" "vermagic=$K SMP modversions" \
+	IMPORT=kvm_a:0x23 ID="$(id amd)"
+ko "$(ours kvm-intel)" "version=$V" "origin=linux-source-6.12 6.12.117-1" "vermagic=$K SMP modversions" \
+	IMPORT=kvm_a:0x22 ID="$(id intel)"
+for m in kvm kvm-intel kvm-amd; do ko "$(distro $m)" "vermagic=$K SMP modversions"; done
+load_both "$(ours kvm)" "$(ours kvm-amd)" out
+shows "a module with a wrong CRC" 0 \
+	"does not load: /lib/modules/$E/updates/dkms/kvm-amd.ko needs the symbol kvm_a with CRC 0x00000023, and kvm"
+onereg status --json
+like "... as JSON" "$(json '$j->{kernels}[0]{unloadable}')" 'kvm-amd.ko needs the symbol kvm_a'
+checks "... is critical, as the next boot has no KVM" 2 \
+	'^kvm-onereg CRITICAL: .* After the next boot no KVM loads: .*kvm-amd.ko needs'
+kernel $N distro ours; for m in kvm kvm-amd; do load $m "$(ours $m)" out; done
+checks "... not of a kernel that does not boot next" 1 '^kvm-onereg WARNING: .*A reboot is pending'
+onereg status --json
+is "a kernel whose modules load, as JSON" "$(json '$j->{kernels}[1]{unloadable}')" null
+
 # ---- from which source, and what is pending
 
-source_of() { onereg status --json; json 'my ($l, $p) = @$j{qw(loaded pending)}; join ", ", $l->{source} // "-", $l->{source_inferred} ? "inferred" : (), "disk " . ($p->{source_on_disk} // "-"), grep { $p->{$_} } qw(swap reboot)'; }
+source_of() {
+	onereg status --json
+	json 'my ($l, $p) = @$j{qw(loaded pending)};
+		join ", ", $l->{source} // "-", $l->{source_inferred} ? "inferred" : (),
+		"disk " . ($p->{source_on_disk} // "-"), grep { $p->{$_} } qw(swap reboot)'
+}
 host
 is "ours: the source of what is loaded" "$(source_of)" "linux 6.12.117-1, disk linux 6.12.117-1"
 shows "... in words" 0 '^ +built from linux 6.12.117-1$'
-for m in kvm kvm-intel kvm-amd; do ko "$(ours $m)" "version=$V" "origin=linux-source-6.12 6.12.118-1" "vermagic=$K SMP" ID="$(id new $m)"; done
+for m in kvm kvm-intel kvm-amd; do
+	ko "$(ours $m)" "version=$V" "origin=linux-source-6.12 6.12.118-1" "vermagic=$K SMP" ID="$(id new $m)"
+done
 is "ours, rebuilt from a newer source" "$(source_of)" "-, disk linux 6.12.118-1, swap"
-shows "... in words" 0 'built from: not known' 'not what is on disk, which is of linux 6.12.118-1: a swap or a reboot is pending'
-put /var/lib/kvm-onereg/build-ids "$(id other) linux-source-6.12 6.12.99-1"$'\n'"$(id ours $K kvm) linux-source-6.12 6.12.117-1"
+shows "... in words" 0 'built from: not known' \
+	'not what is on disk, which is of linux 6.12.118-1: a swap or a reboot is pending'
+put /var/lib/kvm-onereg/build-ids \
+	"$(id other) linux-source-6.12 6.12.99-1"$'\n'"$(id ours $K kvm) linux-source-6.12 6.12.117-1"
 is "... with the installer's note" "$(source_of)" "linux 6.12.117-1, disk linux 6.12.118-1, swap"
 checks "... as a warning" 1 'WARNING: .*loaded is linux 6.12.117-1, on disk linux 6.12.118-1'
 put /var/lib/kvm-onereg/build-ids nonsense
@@ -351,26 +406,32 @@ host; rm -r "$D/updates"; dep; load_both "$(distro kvm)" "$(distro kvm-amd)"
 is "the distro's: its image's version" "$(source_of)" "linux 6.12.117-1, disk linux 6.12.117-1"
 for m in kvm kvm-intel kvm-amd; do ko "$(distro $m)" "vermagic=$K SMP" ID="$(id upgraded $m)"; done
 sed -i "s/^\(linux-image-.*\t\)6.12.117-1/\16.12.117-2/" "$R/dpkg"
-is "the distro's, upgraded on disk under the same name" "$(source_of)" "linux 6.12.117-1, inferred, disk linux 6.12.117-2, swap, reboot"
-shows "... in words" 1 'built from linux 6.12.117-1, as the kernel; its file is no longer on disk' 'which is of linux 6.12.117-2: a swap or a reboot' 'a reboot is pending: 6.12.117-1 runs, 6.12.117-2 is installed'
+is "the distro's, upgraded on disk under the same name" "$(source_of)" \
+	"linux 6.12.117-1, inferred, disk linux 6.12.117-2, swap, reboot"
+shows "... in words" 1 'built from linux 6.12.117-1, as the kernel; its file is no longer on disk' \
+	'which is of linux 6.12.117-2: a swap or a reboot' \
+	'a reboot is pending: 6.12.117-1 runs, 6.12.117-2 is installed'
 checks "... without ONE_REG, it is critical" 2 '^kvm-onereg CRITICAL: '
 
 # ---- a source that is waited for; modules of a package, and of somebody's own tree
 
+waited() { json 'my $w = $j->{kernels}[0]{source_wanted}; join ",", map { $w->{$_} // "null" } qw('"$*"')'; }
 host; rm -r "$D/updates"; dep; load_both "$(distro kvm)" "$(distro kvm-amd)"
 put "/var/lib/kvm-onereg/wanted/$K" $'version=6.12.117-1\nresult=offline\nmessage=\ntried=1700000000\nnext=1700003600'
-shows "a source is waited for" 1 '^ +waits for the source of linux 6.12.117-1$' '\(no network; tried 2023-11-14 22:13; next try 2023-11-14 23:13\)'
+shows "a source is waited for" 1 '^ +waits for the source of linux 6.12.117-1$' \
+	'\(no network; tried 2023-11-14 22:13; next try 2023-11-14 23:13\)'
 is "... without a command, as a try will come" "$(grep -c 'to fix' <<<"$output")" 0
 onereg status --json
-is "... as JSON" "$(json 'my $w = $j->{kernels}[0]{source_wanted}; join ",", map { $w->{$_} // "null" } qw(version result tried next)')" \
+is "... as JSON" "$(waited version result tried next)" \
 	"6.12.117-1,offline,1700000000,1700003600"
 put "/var/lib/kvm-onereg/wanted/$K" $'version=6.12.117-1\nresult=untried\ntried=0\nnext=0'
 put /usr/sbin/kvm-onereg-install ''
 shows "... and no try will come" 1 'not fetched yet; no try will come by itself' 'to fix: /usr/sbin/kvm-onereg-install$'
 onereg status --json
-is "... as JSON" "$(json 'my $w = $j->{kernels}[0]{source_wanted}; join ",", map { $w->{$_} // "null" } qw(version message tried next)')" \
+is "... as JSON" "$(waited version message tried next)" \
 	"6.12.117-1,null,null,null"
-put "/var/lib/kvm-onereg/wanted/$K" $'version=6.12.117-1\nresult=unavailable\nmessage=linux-source-6.12 has 6.12.120-1\ntried=1700000000\nnext=0'
+put "/var/lib/kvm-onereg/wanted/$K" \
+	$'version=6.12.117-1\nresult=unavailable\nmessage=linux-source-6.12 has 6.12.120-1\ntried=1700000000\nnext=0'
 shows "... on offer nowhere" 1 'on offer nowhere: linux-source-6.12 has 6.12.120-1; tried'
 put "/var/lib/kvm-onereg/wanted/$K" $'version=6.12.117-1\nresult=failed\nmessage=no room\ntried=x\nnext=-5'
 shows "... failed" 1 'the download failed: no room; no try will come'
@@ -378,10 +439,15 @@ put "/var/lib/kvm-onereg/wanted/$K" nonsense
 onereg status --json
 is "... nonsense there" "$(json '$j->{kernels}[0]{source_wanted}')" null
 
-host; mv "$D/updates/dkms" "$D/updates/kvm-onereg"; dep; load_both "$D/updates/kvm-onereg/kvm.ko" "$D/updates/kvm-onereg/kvm-amd.ko" out
-shows "ours, prebuilt" 0 "^\* $E  +ours $V, prebuilt, from linux-source-6.12 6.12.117-1" "Loaded +ours $V, prebuilt: kvm, kvm_amd$"
+host
+mv "$D/updates/dkms" "$D/updates/kvm-onereg"
+dep
+load_both "$D/updates/kvm-onereg/kvm.ko" "$D/updates/kvm-onereg/kvm-amd.ko" out
+shows "ours, prebuilt" 0 "^\* $E  +ours $V, prebuilt, from linux-source-6.12 6.12.117-1" \
+	"Loaded +ours $V, prebuilt: kvm, kvm_amd$"
 onereg status --json
-is "... as JSON" "$(json '"$j->{kernels}[0]{prebuilt} $j->{kernels}[0]{modules_are} $j->{loaded}{as_on_disk}"')" "1 ours 1"
+is "... as JSON" "$(json '"$j->{kernels}[0]{prebuilt} $j->{kernels}[0]{modules_are} $j->{loaded}{as_on_disk}"')" \
+	"1 ours 1"
 load_both "$(distro kvm)" "$(distro kvm-amd)"
 onereg swap ours --dry-run
 like "... swap takes them" "$output" 'load /lib/modules/.*/updates/kvm-onereg/kvm-amd.ko'
@@ -390,9 +456,12 @@ shows "one built here, two prebuilt" 1 '^\* .*mixed: '
 host
 onereg status --json
 is "built here: not prebuilt" "$(json '$j->{kernels}[0]{prebuilt}')" false
-for m in kvm kvm-intel kvm-amd; do ko "$(ours $m)" "version=$V" "origin=tree /home/me/linux 6.12.117" "vermagic=$K SMP" ID="$(id tree $m)"; done
+for m in kvm kvm-intel kvm-amd; do
+	ko "$(ours $m)" "version=$V" "origin=tree /home/me/linux 6.12.117" "vermagic=$K SMP" ID="$(id tree $m)"
+done
 load_both "$(ours kvm)" "$(ours kvm-amd)" out
-shows "of somebody's own tree" 0 "^\* $E  +ours $V, from tree /home/me/linux 6.12.117$" 'built from tree /home/me/linux 6.12.117$'
+shows "of somebody's own tree" 0 "^\* $E  +ours $V, from tree /home/me/linux 6.12.117$" \
+	'built from tree /home/me/linux 6.12.117$'
 
 # ---- nothing there, nonsense there
 
@@ -401,6 +470,7 @@ shows "an empty host" 1 'no kernel has modules here' '^Loaded +unknown: there is
 onereg status --json
 is "... as JSON" "$(json '$j->{one_reg}')" false
 for words in --no-such 'x' '-k' '--check x' '--check --json' "--check -k $K"; do
+	# shellcheck disable=SC2086 # words
 	onereg status $words
 	is "status $words: exit 2" "$status" 2
 done
@@ -414,7 +484,9 @@ before=$failures
 grub 'Advanced options for Debian GNU/Linux>2' $K $K
 put /boot/grub/grubenv saved_entry=1
 put "/var/lib/kvm-onereg/wanted/$K" $'version=1\nresult=failed\ntried=17\nnext=18'
-odd=("$R/boot/grub/grub.cfg" "$R/boot/grub/grubenv" "$R/var/lib/kvm-onereg/wanted/$K" "$D/modules.dep" "$D/modules.dep.bin" "$(ours kvm)" "$(distro kvm)" "$R/sys/module/kvm/notes/.note.gnu.build-id" "$R/sys/module/kvm/version"
+odd=("$R/boot/grub/grub.cfg" "$R/boot/grub/grubenv" "$R/var/lib/kvm-onereg/wanted/$K" "$D/modules.dep"
+	"$D/modules.dep.bin" "$(ours kvm)" "$(distro kvm)" "$R/sys/module/kvm/notes/.note.gnu.build-id"
+	"$R/sys/module/kvm/version"
 	"$R/proc/99/cmdline" "$R/proc/cpuinfo" "$R/proc/cmdline" "$R/etc/modprobe.d/kvm.conf" "$R/dev/kmsg" "$R/proc/99/comm")
 for ((i = 0; i < 75; i++)); do
 	f=${odd[i % ${#odd[@]}]}

@@ -173,13 +173,13 @@ void check_loaded(void)
 			text("the loaded KVM is neither the distro's nor ours"));
 	if (running->set != MIXED && !running->as_resolved && host.kernel &&
 	    (host.kernel->set == OURS || host.kernel->set == DISTRO))
-		problem("swap-pending",
+		problem("swap-pending", host.outlook.upgraded ? "reboot     # the running kernel was upgraded on disk, too" :
 			host.kernel->set == OURS ? "kvm-onereg swap ours     # with no VM running; or reboot" :
 			"kvm-onereg swap distro     # with no VM running; or reboot",
-			text("what is loaded is not what is on disk: %s is loaded, and modprobe would take %s",
-			     running->set == OURS ? text("ours %s",
-			     running->module[KVM].version) : whose_names[running->set],
-			     describe(host.kernel)));
+			text("what is loaded is not what is on disk: %s%s is loaded%s%s, and modprobe would take %s",
+			     whose_names[running->set], running->set == OURS ? text(" %s", running->module[KVM].version) :
+			     "", host.outlook.loaded_source ? ", built from " : "", host.outlook.loaded_source ?
+			     host.outlook.loaded_source : "", describe(host.kernel)));
 }
 
 /* What the kernel's line asks for: a parameter "(kvm_intel.NAME)" that is off, our kvm, or another host */
@@ -284,7 +284,7 @@ void check_boot(void)
 void check_next_boot(void)
 {
 	const struct next_boot *next = &host.outlook.next;
-	const char *fix;
+	const char *fix, *series = next->kernel ? series_of(next->release) : "";
 
 	begin("next boot");
 	if (!next->release) {
@@ -294,7 +294,11 @@ void check_next_boot(void)
 	good(text("%s (%s): %s", next->release, next->by, next->kernel ? describe(next->kernel) : "no modules"));
 	if (!host.outlook.loses_ours)
 		return;
-	fix = text("%s     # what kernel %s lacks is told below, or by doctor -k", rebuild(), next->release);
+	if (!strcmp(series, "6.1") || !strcmp(series, "6.12"))
+		fix = text("%s     # what kernel %s lacks is told below, too", rebuild(), next->release);
+	else
+		fix = text("apt-get remove linux-image-%s     # or make the boot loader take a kernel that has ours",
+			   next->release);
 	if (host.outlook.loses_cet)
 		problem("next-boot-no-cet", fix,
 			text("%s: guests with CET cannot run after the next reboot", host.outlook.loses_ours));

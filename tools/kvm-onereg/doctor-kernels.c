@@ -6,6 +6,7 @@
 
 #include "doctor.h"
 #include "kvm-onereg.h"
+#include "loadable.h"
 
 /* ---- Packages and DKMS ---- */
 
@@ -259,6 +260,21 @@ static char *remove_file(const struct kernel *kernel, const struct module *modul
 	return text("rm %s && depmod %s", file, kernel->release);
 }
 
+/* What is on disk, and the kernel will not take; @fix makes it anew */
+static void check_loadable(const struct kernel *kernel, const char *only, const char *fix)
+{
+	struct obstacle it = obstacle(kernel);
+	char *sentence;
+
+	if (!it.code)
+		return;
+	sentence = text("kernel %s: %s %s", kernel->release, shown(it.module->file), it.sentence);
+	if (it.later)
+		remark(sentence, fix);
+	else
+		found(kernel, only, it.code, fix, sentence);
+}
+
 static void check_ours(const struct kernel *kernel, const char *only)
 {
 	const struct module *module = &kernel->module[KVM];
@@ -289,11 +305,8 @@ static void check_ours(const struct kernel *kernel, const char *only)
 		found(kernel, only, "other-version", fix,
 			text("kernel %s has our modules of version %s, and this is %s",
 								     kernel->release, module->version, version));
-	else if (module->vermagic && (strncmp(module->vermagic, kernel->release, strlen(kernel->release)) ||
-				      module->vermagic[strlen(kernel->release)] != ' '))
-		found(kernel, only, "vermagic", fix, text("kernel %s: our modules are of another kernel (%s)",
-			kernel->release,
-								module->vermagic));
+	else
+		check_loadable(kernel, only, fix);
 }
 
 void check_kernel(struct kernel *kernel, const char *only)
@@ -327,6 +340,7 @@ void check_kernel(struct kernel *kernel, const char *only)
 		check_ours(kernel, only);
 		return;
 	case DISTRO:
+		check_loadable(kernel, only, text("apt-get install --reinstall linux-image-%s", kernel->release));
 		check_absent(kernel, only);
 		return;
 	case MIXED:

@@ -103,6 +103,9 @@ static char *report(void)
 				     loaded->version ? loaded->version : "", loaded->build_id ? loaded->build_id : "?",
 				     loaded->file ? shown(loaded->file->file) : "of no file on disk");
 	}
+	lines = text("%sloaded source: %s; next boot: %s (%s)\n", lines, host.outlook.loaded_source ?
+		     host.outlook.loaded_source : "?", host.outlook.next.release ? host.outlook.next.release : "?",
+		     host.outlook.next.by);
 	for (size_t i = 0; i < sizeof(parameters) / sizeof(*parameters); i++) {
 		char *value = read_file("/sys/module/%s", parameters[i]);
 

@@ -1,15 +1,16 @@
 // SPDX-License-Identifier: GPL-2.0
 /* KVM's modules, on disk and loaded. */
-#include <elf.h>
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/utsname.h>
 
+#include "elf-file.h"
 #include "host.h"
 #include "kvm-onereg.h"
 #include "modules.h"
 #include "options.h"
+#include "unpack.h"
 
 const char *const whose_names[] = {
 	[MISSING] = "missing", [DAMAGED] = "damaged", [BUILTIN] = "built in", [OURS] = "ours", [DISTRO] = "distro",
@@ -49,117 +50,62 @@ struct kmod_ctx *modules_of(const char *release)
 
 /* ---- Files ---- */
 
-static const char *hex(const unsigned char *bytes, size_t size)
-{
-	char *string = kept(calloc(2, size + 1));
-
-	for (size_t i = 0; i < size; i++)
-		sprintf(string + 2 * i, "%02x", bytes[i]);
-	return string;
-}
-
-/* The build-id in ELF notes, or NULL */
-static char *id_of_notes(const unsigned char *notes, size_t size)
-{
-	while (size >= sizeof(Elf64_Nhdr)) {
-		Elf64_Nhdr header;
-		size_t name, descriptor;
-
-		memcpy(&header, notes, sizeof(header));
-		notes += sizeof(header);
-		size -= sizeof(header);
-		name = (header.n_namesz + 3ul) & ~3ul;
-		descriptor = (header.n_descsz + 3ul) & ~3ul;
-		if (name > size || header.n_descsz > size - name)
-			break;
-		if (header.n_type == NT_GNU_BUILD_ID && header.n_namesz == 4 && !memcmp(notes, "GNU", 4))
-			return (char *)hex(notes + name, header.n_descsz);
-		if (descriptor > size - name)
-			break;
-		notes += name + descriptor;
-		size -= name + descriptor;
-	}
-	return NULL;
-}
-
-static bool inside(size_t size, Elf64_Off offset, size_t length)
-{
-	return offset <= size && length <= size - offset;
-}
-
-static char *id_of_elf(const unsigned char *elf, size_t size)
-{
-	Elf64_Ehdr header;
-
-	if (size < sizeof(header) || memcmp(elf, ELFMAG, SELFMAG) || elf[EI_CLASS] != ELFCLASS64)
-		return NULL;
-	memcpy(&header, elf, sizeof(header));
-	for (unsigned int i = 0; i < header.e_shnum; i++) {
-		Elf64_Shdr section;
-		char *id;
-
-		if (!inside(size, header.e_shoff, (i + 1) * sizeof(section)))
-			break;
-		memcpy(&section, elf + header.e_shoff + i * sizeof(section), sizeof(section));
-		if (section.sh_type != SHT_NOTE || !inside(size, section.sh_offset, section.sh_size))
-			continue;
-		id = id_of_notes(elf + section.sh_offset, section.sh_size);
-		if (id)
-			return id;
-	}
-	return NULL;
-}
-
-static char *id_of_file(const char *file)
-{
-	const char *unpack = NULL;
-	unsigned char *bytes;
-	size_t size;
-
-	bytes = read_bytes(file, &size);
-	if (!bytes || size < 6)
-		return NULL;
-	if (!memcmp(bytes, "\xfd\x37zXZ", 6))
-		unpack = "xz";
-	else if (!memcmp(bytes, "\x28\xb5\x2f\xfd", 4))
-		unpack = "zstd";
-	else if (!memcmp(bytes, "\x1f\x8b", 2))
-		unpack = "gzip";
-	if (unpack) {
-		struct run unpacked = RUN(unpack, "-dc", file);
-
-		if (!unpacked.ended || unpacked.status)
-			return NULL;
-		bytes = (unsigned char *)unpacked.output;
-		size = unpacked.size;
-	}
-	return id_of_elf(bytes, size);
-}
-
 /* Files that were read before: unpacking takes most of the time of a command */
 static struct seen {
 	struct seen *next;
 	struct module module;
+	unsigned char *packed, *elf;
+	size_t packed_size, size;
 } *seen;
 
-static struct module *seen_before(const char *file)
+static struct seen *seen_before(const char *file)
 {
 	for (struct seen *one = seen; one; one = one->next)
 		if (!strcmp(one->module.file, file))
-			return &one->module;
+			return one;
 	return NULL;
+}
+
+const unsigned char *contents(const struct module *module, size_t *size)
+{
+	struct seen *before = module->file ? seen_before(module->file) : NULL;
+
+	*size = 0;
+	if (!before)
+		return NULL;
+	if (!before->packed) {
+		before->packed = read_bytes(before->module.file, &before->packed_size);
+		if (before->packed)
+			before->elf = unpack(before->packed, before->packed_size, &before->size);
+	}
+	*size = before->size;
+	return before->elf;
+}
+
+const unsigned char *packed_contents(const struct module *module, size_t *size)
+{
+	struct seen *before = module->file ? seen_before(module->file) : NULL;
+	size_t unpacked;
+
+	contents(module, &unpacked);
+	*size = before ? before->packed_size : 0;
+	return before ? before->packed : NULL;
 }
 
 const char *build_id(struct module *module)
 {
-	struct module *before = module->file ? seen_before(module->file) : NULL;
+	struct seen *before = module->file ? seen_before(module->file) : NULL;
 
 	if (!before)
 		return NULL;
-	if (!before->build_id_read)
-		before->build_id = id_of_file(before->file);
-	before->build_id_read = true;
-	module->build_id = before->build_id;
+	if (!before->module.build_id_read) {
+		size_t size;
+		const unsigned char *elf = contents(module, &size);
+
+		before->module.build_id = elf ? elf_build_id(elf, size) : NULL;
+	}
+	before->module.build_id_read = true;
+	module->build_id = before->module.build_id;
 	return module->build_id;
 }
 
@@ -204,7 +150,7 @@ struct module module_of_file(const char *file)
 
 	if (file && seen_before(file)) {
 		kmod_unref(ctx);
-		return *seen_before(file);
+		return seen_before(file)->module;
 	}
 	if (!file || kmod_module_new_from_path(ctx, file, &mod) < 0) {
 		kmod_unref(ctx);
@@ -232,7 +178,7 @@ struct module module_of_file(const char *file)
 	kmod_module_unref(mod);
 	kmod_unref(ctx);
 	remember = kept(malloc(sizeof(*remember)));
-	*remember = (struct seen){ seen, module };
+	*remember = (struct seen){ .next = seen, .module = module };
 	seen = remember;
 	return module;
 }
@@ -465,7 +411,7 @@ static void look_at_loaded(struct loaded *loaded, const char *name)
 		loaded->references = atoi(value);
 	notes = read_bytes(path("/sys/module/%s/notes/.note.gnu.build-id", name), &size);
 	if (notes)
-		loaded->build_id = id_of_notes(notes, size);
+		loaded->build_id = notes_build_id(notes, size);
 }
 
 struct running what_runs(struct kernel *kernel)

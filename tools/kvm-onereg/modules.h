@@ -67,6 +67,9 @@ struct kmod_ctx *no_modules(void);
 /* Read what a module file says, once per run; @file is taken as it is. */
 struct module module_of_file(const char *file);
 const char *build_id(struct module *module);
+/* The file that module_of_file() read, unpacked and as it is; NULL if it cannot be read or unpacked. */
+const unsigned char *contents(const struct module *module, size_t *size);
+const unsigned char *packed_contents(const struct module *module, size_t *size);
 
 /* All kernels with modules on disk, in the order of their versions; ended by .release NULL. */
 struct kernel *kernels(void);

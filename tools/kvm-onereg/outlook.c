@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "host.h"
+#include "loadable.h"
 #include "outlook.h"
 #include "packages.h"
 
@@ -82,6 +83,13 @@ static void find_source_of_loaded(struct outlook *outlook, const struct running 
 	}
 }
 
+static char *why_unloadable(const struct kernel *kernel)
+{
+	struct obstacle it = kernel ? obstacle(kernel) : (struct obstacle){ 0 };
+
+	return it.code && !it.later ? text("%s %s", shown(it.module->file), it.sentence) : NULL;
+}
+
 struct outlook look_ahead(struct kernel *all, struct kernel *running_kernel, const struct running *running,
 			  const struct cet *cet)
 {
@@ -94,7 +102,10 @@ struct outlook look_ahead(struct kernel *all, struct kernel *running_kernel, con
 	if (running_kernel)
 		outlook.disk_source = running_kernel->set == NATIVE && image ? text("linux %s", image) :
 			source_of_file(&running_kernel->module[KVM], running_release());
-	outlook.swap_pending = running->set != MISSING && !running->as_resolved;
+	outlook.unloadable = why_unloadable(running_kernel);
+	outlook.next_unloadable = next == running_kernel ? outlook.unloadable : why_unloadable(next);
+	/* Where no kernel is on disk, as in a container, there is nothing to swap to */
+	outlook.swap_pending = running->set != MISSING && running_kernel && !running->as_resolved;
 	if (image && strchr(image, ':'))
 		image = strchr(image, ':') + 1;
 	if (running_kernel && image && version && strcmp(image, version))

@@ -13,6 +13,9 @@ struct outlook {
 	char *loses_ours;
 	bool loses_cet;		/* and CET is in use, or asked for */
 
+	/* Why the modules on disk do not load: those of the running kernel, and of the one that boots next */
+	char *unloadable, *next_unloadable;
+
 	char *loaded_source;	/* "linux 6.12.117-1": what the loaded KVM was built from; or NULL */
 	bool source_inferred;	/* from the running kernel, as the file is no longer on disk */
 	char *disk_source;	/* the same of what modprobe would load now */

@@ -39,7 +39,7 @@ static struct json_object *wanted_json(const char *release)
 	return all;
 }
 
-static struct json_object *kernel_json(const struct kernel *kernel)
+static struct json_object *kernel_json(const struct kernel *kernel, const struct outlook *outlook)
 {
 	struct json_object *all = json_object_new_object(), *modules = json_object_new_array();
 
@@ -61,6 +61,9 @@ static struct json_object *kernel_json(const struct kernel *kernel)
 	json_object_object_add(all, "modules_are", string(whose_names[kernel->set]));
 	json_object_object_add(all, "version", kernel->set == OURS ? string(kernel->module[KVM].version) : NULL);
 	json_object_object_add(all, "origin", kernel->set == OURS ? string(kernel->module[KVM].origin) : NULL);
+	/* Of the others nobody asked: that would take time */
+	json_object_object_add(all, "unloadable", string(kernel->running ? outlook->unloadable :
+							 kernel == outlook->next.kernel ? outlook->next_unloadable : NULL));
 	json_object_object_add(all, "prebuilt",
 			       json_object_new_boolean(kernel->set == OURS && kernel->module[KVM].prebuilt));
 	json_object_object_add(all, "image_version", string(image_version(kernel->release)));
@@ -146,8 +149,9 @@ static char *describe_source(const struct kernel *kernel)
 	return version ? text("%s, of linux %s", describe(kernel), version) : describe(kernel);
 }
 
-static void print_kernels(const struct kernel *all, const char *only)
+static void print_kernels(const struct kernel *all, const char *only, const struct outlook *outlook)
 {
+	const char *unloadable;
 	struct wanted needs;
 	int width = 20;
 
@@ -161,6 +165,10 @@ static void print_kernels(const struct kernel *all, const char *only)
 		if (only && strcmp(all->release, only))
 			continue;
 		printf("%c %-*s  %s\n", all->running ? '*' : ' ', width, all->release, describe_source(all));
+		unloadable = all->running ? outlook->unloadable : all == outlook->next.kernel ?
+			outlook->next_unloadable : NULL;
+		if (unloadable)
+			printf("  %-*s  %sdoes not load%s: %s\n", width, "", colour(RED), colour(PLAIN), unloadable);
 		needs = wanted(all->release);
 		if (needs.version && needs.next)
 			printf("  %-*s  waits for the source of linux %s\n  %-*s  (%s)\n", width, "", needs.version,
@@ -327,7 +335,9 @@ static int monitor(const struct running *running, const struct outlook *outlook,
 	if (outlook->loses_ours)
 		line = text("%s %s: %s.", line, outlook->loses_cet ? "Guests lose CET at the next reboot" : "Note",
 			    outlook->loses_ours);
-	if (!good || outlook->loses_cet)
+	if (outlook->next_unloadable)
+		line = text("%s After the next boot no KVM loads: %s.", line, outlook->next_unloadable);
+	if (!good || outlook->loses_cet || outlook->next_unloadable)
 		level = CRITICAL;
 	if (running->set == MISSING && !exists("/sys/module"))
 		level = UNSURE;
@@ -350,7 +360,7 @@ static const char help[] =
 "Exit status: 0 the loaded KVM has ONE_REG (with -k and a kernel that does not\n"
 "run: what is on disk for it has), 1 it has not, 2 wrong use.\n"
 "With --check: 0 all is well; 1 warning: a swap or a reboot is pending;\n"
-"2 critical: no ONE_REG now, or guests lose CET at the next reboot; 3 unknown.\n";
+"2 critical: no ONE_REG now, or the next boot loses CET or KVM; 3 unknown.\n";
 
 int cmd_status(int argc, char **argv)
 {
@@ -386,7 +396,7 @@ int cmd_status(int argc, char **argv)
 	if (options.check)
 		return monitor(&running, &outlook, good, verdict);
 	if (!options.json) {
-		print_kernels(all, options.release);
+		print_kernels(all, options.release, &outlook);
 		putchar('\n');
 		print_loaded(&running, &outlook);
 		print_next_boot(&outlook);
@@ -402,7 +412,7 @@ int cmd_status(int argc, char **argv)
 	json_object_object_add(json, "kernels", json_object_new_array());
 	for (; all->release; all++)
 		if (!only || all == only)
-			json_object_array_add(json_object_object_get(json, "kernels"), kernel_json(all));
+			json_object_array_add(json_object_object_get(json, "kernels"), kernel_json(all, &outlook));
 	json_object_object_add(json, "loaded", running_json(&running, &outlook));
 	json_object_object_add(json, "next_boot", next_boot_json(&outlook));
 	json_object_object_add(json, "pending", pending_json(&outlook));
