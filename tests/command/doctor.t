@@ -364,6 +364,132 @@ for odd in $'\t\n\t' $'0x1\n0x2\ta' ''; do
 	nothing "an odd Module.symvers"
 done
 
+# ---- the initramfs
+
+details() {
+	json 'join "\n", map { "$_->{result} $_->{check}: " . ($_->{detail} // "") }
+		grep { $_->{check} =~ /initramfs/ } @{$j->{checks}}'
+}
+# holding FOLDER [FOLDER-IN-IT]: $tmp/in has these modules
+holding() {
+	rm -rf "$tmp/in"
+	mkdir -p "$tmp/in/${2:-usr/lib/modules/$K/updates/dkms}" "$tmp/in/bin"
+	echo hello >"$tmp/in/bin/sh"
+	cp "$1"/*.ko* "$tmp/in/${2:-usr/lib/modules/$K/updates/dkms}/" 2>/dev/null
+	ln -s usr/lib "$tmp/in/lib"
+}
+update="update-initramfs -u -k $K"
+host; nothing "no initramfs"
+is "... no word of it" "$(details)" ""
+for packer in cat 'gzip -1' 'xz -0 --check=crc32' 'zstd -q -1'; do
+	host; holding "$D/updates/dkms"
+	# shellcheck disable=SC2086 # words
+	initrd "initrd.img-$K" $packer
+	nothing "an initramfs with ours ($packer)"
+	is "... was read" "$(details)" "ok initramfs of kernel $K: holds kvm, kvm-intel, kvm-amd, as on disk"
+	holding "$D/kernel/arch/x86/kvm" "usr/lib/modules/$K/kernel/arch/x86/kvm"
+	# shellcheck disable=SC2086 # words
+	initrd "initrd.img-$K" $packer
+	finds initramfs-stale "$update" "another kvm than the disk, .*: the distro's, .*; on disk: ours $V"
+done
+host; holding /nonexistent; initrd "initrd.img-$K" zstd -q
+nothing "an initramfs without KVM"
+is "... was read" "$(details)" "ok initramfs of kernel $K: holds none of the modules"
+host
+holding "$D/updates/dkms"
+xz --check=crc32 "$tmp/in/usr/lib/modules/$K/updates/dkms/"*.ko
+initrd "initrd.img-$K" gzip -1
+nothing "modules that are packed in it, and not on the disk"
+like "... were read" "$(details)" 'as on disk'
+rm "$tmp/in/usr/lib/modules/$K/updates/dkms/"kvm{,-intel}.ko.xz; initrd "initrd.img-$K" cat
+nothing "one of them, not packed itself"
+like "... was read" "$(details)" 'holds kvm-amd, as on disk'
+holding "$D/updates/dkms" "usr/lib/modules/6.12.1-other/updates/dkms"; initrd "initrd.img-$K" cat
+nothing "another kernel's modules in it"
+holding "$D/kernel/arch/x86/kvm" "usr/lib/modules/$K/kernel/arch/x86/kvm"
+mkdir -p "$tmp/in/usr/lib/modules/$K/updates/dkms"
+cp "$D"/updates/dkms/*.ko "$tmp/in/usr/lib/modules/$K/updates/dkms/"
+cp "$D/modules.dep" "$tmp/in/usr/lib/modules/$K/"
+initrd "initrd.img-$K" cat
+nothing "both in it, and modules.dep names ours"
+sed -i 's,updates/dkms,kernel/arch/x86/kvm,' "$tmp/in/usr/lib/modules/$K/modules.dep"; initrd "initrd.img-$K" cat
+finds initramfs-stale "$update" "the distro's"
+host
+for m in kvm kvm-intel kvm-amd; do
+	ko "$tmp/old/$m.ko" "version=0.0.9" "origin=linux-source-6.12 6.12.99-1" ID="$(id old "$m")"
+done
+holding "$tmp/old"; initrd "initrd.img-$K" xz -0 --check=crc32
+finds initramfs-stale "$update" ': ours 0.0.9, from linux-source-6.12 6.12.99-1; on disk: ours'
+mkdir -p "$tmp/in/usr/lib/dracut/hooks"; rm "$R/boot/initrd.img-$K"; initrd "initramfs-$K.img" gzip -1
+finds initramfs-stale "dracut --force /boot/initramfs-$K.img $K" 'ours 0.0.9'
+host
+holding "$D/updates/dkms"
+initrd "initrd.img-$K" cat
+rm -r "$D/updates"
+dep
+for m in kvm kvm-amd; do
+	load $m "$D/kernel/arch/x86/kvm/$m.ko"
+done
+onereg doctor --json
+like "ours is left in it after a removal" "$(problems)" "^initramfs-stale: update-initramfs -u -k "
+like "... which is told" "$(texts)" "ours $V, from linux-source-6.12 6.12.117-1; on disk: distro"
+host
+kernel 6.1.0-56-amd64 distro '' 6.1.192-2
+holding "$D/updates/dkms" usr/lib/modules/6.1.0-56-amd64/updates
+initrd initrd.img-6.1.0-56-amd64 cat
+nothing "that of a kernel that neither runs nor boots next"
+like "... is a remark" "$(remarks)" \
+	'initrd.img-6.1.0-56-amd64 holds another kvm .*update-initramfs -u -k 6.1.0-56-amd64'
+onereg doctor --json -k 6.1.0-56-amd64
+like "... and a problem when it is asked for" "$(problems)" '^initramfs-stale: '
+conf=etc/modprobe.d/kvm-onereg.conf
+host
+holding "$D/updates/dkms"
+mkdir -p "$tmp/in/etc/modprobe.d"
+echo '# options kvm_intel cet=1' >"$tmp/in/$conf"
+initrd "initrd.img-$K" cat
+nothing "our modprobe.d file, all comments, in it alone"
+put /$conf '  options kvm_intel cet=1 '
+finds initramfs-stale "$update" "another /$conf than the disk, so the boot loads it with other options"
+echo $'# on\noptions kvm_intel cet=1 ' >"$tmp/in/$conf"; initrd "initrd.img-$K" cat
+nothing "the same options"
+rm "$R/$conf"
+finds initramfs-stale "$update" "another /$conf"
+holding /nonexistent
+mkdir -p "$tmp/in/etc/modprobe.d"
+echo 'options kvm_intel cet=1' >"$tmp/in/$conf"
+initrd "initrd.img-$K" cat
+nothing "... without the modules"
+# What cannot be read is no alarm
+holding "$D/kernel/arch/x86/kvm"; initrd "initrd.img-$K" zstd -q; cp "$R/boot/initrd.img-$K" "$tmp/whole"
+unread() {
+	nothing "$1"
+	like "... is skipped" "$(details)" "^skipped initramfs of kernel ${K//+/[+]}: /boot/initrd.img-.*$2"
+}
+head -c -100 "$tmp/whole" >"$R/boot/initrd.img-$K"; unread "an image that is cut off" 'zstd cannot unpack it|cut off'
+head -c 300 "$tmp/whole" >"$R/boot/initrd.img-$K"; unread "... early" 'cut off'
+{ head -c 512 "$tmp/whole"
+echo nonsense
+} >"$R/boot/initrd.img-$K"
+unread "an image with something else in it" 'neither cpio nor packed|damaged|cut off'
+echo nonsense >"$R/boot/initrd.img-$K"; unread "nonsense" 'neither cpio nor packed in a known way'
+{ printf '\2\x21\x4c\x18'
+echo x
+} >"$R/boot/initrd.img-$K"
+unread "a packer that is missing, or fails" 'lz4 (is not installed|cannot unpack it)'
+rm "$R/boot/initrd.img-$K"; mkdir "$R/boot/initrd.img-$K"; unread "a folder" ''
+rmdir "$R/boot/initrd.img-$K"; : >"$R/boot/initrd.img-$K"; nothing "an empty one"
+before=$failures
+for ((i = 0; i < 12; i++)); do
+	cp "$tmp/whole" "$R/boot/initrd.img-$K"
+	[ "$((i % 2))" = 0 ] || initrd "initrd.img-$K" cat
+	perl -e 'srand $ARGV[0]; open F, "+<", $ARGV[1]; $s = -s F;
+		for (1 .. 30) { seek F, int rand $s, 0; print F chr rand 256 }' "$i" "$R/boot/initrd.img-$K"
+	onereg doctor --json
+	[ "$status" -le 1 ] || { is "a damaged image $i: an answer" "$status" "0 or 1"; diag "$output"; }
+done
+ok "damaged images: an answer each time" test "$failures" = "$before"
+
 # ---- Secure Boot
 
 secure() {

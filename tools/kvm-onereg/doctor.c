@@ -246,8 +246,10 @@ int cmd_doctor(int argc, char **argv)
 	check_boot();
 	check_next_boot();
 	for (struct kernel *kernel = host.kernels; kernel->release; kernel++)
-		if (!only || !strcmp(only, kernel->release))
+		if (!only || !strcmp(only, kernel->release)) {
 			check_kernel(kernel, only);
+			check_initramfs(kernel, only);
+		}
 	check_packages();
 	check_dkms();
 	check_disk();

@@ -54,5 +54,6 @@ void check_disk(void);
 void check_packages(void);
 void check_dkms(void);
 void check_kernel(struct kernel *kernel, const char *only);
+void check_initramfs(struct kernel *kernel, const char *only);
 
 #endif
