@@ -275,6 +275,20 @@ for m in kvm kvm-intel kvm-amd; do
 done
 for m in kvm kvm-amd; do load $m "$D/updates/dkms/$m.ko" out; done
 nothing "modules of one's own tree are not old"
+host
+rm "$D"/{updates/dkms,kernel/arch/x86/kvm}/kvm-intel.ko
+dep
+onereg doctor --json
+is "one vendor's module is gone" "$(problems | sed 's/:.*//')" disk-mixed
+config=$'CONFIG_KVM=m\n# CONFIG_KVM_INTEL is not set\nCONFIG_KVM_AMD=m'
+put "/lib/modules/$K/build/.config" "$config"
+nothing "... as the kernel is configured without it"
+onereg swap distro --dry-run
+is "... swap does not need it" "$status" 0
+rm "$D"/{updates/dkms,kernel/arch/x86/kvm}/kvm-amd.ko
+dep
+onereg doctor --json
+is "... and the other one's, which is configured" "$(problems | sed 's/:.*//')" "disk-mixed"
 distro; rm -r "$D/build"; put "/lib/modules/$K/build/Makefile" ''; edit /linux-image/d
 nothing "a kernel that is not Debian's"
 like "... is called so" "$(json 'join "\n", map { $_->{detail} // "" } @{$j->{checks}}')" \

@@ -356,7 +356,7 @@ void check_secure_boot(void)
 	}
 	/* One without is enough to keep KVM from loading */
 	for (int i = 0; i < MODULES; i++)
-		if (!host.kernel->module[i].signer)
+		if (host.kernel->module[i].file && !host.kernel->module[i].signer)
 			ours = &host.kernel->module[i];
 	if (!ours->signer) {
 		what = text(PACKAGE "/%s -k %s", ours->version, host.kernel->release);

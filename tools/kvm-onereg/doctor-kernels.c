@@ -290,7 +290,7 @@ static void check_ours(const struct kernel *kernel, const char *only)
 			   from ? from : "of this kernel");
 	good(describe(kernel));
 	for (int i = 0; i < MODULES; i++) {
-		if (kernel->module[i].prebuilt || strstr(kernel->module[i].file, "/updates/dkms/"))
+		if (!kernel->module[i].file || kernel->module[i].prebuilt || strstr(kernel->module[i].file, "/updates/dkms/"))
 			continue;
 		found(kernel, only, "stale", text("rm %s && depmod %s && %s", shown(kernel->module[i].file),
 			kernel->release, rebuild()),

@@ -206,7 +206,7 @@ static struct obstacle symbols(const struct kernel *kernel)
 		const struct module *module = &kernel->module[i];
 		struct kmod_module *mod;
 
-		if (kmod_module_new_from_path(ctx, module->file, &mod) < 0)
+		if (!module->file || kmod_module_new_from_path(ctx, module->file, &mod) < 0)
 			continue;
 		found.module = module;
 		found.sentence = unresolved(mod, &of_kvm, &of_the_kernel,

@@ -199,7 +199,11 @@ static bool same_text(const char *a, const char *b)
 
 static enum whose whose_set(const struct module set[MODULES])
 {
+	if (set[KVM_INTEL].not_configured && set[KVM_AMD].not_configured)
+		return set[KVM].whose == MISSING ? MISSING : MIXED;
 	for (int i = 1; i < MODULES; i++) {
+		if (set[i].not_configured)
+			continue;
 		if (set[i].whose != set[0].whose)
 			return MIXED;
 		if (set[i].whose == OURS &&
@@ -208,6 +212,19 @@ static enum whose whose_set(const struct module set[MODULES])
 			return MIXED;
 	}
 	return set[0].whose;
+}
+
+/* A kernel of one's own may be configured without one of the vendors: that module is not missing */
+static bool is_configured(const char *release, int module)
+{
+	static const char *const options[] = {
+		[KVM] = "CONFIG_KVM=m", [KVM_INTEL] = "CONFIG_KVM_INTEL=m", [KVM_AMD] = "CONFIG_KVM_AMD=m"
+	};
+	char *config = read_file("/boot/config-%s", release);
+
+	if (!config)
+		config = read_file("/lib/modules/%s/build/.config", release);
+	return module == KVM || !config || !strstr(config, "CONFIG_KVM=m") || first_line(config, options[module]);
 }
 
 static void resolve(struct kernel *kernel)
@@ -224,6 +241,8 @@ static void resolve(struct kernel *kernel)
 		file = kmod_module_get_path(mod);
 		if (file)
 			kernel->module[i] = module_of_file(file);
+		else
+			kernel->module[i].not_configured = !is_configured(kernel->release, i);
 		kmod_module_unref(mod);
 	}
 	kmod_unref(ctx);
@@ -360,7 +379,7 @@ bool find_set(const struct kernel *kernel, enum whose whose, struct module set[M
 	for (int f = whose == OURS ? 0 : 2; f < (whose == OURS ? 2 : 3); f++) {
 		for (int i = 0; i < MODULES; i++) {
 			set[i] = kernel->module[i];
-			for (int n = 0; n < 2 && folders[f][n] && set[i].whose != whose; n++)
+			for (int n = 0; n < 2 && folders[f][n] && set[i].whose != whose && !set[i].not_configured; n++)
 				if (!n || set[i].whose == MISSING)
 					set[i] = find_file(folders[f][n], file_names[i]);
 		}

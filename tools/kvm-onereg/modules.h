@@ -21,6 +21,7 @@ extern const char *const loaded_names[MODULES];
 struct module {
 	enum whose whose;	/* MISSING, DAMAGED, OURS, DISTRO, FOREIGN */
 	char *file;
+	bool not_configured;	/* it is MISSING because the kernel's configuration does not have it */
 	bool prebuilt;		/* of a package kvm-onereg-modules-KERNEL, not built here */
 	char *version, *origin, *srcversion, *vermagic, *depends, *signer;
 	char **parameters;	/* names, ended by NULL */

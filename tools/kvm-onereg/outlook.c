@@ -11,7 +11,7 @@ static bool has_cet(const struct kernel *kernel)
 {
 	if (kernel->set != OURS)
 		return kernel->set == NATIVE;
-	for (char **name = kernel->module[KVM_INTEL].parameters; *name; name++)
+	for (char **name = kernel->module[KVM_INTEL].parameters; name && *name; name++)
 		if (!strcmp(*name, "cet"))
 			return true;
 	return false;

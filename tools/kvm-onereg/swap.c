@@ -624,7 +624,8 @@ int cmd_swap(int argc, char **argv)
 	if (!find_set(kernel, to.whose, to.module))
 		return not_there(kernel, to.whose, to.module);
 	for (int i = 0; i < MODULES; i++)
-		if (!to.module[i].vermagic || strncmp(to.module[i].vermagic, kernel->release, strlen(kernel->release)))
+		if (!to.module[i].not_configured &&
+		    (!to.module[i].vermagic || strncmp(to.module[i].vermagic, kernel->release, strlen(kernel->release))))
 			return finish(STATUS_CANNOT, "refused", text("%s is not of kernel %s",
 				shown(to.module[i].file), kernel->release),
 				      text("kvm-onereg doctor -k %s", kernel->release));
