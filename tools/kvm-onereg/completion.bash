@@ -13,7 +13,8 @@ _kvm_onereg() {
 	*/--save | */--compare) compopt -o default; COMPREPLY=(); return ;;
 	*)
 		case $command in
-		status | doctor) words='--json --kernel --help' ;;
+		status) words='--json --kernel --check --help' ;;
+		doctor) words='--json --kernel --help' ;;
 		swap) words='ours distro --dry-run --json --help' ;;
 		regs) words="--json --bare --features --help $(kvm-onereg regs --names 2>/dev/null)" ;;
 		preflight)
