@@ -171,7 +171,7 @@ vm() {
 	local p=$R/proc/$1 i n=3
 	put "/proc/$1/comm" "$2"
 	mkdir -p "$p/fd"
-	ln -s /dev/kvm "$p/fd/3"
+	mknod "$p/fd/3" c 10 232
 	for ((i = 0; i < $3; i++)); do ln -s anon_inode:kvm-vm "$p/fd/$((++n))"; done
 	for ((i = 0; i < $4; i++)); do ln -s "anon_inode:kvm-vcpu:$i" "$p/fd/$((++n))"; done
 	shift 4

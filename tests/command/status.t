@@ -124,6 +124,141 @@ is "a module alone: refused too" "$status" 4
 like "... with the command that helps" "$output" 'modprobe -r kvmgt'
 rmdir "$R/sys/module/kvm/holders/kvmgt"
 
+# ---- whatever else holds KVM: status names it, and swap refuses for just that
+
+# refs KVM VENDOR: the references that the kernel counts; one of kvm's is kvm_amd's
+refs() { mkdir -p "$R/sys/module/kvm/holders/kvm_amd"; echo "$1" >"$R/sys/module/kvm/refcnt"; echo "$2" >"$R/sys/module/kvm_amd/refcnt"; }
+# process PID TARGET [INFO]: one with a file that links to TARGET; or, with TARGET "-", the device INFO
+process() {
+	mkdir -p "$R/proc/$1/fd"
+	put "/proc/$1/comm" "one$1"
+	if [ "$2" != - ]; then ln -sf "$2" "$R/proc/$1/fd/7"; [ $# = 2 ] || put "/proc/$1/fdinfo/7" "$3"; return; fi
+	rm -f "$R/proc/$1/fd/7"
+	# shellcheck disable=SC2086 # words
+	mknod "$R/proc/$1/fd/7" $3
+}
+# held DESCRIPTION REGEX [FIX]: status shows it, as text and as JSON, and swap refuses
+held() {
+	onereg status
+	like "held: $1: status names it" "$output" "$2"
+	onereg status --json
+	is "... JSON says that KVM is held" "$(json '$j->{vms}{held}')" true
+	onereg swap distro --dry-run
+	is "... swap refuses" "$status" 4
+	like "... for that" "$output" "$2"
+	[ $# = 2 ] || like "... with what ends it" "$output" "to fix: $3"
+}
+free() {
+	onereg status
+	like "free: $1: status says so" "$output" "^VMs +none$"
+	onereg status --json
+	is "... JSON, too" "$(json '"$j->{vms}{held} " . @{$j->{vms}{others}} . ($j->{vms}{unnamed} // "-")')" "0 0-"
+	onereg swap distro --dry-run
+	is "... swap --dry-run: exit 0" "$status" 0
+}
+host; refs 1 0
+free "one reference to kvm, which is the vendor module's"
+process 70 - 'c 10 232'
+held "the device, whatever its name" '70 one70: no VM, has /dev/kvm open' 'end or migrate it'
+put /proc/70/fdinfo/7 $'pos:\t0\nflags:\t0100002'
+held "... opened to read and write" '70 one70: no VM'
+put /proc/70/fdinfo/7 $'pos:\t0\nflags:\t012000000'
+free "... with O_PATH"
+rm "$R/proc/70/fdinfo/7"
+for node in 'c 10 231' 'c 232 10' 'b 10 232' p; do
+	process 70 - "$node"
+	free "another node: $node"
+done
+put /dev/kvm "no device"
+process 70 "$R/dev/kvm"
+free "a file of that name"
+process 70 /dev/null
+mkdir -p "$R/proc/70/task/"{70,71}/fd
+mknod "$R/proc/70/task/71/fd/3" c 10 232
+held "a thread that has files of its own" '70 one70: no VM, has /dev/kvm open'
+rm -r "$R/proc/70/task"
+for part in kvm-vm-stats kvm-vcpu-stats:0 kvm-vfio '[kvm-gmem]'; do
+	process 70 "anon_inode:$part"
+	held "$part" "70 one70: no VM, has \\[?${part//[\[\]]/}"
+done
+process 70 anon_inode:kvm
+free "another anonymous file"
+process 70 /dev/null
+put /proc/70/maps $'7f00-7f01 r--p 0 00:00 1 /bin/x\n7ff7-7ff8 r--s 00000000 00:10 150                        anon_inode:kvm-vcpu:0\n'
+free "a mapping, with no reference to explain"
+refs 1 1
+held "a vCPU that is mapped" '70 one70: no VM, has kvm-vcpu:0, mapped'
+mkdir -p "$R/proc/70/task/"{70,71}
+mv "$R/proc/70/maps" "$R/proc/70/task/71/"
+: >"$R/proc/70/maps"
+held "... in a process whose first thread has ended" '70 one70: no VM, has kvm-vcpu:0, mapped'
+rm -r "$R/proc/70/"{maps,task}
+held "nothing that can be seen" 'KVM is in use 1 time, by what cannot be seen from here' 'look for it on the host itself'
+process 70 "anon_inode:[io_uring]" $'SqMask:\t0x3\nUserFiles:\t1\n    0: kvm\nUserBufs:\t0'
+held "io_uring" '70 one70: has kvm as a registered file of io_uring' 'end process 70'
+is "... which explains it" "$(grep -c 'cannot be seen' <<<"$output")" 0
+process 70 "anon_inode:[io_uring]" $'UserFiles:\t2\n    0: x\n    1: y'
+held "io_uring, with files of other names" 'maybe 70 one70: has 2 registered files of io_uring' 'end process 70'
+process 70 "anon_inode:[io_uring]" $'UserFiles:\t0'
+held "io_uring without files" 'cannot be seen from here'
+is "... which is not named" "$(grep -c one70 <<<"$output")" 0
+process 70 'socket:[5]' $'flags:\t02\nscm_fds: 1'
+held "a file on its way" 'maybe 70 one70: has a socket with 1 file that nobody has received yet'
+process 70 'anon_inode:[vfio-device]'
+held "VFIO" 'maybe 70 one70: has a VFIO device open'
+process 70 'anon_inode:[perf_event]'
+held "a perf event, which does not hold the vendor module" 'cannot be seen from here'
+is "... is not named" "$(grep -c one70 <<<"$output")" 0
+refs 2 0
+held "a perf event" 'maybe 70 one70: has a perf event open' 'end process 70'
+like "... nobody says what it is on" "$output" 'module kvm is held 1 time by something other than VMs'
+process 70 anon_inode:bpf_link $'link_type:\traw_tracepoint\nlink_id:\t7\ntp_name:\tkvm_exit'
+held "BPF" '70 one70: has a BPF program on the tracepoint kvm_exit' 'end process 70'
+process 70 anon_inode:bpf_link $'link_type:\traw_tracepoint\nlink_id:\t7\ntp_name:\tsched_switch'
+held "BPF on another tracepoint" 'module kvm is held 1 time' 'end what traces KVM'
+is "... is not named" "$(grep -c one70 <<<"$output")" 0
+process 70 anon_inode:bpf-prog $'prog_type:\t26'
+held "BPF on a function" 'maybe 70 one70: has a BPF program on functions'
+process 70 /sys/kernel/debug/kvm/exits
+held "a file in debugfs" '70 one70: no VM, has /sys/kernel/debug/kvm/exits'
+process 70 /dev/null
+put /sys/kernel/tracing/events/sched/sched_switch/trigger $'# Available triggers:\nenable_event:kvm:kvm_exit:unlimited'
+held "a trigger on another event" 'trace event sched:sched_switch has the trigger enable_event:kvm:kvm_exit$' "echo '!enable_event:kvm:kvm_exit' >/sys/"
+refs 1 0
+put /sys/kernel/tracing/events/sched/sched_switch/trigger enable_event:sched:sched_waking:unlimited
+free "a trigger for another event"
+mkdir "$R/sys/module/kvm/holders/kvmgt"; refs 2 0
+held "kvmgt" 'module kvmgt' 'modprobe -r kvmgt'
+rmdir "$R/sys/module/kvm/holders/kvmgt"; refs 1 0
+event=/sys/kernel/tracing/events/kvm/kvm_exit
+put $event/enable 0; put $event/trigger '# Available triggers:'
+put /sys/kernel/tracing/dynamic_events $'p:kprobes/one kvm_vcpu_ioctl\ne:probes/one sched.sched_switch'
+free "no trace event is enabled"
+put $event/enable 1
+held "a trace event" 'trace event enabled in /sys/kernel/tracing: kvm:kvm_exit$' 'echo 0 >/sys/kernel/tracing/events/kvm/enable'
+put $event/enable 0; put $event/trigger 'stacktrace:unlimited'
+held "its trigger" 'trace event kvm:kvm_exit has the trigger stacktrace$' "echo '!stacktrace' >/sys/kernel/tracing/events/kvm/kvm_exit/trigger"
+put $event/trigger ''
+put /sys/kernel/tracing/instances/a/events/kvmmmu/fast_page_fault/enable '1*'
+held "an event of an instance" 'in /sys/kernel/tracing/instances/a: kvmmmu:fast_page_fault' 'echo 0 >/sys/kernel/tracing/instances/a/events/kvmmmu/enable'
+rm -r "$R/sys/kernel/tracing/instances"
+put /sys/kernel/tracing/dynamic_events $'e:probes/one kvm.kvm_exit x=$y'
+held "an event probe" 'dynamic trace event probes/one on kvm.kvm_exit' "echo '-:probes/one' >>/sys/kernel/tracing/dynamic_events"
+put /sys/kernel/tracing/dynamic_events 't:tracepoints/one kvm_exit'
+held "a tracepoint probe" 'dynamic trace event tracepoints/one on kvm_exit'
+rm -r "$R/sys/kernel/tracing" "$R"/proc/70
+free "all of that gone"
+rm -r "$R/sys/module/kvm_amd" "$R/sys/module/kvm/holders/kvm_amd"; echo 1 >"$R/sys/module/kvm/refcnt"
+load kvm "$(distro kvm)"; rm -rf "$R/sys/module/kvm/holders/kvm_amd"; echo 1 >"$R/sys/module/kvm/refcnt"
+shows "half of a set" 1 '"kvm-onereg swap distro" completes it'
+onereg swap ours --dry-run
+is "... which is held: swap to the other set cannot, exit 4" "$status" 4
+like "... and would complete it" "$output" 'would be completed, not replaced'
+onereg swap distro --dry-run
+is "... swap to the same set can" "$status" 0
+like "... and keeps kvm" "$(grep -c '^  load' <<<"$output") $(grep -c '^  unload' <<<"$output")" '^1 0$'
+host
+
 # ---- swap, as far as it goes here
 
 onereg swap distro --dry-run

@@ -114,6 +114,7 @@ void check_device(void)
 {
 	struct passwd *user = getpwuid(geteuid());
 	struct stat device;
+	bool half;
 
 	begin("/dev/kvm");
 	if (*host_root()) {
@@ -139,12 +140,15 @@ void check_device(void)
 	case KVM_ABSENT:
 		break;
 	}
+	/* modprobe would put the vendor module of one set over the kvm of another */
+	half = !host.running.as_resolved && (host.running.set == OURS || host.running.set == DISTRO);
 	if (host.running.vendor && stat("/dev/kvm", &device))
 		problem("device-missing",
 			"mknod -m 660 /dev/kvm c 10 232     # in a container: start it with --device /dev/kvm",
 			text("KVM is loaded, and there is no /dev/kvm"));
 	else if (!host.running.vendor && host.flags && (has_word(host.flags, "vmx") || has_word(host.flags, "svm")))
-		problem("not-loaded", text("modprobe %s", vendor_module()), text("%s is not loaded, so no VM can run",
+		problem("not-loaded", half ? text("kvm-onereg swap %s", whose_names[host.running.set]) :
+			text("modprobe %s", vendor_module()), text("%s is not loaded, so no VM can run",
 			vendor_module()));
 	else
 		good("not there, as no vendor module is loaded");

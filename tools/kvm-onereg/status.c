@@ -260,6 +260,8 @@ static void print_cet(const struct cet *cet, const struct running *running)
 
 static void print_holders(const struct holders *holders)
 {
+	char *unnamed = describe_unnamed(holders);
+
 	printf("VMs       ");
 	if (!holders->processes)
 		puts(holders->complete ? "none" : "none that this user can see");
@@ -271,6 +273,14 @@ static void print_holders(const struct holders *holders)
 		puts("          (processes of other users were not looked at: run this as root)");
 	for (char **module = holders->module; *module; module++)
 		printf("          module %s uses KVM\n", *module);
+	for (int i = 0; i < holders->holds; i++)
+		if (holders->hold[i].how != MAYBE)
+			printf("          %s\n", holders->hold[i].what);
+	if (unnamed)
+		printf("          %s\n", unnamed);
+	for (int i = 0; i < holders->holds; i++)
+		if (holders->hold[i].how == MAYBE)
+			printf("          maybe %s\n", holders->hold[i].what);
 }
 
 /* Whether the loaded KVM has ONE_REG, and the sentence that says so */
@@ -291,6 +301,9 @@ static bool judge(const struct running *running, enum kvm_access access, const s
 				" modprobe would load ours." : " \"kvm-onereg doctor\" tells more.");
 	else if (running->set == MIXED)
 		*verdict = text("The loaded modules do not belong together; \"kvm-onereg swap ours\" repairs it.");
+	else if (!running->vendor && (running->set == OURS || running->set == DISTRO))
+		*verdict = text("kvm is loaded without a vendor module, so no VM can run; \"kvm-onereg swap %s\" completes it.",
+				whose_names[running->set]);
 	else if (!running->vendor)
 		*verdict = text("No vendor module is loaded, so no VM can run; \"kvm-onereg doctor\" tells more.");
 	else if (asked && access == KVM_NO_ONE_REG)
