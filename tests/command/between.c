@@ -2,20 +2,32 @@
 /*
  * What may happen between two steps of "kvm-onereg swap", made to happen: a library for LD_PRELOAD. $BETWEEN is
  *
- *   vm     before the vendor module is unloaded, another process starts a VM
- *   kill   before kvm is unloaded, the command is killed
- *   load   after kvm was unloaded, another process has it loaded again, as opening /dev/kvm does
+ *   vm          before the vendor module is unloaded, another process starts a VM
+ *   kill        before kvm is unloaded, the command is killed
+ *   load        after kvm was unloaded, another process has it loaded again, as opening /dev/kvm does
+ *
+ * or one of these, at the Nth time that a module is loaded or unloaded:
+ *
+ *   kill:N      before it, the command is killed
+ *   fail:N      it fails
+ *   perf:N      before it, another process opens a perf event on a tracepoint of kvm, if that is loaded
+ *   both:N      the same, and then it fails
+ *   gone:N      before it, all modules of KVM vanish from disk, and then it fails
  */
 #include <dlfcn.h>
+#include <errno.h>
 #include <signal.h>
+#include <stdarg.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
 int delete_module(const char *name, unsigned int flags);
+int init_module(void *image, unsigned long size, const char *parameters);
 
-static void start_vm(void)
+static void run(const char *const words[])
 {
 	int ready[2];
 	char c;
@@ -26,11 +38,13 @@ static void start_vm(void)
 		dup2(ready[1], 1);
 		close(ready[0]);
 		close(ready[1]);
-		execl("/host/holder", "holder", "vm", "-name", "guest=late,x", NULL);
+		unsetenv("LD_PRELOAD");
+		execv(words[0], (char *const *)words);
 		_exit(127);
 	}
 	close(ready[1]);
-	if (read(ready[0], &c, 1) != 1)
+	/* It may have nothing to hold: then it says nothing, and ends */
+	if (read(ready[0], &c, 1) < 0)
 		abort();
 	close(ready[0]);
 }
@@ -47,18 +61,44 @@ static void load_kvm(void)
 	waitpid(pid, NULL, 0);
 }
 
+/* What happens before the Nth call; whether that call fails */
+static int before(void)
+{
+	static const char *const perf[] = { "/host/holder", "perf", NULL };
+	static const char *const gone[] = { "/usr/bin/bash", "-c", "mv /lib/modules/*/updates /tmp/updates; "
+		"mv /lib/modules/*/kernel/arch/x86/kvm /tmp/kvm", NULL };
+	const char *what = getenv("BETWEEN"), *number = what ? strchr(what, ':') : NULL;
+	static int calls;
+
+	if (!number || atoi(number + 1) != ++calls)
+		return 0;
+	if (!strncmp(what, "kill:", 5))
+		raise(SIGKILL);
+	if (!strncmp(what, "perf:", 5) || !strncmp(what, "both:", 5))
+		run(perf);
+	if (!strncmp(what, "gone:", 5))
+		run(gone);
+	if (!strncmp(what, "perf:", 5))
+		return 0;
+	errno = EIO;
+	return 1;
+}
+
 int delete_module(const char *name, unsigned int flags)
 {
 	__typeof__(delete_module) *real = dlsym(RTLD_NEXT, "delete_module");
-	const char *what = getenv("BETWEEN");
+	static const char *const vm[] = { "/host/holder", "vm", "-name", "guest=late,x", NULL };
 	int vendor = !!strcmp(name, "kvm"), result;
+	const char *what = getenv("BETWEEN");
 	static int done;
 
+	if (before())
+		return -1;
 	if (!what || done)
 		what = "";
 	if (vendor && !strcmp(what, "vm")) {
 		done = 1;
-		start_vm();
+		run(vm);
 	}
 	if (!vendor && !strcmp(what, "kill"))
 		raise(SIGKILL);
@@ -68,4 +108,26 @@ int delete_module(const char *name, unsigned int flags)
 		load_kvm();
 	}
 	return result;
+}
+
+int init_module(void *image, unsigned long size, const char *parameters)
+{
+	__typeof__(init_module) *real = dlsym(RTLD_NEXT, "init_module");
+
+	return before() ? -1 : real(image, size, parameters);
+}
+
+/* glibc has no finit_module() */
+long syscall(long number, ...)
+{
+	long (*real)(long, ...) = dlsym(RTLD_NEXT, "syscall"), a[6];
+	va_list arguments;
+
+	va_start(arguments, number);
+	for (int i = 0; i < 6; i++)
+		a[i] = va_arg(arguments, long);
+	va_end(arguments);
+	if (number == SYS_finit_module && before())
+		return -1;
+	return real(number, a[0], a[1], a[2], a[3], a[4], a[5]);
 }

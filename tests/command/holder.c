@@ -1,32 +1,226 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * holder [device | vm] [ARGUMENT...]: a VM with two vCPUs that does nothing, or /dev/kvm held open, until it is killed. Says
- * "ready" once it has it. Arguments are for /proc/PID/cmdline.
+ * holder KIND [ARGUMENT...]: hold KVM, until it is killed. Says "ready" once it does. Arguments are for
+ * /proc/PID/cmdline. KIND is
+ *
+ *   vm         a VM with two vCPUs that does nothing
+ *   device     /dev/kvm, open
+ *   path       /dev/kvm, opened with O_PATH: this holds nothing
+ *   node       the same device through a node of another name
+ *   unlinked   ... which is gone from its folder
+ *   thread     /dev/kvm, opened by a thread that has files of its own
+ *   mapped     a vCPU's memory, with no file open
+ *   stats      the statistics of a VM, with nothing else open
+ *   uring      /dev/kvm, as a registered file of an io_uring alone
+ *   passed     /dev/kvm, on its way through a socket
+ *   perf       a perf event on the tracepoint kvm:kvm_exit
+ *   perfmap    ... its buffer, with no file open
+ *   bpf        a BPF program on the raw tracepoint kvm_exit
+ *   pinned     ... pinned to /sys/fs/bpf/held; the process is gone
+ *   stat       a file of KVM in debugfs
+ *   tracefs    nothing: mounts it, and ends
  */
 #include <fcntl.h>
+#include <linux/bpf.h>
+#include <linux/io_uring.h>
 #include <linux/kvm.h>
+#include <linux/perf_event.h>
+#include <pthread.h>
+#include <sched.h>
+#include <signal.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/ioctl.h>
+#include <sys/mman.h>
+#include <sys/mount.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+#include <sys/sysmacros.h>
 #include <unistd.h>
+
+static long check(const char *what, long result)
+{
+	if (result >= 0)
+		return result;
+	perror(what);
+	exit(1);
+}
+
+static int device(void)
+{
+	return check("/dev/kvm", open("/dev/kvm", O_RDWR));
+}
+
+static int node(void)
+{
+	unlink("/tmp/other");
+	check("mknod", mknod("/tmp/other", S_IFCHR | 0600, makedev(10, 232)));
+	return check("/tmp/other", open("/tmp/other", O_RDWR));
+}
+
+static int vcpu(int *vm)
+{
+	int kvm = device(), cpu;
+
+	*vm = check("VM", ioctl(kvm, KVM_CREATE_VM, 0));
+	cpu = check("vCPU", ioctl(*vm, KVM_CREATE_VCPU, 0));
+	check("vCPU", ioctl(*vm, KVM_CREATE_VCPU, 1));
+	return cpu;
+}
+
+static void *thread(void *ready)
+{
+	check("unshare", unshare(CLONE_FILES));
+	device();
+	*(volatile int *)ready = 1;
+	pause();
+	return NULL;
+}
+
+static void in_thread(void)
+{
+	volatile int ready = 0;
+	pthread_t id;
+
+	check("thread", -pthread_create(&id, NULL, thread, (void *)&ready));
+	while (!ready)
+		usleep(1000);
+}
+
+static void mapped(void)
+{
+	int vm, cpu = vcpu(&vm);
+
+	if (mmap(NULL, 4096, PROT_READ, MAP_SHARED, cpu, 0) == MAP_FAILED)
+		check("mmap", -1);
+	close_range(3, ~0U, 0);
+}
+
+static void stats(void)
+{
+	int vm, fd;
+
+	vcpu(&vm);
+	fd = check("statistics", ioctl(vm, KVM_GET_STATS_FD, NULL));
+	check("dup", dup2(fd, 100));
+	close_range(3, 99, 0);
+}
+
+static void uring(void)
+{
+	struct io_uring_params params = { 0 };
+	int kvm = device(), ring = check("io_uring", syscall(SYS_io_uring_setup, 4, &params));
+
+	check("register", syscall(SYS_io_uring_register, ring, IORING_REGISTER_FILES, &kvm, 1));
+	close(kvm);
+}
+
+static void passed(void)
+{
+	char byte = 'x', room[CMSG_SPACE(sizeof(int))] = { 0 };
+	struct iovec data = { .iov_base = &byte, .iov_len = 1 };
+	struct msghdr message = {
+		.msg_iov = &data, .msg_iovlen = 1, .msg_control = room, .msg_controllen = sizeof(room)
+	};
+	struct cmsghdr *control = CMSG_FIRSTHDR(&message);
+	int kvm = device(), pair[2];
+
+	check("sockets", socketpair(AF_UNIX, SOCK_STREAM, 0, pair));
+	control->cmsg_level = SOL_SOCKET;
+	control->cmsg_type = SCM_RIGHTS;
+	control->cmsg_len = CMSG_LEN(sizeof(int));
+	memcpy(CMSG_DATA(control), &kvm, sizeof(kvm));
+	check("send", sendmsg(pair[0], &message, 0));
+	close(kvm);
+}
+
+static int perf(void)
+{
+	struct perf_event_attr event = { .type = PERF_TYPE_TRACEPOINT, .size = sizeof(event) };
+	FILE *id = fopen("/sys/kernel/tracing/events/kvm/kvm_exit/id", "r");
+	unsigned long long number;
+
+	check("tracefs", id && fscanf(id, "%llu", &number) == 1 ? 0 : -1);
+	fclose(id);
+	event.config = number;
+	return check("perf", syscall(SYS_perf_event_open, &event, -1, 0, -1, 0));
+}
+
+static void perfmap(void)
+{
+	int fd = perf();
+
+	if (mmap(NULL, 2 * 4096, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0) == MAP_FAILED)
+		check("mmap", -1);
+	close(fd);
+}
+
+static int bpf(void)
+{
+	/* r0 = 0; exit */
+	struct bpf_insn code[] = { { .code = BPF_ALU64 | BPF_MOV | BPF_K }, { .code = BPF_JMP | BPF_EXIT } };
+	union bpf_attr load = {
+		.prog_type = BPF_PROG_TYPE_RAW_TRACEPOINT, .insns = (unsigned long)code, .insn_cnt = 2,
+		.license = (unsigned long)"GPL",
+	};
+	union bpf_attr attach = { .raw_tracepoint.name = (unsigned long)"kvm_exit" };
+
+	attach.raw_tracepoint.prog_fd = check("BPF", syscall(SYS_bpf, BPF_PROG_LOAD, &load, sizeof(load)));
+	return check("attach", syscall(SYS_bpf, BPF_RAW_TRACEPOINT_OPEN, &attach, sizeof(attach)));
+}
+
+static void pinned(void)
+{
+	union bpf_attr pin = { .pathname = (unsigned long)"/sys/fs/bpf/held", .bpf_fd = bpf() };
+
+	mount("bpf", "/sys/fs/bpf", "bpf", 0, NULL);
+	check("pin", syscall(SYS_bpf, BPF_OBJ_PIN, &pin, sizeof(pin)));
+}
 
 int main(int argc, char **argv)
 {
-	int kvm = open("/dev/kvm", O_RDWR), vm;
+	const char *kind = argc > 1 ? argv[1] : "vm";
+	int vm;
 
-	if (kvm < 0) {
-		perror("/dev/kvm");
-		return 1;
-	}
-	if (argc < 2 || strcmp(argv[1], "device")) {
-		vm = ioctl(kvm, KVM_CREATE_VM, 0);
-		if (vm < 0 || ioctl(vm, KVM_CREATE_VCPU, 0) < 0 || ioctl(vm, KVM_CREATE_VCPU, 1) < 0) {
-			perror("VM");
-			return 1;
-		}
-	}
+	if (!strcmp(kind, "vm"))
+		vcpu(&vm);
+	else if (!strcmp(kind, "device"))
+		device();
+	else if (!strcmp(kind, "path"))
+		check("/dev/kvm", open("/dev/kvm", O_PATH));
+	else if (!strcmp(kind, "node") || !strcmp(kind, "unlinked"))
+		node();
+	else if (!strcmp(kind, "thread"))
+		in_thread();
+	else if (!strcmp(kind, "mapped"))
+		mapped();
+	else if (!strcmp(kind, "stats"))
+		stats();
+	else if (!strcmp(kind, "uring"))
+		uring();
+	else if (!strcmp(kind, "passed"))
+		passed();
+	else if (!strcmp(kind, "perf"))
+		perf();
+	else if (!strcmp(kind, "perfmap"))
+		perfmap();
+	else if (!strcmp(kind, "bpf"))
+		bpf();
+	else if (!strcmp(kind, "pinned"))
+		pinned();
+	else if (!strcmp(kind, "stat"))
+		check("debugfs", open("/sys/kernel/debug/kvm/exits", O_RDONLY));
+	else if (!strcmp(kind, "tracefs"))
+		check("tracefs", mount("tracefs", "/sys/kernel/tracing", "tracefs", 0, NULL));
+	else
+		return 2;
+	if (strcmp(kind, "node"))
+		unlink("/tmp/other");
 	puts("ready");
 	fflush(stdout);
-	pause();
+	if (strcmp(kind, "pinned") && strcmp(kind, "tracefs"))
+		pause();
 	return 0;
 }

@@ -63,8 +63,8 @@ make_host() {
 	mkdir -p "$tree/lib/modules/$K" "$tree/usr/lib" "$tree/host" "$tree/etc/modprobe.d"
 	cp -a "$("$here/tree")/." "$tree/" || return
 	ln -s ../../lib/modules "$tree/usr/lib/modules"
-	add_programs "$tree" /usr/bin/{bash,cat,cp,dd,flock,grep,ls,mkdir,mv,rm,sed,setpriv,sleep,unshare,xz}
-	gcc -O2 -static -Wall -Wextra -Werror -o "$tree/host/holder" "$here/holder.c" &&
+	add_programs "$tree" /usr/bin/{bash,cat,cp,dd,flock,grep,ls,mkdir,mv,rm,rmdir,sed,setpriv,sleep,unshare,xz}
+	gcc -O2 -D_GNU_SOURCE -static -Wall -Wextra -Werror -o "$tree/host/holder" "$here/holder.c" &&
 		gcc -O2 -D_GNU_SOURCE -shared -fPIC -Wall -Wextra -Werror -o "$tree/host/between.so" "$here/between.c" || return
 	cp "$made/lib/modules/$K"/modules.{order,builtin}* "$tree/lib/modules/$K/" 2>/dev/null
 	(

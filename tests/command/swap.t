@@ -1,19 +1,20 @@
 #!/bin/bash
 # SPDX-License-Identifier: GPL-2.0
 #
-# kvm-onereg swap on emulated hosts with Debian's kernels: there and back, parameters kept, refused while VMs run, rolled
-# back when a module does not load, and repaired after kill -9. kvm-onereg status tells after each step what is loaded.
+# kvm-onereg swap on emulated hosts with Debian's kernels: there and back, parameters kept, refused while anything holds
+# KVM, rolled back when a step fails, and repaired after kill -9. kvm-onereg status tells after each step what is loaded.
 # shellcheck disable=SC2016,SC1091,SC2154 # the host's shell expands the scripts; the files set the variables
 . "$(dirname "$0")/../tap.sh"
 . "$(dirname "$0")/lib.sh"
 
-script='
+setup='
 D=$(echo /lib/modules/*) X=$(ls $D/updates/dkms/kvm.ko* | sed "s/.*[.]ko//")
 distro=$D/kernel/arch/x86/kvm
 loaded() { kvm-onereg status --json | sed -n "s/^    \"modules_are\": \"\(.*\)\",/loaded: \1/p"; }
 parameters() { for p in kvm_amd/parameters/nested kvm/parameters/ignore_msrs kvm/parameters/halt_poll_ns; do echo "$p $(cat /sys/module/$p)"; done; }
-holders_die() { for p in /proc/[0-9]*; do case $(cat $p/comm 2>/dev/null) in holder) kill -9 ${p#/proc/} ;; esac; done; wait 2>/dev/null; sleep 0.05; }
-
+holders_die() { for p in /proc/[0-9]*; do { read -r c <$p/comm; } 2>/dev/null; [ "$c" != holder ] || kill -9 ${p#/proc/}; done; wait 2>/dev/null; sleep 0.05; }
+'
+script='
 run nothing loaded -- kvm-onereg status
 NO_COLOR="" run coloured -- kvm-onereg status
 TERM=dumb NO_COLOR="" run dumb -- kvm-onereg status
@@ -85,12 +86,106 @@ run moved aside -- kvm-onereg swap distro
 run after moved aside -- kvm-onereg status
 '
 
+# ---- What holds KVM: each is refused before anything is unloaded
+
+# what was printed after, and the exit status of, "try WORDS"
+after() { sed -n "s/^after $*: //p" <<<"$out"; }
+ended() { sed -n "/^== step $*\$/,/^== status/s/^== status //p" <<<"$out"; }
+
+kinds="node unlinked thread mapped stats uring passed perf perfmap bpf pinned stat"
+holds='
+tracing=/sys/kernel/tracing event=/sys/kernel/tracing/events/kvm/kvm_exit
+release() { holders_die; rm -f /sys/fs/bpf/held; }
+/host/holder tracefs
+modprobe kvm_amd nested=0
+for kind in '$kinds'; do
+	hold $kind; echo "$kind pid $!"
+	run held $kind -- kvm-onereg swap distro
+	case $kind in node | stats | passed) run status $kind -- kvm-onereg status ;; esac
+	release
+done
+run released -- kvm-onereg swap distro --dry-run
+hold perf
+run perf json -- kvm-onereg swap distro --dry-run --json
+run perf status json -- kvm-onereg status --json
+run perf user -- setpriv --reuid 1000 --clear-groups kvm-onereg status
+release
+hold path
+echo 1 >$event/enable
+run event -- kvm-onereg swap distro
+run event status -- kvm-onereg status
+echo 0 >$event/enable
+mkdir $tracing/instances/other
+echo 1 >$tracing/instances/other/events/kvm/kvm_exit/enable
+run instance -- kvm-onereg swap distro
+rmdir $tracing/instances/other
+echo stacktrace >$event/trigger
+run trigger -- kvm-onereg swap distro
+echo "!stacktrace" >$event/trigger
+echo enable_event:kvm:kvm_exit >$tracing/events/sched/sched_switch/trigger
+run other trigger -- kvm-onereg swap distro
+echo "!enable_event:kvm:kvm_exit" >$tracing/events/sched/sched_switch/trigger
+echo 0 >$event/enable
+echo "e:probes/one kvm.kvm_exit" >>$tracing/dynamic_events
+run dynamic -- kvm-onereg swap distro
+echo "-:probes/one" >>$tracing/dynamic_events
+run path -- kvm-onereg swap distro
+release
+'
+
+# ---- Every step fails once, or is killed; or something takes kvm in between. Before each, ours is loaded, with a parameter
+# of each module that can only be given at load: so there is a second load
+
+steps='
+what_is() { if [ -e /sys/module/kvm/version ]; then echo ours; elif [ -e /sys/module/kvm ]; then echo distro; else echo none; fi; }
+works() {
+	if ! [ -c /dev/kvm ] || ! (exec 9<>/dev/kvm) 2>/dev/null; then echo "no KVM"; return; fi
+	echo "works, nested=$(</sys/module/kvm_amd/parameters/nested) backdoor=$(</sys/module/kvm/parameters/enable_vmware_backdoor)"
+}
+try() {
+	release
+	rmmod kvm_amd kvm; modprobe kvm enable_vmware_backdoor=1; modprobe kvm_amd nested=0
+	between=$1:$2 run step $1 $2 -- kvm-onereg swap distro
+	echo "after $1 $2: $(what_is), $(works)"
+	[ ! -e /tmp/updates ] || { mv /tmp/updates $D/; mv /tmp/kvm $D/kernel/arch/x86/; }
+}
+for n in $failing; do try fail $n; done
+for n in 1 2 4; do try perf $n; done
+try both 4
+try gone 4
+for n in $killed; do
+	try kill $n
+	[ $n != 2 ] || { run half status -- kvm-onereg status; run half doctor -- kvm-onereg doctor; }
+	to=$([ $((n % 2)) = 0 ] && echo ours || echo distro)
+	run completed $n -- kvm-onereg swap $to
+	echo "completed $n: $to $(what_is), $(works)"
+done
+
+# Half of it is loaded, and kvm cannot be unloaded
+release
+kvm-onereg swap ours >/dev/null 2>&1
+rmmod kvm_amd
+hold perf
+run half held dry -- kvm-onereg swap distro --dry-run
+run half held -- kvm-onereg swap distro
+echo "half held: $(what_is), $(works)"
+rmmod kvm_amd
+run half kept -- kvm-onereg swap ours
+echo "half kept: $(what_is), $(works)"
+release
+sysctl=/proc/sys/kernel/modules_disabled
+run no capability -- setpriv --bounding-set -sys_module --inh-caps -sys_module kvm-onereg swap distro
+echo 1 >$sysctl
+run disabled -- kvm-onereg swap distro
+run disabled dry -- kvm-onereg swap distro --dry-run
+'
+
 for release in bookworm trixie; do
 	make_host $release $release
 	is "$release: there is a host" $? 0
 	f=$(ls "$tmp/$release/lib/modules/$K"/updates/dkms/kvm-amd.ko*)
 	changed_module "$f" __versions 0 "$tmp/${f##*/}" && mv "$tmp/${f##*/}" "$tmp/$release/host/bad"
-	on_host $release svm "$script" -t 240 --complaint-ok 'module_layout|disagrees' --module-may-fail
+	on_host $release svm "$setup$script" -t 240 --complaint-ok 'module_layout|disagrees' --module-may-fail
 	r=$release
 
 	like "$r: nothing loaded: status says so" "$(part nothing loaded)" 'No KVM is loaded'
@@ -164,6 +259,91 @@ for release in bookworm trixie; do
 	like "$r: doctor, too, sees ours loaded" "$(part doctor)" '^loaded kvm_amd: ours .*, build-id [0-9a-f]{40}, /lib/modules/'
 	like "$r: the distro's are where DKMS moves them: found there" "$(part moved aside)" 'load /var/lib/dkms/kvm-onereg/original_module/.*/kvm-amd.ko'
 	like "$r: ... and loaded" "$(part after moved aside)" 'Loaded +distro: kvm, kvm_amd'
+done
+
+# refused WORDS REGEX [FIX]: it was, before anything was unloaded
+refused() {
+	like "$r: $1: refused, and named" "$(part "$1")" "$2"
+	like "... exit 4" "$(part "$1")" '^== status 4$'
+	[ $# = 2 ] || like "... with what ends it" "$(part "$1")" "to fix: $3"
+}
+
+for release in bookworm trixie; do
+	# All steps on one of them; on the other those that go on differently
+	failing="4" killed="2 3"
+	[ $release = bookworm ] || failing="1 2 3 4 5 6 7 8" killed="2 3 4 5 6 7 8"
+	r=$release
+	K=$(ls "$tmp/$r/lib/modules") kernel=$("$top/tests/packaging/installed" $r)
+	on_host $r svm "$setup$holds failing='$failing' killed='$killed' $steps" -t 240
+
+	for kind in $kinds; do
+		pid=$(sed -n "s/^$kind pid //p" <<<"$out")
+		case $kind in
+		node | unlinked | thread) refused "held $kind" "^ +$pid holder: no VM, has /dev/kvm open" "end or migrate it" ;;
+		mapped) refused "held $kind" "^ +$pid holder: no VM, has kvm-vcpu:0, mapped" ;;
+		stats) refused "held $kind" "^ +$pid holder: no VM, has kvm-vm-stats" ;;
+		stat) refused "held $kind" "^ +$pid holder: no VM, has /sys/kernel/debug/kvm/exits" ;;
+		uring) refused "held $kind" "^ +$pid holder: has kvm as a registered file of io_uring" "end process $pid" ;;
+		passed) refused "held $kind" "^ +maybe $pid holder: has a socket with 1 file" "end process $pid" ;;
+		perf | perfmap) refused "held $kind" "^ +maybe $pid holder: has a perf event open" "end process $pid" ;;
+		bpf) refused "held $kind" "^ +$pid holder: has a BPF program on the tracepoint kvm_exit" "end process $pid" ;;
+		pinned) refused "held $kind" "^ +BPF link [0-9]+ on the tracepoint kvm_exit" "remove what pins BPF link" ;;
+		esac
+	done
+	like "$r: status names them, too" "$(part status node)" '^ +[0-9]+ holder: no VM, has /dev/kvm open'
+	like "... what the kernel counts under other names" "$(part status stats)" '^ +[0-9]+ holder: no VM, has kvm-vm-stats'
+	like "... what it does not tell" "$(part status passed | tr -d '\n')" 'KVM is in use 1 time.*maybe [0-9]+ holder: has a socket with 1 file'
+	like "$r: all released: nothing to refuse" "$(part released)" '^== status 0$'
+	like "$r: --dry-run --json refuses for the same" "$(tr -d '\n' <<<"$(part perf json)")" '"result": "refused",.*a perf event.*"dry_run": true.*"held": true.*status 4'
+	like "$r: status --json has it" "$(part perf status json)" '"unnamed": "module kvm is held 1 time by something other than VMs"'
+	like "$r: a user sees that something holds it" "$(part perf user)" 'module kvm is held 1 time'
+	refused event 'trace event enabled in /sys/kernel/tracing: kvm:kvm_exit' 'echo 0 >/sys/kernel/tracing/events/kvm/enable'
+	like "$r: ... status says so" "$(part event status)" 'trace event enabled in /sys/kernel/tracing: kvm:kvm_exit'
+	refused instance 'trace event enabled in /sys/kernel/tracing/instances/other: kvm:kvm_exit'
+	refused trigger 'trace event kvm:kvm_exit has the trigger stacktrace' "echo '!stacktrace' >"
+	refused "other trigger" 'trace event sched:sched_switch has the trigger enable_event:kvm:kvm_exit'
+	refused dynamic 'dynamic trace event probes/one on kvm.kvm_exit' "echo '-:probes/one' >>"
+	like "$r: all released, /dev/kvm open with O_PATH: swapped" "$(part path)" '^== status 0$'
+
+	for n in $failing; do
+		# 5 is the first step of the second load
+		is "$r: step $n fails: KVM is there, as it was or as it should be" "$(after fail "$n"), $(ended fail "$n")" "$(case $n in
+			1) echo ours, works, nested=0 backdoor=Y, 3 ;;
+			5) echo distro, works, nested=1 backdoor=N, 0 ;; 6) echo distro, works, nested=0 backdoor=N, 0 ;;
+			*) echo ours, works, nested=0 backdoor=Y, 5 ;; esac)"
+	done
+	[[ $failing != *5* ]] || like "... which tells what it could not keep" "$(part step fail 5)" 'kvm_amd.nested was 0 and is 1 now'
+	for n in 1 2; do
+		is "$r: kvm is taken before step $n: the vendor module comes back" "$(after perf $n), $(ended perf $n)" "ours, works, nested=0 backdoor=Y, 5"
+		like "... who took it is named" "$(part step perf $n)" 'maybe [0-9]+ holder: has a perf event open'
+		like "... with what ends it" "$(part step perf $n)" 'to fix: end process [0-9]+, then'
+	done
+	is "$r: the new kvm is taken before the vendor module is there: goes on" "$(after perf 4), $(ended perf 4)" \
+		"distro, works, nested=0 backdoor=N, 0"
+	like "... but for a parameter of kvm" "$(part step perf 4)" 'kvm.enable_vmware_backdoor was Y and is N now'
+	is "$r: ... and that fails: what is loaded is completed" "$(after both 4), $(ended both 4)" \
+		"distro, works, nested=0 backdoor=N, 5"
+	is "$r: all files vanish, and a step fails: they are open still" "$(after gone 4), $(ended gone 4)" "ours, works, nested=0 backdoor=Y, 5"
+	for n in $killed; do
+		is "$r: killed before step $n" "$(ended kill "$n")" 137
+		like "... the same command, for either set, completes it" "$(sed -n "s/^completed $n: //p" <<<"$out")" '^(ours ours|distro distro), works'
+		like "... exit 0" "$(part completed "$n")" '^== status 0$'
+	done
+	like "$r: half of it is loaded: status says so" "$(part half status)" 'no VM can run; "kvm-onereg swap ours" completes it'
+	like "... doctor, too" "$(part half doctor)" 'kvm_amd is not loaded'
+	like "$r: ... and kvm is held: --dry-run" "$(part half held dry)" 'would be completed, not replaced'
+	like "... exit 4" "$(part half held dry)" '^== status 4$'
+	like "... for real" "$(part half held)" 'was completed, so that VMs can run'
+	like "... exit 5" "$(part half held)" '^== status 5$'
+	like "... it works" "$out" '^half held: ours, works'
+	like "... a swap to the set that it is of only needs the vendor module" "$(part half kept)" '^== status 0$'
+	like "... it works" "$out" '^half kept: ours, works'
+	like "$r: without CAP_SYS_MODULE: refused" "$(part no capability)" 'nothing was changed: this root may not load modules'
+	like "... exit 3" "$(part no capability)" '^== status 3$'
+	for p in disabled "disabled dry"; do
+		like "$r: $p: loading modules is switched off: refused" "$(part "$p")" 'nothing was changed: loading modules is switched off'
+		like "... exit 3" "$(part "$p")" '^== status 3$'
+	done
 done
 
 # ---- CET: on the machine that has it
