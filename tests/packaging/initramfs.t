@@ -36,12 +36,14 @@ made() { stat -c "%i %Y %s" "$image"; }
 
 # Its files, booted: its own modprobe loads its modules. On 13 it is the kernel that unpacks them.
 boots() {
-	local out
-	printf '%s\n' '/usr/sbin/modprobe -v kvm_amd' '/usr/bin/cat /sys/module/kvm/version /sys/module/kvm_amd/version' >"$tmp/commands"
+	local out version
+	printf '%s\n' '/usr/sbin/modprobe -v kvm_amd' \
+		'/usr/bin/cat /sys/module/kvm/version /sys/module/kvm_amd/version' >"$tmp/commands"
 	out=$("$top/tests/hosts/run" -H svm -k "$("$root" path "$release")" -N -I "$tmp/tree" -f "$tmp/commands" \
 		--whole-modules -o "$tmp/out" -t 300 2>&1)
 	report $? "$what: it boots, and KVM loads" || diag "$out"
-	is "$what: ours" "$(tr -d '\r' <<<"$out" | grep -c -x -F "$(sed -n 's/^PACKAGE_VERSION="\(.*\)"/\1/p' "$top/dkms.conf")")" 2
+	version=$(sed -n 's/^PACKAGE_VERSION="\(.*\)"/\1/p' "$top/dkms.conf")
+	is "$what: ours" "$(tr -d '\r' <<<"$out" | grep -c -x -F "$version")" 2
 }
 
 for release in $releases; do
@@ -57,7 +59,8 @@ for release in $releases; do
 			apt install /packages/kvm-onereg-dkms_*.deb
 			compared installed
 			# Early parts of an image come out in folders of their own.
-			if [ -d /tmp/image/main ]; then for d in /tmp/image/*; do cp -a "$d/." /tree/; done; else cp -a /tmp/image/. /tree/; fi
+			if [ -d /tmp/image/main ]; then for d in /tmp/image/*; do cp -a "$d/." /tree/; done
+			else cp -a /tmp/image/. /tree/; fi
 			was=$(made); apt install --reinstall /packages/kvm-onereg-dkms_*.deb >/dev/null
 			[ "$was" = "$(made)" ] && echo "nothing changed: left alone"
 			repack 9.1.0 9.1.0
@@ -86,6 +89,7 @@ for release in $releases; do
 		[ "$failures" = 0 ] || diag "$out"
 		[ "$release/$generator" != trixie/initramfs-tools ] || boots
 
+		case $release/$generator in bookworm/initramfs-tools | trixie/dracut) ;; *) continue ;; esac
 		out=$(in_root -o "$layer" -- "$functions"'
 			apt install /packages/kvm-onereg-dkms_*.deb >/dev/null
 			# Killed when the modules are new, and the image is not.

@@ -18,7 +18,8 @@ after the build                 | make   | *modules*                     | after
 two of three modules kept       | cp     | */module/kvm-amd.ko*          | before
 a module kept in part           | cp     | */module/kvm.ko*              | cut
 two of three in place           | cp     | */updates/dkms/kvm-amd.ko*    | before
-a module in place in part       | cp     | */updates/dkms/kvm-intel.ko*  | cut
+a module copied in part         | cp     | */updates/dkms/kvm-intel.ko*  | cut
+a module copied, not in place   | mv     | */updates/dkms/kvm-intel.ko*  | before
 all in place, not marked so     | ln     | *kernel-*                     | before
 in place, before depmod         | depmod | *                             | before
 in place, after depmod          | depmod | *                             | after

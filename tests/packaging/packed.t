@@ -1,13 +1,14 @@
 #!/bin/bash
 # SPDX-License-Identifier: GPL-2.0
 #
-# Modules are packed as the kernel can unpack them, whatever DKMS does: with the suffix of the distro's, .xz with CRC32. What an
-# earlier install packed otherwise is packed anew without a build. Content and signature stay, and DKMS has them installed.
+# Modules are packed as the kernel can unpack them, whatever DKMS does: with the suffix of the distro's, .xz with CRC32.
+# What an earlier install packed otherwise is packed anew without a build. Content and signature stay, and DKMS has them
+# installed.
 # shellcheck disable=SC1091,SC2034,SC2154,SC2016 # the files set the variables; the root's shell expands the scripts
 . "$(dirname "$0")/../tap.sh"
 . "$(dirname "$0")/lib.sh"
 
-# What is installed: suffixes, kinds of checksum in .xz files as xz tells them, what DKMS says, and whether its copies are equal.
+# What is installed: suffixes, kinds of checksum in .xz files as xz tells them, what DKMS says, whether its copies are equal.
 functions='
 # Give the distro modules of this suffix, as kernels of other builds have them.
 distro_packed() {
@@ -24,7 +25,8 @@ packed() {
 	local d=/lib/modules/$K/updates/dkms kept=/var/lib/dkms/kvm-onereg/$V/$K/x86_64/module
 	echo "$1: $(resolved),$(cd "$d" && ls | sed "s/.*\.ko/ ko/" | sort -u | tr -d "\n"),$(
 		ls "$d" | grep -q xz && xz --robot -l "$d"/*.xz | sed -n "s/^totals\t\([^\t]*\t\)\{5\}\([^\t]*\).*/ \2/p"), $(
-		dkms status | grep -v WARNING | sed "s/.*: //"), $(diff -r "$d" "$kept" >/dev/null && echo equal) $(ls "$d" "$kept" | grep -c part)"
+		dkms status | sed "s/.*: //"), $(
+		diff -r "$d" "$kept" >/dev/null && echo equal) $(ls "$d" "$kept" | grep -c part)"
 }
 '
 for release in $releases; do
@@ -55,8 +57,10 @@ for release in $releases; do
 		status tools/install; packed cut
 		sed "s/^/id /" /var/lib/kvm-onereg/build-ids
 		for m in kvm kvm-intel kvm-amd; do xz -dc /lib/modules/$K/updates/dkms/$m.ko.xz >/tmp/m.ko
-			echo "id $(readelf -n /tmp/m.ko | sed -n "s/.*Build ID: //p") $m $(modinfo -F origin /tmp/m.ko) $V"; done | sed "s/^/real /"')
-	like "$release: .xz with CRC32, known to DKMS, whose copies are the same" "$out" '^xz: ours ours ours, ko\.xz, CRC32, installed, equal 0$'
+			echo "real id $(readelf -n /tmp/m.ko | sed -n "s/.*Build ID: //p") $m $(modinfo -F origin /tmp/m.ko) $V"
+		done')
+	like "$release: .xz with CRC32, known to DKMS, whose copies are the same" "$out" \
+		'^xz: ours ours ours, ko\.xz, CRC32, installed, equal 0$'
 	like "$release: (as plain xz packs them)" "$out" '^older: ours ours ours, ko\.xz, CRC64, installed, equal 0$'
 	like "$release: packed anew" "$out" '^again: ours ours ours, ko\.xz, CRC32, installed, equal 0$'
 	is "$release: it says so, once for each change, and builds nothing" "$(grep -c 'installed, packed anew' <<<"$out")" 3

@@ -19,7 +19,8 @@ list_image() {
 	fi 2>/dev/null
 }
 
-unpack_image() { # IMAGE FOLDER
+# Unpack image $1 to the folder $2. Where no device files can be made it fails, and all other files are there.
+unpack_image() {
 	rm -rf "$2" && mkdir -p "$2" || return
 	if command -v unmkinitramfs >/dev/null; then TMPDIR=$2 unmkinitramfs "$1" "$2"
 	else (cd "$2" && lsinitrd --unpack "$1")
@@ -27,17 +28,20 @@ unpack_image() { # IMAGE FOLDER
 }
 
 # Print what image $2 of kernel $1 holds and should not: KVM modules of ours, or in place of ours, that are not those
-# that modprobe finds; with them, settings of a package that was purged. Nothing if it holds no KVM module.
+# that modprobe finds; with them, settings of a package that was purged. Nothing if it holds no KVM module; "unreadable"
+# if there is no telling.
 image_differs() {
-	local k=$1 dir=$scratch/image f m disk in_image on_disk
+	local k=$1 dir=$scratch/image files f m disk in_image on_disk
 	list_image "$2" | grep -q -E '(^|/)kvm(-intel|-amd)?\.ko(\.(xz|gz|zst))?$' || return 0
-	unpack_image "$2" "$dir" || { echo "it cannot be unpacked"; rm -rf "$dir"; return; }
+	unpack_image "$2" "$dir"
+	files=$(find "$dir" -type f \( -name 'kvm.ko*' -o -name 'kvm-intel.ko*' -o -name 'kvm-amd.ko*' \))
+	[ -n "$files" ] || { echo unreadable; rm -rf "$dir"; return; }
 	while IFS= read -r f; do
 		m=${f##*/} m=${m%%.ko*}
 		disk=$(modinfo -k "$k" -F filename "$m" 2>/dev/null)
 		in_image=$(identity "$f") on_disk=$(identity "$disk")
 		[ "$in_image" != "$on_disk" ] && [ -n "$(modinfo -F origin "$f" "$disk" 2>/dev/null)" ] && echo "$m"
-	done < <(find "$dir" -type f \( -name 'kvm.ko*' -o -name 'kvm-intel.ko*' -o -name 'kvm-amd.ko*' \))
+	done <<<"$files"
 	[ -e "/etc/modprobe.d/$name.conf" ] || find "$dir" -path "*/etc/modprobe.d/$name.conf"
 	rm -rf "$dir"
 }
@@ -63,6 +67,11 @@ refresh_image() {
 	if [ -z "$was" ]; then
 		line "$k" "made $image anew: it holds KVM modules"
 		return 0
+	fi
+	if [ "$was" = unreadable ]; then
+		line "$k" "failed: cannot unpack $image to see whose KVM modules it holds"
+		more "to fix: make room in ${scratch%/*} (df ${scratch%/*}), then run this again"
+		return 1
 	fi
 	line "$k" "failed: $image still holds other KVM modules than the disk; it would load them at boot"
 	out=$(grep -i -E 'space|error|fail|read-only|ro mounted' <<<"$out" | tail -n 1)
