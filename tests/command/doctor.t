@@ -102,6 +102,9 @@ mkdir -p "$R/var/lib/dkms/other/1.2/$K/x86_64/module"; : >"$R/var/lib/dkms/other
 ln -s "1.2/$K/x86_64" "$R/var/lib/dkms/other/kernel-$K-x86_64"
 onereg doctor --json
 like "... of another module of DKMS: that is removed" "$(problems)" '^foreign: dkms remove -m other -v 1.2 -k '
+host; mv "$D/updates/dkms" "$D/updates/kvm-onereg"; dep; truncate -s 200 "$D/updates/kvm-onereg/kvm-amd.ko"
+onereg doctor --json
+like "a prebuilt module that is cut off" "$(problems)" "^damaged: apt-get install --reinstall kvm-onereg-modules-"
 host; head -c 200 "$D/updates/dkms/kvm-intel.ko" >"$tmp/cut"; cp "$tmp/cut" "$D/updates/dkms/kvm-intel.ko"
 finds damaged "rm /lib/modules/$K/updates/dkms/kvm-intel.ko && $INSTALL"
 host; : >"$D/modules.dep"; rm "$D"/modules.dep.bin
@@ -520,6 +523,12 @@ host; put /sys/kernel/security/lockdown "none [integrity] confidentiality"; rm -
 finds unsigned "apt-get install openssl && dkms build --force kvm-onereg/$V -k $K && dkms install --force kvm-onereg/$V -k $K" 'locked down \(integrity\)'
 secure; for m in kvm kvm-amd; do load $m "$D/updates/dkms/$m.ko" out; done
 nothing "Secure Boot, and ours are loaded all the same"
+kernel $N distro ours
+onereg doctor --json
+like "... not signed for the kernel that boots next" "$(texts)" \
+	"^Secure Boot is on, and /lib/modules/6.12.118.*/updates/dkms/kvm.ko is not signed"
+like "... with the command for that one" "$(problems)" \
+	"^unsigned: .* dkms install --force kvm-onereg/$V -k ${N//+/[+]}$"
 distro; cp -r "$R" "$tmp/plain"; secure; rm -r "$D/updates"; dep
 onereg doctor --json
 is "Secure Boot, and the distro's modules: none of it" "$(problems | grep -c -E 'unsigned|key')" 0
@@ -530,6 +539,14 @@ nothing "Secure Boot off"
 # A signature of the form that names its signer in plain text, for libkmod to read.
 sign() { perl -e 'my ($s, $k, $d) = ("DKMS module signing key", "key", "signature"); print $s, $k, $d, pack("C8N", 1, 4, 1, length $s, length $k, 0, 0, 0, length $d), "~Module signature appended~\n"' >>"$1"; }
 signed() { secure "$@"; for m in kvm kvm-intel kvm-amd; do sign "$D/updates/dkms/$m.ko"; done; }
+signed
+ko "$D/updates/dkms/kvm-intel.ko" "version=$V" "origin=linux-source-6.12 6.12.117-1" "vermagic=$K SMP" ID="$(id new)"
+onereg doctor --json
+like "one of three is not signed" "$(texts)" 'updates/dkms/kvm-intel.ko is not signed'
+prebuilt; cp -r "$D" "$tmp/prebuilt"; secure; rm -r "$D"; mv "$tmp/prebuilt" "$D"; dep
+onereg doctor --json
+like "prebuilt modules without a signature: DKMS is not named" "$(problems)" \
+	"^unsigned: dpkg -i kvm-onereg-modules-${K//+/[+]}_"
 signed '#!/bin/sh
 echo "$2 is not enrolled"'
 finds key-not-enrolled "mokutil --import /var/lib/dkms/mok.pub" 'DKMS module signing key'
@@ -621,4 +638,16 @@ if perl -e '$t = "tmpfs"; $d = shift; $o = "size=4m"; syscall(165, $t, $d, $t, 0
 else
 	skip "a full disk" "no mount here"
 fi
+
+# ---- the man page
+
+codes() {
+	(cd "$top/tools/kvm-onereg" && cat doctor*.c loadable.c) |
+		grep -o -E '(problem\(|found\(kernel, only, |code = |obstacle\)\{ )"[a-z-]+"' |
+		grep -o '"[^"]*"' | tr -d '"' | sort -u
+}
+listed() {
+	tr -d '\134' <"$top/tools/kvm-onereg/kvm-onereg.8" | sed -n '/what was found/,/^.fi/s/^\([a-z-]*\)\t.*/\1/p'
+}
+is "the man page has each code, and no other" "$(listed | sort)" "$(codes)"
 done_testing

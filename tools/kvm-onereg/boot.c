@@ -106,7 +106,7 @@ static struct menu read_menu(const char *config)
 	return menu;
 }
 
-/* The entry that "A>B" names below @parent: a number, an id or a title each time; GRUB takes the first for no such one */
+/* The entry that "A>B" names below @parent: numbers, ids or titles; the first, as GRUB does, if there is no such one */
 static const struct entry *choose(const struct menu *menu, int parent, const char *wanted)
 {
 	size_t n = wanted ? strcspn(wanted, ">") : 0;
@@ -220,12 +220,15 @@ static char *by_systemd_boot(struct kernel *all, char **by)
 	char *once = loader_variable("LoaderEntryOneShot"), *release = NULL;
 	struct json_object *entries;
 	struct run bootctl;
+	size_t n = 0;
 
 	bootctl = RUN("bootctl", "list", "--json=short", "--no-pager");
 	if (!bootctl.ended || bootctl.status)
 		return NULL;
 	entries = json_tokener_parse(bootctl.output);
-	for (size_t i = 0; json_object_is_type(entries, json_type_array) && i < json_object_array_length(entries); i++) {
+	if (json_object_is_type(entries, json_type_array))
+		n = json_object_array_length(entries);
+	for (size_t i = 0; i < n; i++) {
 		struct json_object *entry = json_object_array_get_idx(entries, i);
 		const char *id = text_in(entry, "id");
 

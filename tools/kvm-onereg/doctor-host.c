@@ -326,15 +326,35 @@ void look_at_boot_security(void)
 		host.lockdown = text("%.*s", (int)strcspn(start + 1, "]"), start + 1);
 }
 
+/* One of ours without a signature is enough to keep KVM from loading; or NULL */
+static const struct module *unsigned_module(const struct kernel *kernel)
+{
+	for (int i = 0; kernel && kernel->set == OURS && i < MODULES; i++)
+		if (kernel->module[i].file && !kernel->module[i].signer)
+			return &kernel->module[i];
+	return NULL;
+}
+
+static void report_unsigned(const struct kernel *kernel, const struct module *module, const char *state)
+{
+	char *what = text(PACKAGE "/%s -k %s", module->version, kernel->release);
+
+	problem("unsigned", module->prebuilt ?
+		text("dpkg -i kvm-onereg-modules-%s_*.deb     # one that was built with a key", kernel->release) :
+		text("apt-get install openssl && dkms build --force %s && dkms install --force %s", what, what),
+		text("%s, and %s is not signed%s: it cannot load", state, shown(module->file), module->prebuilt ? "" :
+		     " (DKMS had no openssl)"));
+}
+
 void check_secure_boot(void)
 {
 	char *enforced = read_file("/sys/module/module/parameters/sig_enforce"), *keys, *refused;
 	const char *state = host.secure_boot ? "Secure Boot is on" : host.lockdown && strcmp(host.lockdown, "none") ?
 		text("the kernel is locked down (%s)", host.lockdown) : enforced && *enforced == 'Y' ?
 		"the kernel takes signed modules only" : NULL;
+	const struct kernel *next = host.outlook.next.kernel;
 	const struct module *ours = NULL;
 	struct run mokutil;
-	char *what;
 
 	begin("Secure Boot");
 	if (!host.secure_boot_known) {
@@ -351,24 +371,17 @@ void check_secure_boot(void)
 		return;
 	}
 	good(state);
+	if (next != host.kernel && unsigned_module(next))
+		report_unsigned(next, unsigned_module(next), state);
 	if (host.kernel && host.kernel->set == OURS)
 		ours = &host.kernel->module[KVM];
 	if (!ours || (host.running.set == OURS && host.running.as_resolved)) {
-		if (ours)
+		if (ours && !(next != host.kernel && unsigned_module(next)))
 			good(text("%s, and our modules are loaded: their key is known", state));
 		return;
 	}
-	/* One without is enough to keep KVM from loading */
-	for (int i = 0; i < MODULES; i++)
-		if (host.kernel->module[i].file && !host.kernel->module[i].signer)
-			ours = &host.kernel->module[i];
-	if (!ours->signer) {
-		what = text(PACKAGE "/%s -k %s", ours->version, host.kernel->release);
-		problem("unsigned", ours->prebuilt ?
-			text("apt-get install a kvm-onereg-modules-%s that was built with a key", host.kernel->release) :
-			text("apt-get install openssl && dkms build --force %s && dkms install --force %s", what, what),
-			text("%s, and %s is not signed%s: it cannot load", state, shown(ours->file), ours->prebuilt ? "" :
-			     " (DKMS had no openssl)"));
+	if (unsigned_module(host.kernel)) {
+		report_unsigned(host.kernel, unsigned_module(host.kernel), state);
 		return;
 	}
 	mokutil = RUN("mokutil", "--test-key", "/var/lib/dkms/mok.pub");

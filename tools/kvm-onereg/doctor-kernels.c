@@ -330,7 +330,9 @@ void check_kernel(struct kernel *kernel, const char *only)
 		return;
 	}
 	if (bad) {
-		found(kernel, only, "damaged", strstr(bad->file, "/updates/") ? text("rm %s && %s", shown(bad->file),
+		found(kernel, only, "damaged", strstr(bad->file, "/updates/kvm-onereg/") ?
+		      text("apt-get install --reinstall kvm-onereg-modules-%s", kernel->release) :
+		      strstr(bad->file, "/updates/") ? text("rm %s && %s", shown(bad->file),
 			rebuild()) :
 		      text("apt-get install --reinstall linux-image-%s", kernel->release),
 		      text("kernel %s: this module is cut off or damaged: %s", kernel->release, shown(bad->file)));

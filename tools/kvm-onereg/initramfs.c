@@ -175,7 +175,8 @@ static char *read_archives(struct stream *stream, struct found *found)
 		if (!take(stream, header, sizeof(header)))
 			return text("it is cut off");
 		if ((strncmp(header, "070701", 6) && strncmp(header, "070702", 6)) || !field(header, 1, &mode) ||
-		    !field(header, 6, &size) || !field(header, 11, &name_size) || !name_size || name_size > sizeof(name))
+		    !field(header, 6, &size) || !field(header, 11, &name_size) || !name_size ||
+		    name_size > sizeof(name))
 			return text("it is damaged");
 		if (!take(stream, name, name_size) || !take(stream, NULL, -(sizeof(header) + name_size) & 3))
 			return text("it is cut off");

@@ -29,7 +29,8 @@ static bool kernel_unpacks_xz(const struct kernel *kernel)
 	if (!config)
 		config = read_file("/lib/modules/%s/config", kernel->release);
 	if (config)
-		return has_line(config, "CONFIG_MODULE_DECOMPRESS=y") && has_line(config, "CONFIG_MODULE_COMPRESS_XZ=y");
+		return has_line(config, "CONFIG_MODULE_DECOMPRESS=y") &&
+			has_line(config, "CONFIG_MODULE_COMPRESS_XZ=y");
 	format = kernel->running ? read_file("/sys/module/compression") : NULL;
 	return format && !strcmp(format, "xz");
 }
@@ -162,7 +163,7 @@ static struct symbols exported(struct kmod_module *mod)
 	return symbols;
 }
 
-/* What keeps @mod from being linked with kvm.ko, whose symbols are @kvm, and with the kernel, whose are @kernel; or NULL */
+/* What keeps @mod from being linked with kvm.ko and the kernel, whose symbols are @kvm and @kernel; or NULL */
 static char *unresolved(struct kmod_module *mod, const struct symbols *kvm, const struct symbols *kernel, bool versions)
 {
 	struct kmod_list *list = NULL, *at;
@@ -186,8 +187,8 @@ static char *unresolved(struct kmod_module *mod, const struct symbols *kvm, cons
 		else if (versions && !crc)
 			sentence = text("has no CRC for the symbol %s", name);
 		else if (versions && symbol->crc && symbol->crc != crc)
-			sentence = text("needs the symbol %s with CRC 0x%08" PRIx64 ", and %s has 0x%08" PRIx64, name, crc,
-					of_kvm ? "kvm.ko" : "the kernel", symbol->crc);
+			sentence = text("needs the symbol %s with CRC 0x%08" PRIx64 ", and %s has 0x%08" PRIx64, name,
+					crc, of_kvm ? "kvm.ko" : "the kernel", symbol->crc);
 		if (sentence)
 			break;
 	}

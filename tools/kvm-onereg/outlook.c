@@ -111,6 +111,7 @@ struct outlook look_ahead(struct kernel *all, struct kernel *running_kernel, con
 	if (running_kernel && image && version && strcmp(image, version))
 		outlook.upgraded = text("%s runs, %s is installed", version, image);
 	/* kernels() has them in the order of their versions */
-	outlook.reboot_pending = outlook.upgraded || (next && !next->running && (!running_kernel || next > running_kernel));
+	outlook.reboot_pending = outlook.upgraded || (next && !next->running &&
+						      (!running_kernel || next > running_kernel));
 	return outlook;
 }

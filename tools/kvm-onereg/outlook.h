@@ -9,7 +9,7 @@
 
 struct outlook {
 	struct next_boot next;
-	/* The next boot brings a KVM without ours, while an installed or the running kernel has it; NULL, or a sentence */
+	/* The next boot brings no KVM of ours, while an installed or the running kernel has it; NULL, or a sentence */
 	char *loses_ours;
 	bool loses_cet;		/* and CET is in use, or asked for */
 
@@ -20,7 +20,7 @@ struct outlook {
 	bool source_inferred;	/* from the running kernel, as the file is no longer on disk */
 	char *disk_source;	/* the same of what modprobe would load now */
 	bool swap_pending;	/* what is loaded is not what modprobe would load */
-	bool reboot_pending;	/* a later kernel boots next than runs, or the running one was upgraded under its name */
+	bool reboot_pending;	/* a later kernel boots next, or the running one was upgraded under its name */
 	char *upgraded;		/* for the latter: "6.12.116-2 runs, 6.12.117-1 is installed" */
 };
 

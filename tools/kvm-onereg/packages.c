@@ -156,5 +156,6 @@ char *wanted_state(const struct wanted *wanted)
 		state = text("%s: %s", state, wanted->message);
 	if (wanted->tried)
 		state = text("%s; tried %s", state, date(wanted->tried));
-	return text("%s; %s", state, wanted->next ? text("next try %s", date(wanted->next)) : "no try will come by itself");
+	return text("%s; %s", state, wanted->next ? text("next try %s", date(wanted->next)) :
+		    "no try will come by itself");
 }
