@@ -291,6 +291,13 @@ for words in '' both 'ours distro' '--no-such ours' '-n'; do
 	is "swap $words: exit 2" "$status" 2
 done
 host
+put "/lib/modules/$K/build/.config" $'CONFIG_KVM=m\n# CONFIG_KVM_INTEL is not set\nCONFIG_KVM_AMD=m'
+put /proc/cpuinfo $'flags\t: fpu vmx'
+rm -r "$R"/sys/module/kvm* "$D"/{updates/dkms,kernel/arch/x86/kvm}/kvm-intel.ko; dep
+onereg swap ours --dry-run
+is "a kernel without this CPU's vendor module: exit 3" "$status" 3
+like "... and says so" "$output" 'is configured without kvm_intel, which this CPU needs'
+host
 put /proc/sys/kernel/osrelease 7.3.4+deb13-amd64
 onereg swap ours --dry-run --json
 is "a native kernel: nothing to do" "$status $(json '$j->{result}')" "0 nothing to do"

@@ -172,7 +172,7 @@ struct set {
 static void open_files(struct set *set)
 {
 	for (int i = 0; i < MODULES; i++) {
-		if (!set->wanted[i] || set->file[i])
+		if (!set->wanted[i] || set->file[i] || !set->module[i].file)
 			continue;
 		set->file[i] = open(set->module[i].file, O_RDONLY | O_CLOEXEC);
 		if (set->file[i] < 0)
@@ -853,6 +853,10 @@ int cmd_swap(int argc, char **argv)
 		return finish(STATUS_CANNOT, "refused", "this CPU has no virtualization, or the firmware disables it",
 			"kvm-onereg doctor");
 	vendor = to->wanted[KVM_INTEL] ? KVM_INTEL : KVM_AMD;
+	if (!to->module[vendor].file)
+		return finish(STATUS_CANNOT, "refused",
+			      text("kernel %s is configured without %s, which this CPU needs", kernel->release,
+				   loaded_names[vendor]), "use a kernel that is configured for this CPU");
 	half = running.module[KVM].there && !running.vendor;
 	if (running.vendor && running.set != MIXED) {
 		bool same = true;
@@ -883,7 +887,7 @@ int cmd_swap(int argc, char **argv)
 	ways.have_before = file_of_loaded(kernel, &running, &ways.before, vendor, &missing);
 	ways.other.whose = to->whose == OURS ? DISTRO : OURS;
 	memcpy(ways.other.wanted, to->wanted, sizeof(to->wanted));
-	ways.have_other = find_set(kernel, ways.other.whose, ways.other.module) &&
+	ways.have_other = find_set(kernel, ways.other.whose, ways.other.module) && ways.other.module[vendor].file &&
 		(!ways.have_before || ways.before.whose != ways.other.whose);
 	if (ways.have_before)
 		open_files(&ways.before);
