@@ -542,6 +542,12 @@ put /var/lib/kvm-onereg/build-ids \
 	"$(id other) linux-source-6.12 6.12.99-1"$'\n'"$(id ours $K kvm) linux-source-6.12 6.12.117-1"
 is "... with the installer's note" "$(source_of)" "linux 6.12.117-1, disk linux 6.12.118-1, swap"
 checks "... as a warning" 1 'WARNING: .*loaded is linux 6.12.117-1, on disk linux 6.12.118-1'
+put /var/lib/kvm-onereg/build-ids \
+	"$(id other) kvm linux-source-6.12 6.12.99-1 0.0.9"$'\n'"$(id ours $K kvm) kvm linux-source-6.12 6.12.117-1 0.0.9"
+is "... with module and version in it" "$(source_of)" "linux 6.12.117-1, disk linux 6.12.118-1, swap"
+put /var/lib/kvm-onereg/build-ids "$(id ours $K kvm) kvm"
+onereg status
+is "... cut off" "$status" 0
 put /var/lib/kvm-onereg/build-ids nonsense
 is "... with a damaged one" "$(source_of)" "-, disk linux 6.12.118-1, swap"
 host; rm -r "$D/updates"; dep; load_both "$(distro kvm)" "$(distro kvm-amd)"

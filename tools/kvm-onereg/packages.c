@@ -112,8 +112,20 @@ char *running_version(void)
 char *noted_origin(const char *id)
 {
 	char *line = id ? first_line(read_file(STATE "/build-ids"), id) : NULL;
+	char *origin, *last;
 
-	return line && !strncmp(line, id, strlen(id)) && line[strlen(id)] == ' ' ? line + strlen(id) + 1 : NULL;
+	if (!line || strncmp(line, id, strlen(id)) || line[strlen(id)] != ' ')
+		return NULL;
+	/* "BUILD-ID MODULE ORIGIN VERSION", where the origin has blanks; or "BUILD-ID ORIGIN" */
+	origin = line + strlen(id) + 1;
+	if (strncmp(origin, "kvm ", 4) && strncmp(origin, "kvm-", 4))
+		return origin;
+	origin += strcspn(origin, " ");
+	origin += !!*origin;
+	last = strrchr(origin, ' ');
+	if (last)
+		*last = '\0';
+	return origin;
 }
 
 static time_t seconds(const char *value)
