@@ -22,6 +22,9 @@ FETCH ?= yes
 STORE ?= build/source
 OUT ?= build/$(KVER)
 export SOURCE_DIR ?= /usr/src
+# To sign what deb-modules packages: a private key and its certificate.
+SIGN_KEY ?=
+SIGN_CERT ?=
 # y makes every compiler warning an error.
 WERROR ?=
 
@@ -36,7 +39,7 @@ help: ## list the targets
 	@awk 'BEGIN { FS = ":.*## " } /^##@/ { print "\n" substr($$0, 5) } \
 		/^[a-z-]+:.*## / { printf "  %-18s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
 	@printf '\nVariables: KVER=<kernel release> KDIR=<headers> KVM_SOURCE=<tarball, .deb or tree> FETCH=no '
-	@printf 'STORE=<folder> OUT=<folder> SOURCE_DIR=<folder> W=1 WERROR=y V=1\n'
+	@printf 'STORE=<folder> OUT=<folder> SOURCE_DIR=<folder> SIGN_KEY=<file> SIGN_CERT=<file> W=1 WERROR=y V=1\n'
 
 .PHONY: demo
 demo: ## show the main job: build, install into Debian roots with dkms, boot, read registers (as root)
@@ -99,6 +102,11 @@ bench: ## count instructions per call: distro, ours, native (as root)
 .PHONY: deb
 deb: ## build the Debian packages into build/deb/ (on Debian 12 or 13)
 	@debian/build '$(abspath build/deb)'
+
+.PHONY: deb-modules
+deb-modules: ## package the modules for KVER into build/deb-modules/, for hosts without a compiler
+	+@KVER='$(KVER)' KDIR='$(KDIR)' KVM_SOURCE='$(KVM_SOURCE)' STORE='$(STORE)' OUT='$(out)' \
+		SIGN_KEY='$(SIGN_KEY)' SIGN_CERT='$(SIGN_CERT)' debian/build-modules '$(abspath build/deb-modules)'
 
 .PHONY: clean
 clean: ## remove what was built; keep what was downloaded

@@ -39,7 +39,7 @@ for release in $releases; do
 	like "$release: all three resolve to ours" "$out" '^resolved ours ours ours [0-9.]+$'
 	like "$release: dkms has it installed" "$out" '^dkms kvm-onereg/[0-9.]+, [^ ]*, x86_64: installed$'
 	like "$release: both are set up" "$out" '^state ii ii $'
-	like "$release: the CET switch is a conffile" "$out" '^conffile 1$'
+	like "$release: the CET switch is there, and no conffile" "$out" '^conffile 0$'
 	like "$release: and off" "$out" '^switch 0/1$'
 	is "$release: only what dkms needs is in /usr/src" "$(sed -n 's/^shipped //p' <<<"$out" | sort | xargs)" "$(printf '%s\n' Kbuild Makefile dkms.conf include src | sort | xargs)"
 	like "$release: the command runs, of the same version" "$out" "^kvm-onereg $(sed -n 's/^PACKAGE_VERSION="\(.*\)"/\1/p' "$top/dkms.conf")\$"
@@ -62,7 +62,7 @@ for release in $releases; do
 	like "$release: reinstalled, it has nothing to build" "$out" '^again: ours ours ours untouched$'
 	like "$release: make uninstall of a clone leaves it to apt" "$out" 'to fix: apt-get remove kvm-onereg-dkms'
 	like "$release: and exits 2" "$out" '^status 2$'
-	like "$release: removed: the distro's modules, byte for byte; the conffile stays" "$out" '^removed: distro distro distro 0, /etc/modprobe.d/kvm-onereg.conf$'
+	like "$release: removed: the distro's modules, byte for byte; the CET switch stays" "$out" '^removed: distro distro distro 0, /etc/modprobe.d/kvm-onereg.conf$'
 	is "$release: and nothing else of ours" "$(sed -n 's/^left //p' <<<"$out")" ""
 	is "$release: purged: every file is as before the install" "$(sed -n 's/^difference //p' <<<"$out")" ""
 	is "$release: apt succeeds each time" "$(grep -c '^apt 0$' <<<"$out")" 5
@@ -101,6 +101,34 @@ for release in $releases; do
 	is "$release: nothing is left" "$(sed -n 's/^left //p' <<<"$out")" ""
 	is "$release: apt's exit status, each time" "$(sed -n 's/^apt //p' <<<"$out" | xargs)" "100 0 0 100 0"
 	is "$release: no module was loaded or unloaded then" "$(sed -n 's/^called //p' <<<"$out")" ""
+	[ "$failures" = 0 ] || diag "$out"
+
+	# Up to 0.1.0 the CET switch was a conffile of the package.
+	out=$(in_root -o "$deb_plain" -- '
+		p=/tmp/package conf=/etc/modprobe.d/kvm-onereg.conf
+		repack 0.0.9 0.0.9
+		mkdir -p $p/etc/modprobe.d && mv $p/usr/share/kvm-onereg/kvm-onereg.conf $p$conf && echo $conf >$p/DEBIAN/conffiles
+		dpkg-deb -Zgzip -b $p /old.deb >/dev/null
+		apt install /old.deb
+		echo "old: $(dpkg-query -W -f "\${Conffiles}" kvm-onereg-dkms | grep -c " $conf ")"
+		sed -i "s/^#options/options/" $conf
+		md5sum $conf >/tmp/sum
+		# An upgrade that ends after the preinst.
+		dpkg-deb -R /packages/kvm-onereg-dkms_*.deb /tmp/bad
+		echo "exit 1" >>/tmp/bad/DEBIAN/preinst
+		dpkg-deb -b /tmp/bad /bad.deb >/dev/null
+		apt install /bad.deb
+		echo "not upgraded: $(md5sum -c --quiet /tmp/sum && echo kept)"
+		apt install /packages/kvm-onereg-dkms_*.deb
+		echo "upgraded: $(md5sum -c --quiet /tmp/sum && echo kept)," \
+			"$(dpkg-query -W -f "\${Conffiles}" kvm-onereg-dkms | grep -c " $conf ")"
+		apt purge kvm-onereg-dkms
+		echo "purged: $(ls /etc/modprobe.d | grep -c kvm)"')
+	like "$release: a package whose CET switch is a conffile" "$out" '^old: 1$'
+	like "$release: an upgrade of it that is given up keeps the switch" "$out" '^not upgraded: kept$'
+	like "$release: the upgrade keeps it as it was set, and it is no conffile any more" "$out" '^upgraded: kept, 0$'
+	like "$release: ... and purged, it is gone" "$out" '^purged: 0$'
+	is "$release: apt's exit status with that package" "$(sed -n 's/^apt //p' <<<"$out" | xargs)" "0 100 0 0"
 	[ "$failures" = 0 ] || diag "$out"
 
 	out=$(in_root -o "$deb_plain" -- '

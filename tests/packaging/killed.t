@@ -55,8 +55,9 @@ between() {
 	done | sort -u | wc -l | sed "s/^/between: $(resolved), in /; s/$/ kinds/"
 }
 '
+undo='make -s uninstall || dpkg -P kvm-onereg-dkms'
 # run_points LAYER POINTS FIRST AGAIN WANTED: in LAYER, be killed at each of POINTS in the command FIRST; then the script AGAIN
-# does what a person does, and WANTED is what modprobe finds.
+# does what a person does, and WANTED is what modprobe finds. $undo removes all of it.
 run_points() {
 	local layer=$1 list=$2 first=$3 again=$4 wanted=$5 what program pattern how out good binds=("${options[@]}")
 	while IFS='|' read -r what program pattern how; do
@@ -75,11 +76,11 @@ run_points() {
 			between
 			'"$again"'
 			echo "after: $(resolved)"
-			make -s uninstall >/tmp/log 2>&1 || dpkg -P kvm-onereg-dkms >/tmp/log 2>&1; sed "s/^/# /" /tmp/log
+			{ '"$undo"'; } >/tmp/log 2>&1; sed "s/^/# /" /tmp/log
 			sums | sed "s/^/sum /"
 			traces | sed "s/^/left /"
 		')
-		good=$(grep -c -E "^(was killed|status 0|after: $wanted|between: (ours ours ours, in 1 kinds|distro distro distro, in 0 kinds))\$" <<<"$out")
+		good=$(grep -c -E "^(was killed|status 0|after: $wanted|between: ((ours ours ours|prebuilt prebuilt prebuilt), in 1 kinds|distro distro distro, in 0 kinds))\$" <<<"$out")
 		[ "$good" = 4 ] && [ "$(sed -n 's/^sum //p' <<<"$out")" = "$before" ] && ! grep -q '^left' <<<"$out"
 		report $? "$release: $what; $(grep '^between' <<<"$out")" || diag "$out"
 	done <<<"$list"

@@ -14,7 +14,7 @@
 #
 # The project, as it was installed, is at /kvm-onereg in the root, read-only. Scripts have set -u and these:
 #   K                 the root's kernel
-#   resolved [K]      one word per module, kvm kvm-intel kvm-amd: ours, distro, or what else
+#   resolved [K]      one word per module, kvm kvm-intel kvm-amd: ours, prebuilt, distro, or what else
 #   sums [K]          sha256 of what the three resolve to
 #   traces            what an install leaves: nothing after a removal
 #   revised VERSION   the Debian version with the next revision
@@ -56,6 +56,7 @@ resolved() {
 		o=$(modinfo -k "$k" -F origin "$m" 2>/dev/null)
 		case $f/$o in
 		*/updates/dkms/*.ko*/linux-source-*) words="$words ours" ;;
+		*/updates/kvm-onereg/*.ko*/linux-source-*) words="$words prebuilt" ;;
 		*/kernel/arch/x86/kvm/*.ko*/) words="$words distro" ;;
 		*) words="$words ${f:-none}(${o:-no origin})" ;;
 		esac
@@ -68,7 +69,7 @@ sums() {
 }
 traces() {
 	ls -d /usr/src/kvm-onereg-* /var/lib/dkms/kvm-onereg /var/lib/kvm-onereg /lib/modules/*/updates 2>/dev/null
-	find /usr/src -maxdepth 1 -name ".kvm-onereg*"
+	find /usr/src /lib/modules/ -maxdepth 1 -name ".kvm-onereg*"
 }
 revised() { perl -pe "s/(\d+)(\D*)\$/(\$1 + 1) . \$2/e" <<<"$1"; }
 status() { "$@" 2>&1; echo "status $?"; }

@@ -34,8 +34,35 @@ copy_sources() {
 	add_version "$to"
 }
 
-# Build and install for kernel $1. Prints its line; sets $done (has it) or $failed.
+# Prebuilt modules or those that DKMS builds, for kernel $1. Prints its line; sets $done (has it) or $failed.
 install_kernel() {
+	local k=$1 status=0 why fix news
+	use_prebuilt "$k" || status=$?
+	case $status in
+	0)
+		rm -f "$state/built/$k"
+		# Its source stays for the day when the package of prebuilt modules goes.
+		needed="$needed ${found_origin#* } "
+		note_build_ids "$k"
+		line "$k" "${news:-installed already} (prebuilt, $found_version, from $found_origin); DKMS does not build for it"
+		done=$((done + 1))
+		is_running "$k"
+		;;
+	1)
+		status=$why
+		build_kernel "$k"
+		[ -z "$status" ] || more "(kvm-onereg-modules-$k is not used: $status)"
+		;;
+	*)
+		line "$k" "failed: $why"
+		more "to fix: $fix"
+		failed=$((failed + 1))
+		;;
+	esac
+}
+
+# Build and install for kernel $1, and print its line.
+build_kernel() {
 	local k=$1 out status want why fix log full f had stays=''
 	look "$k"
 	want=$(wanted "$k")
@@ -70,7 +97,7 @@ install_kernel() {
 		status=0 || status=$?
 	rm -rf "$scratch/tree"
 	case $status in
-	12 | 13) ! fetch_source "$k" || { install_kernel "$k"; return; } ;;
+	12 | 13) ! fetch_source "$k" || { build_kernel "$k"; return; } ;;
 	esac
 	if [ "$status" != 0 ]; then
 		why=$(sed -n "s/^$name: //p" <<<"$out" | tail -n 1)
@@ -156,20 +183,6 @@ repack() {
 	# Under new names they come in as new modules do.
 	[ "$(ours_files "$1" | grep -c "\.ko$(suffix_of "$1")\$")" = 3 ] || to_distro "$1" || return
 	to_ours "$1"
-}
-
-# Note the build ids of the modules of kernel $1: a loaded module shows its own, even after its file was replaced.
-note_build_ids() {
-	local m f id ids=$state/build-ids
-	for m in $modules; do
-		f=$(modinfo -k "$1" -F filename "$m")
-		id=$(build_id "$f")
-		[ -n "$id" ] || continue
-		{
-			grep -v "^$id " "$ids" 2>/dev/null | tail -n 150
-			echo "$id $m $found_origin $found_version"
-		} >"$ids.part" && mv "$ids.part" "$ids"
-	done
 }
 
 install_all() {

@@ -82,3 +82,10 @@ changed_files() {
 		[ -z "$was" ] || [ "$(md5sum <"$f" | cut -d' ' -f1)" = "$was" ] || echo "$f"
 	done
 }
+
+# CET is asked for, in the configuration that modprobe reads; the last setting counts.
+cet_asked() {
+	modprobe -c 2>/dev/null | awk '
+		$1 == "options" && ($2 == "kvm_intel" || $2 == "kvm-intel") { for (i = 3; i <= NF; i++) if ($i ~ /^cet(=|$)/) v = $i }
+		END { exit v !~ /^cet(=([1yY]|[oO][nN]).*)?$/ || v == "" }'
+}

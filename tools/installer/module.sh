@@ -36,6 +36,16 @@ packed_well() {
 	esac
 }
 
+# Print file $1 packed for the suffix $2, as the kernel's own build packs modules.
+packed() {
+	case $2 in
+	.xz) xz --check=crc32 --lzma2=dict=1MiB -c "$1" ;;
+	.gz) gzip -n -9 -c "$1" ;;
+	.zst) zstd -q -c "$1" ;;
+	*) cat "$1" ;;
+	esac
+}
+
 # Pack the module file $2 for kernel $1 where it is, with the right suffix, unless it is packed so. There is a complete
 # file at any moment.
 pack() {
@@ -43,13 +53,8 @@ pack() {
 	rm -f "$part" "$part.ko"
 	! packed_well "$k" "$f" || return 0
 	suffix=$(suffix_of "$k") to=${f%.ko*}.ko$suffix
-	# As the kernel's own build packs them.
-	unpack "$f" >"$part.ko" && case $suffix in
-	.xz) xz --check=crc32 --lzma2=dict=1MiB -c "$part.ko" ;;
-	.gz) gzip -n -9 -c "$part.ko" ;;
-	.zst) zstd -q -c "$part.ko" ;;
-	*) cat "$part.ko" ;;
-	esac >"$part" && sync "$part" && mv "$part" "$to" && { [ "$f" = "$to" ] || rm -f "$f"; } || status=1
+	unpack "$f" >"$part.ko" && packed "$part.ko" "$suffix" >"$part" && sync "$part" && mv "$part" "$to" &&
+		{ [ "$f" = "$to" ] || rm -f "$f"; } || status=1
 	rm -f "$part" "$part.ko"
 	return $status
 }
@@ -62,3 +67,17 @@ build_id() {
 
 # What tells module file $1 from others: its build id, and of ours its version and origin too.
 identity() { echo "$(build_id "$1") $(modinfo -F origin "$1" 2>/dev/null) $(modinfo -F version "$1" 2>/dev/null)"; }
+
+# Note the build ids of the modules of kernel $1: a loaded module shows its own, even after its file was replaced.
+note_build_ids() {
+	local m f id ids=$state/build-ids
+	for m in $modules; do
+		f=$(modinfo -k "$1" -F filename "$m")
+		id=$(build_id "$f")
+		[ -n "$id" ] || continue
+		{
+			grep -v "^$id " "$ids" 2>/dev/null | tail -n 150
+			echo "$id $m $found_origin $found_version"
+		} >"$ids.part" && mv "$ids.part" "$ids"
+	done
+}

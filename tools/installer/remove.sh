@@ -3,13 +3,15 @@
 #
 # remove.sh - take ours off a kernel, off all of them, and keep what is installed while the Debian package is upgraded
 
+# Modules of these names are in other folders than the distro's, too, for kernel $1.
+others_modules() { find "/lib/modules/$1" -name 'kvm*.ko*' ! -path '*/kernel/*' | grep -q .; }
+
 # Take everything of ours off kernel $1, however little of an install got done.
 roll_back() {
 	local k=$1
 	to_distro "$k" || { look "$k"; return 1; }
 	rmdir "/lib/modules/$k/$place" "/lib/modules/$k/updates" 2>/dev/null
-	# Others have modules of these names there.
-	! find "/lib/modules/$k" -name 'kvm*.ko*' ! -path '*/kernel/*' | grep -q . || depmod "$k"
+	! others_modules "$k" || depmod "$k"
 	forget_builds "$k"
 	rm -f "$state/built/$k"
 	look "$k"
@@ -27,6 +29,10 @@ remove_all() {
 	local k v c had
 	dkms_knows_us || [ -n "$(ls -d "$sources"-* "$state" 2>/dev/null)" ] || had=nothing
 	for k in $(kernels); do
+		if prebuilt_resolve "$k"; then
+			line "$k" "left alone: it has the prebuilt modules of kvm-onereg-modules-$k"
+			continue
+		fi
 		look "$k"
 		case $found in distro | foreign) ! kept_moved "$k" || found=mixed ;; esac
 		case $found in

@@ -101,13 +101,6 @@ note_source() {
 # Kernel $1 ends without our modules, for reason $2, and could have them; $3: what helps, if it is not the source.
 lacks() { [ -n "${stays:-}" ] || [[ ! $1 =~ ^6\.(1|12)\. ]] || lacking+=("$1|$2|${3:-}"); }
 
-# CET is asked for, in the configuration that modprobe reads; the last setting counts.
-cet_asked() {
-	modprobe -c 2>/dev/null | awk '
-		$1 == "options" && ($2 == "kvm_intel" || $2 == "kvm-intel") { for (i = 3; i <= NF; i++) if ($i ~ /^cet(=|$)/) v = $i }
-		END { exit v !~ /^cet(=([1yY]|[oO][nN]).*)?$/ || v == "" }'
-}
-
 # At the end of an install for all kernels.
 end_source() {
 	local k l why fix

@@ -4,17 +4,22 @@
 # switch.sh - which modules modprobe finds: three of ours or three of the distro's, changed by one rename, depmod's of
 # modules.dep.bin. Needs look.sh, and the same of its caller; nothing of it needs DKMS.
 
-# Make modprobe find the distro's three modules of kernel $1, and take ours away. depmod's index names three of a kind
-# before and after its rename, and both kinds are there when it changes.
-to_distro() {
+# Make modprobe find the distro's three modules of kernel $1, and none in the folder $2.
+point_to_distro() {
 	local k=$1 m f
-	kept_restore "$k" || return
 	depmod -C /etc/depmod.d -C /run/depmod.d -C /usr/local/lib/depmod.d -C /usr/lib/depmod.d -C /lib/depmod.d \
 		-C <(for m in $modules; do echo "override $m * kernel/arch/x86/kvm"; done) "$k" || return
 	for m in $modules; do
 		f=$(modinfo -k "$k" -F filename "$m" 2>/dev/null)
-		[ "${f#*/"$place"/}" = "$f" ] || return
+		[ "${f#*/"$2"/}" = "$f" ] || return
 	done
+}
+
+# Make modprobe find the distro's three modules of kernel $1, and take ours away. depmod's index names three of a kind
+# before and after its rename, and both kinds are there when it changes.
+to_distro() {
+	local k=$1 f
+	kept_restore "$k" && point_to_distro "$k" "$place" || return
 	kept_unmark "$k"
 	while read -r f; do
 		[ -n "$f" ] || continue

@@ -1,0 +1,331 @@
+#!/bin/bash
+# SPDX-License-Identifier: GPL-2.0
+#
+# kvm-onereg-modules-KVER, made by make deb-modules: a signed one, and what is refused before anything is built; on a
+# host without compiler, headers and DKMS; updates of the image, of the package, of both; beside kvm-onereg-dkms;
+# killed at each step.
+# shellcheck disable=SC1091,SC2034,SC2154,SC2016 # the files set the variables; the root's shell expands the scripts
+. "$(dirname "$0")/killed.t"
+
+build='
+mkdir /tmp/p && cd /project && tar -c --exclude=./build --exclude=./.git . | tar -x -C /tmp/p && cd /tmp/p
+for k in fleet other; do
+	openssl req -new -x509 -nodes -newkey rsa:2048 -sha256 -days 3650 -subj "/CN=Key of the $k" \
+		-keyout /tmp/$k.key -out /tmp/$k.pem 2>/tmp/log || cat /tmp/log
+done
+openssl x509 -in /tmp/fleet.pem -outform DER -out /tmp/fleet.der
+# package NAME VARIABLE=VALUE...: try to make a package
+package() {
+	local name=$1 status=0
+	shift
+	make deb-modules STORE=/tmp/store "$@" >/tmp/log 2>&1 || status=$?
+	echo "$name: $(sed -n "s/^make: \*\*\* .* Error /error /p" /tmp/log | grep . || echo "status $status"), built" \
+		"$(grep -c stand-in /tmp/log), packages $(ls build/deb-modules/*.deb 2>/dev/null | wc -l)"
+	sed "s/^/$name said: /" /tmp/log
+}
+# keep NAME: of the package that was made, call it so
+keep() { mv build/deb-modules/*.deb "/to/$1.deb"; }
+'
+
+for release in $releases; do
+	begin_deb
+	to=$tmp/$release
+	mkdir "$to"
+	with_build=("${options[@]}" -b "$top:/project:ro" -b "$to:/to")
+
+	options=("${with_build[@]}")
+	out=$(in_root -o "$deb_plain" -- "$build"'
+		key="SIGN_KEY=/tmp/fleet.key SIGN_CERT=/tmp/fleet.pem"
+		package no-kernel
+		package unknown-kernel KVER="${K%%-*}-none"
+		package no-name KVER=6.12.1_A
+		package key-alone KVER="$K" SIGN_KEY=/tmp/fleet.key
+		package certificate-alone KVER="$K" SIGN_CERT=/tmp/fleet.pem
+		package no-key KVER="$K" SIGN_KEY=/tmp/none SIGN_CERT=/tmp/fleet.pem
+		package not-a-key KVER="$K" SIGN_KEY=/tmp/fleet.pem SIGN_CERT=/tmp/fleet.pem
+		package key-of-another KVER="$K" SIGN_KEY=/tmp/other.key SIGN_CERT=/tmp/fleet.pem
+		(FAIL_FOR="*" package failing-build KVER="$K")
+		(ORIGIN_IS="linux-source-6.1 6.1.1" package not-recorded KVER="$K")
+		package signed KVER="$K" SIGN_KEY=/tmp/fleet.key SIGN_CERT=/tmp/fleet.der; keep signed
+		for f in $(dpkg-deb -x /to/signed.deb /tmp/x; find /tmp/x -name "kvm*.ko*" | sort); do
+			echo "module ${f##*.ko} $(modinfo -F signer "$f"), $(modinfo -F version "$f"), $(modinfo -F origin "$f")"
+			case $f in *.xz) echo "check $(od -An -tu1 -j7 -N1 "$f")" ;; esac
+			# Unpacked, the file ends as the kernel looks for it.
+			case $f in *.xz) xz -d -c "$f" ;; *) cat "$f" ;; esac | tail -c 28 | sed "s/^/end /"
+		done
+		echo "distro $(find /lib/modules/"$K"/kernel -name "kvm.ko*" | sed "s/.*\.ko//")"
+		package not-signed KVER="$K" $key SIGN_KEY= SIGN_CERT=
+		echo "no signer: $(dpkg-deb -x build/deb-modules/*.deb /tmp/y; modinfo -F signer $(find /tmp/y -name "kvm*.ko*"))"
+		keep not-signed
+		sed -i "s/^PACKAGE_VERSION=.*/PACKAGE_VERSION=\"9.1.0\"/" dkms.conf
+		package newer KVER="$K" $key; keep newer
+		# The next version of the image, under the same name.
+		h=$(readlink -f /lib/modules/"$K"/build)/include/generated/package.h
+		was=$(sed -n "s/^#define LINUX_PACKAGE_ID \" Debian \(.*\)\"$/\1/p" "$h") new=$(revised "$was")
+		sed -i "s/Debian $was/Debian $new/" "$h"
+		cp -a /tmp/store/"$was" /tmp/store/"$new"
+		package next KVER="$K" $key; keep next
+		dpkg-deb -f /to/next.deb Package Version Depends | sed "s/^/next: /"
+		echo "versions $was $new"')
+	read -r was new < <(sed -n 's/^versions //p' <<<"$out")
+	said() { sed -n "s/^$1 said: //p" <<<"$out"; }
+	result() { sed -n "s/^$1: //p" <<<"$out"; }
+	is "$release: without KVER: refused" "$(result no-kernel)" "error 2, built 0, packages 0"
+	like "$release: ... and says what to type" "$(said no-kernel)" 'to fix: make deb-modules KVER='
+	like "$release: a kernel that is not there: refused" "$(result unknown-kernel)" 'error 1, built 1, packages 0'
+	like "$release: ... and says which headers" "$(said unknown-kernel)" 'to fix: apt-get install linux-headers-6'
+	is "$release: a release that no package can be named after: refused" "$(result no-name)" "error 2, built 0, packages 0"
+	for what in key-alone certificate-alone no-key not-a-key key-of-another; do
+		is "$release: $what: refused before anything is built" "$(result "$what")" "error 4, built 0, packages 0"
+	done
+	like "$release: a missing key is named" "$(said no-key)" "'/tmp/none'"
+	is "$release: a build that fails gives no package" "$(result failing-build)" "error 1, built 1, packages 0"
+	is "$release: nor do modules of another source" "$(result not-recorded)" "error 1, built 1, packages 0"
+	like "$release: ... and it says why" "$(said not-recorded)" \
+		"only modules of a Debian kernel's recorded source are packaged, not of 'linux-source-6\.1 6\.1\.1'"
+	is "$release: signed: a package" "$(result signed)" "status 0, built 1, packages 1"
+	like "$release: ... which says whose key it was" "$(said signed)" 'signed by "Key of the fleet"$'
+	suffix=$(sed -n "s/^distro *//p" <<<"$out")
+	is "$release: ... the three modules are signed, and packed as the distro's are" \
+		"$(sed -n 's/^module//p' <<<"$out" | sed 's/, [0-9.]*, linux-source-.*//' | sort | uniq -c | xargs)" \
+		"3 ${suffix:+$suffix }Key of the fleet"
+	is "$release: ... with a checksum that the kernel knows" "$(sed -n 's/^check *//p' <<<"$out" | sort -u)" "${suffix:+1}"
+	is "$release: ... and the signature is where the kernel looks for it" \
+		"$(grep -c '^end ~Module signature appended~$' <<<"$out")" 3
+	like "$release: not signed: says so" "$(said not-signed)" 'not signed$'
+	is "$release: ... and is not" "$(sed -n 's/^no signer: *//p' <<<"$out")" ""
+	like "$release: the package's version is that of the project and of the image" "$out" \
+		"^next: Version: 9\.1\.0\+${new//+/\\+}\$"
+	[ "$failures" = 0 ] || diag "$out"
+
+	ok "$release: lintian finds no error and no warning" "$root" run "build-$release" -n -b "$to:/to:ro" -- \
+		lintian --allow-root --fail-on error,warning -EvIL +pedantic /to/signed.deb
+	diag "$(grep -E '^[A-Z]:' <<<"$output")"
+
+	# ---- where no compiler is
+
+	cp -a "$ready" "$tmp/bare-$release"
+	options=(-b "$to:/to:ro" -b "$("$top/tests/packaging/repo" "$release"):/repo:ro")
+	in_root -l "$tmp/bare-$release" -- '
+		apt-get -y purge binutils make dkms "linux-headers-*" "linux-kbuild-*" >/tmp/log 2>&1 || cat /tmp/log
+		rm -rf /var/lib/kvm-onereg /tmp/log'
+	bare=$tmp/bare-$release
+	out=$(in_root -o "$bare" -- '
+		for c in gcc make dkms; do ! command -v $c || echo "there is $c"; done
+		[ ! -e /lib/modules/"$K"/build ] || echo "there are headers"
+		mkdir /spy
+		for c in modprobe insmod rmmod; do printf "%s\n" "#!/bin/sh" "echo $c \$* >>/spy/log" "exit 1" >/spy/$c; done
+		chmod +x /spy/*
+		PATH=/spy:$PATH
+		files() { find / -xdev \( -path /var/lib/dpkg -o -path /var/lib/apt -o -path /var/cache -o -path /tmp \
+			-o -path /spy -o -path /var/log -o -path /etc/apt \) -prune \
+			-o -type f ! -path "*/lib/modules/*/modules.*" -printf "%p %s %m\n" -o ! -type f -printf "%p %y %m\n"
+			for f in /lib/modules/*/modules.*; do case $f in *.bin) ;; *) md5sum "$f" ;; esac; done; }
+		# An initramfs with KVM modules: a tar archive of what modprobe finds, and of the settings.
+		image=/boot/initrd.img-$K
+		printf "%s\n" "#!/bin/sh" "tar -tf \$1" >/usr/sbin/lsinitramfs
+		printf "%s\n" "#!/bin/sh" "tar -xf \$1 -C \$2" >/usr/sbin/unmkinitramfs
+		printf "%s\n" "#!/bin/sh" "tar -cPf $image \$(modinfo -k $K -F filename kvm) \$(ls /etc/modprobe.d/kvm*)" \
+			>/usr/sbin/update-initramfs
+		chmod +x /usr/sbin/*initramfs
+		in_image() {
+			echo "image $1: $(tar -tPf "$image" | sed "s,/lib/modules/$K/,,; s,/etc/,,; s,/kvm\.ko.*,," | xargs)"
+		}
+		update-initramfs 2>/dev/null
+		repos base
+		sums >/tmp/sums; files >/tmp/before
+		P=kvm-onereg-modules-$K
+		apt install /to/signed.deb
+		echo "installed: $(resolved), $(modinfo -k "$K" -F signer kvm-amd), $(states $P)"
+		echo "switch: $(grep -c "^#options kvm_intel cet=1" /etc/modprobe.d/kvm-onereg.conf)"
+		in_image installed
+		sed -i "s/^#options/options/" /etc/modprobe.d/kvm-onereg.conf
+		status /usr/lib/kvm-onereg/modules/"$K"/install-prebuilt "$K"
+		echo "found $(dpkg --verify $P | grep -c .)/$(dpkg --verify linux-image-"$K" | grep -c /kvm/)"
+		apt install /to/newer.deb
+		echo "newer: $(resolved), $(modinfo -k "$K" -F version kvm-intel)"
+		apt remove $P
+		echo "removed: $(resolved) $(dpkg --verify linux-image-"$K" | grep -c /kvm/)," \
+			"$(sums | cmp - /tmp/sums && echo untouched), $(grep -c "^options" /etc/modprobe.d/kvm-onereg.conf)"
+		traces | sed "s/^/left /"
+		in_image removed
+		apt install /to/signed.deb >/tmp/log; tail -n 1 /tmp/log
+		echo "again: $(resolved), $(grep -c "^options" /etc/modprobe.d/kvm-onereg.conf)"
+		apt purge $P
+		in_image purged
+		files >/tmp/after; diff /tmp/before /tmp/after | sed "s/^/difference /"
+		sed "s/^/called /" /spy/log')
+	is "$release: the host has no compiler" "$(grep '^there' <<<"$out")" ""
+	like "$release: installed by apt there: the prebuilt ones resolve, signed" "$out" \
+		'^installed: prebuilt prebuilt prebuilt, Key of the fleet, ii $'
+	like "$release: its line" "$out" \
+		"^  6\.[^ ]* +installed \(prebuilt, [0-9.]+, from linux-source-6\.[0-9]+ ${was//+/\\+}\)\$"
+	like "$release: the switch for CET is there, and off" "$out" '^switch: 1$'
+	like "$release: run again it has nothing to do" "$out" '^  6\.[^ ]* +installed already \(prebuilt, '
+	like "$release: neither its files nor the image's are changed" "$out" '^found [01]/0$'
+	like "$release: a newer version takes the place" "$out" '^newer: prebuilt prebuilt prebuilt, 9\.1\.0$'
+	like "$release: removed: the distro's, byte for byte; the switch stays" "$out" \
+		'^removed: distro distro distro 0, untouched, 1$'
+	is "$release: ... and nothing else" "$(sed -n 's/^left //p' <<<"$out")" ""
+	like "$release: installed again, the switch is as it was set" "$out" '^again: prebuilt prebuilt prebuilt, 1$'
+	is "$release: the initramfs holds what modprobe finds, each time" \
+		"$(sed -n 's/^image //p' <<<"$out" | paste -s -d ';')" \
+		"installed: updates/kvm-onereg modprobe.d/kvm-onereg.conf;$(
+		)removed: kernel/arch/x86/kvm modprobe.d/kvm-onereg.conf;purged: kernel/arch/x86/kvm"
+	is "$release: purged: every file is as before the install" "$(sed -n 's/^difference //p' <<<"$out")" ""
+	is "$release: apt succeeds each time" "$(grep '^apt' <<<"$out" | sort | uniq -c | xargs)" "5 apt 0"
+	is "$release: no module is loaded or unloaded" "$(sed -n 's/^called //p' <<<"$out")" ""
+	[ "$failures" = 0 ] || diag "$out"
+
+	# ---- the image is updated under the same name
+
+	out=$(in_root -o "$bare" -- '
+		P=kvm-onereg-modules-$K
+		image() { dpkg-query -W -f "\${Version}" linux-image-"$K"; }
+		repos image
+		apt install /to/signed.deb >/tmp/log; tail -n 1 /tmp/log
+		apt upgrade
+		echo "image first: $(resolved), $(image), $(states $P)"
+		apt install /to/next.deb
+		echo "then the modules: $(resolved) $(modinfo -k "$K" -F origin kvm | cut -d" " -f2)"
+		apt remove linux-image-"$K" linux-image-amd64
+		echo "image removed: $(ls -d /lib/modules/"$K"/updates /lib/modules/.kvm* 2>&1 | grep -v "No such"), $(states $P)"
+		apt purge linux-image-"$K"
+		echo "image purged: $(ls /lib/modules)"
+		apt install linux-image-"$K"
+		echo "image again: $(resolved)"
+		apt purge $P; echo "purged: $(resolved)"; traces | sed "s/^/left /"')
+	like "$release: the image's update is not held back, and the modules are not used with it" "$out" \
+		"^image first: distro distro distro, ${new//+/\\+}, ii \$"
+	like "$release: ... it says so" "$out" \
+		"skipped: its kernel is of version ${new//+/\\+}, the prebuilt modules are of ${was//+/\\+}\$"
+	like "$release: ... and what to do" "$out" 'to fix: install kvm-onereg-modules-6.* make deb-modules KVER='
+	like "$release: with the modules for it they are used" "$out" \
+		"^then the modules: prebuilt prebuilt prebuilt ${new//+/\\+}\$"
+	like "$release: the image removed: the copies are gone" "$out" '^image removed: , ii $'
+	like "$release: ... purged: its folder too" "$out" '^image purged: $'
+	like "$release: ... installed again: they are back" "$out" '^image again: prebuilt prebuilt prebuilt$'
+	like "$release: purged: the distro's" "$out" '^purged: distro distro distro$'
+	is "$release: ... and nothing is left" "$(sed -n 's/^left //p' <<<"$out")" ""
+	is "$release: apt succeeds each time then" "$(grep '^apt' <<<"$out" | sort | uniq -c | xargs)" "7 apt 0"
+	[ "$failures" = 0 ] || diag "$out"
+
+	out=$(in_root -o "$bare" -- '
+		P=kvm-onereg-modules-$K
+		repos image
+		apt install /to/next.deb
+		echo "too early: $(resolved), $(states $P)"
+		apt install /to/signed.deb --allow-downgrades
+		echo "right: $(resolved)"
+		apt install /to/next.deb
+		echo "modules first: $(resolved) $(modinfo -k "$K" -F origin kvm | cut -d" " -f2)"
+		apt upgrade
+		echo "then the image: $(resolved) $(modinfo -k "$K" -F origin kvm | cut -d" " -f2)"
+		# A module is cut off, and there is nothing else that fits.
+		for f in /usr/lib/kvm-onereg/modules/"$K"/kvm-intel.ko* /lib/modules/"$K"/updates/kvm-onereg/kvm-intel.ko*; do
+			truncate -s 9000 "$f"
+		done
+		status /usr/lib/kvm-onereg/modules/"$K"/install-prebuilt "$K"
+		echo "a bad file: $(resolved)"')
+	like "$release: modules for an image that is not here: not used" "$out" '^too early: distro distro distro, ii $'
+	like "$release: modules for the image: used" "$out" '^right: prebuilt prebuilt prebuilt$'
+	like "$release: the package upgraded before the image: what fits stays" "$out" \
+		"^modules first: prebuilt prebuilt prebuilt ${was//+/\\+}\$"
+	like "$release: ... and with the image the new ones come" "$out" \
+		"^then the image: prebuilt prebuilt prebuilt ${new//+/\\+}\$"
+	[ "$failures" = 0 ] || diag "$out"
+
+	like "$release: a damaged module is not used" "$out" '^a bad file: distro distro distro$'
+	like "$release: ... and the line says what to do" "$out" 'to fix: apt-get install --reinstall kvm-onereg-modules-6'
+
+	out=$(in_root -o "$bare" -- '
+		repos image
+		apt install /to/signed.deb
+		apt install /to/next.deb linux-image-"$K"
+		echo "both: $(resolved) $(modinfo -k "$K" -F origin kvm | cut -d" " -f2)"')
+	like "$release: both in one run of apt: the new ones" "$out" "^both: prebuilt prebuilt prebuilt ${new//+/\\+}\$"
+	[ "$failures" = 0 ] || diag "$out"
+
+	# ---- with kvm-onereg-dkms
+
+	options=("${with_build[@]}")
+	out=$(in_root -o "$deb_light" -- '
+		P=kvm-onereg-modules-$K
+		dkms_has() {
+			echo "$(dkms status | grep -c installed)/$(ls /lib/modules/"$K"/updates/dkms 2>/dev/null | grep -c kvm)"
+		}
+		sed -i "s/^#options/options/" /etc/modprobe.d/kvm-onereg.conf
+		apt install /to/signed.deb
+		echo "both: $(resolved), $(dkms_has)"
+		apt install --reinstall /packages/kvm-onereg-dkms_*.deb
+		dkms autoinstall -k "$K" >/tmp/log 2>&1; echo "autoinstall: $?, $(resolved), $(dkms_has)"
+		apt remove $P
+		echo "prebuilt removed: $(resolved), $(dkms_has), $(grep -c "^options" /etc/modprobe.d/kvm-onereg.conf)"
+		apt purge $P; echo "purged: $(grep -c "^options" /etc/modprobe.d/kvm-onereg.conf)"
+		apt install /to/signed.deb >/tmp/log; tail -n 1 /tmp/log
+		repos base image headers source
+		apt full-upgrade
+		echo "new image: $(resolved), $(modinfo -k "$K" -F origin kvm | cut -d" " -f2)"
+		apt install /to/next.deb
+		echo "prebuilt for it: $(resolved), $(dkms_has)"
+		apt purge kvm-onereg-dkms
+		echo "dkms purged: $(resolved), $(grep -c "^options" /etc/modprobe.d/kvm-onereg.conf)"
+		apt purge $P
+		echo "all purged: $(resolved), $(ls /etc/modprobe.d | grep kvm)"
+		traces | sed "s/^/left /"')
+	like "$release: with both packages the prebuilt ones come first" "$out" '^both: prebuilt prebuilt prebuilt, 0/0$'
+	like "$release: ... the installer says so, in one line" "$out" \
+		'^  6\.[^ ]* +installed already \(prebuilt, .*\); DKMS does not build for it$'
+	like "$release: ... and DKMS does not build" "$out" '^autoinstall: 0, prebuilt prebuilt prebuilt, 0/0$'
+	like "$release: prebuilt removed: those of DKMS come in the same run" "$out" \
+		'^prebuilt removed: ours ours ours, 1/3, 1$'
+	like "$release: ... and purged, the switch is as it was set" "$out" '^purged: 1$'
+	like "$release: an image that the prebuilt ones do not fit: DKMS builds" "$out" \
+		"^new image: ours ours ours, ${new//+/\\+}\$"
+	like "$release: ... and says why" "$out" \
+		"\(kvm-onereg-modules-6.* is not used: its kernel is of version ${new//+/\\+}, "
+	like "$release: prebuilt ones for it come first again" "$out" '^prebuilt for it: prebuilt prebuilt prebuilt, 0/0$'
+	like "$release: kvm-onereg-dkms purged: they and the switch stay" "$out" '^dkms purged: prebuilt prebuilt prebuilt, 1$'
+	like "$release: both purged: the distro's, and no switch" "$out" '^all purged: distro distro distro, $'
+	is "$release: ... and nothing is left of either" "$(sed -n 's/^left //p' <<<"$out")" ""
+	is "$release: apt succeeds each time, with both" "$(grep '^apt' <<<"$out" | sort | uniq -c | xargs)" "9 apt 0"
+	[ "$failures" = 0 ] || diag "$out"
+
+	# ---- killed
+
+	undo='dpkg -P "kvm-onereg-modules-$K" kvm-onereg-dkms'
+	# Whoever runs depmod after that finds a set, too.
+	depmod='depmod "$K"
+		between | grep -q -E "prebuilt prebuilt prebuilt, in 1 kinds|distro distro distro, in 0 kinds" ||
+			{ echo "left by depmod:"; between; }
+	'
+	options=("${with_build[@]}")
+	before=$(in_root -- sums)
+	run_points "$bare" '
+install: two of three copied   | cp     | */.kvm-onereg-*                     | before
+install: copied                | mv     | *.part */updates/kvm-onereg*        | before
+install: in place              | depmod | ?[0-9]*                             | before
+install: switched              | depmod | ?[0-9]*                             | after
+' 'dpkg -i /to/signed.deb' "$depmod"'status dpkg --configure -a' "prebuilt prebuilt prebuilt"
+	run_points "$deb_light" '
+over DKMS: before the switch   | depmod | *-C*                                | before
+over DKMS: switched off        | depmod | *-C*                                | after
+over DKMS: one taken away      | rm     | */updates/dkms/kvm-intel.ko*        | before
+over DKMS: in place            | depmod | ?[0-9]*                             | before
+' 'dpkg -i /to/signed.deb' 'status dpkg --configure -a' "prebuilt prebuilt prebuilt"
+	cp -a "$bare" "$tmp/has-$release"
+	in_root -l "$tmp/has-$release" -- 'dpkg -i /to/signed.deb'
+	run_points "$tmp/has-$release" '
+upgrade: before the switch     | depmod | *-C*                                | before
+upgrade: taken away            | mv     | */updates/kvm-onereg *.old*         | after
+upgrade: in place              | depmod | ?[0-9]*                             | before
+' 'dpkg -i /to/newer.deb' "$depmod"'status dpkg --configure -a' "prebuilt prebuilt prebuilt"
+	run_points "$tmp/has-$release" '
+remove: before the switch      | depmod | *-C*                                | before
+remove: switched off           | depmod | *-C*                                | after
+remove: taken away             | mv     | */updates/kvm-onereg *.old*         | after
+' 'dpkg -r $(ls -d /usr/lib/kvm-onereg/modules/* | sed s,.*/,kvm-onereg-modules-,)' \
+		"$depmod"'status dpkg -r "kvm-onereg-modules-$K"' "distro distro distro"
+	undo='make -s uninstall || dpkg -P kvm-onereg-dkms'
+done
+done_testing
