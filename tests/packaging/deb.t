@@ -93,7 +93,7 @@ for release in $releases; do
 	like "$release: dkms has it still" "$out" '^dkms kvm-onereg/[0-9.]+, [^ ]*, x86_64: installed$'
 	is "$release: and finds nothing broken" "$(grep -c -i -E '^dkms.*(broken|error)' <<<"$out")" 0
 	like "$release: apt tries again: upgraded" "$out" '^upgraded: ours ours ours 9\.1\.0$'
-	like "$release: nothing is left of the older" "$out" '^dkms: kvm-onereg/9\.1\.0, /usr/src/kvm-onereg-9\.1\.0, built log source$'
+	like "$release: nothing is left of the older" "$out" '^dkms: kvm-onereg/9\.1\.0, /usr/src/kvm-onereg-9\.1\.0, build-ids built log source$'
 	like "$release: other files of the same version" "$out" '^revision: ours ours ours 9\.1\.0\+1, /usr/src/kvm-onereg-9\.1\.0$'
 	is "$release: are built" "$(sed -n '/^upgraded/,/^revision/p' <<<"$out" | grep -c 'installed (')" 1
 	like "$release: or, when that fails, what was there stays" "$out" '^failed revision: ours ours ours, kvm-onereg/9\.1\.0, .*: installed$'
