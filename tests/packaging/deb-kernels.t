@@ -191,7 +191,7 @@ for release in $releases; do
 	shows "apt goes through" '^apt 0$'
 	shows "in a line" '^  6\.[^ ]* +failed: the build failed; .*stay; log: /var/lib/kvm-onereg/log/'
 	shows "and the log why" '^make: failed as was asked for'
-	shows "the last word is how to try again" '^kvm-onereg-dkms: a kernel has no KVM of kvm-onereg, see above; to try again: /usr/lib/kvm-onereg/install$'
+	shows "the last word is how to try again" '^kvm-onereg-dkms: a kernel has no KVM of kvm-onereg, see above; to try again: /usr/sbin/kvm-onereg-install$'
 	shows "all packages are set up" '^states: ii ii ii ii , ii $'
 	shows "the new kernel has the distro's modules, the old one ours" '^kernels: ours ours ours, distro distro distro$'
 	shows "byte for byte" '^intact 1$'
