@@ -103,7 +103,7 @@ for release in $releases; do
 	is "$release: no module was loaded or unloaded then" "$(sed -n 's/^called //p' <<<"$out")" ""
 	[ "$failures" = 0 ] || diag "$out"
 
-	# Up to 0.1.0 the CET switch was a conffile of the package.
+	# At first the CET switch was a conffile of the package.
 	out=$(in_root -o "$deb_plain" -- '
 		p=/tmp/package conf=/etc/modprobe.d/kvm-onereg.conf
 		repack 0.0.9 0.0.9
