@@ -119,7 +119,7 @@ for release in $releases; do
 			# An image without KVM.
 			sed -i /kvm_intel/d /etc/initramfs-tools/modules /etc/dracut.conf.d/test.conf 2>/dev/null
 			sed -i /kvm_amd/d /etc/initramfs-tools/modules 2>/dev/null
-			if command -v dracut >/dev/null; then dracut -q --force -o kernel-modules "$image" "$K"
+			if command -v dracut >/dev/null; then dracut -q --force "$image" "$K"
 			else update-initramfs -u -k "$K"; fi >/dev/null 2>&1
 			was=$(made); apt install /packages/kvm-onereg-dkms_*.deb >/tmp/log
 			[ "$was" = "$(made)" ] && echo "no KVM: left alone, $(resolved), $(tail -n 1 /tmp/log)"')
