@@ -51,7 +51,7 @@ for release in $releases; do
 	like "$release: apt does not download it" "$out" '^apt: distro distro distro, ii , untried 0 0, $'
 	like "$release: and ends with a block that tells which kernel" "$out" '^  6\.[^ ]+ +the source of kernel .* is not on this machine$'
 	is "$release: whose last line is the command" "$(sed -n '/^\*\*\*/,/^apt 0/p' <<<"$out" | tail -n 2 | xargs)" "kvm-onereg-install apt 0"
-	like "$release: which gets it, and builds" "$out" '^by hand: ours ours ours, built log source, $'
+	like "$release: which gets it, and builds" "$out" '^by hand: ours ours ours, build-ids built log source, $'
 	is "$release: it says so once" "$(grep -c '^\*\*\*' <<<"$out")" 1
 	like "$release: what is installed needs no source" "$out" '^reconfigured: ours ours ours, $'
 	is "$release: all succeed" "$(grep '^status' <<<"$out" | xargs)" "status 0 status 0"
@@ -84,7 +84,7 @@ for release in $releases; do
 		'^apt: distro distro distro, untried 0, 1, start --no-block kvm-onereg-source.service$'
 	like "$release: and says where that tells of itself" "$out" '^  journalctl -u kvm-onereg-source$'
 	like "$release: which waits for dpkg" "$out" '^dpkg runs: $'
-	like "$release: then gets it, and builds" "$out" '^service: ours ours ours, built log source$'
+	like "$release: then gets it, and builds" "$out" '^service: ours ours ours, build-ids built log source$'
 	is "$release: and then has nothing to do" "$(sed -n '/^service:/,/^status/p' <<<"$out" | xargs -d '\n' | sed 's/.*source //')" "status 0"
 	like "$release: with the timer disabled, it is not started" "$out" '^off: untried 0, cat: /started: No such file'
 	end
@@ -125,7 +125,7 @@ for release in $releases; do
 	like "$release: on offer nowhere: says so, and which kernel to move to" "$out" \
 		'to fix: to move to a kernel whose source is on offer: apt-get install linux-image-amd64=|no kernel on offer has its source'
 	like "$release: notes it" "$out" '^unavailable: unavailable$'
-	like "$release: on offer again: the service asks the archive anew" "$out" '^on offer: ours ours ours, built log source$'
+	like "$release: on offer again: the service asks the archive anew" "$out" '^on offer: ours ours ours, build-ids built log source$'
 	end
 
 	run "$deb_light" '
@@ -145,7 +145,7 @@ for release in $releases; do
 	is "$release: CET is asked for, and it boots next: that stands out" "$(grep -c '^\*\*\* 6.* boots next, and CET for guests is switched on' <<<"$out")" 1
 	like "$release: when CET is switched off, it does not say so" "$out" '^without: \*\*\* kvm-onereg'
 	like "$release: by hand it comes, and the other stays" "$out" '^then: ours ours ours, old: ours ours ours, 2$'
-	like "$release: its source goes with it" "$out" '^purged: 1 built log source$'
+	like "$release: its source goes with it" "$out" '^purged: 1 build-ids built log source$'
 	end
 done
 done_testing
