@@ -102,6 +102,17 @@ begin_deb() {
 	options+=(-b "$deb/packages:/packages:ro" -b "$("$top/tests/packaging/repo" "$release"):/repo:ro")
 }
 
+# download FOLDER PACKAGE...: the packages, and what they depend on, as the root of $release would get them
+download() {
+	local to=$1
+	shift
+	rm -rf "$to"
+	mkdir -p "$to/partial"
+	"$top/tests/debian/archive" apt apt-get -d -y -q -o "Dir::Cache::Archives=$to" \
+		-o "Dir::State::status=$("$root" path "$release")/var/lib/dpkg/status" \
+		-o "APT::Default-Release=/^$release(-security|-updates)?\$/" --no-install-recommends install "$@"
+}
+
 # shellcheck disable=SC2016 # the root's shell expands it
 prelude+='
 repos() { printf "deb [trusted=yes] file:/repo/%s ./\n" "$@" >/etc/apt/sources.list; apt-get update -qq; }

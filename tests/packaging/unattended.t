@@ -7,15 +7,6 @@
 . "$(dirname "$0")/../tap.sh"
 . "$(dirname "$0")/lib.sh"
 
-# Download both, and what they depend on, into $tmp/programs, as the root of $release would.
-programs() {
-	rm -rf "$tmp/programs"
-	mkdir -p "$tmp/programs/partial"
-	"$top/tests/debian/archive" apt apt-get -d -y -q -o "Dir::Cache::Archives=$tmp/programs" \
-		-o "Dir::State::status=$("$root" path "$release")/var/lib/dpkg/status" \
-		-o "APT::Default-Release=/^$release(-security|-updates)?\$/" --no-install-recommends install unattended-upgrades needrestart
-}
-
 # upgrade REPO...: unattended-upgrades with the packages of these and a bystander, which comes last in its order. Prints its
 # status, its logs, in which apt runs needrestart, and the states of the packages.
 functions='
@@ -49,7 +40,8 @@ shows() { like "$what: $1" "$out" "$2"; }
 for release in $releases; do
 	begin_deb
 	newer=$(dpkg-deb -f "$("$top/tests/packaging/repo" "$release")"/source/linux-source-*.deb Version)
-	ok "$release: unattended-upgrades and needrestart are there to install" programs
+	ok "$release: unattended-upgrades and needrestart are there to install" \
+		download "$tmp/programs" unattended-upgrades needrestart
 	rm -rf "$tmp/layer"
 	cp -a "$deb_light" "$tmp/layer"
 	out=$(in_root -l "$tmp/layer" -b "$tmp/programs:/programs:ro" -- 'apt --no-install-recommends install /programs/*.deb')
