@@ -92,7 +92,7 @@ matrix-migration: ## move CET guests from every host to every host; writes docs/
 	@tests/matrix-migration
 
 .PHONY: debug-check
-debug-check: ## run the CET tests on a kernel with KASAN, lockdep and UBSAN, which it builds (as root, long)
+debug-check: ## run tests on kernels that it builds: one with KASAN, lockdep and UBSAN, one that is not Debian's (as root, long)
 	@TEST_TIMEOUT=7200 tests/run debug
 
 .PHONY: bench

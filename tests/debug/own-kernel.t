@@ -4,7 +4,7 @@
 # A kernel that nothing calls Debian's, built here as a developer builds one: it boots, its own KVM does not have the ioctls,
 # and ours, built from its tree, does.
 . "$(dirname "$0")/../tap.sh"
-. "$(dirname "$0")/on-host.sh"
+. "$(dirname "$0")/../ioctl/on-host.sh"
 
 made=$top/tests/debian/built
 kernel=$("$made" path own) && modules=$("$made" modules own) || { echo "Bail out! no kernel"; exit 1; }
