@@ -377,6 +377,9 @@ bool find_set(const struct kernel *kernel, enum whose whose, struct module set[M
 	};
 
 	for (int f = whose == OURS ? 0 : 2; f < (whose == OURS ? 2 : 3); f++) {
+		/* Without that folder, what the first one lacks is to be told */
+		if (f == 1 && !exists("%s", folders[f][0]))
+			break;
 		for (int i = 0; i < MODULES; i++) {
 			set[i] = kernel->module[i];
 			for (int n = 0; n < 2 && folders[f][n] && set[i].whose != whose && !set[i].not_configured; n++)
