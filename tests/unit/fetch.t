@@ -10,7 +10,8 @@
 
 for c in apt-get apt-cache dpkg-deb perl; do command -v $c >/dev/null || skip_all "needs $c"; done
 # A root without network has its loopback switched off: SIOCSIFFLAGS, IFF_UP and IFF_RUNNING. The cases have a server there.
-[ "$(id -u)" != 0 ] || perl -MSocket -e 'socket(S, AF_INET, SOCK_DGRAM, 0); ioctl(S, 0x8914, pack("a16 s x22", "lo", 0x41))'
+[ "$(id -u)" != 0 ] || perl -MSocket -e 'socket(S, AF_INET, SOCK_DGRAM, 0);
+	$lo = pack("a16 s x22", "lo", 0x41); ioctl(S, 0x8914, $lo)'
 
 # bare [DEBIAN]: a world whose kernel is of that version, without its source.
 bare() {
