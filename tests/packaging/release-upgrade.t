@@ -14,7 +14,9 @@ begin_deb
 other_modules=$("$top/tests/packaging/installed" modules trixie) || exit 1
 second=$("$kernel" release 6.12-bpo12) second_version=$("$kernel" version 6.12-bpo12)
 new=$("$kernel" release 6.12)
-sources12=$("$archive" sources bookworm) sources13=$("$archive" sources trixie)
+# Both releases have the keyring under its old name, whatever this machine calls it.
+sources12=$("$archive" sources bookworm | sed 's/keyring\.pgp/keyring.gpg/')
+sources13=$("$archive" sources trixie | sed 's/keyring\.pgp/keyring.gpg/')
 
 # What apt downloads is kept from run to run. Packages bring few modules and no documentation.
 debs=$build/release-upgrade
