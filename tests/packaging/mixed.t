@@ -41,12 +41,11 @@ for release in $releases; do
 
 	# Modules without a version: those of the distro, handed to dkms as if built.
 	out=$(in_root -o "$ready" -- '
-		mkdir /wrap; cp /stub/make /wrap/make
+		mkdir /wrap
 		for f in /lib/modules/"$K"/kernel/arch/x86/kvm/kvm*.ko*; do
 			case $f in *.xz) xz -dc "$f" >/wrap/"$(basename "$f" .xz)" ;; *) cp "$f" /wrap/ ;; esac
 		done
-		sed -i "s,/prebuilt/,/wrap/," /wrap/make
-		PATH=/wrap:$PATH
+		export PREBUILT=/wrap
 		status tools/install
 		echo "after: $(resolved)"
 		dkms build -m kvm-onereg -v "$V" -k "$K" >/dev/null 2>&1
