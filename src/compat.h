@@ -43,8 +43,9 @@
 #define kvm_is_using_evmcs()	false
 #endif
 
-/* 6.1's name for the operation. */
+/* 6.1's names for the operations. */
 #if ON_6_1
+#define enable_virtualization_cpu	hardware_enable
 #define disable_virtualization_cpu	hardware_disable
 #endif
 

@@ -188,13 +188,19 @@ static int switched_index(u32 msr)
 	return -1;
 }
 
-/* The vCPU that was saved on a CPU last: its values are there, but U_CET is 0 until guest state is loaded. */
+/*
+ * They are 0 while no guest state is loaded (cet.h), except PL3_SSP. A guest changes that one all the time, as it
+ * enters and leaves user mode; it stays in the CPU, so that the vCPU finds it there again.
+ */
+static bool stays_in_cpu(int i)
+{
+	return switched_msrs[i] == MSR_IA32_PL3_SSP;
+}
+
+/* The vCPU whose PL3_SSP a CPU has. */
 static DEFINE_PER_CPU(struct vmx_cet *, resident);
 
-/*
- * With preemption off: while guest state is loaded the CPU's MSRs are the vCPU's, and it stays so. The host never
- * uses them, so they stay as the last vCPU left them; a guest that may read them has its own loaded.
- */
+/* With preemption off: while guest state is loaded the CPU's MSRs are the vCPU's, and it stays so. */
 static bool in_cpu(struct vcpu_vmx *vmx)
 {
 	return vmx->cet.live && vmx->guest_state_loaded;
@@ -206,27 +212,36 @@ void __vmx_cet_load(struct vmx_cet *cet)
 	bool there = cet->resident_on == smp_processor_id() && __this_cpu_read(resident) == cet;
 	int i;
 
+	/* First of all: an interrupt that clears another vCPU's PL3_SSP must leave alone what follows. */
+	__this_cpu_write(resident, cet);
+	cet->resident_on = smp_processor_id();
+
 	/* Values were checked when they were set, and those from the CPU are valid. */
-	for (i = 0; i < NR_SWITCHED; i++) {
-		if (switched_msrs[i] == MSR_IA32_U_CET ? !cet->msrs[i] : there)
-			continue;
-		KVM_BUG_ON(wrmsrl_safe(switched_msrs[i], cet->msrs[i]), vmx->vcpu.kvm);
-	}
+	for (i = 0; i < NR_SWITCHED; i++)
+		if (stays_in_cpu(i) ? !there : cet->msrs[i])
+			KVM_BUG_ON(wrmsrl_safe(switched_msrs[i], cet->msrs[i]), vmx->vcpu.kvm);
 }
 
 void __vmx_cet_save(struct vmx_cet *cet)
 {
 	/* Only XRSTORS changes the rare ones without an exit. */
-	int i, n = NR_SWITCHED - (cet->xrstors ? 0 : NR_RARE);
+	int i, changing = NR_SWITCHED - (cet->xrstors ? 0 : NR_RARE);
 
-	__this_cpu_write(resident, cet);
-	cet->resident_on = smp_processor_id();
-	for (i = 0; i < n; i++) {
-		rdmsrl(switched_msrs[i], cet->msrs[i]);
-		/* A kernel that this one starts by kexec may turn CR4.CET on before it looks. */
-		if (switched_msrs[i] == MSR_IA32_U_CET && cet->msrs[i])
-			wrmsrl(MSR_IA32_U_CET, 0);
+	for (i = 0; i < NR_SWITCHED; i++) {
+		if (i < changing)
+			rdmsrl(switched_msrs[i], cet->msrs[i]);
+		if (!stays_in_cpu(i) && cet->msrs[i])
+			wrmsrl(switched_msrs[i], 0);
 	}
+}
+
+static void clear_switched(void)
+{
+	int i;
+
+	__this_cpu_write(resident, NULL);
+	for (i = 0; i < NR_SWITCHED; i++)
+		wrmsrl_safe(switched_msrs[i], 0);
 }
 
 static void intercept_switched(struct kvm_vcpu *vcpu)
@@ -633,15 +648,44 @@ static int cet_check_processor_compatibility(void)
 }
 #endif
 
-/* The last VM is gone, or the CPU goes offline or to sleep: leave nothing of a guest behind. */
+#if !HOST_SWITCHES_CET_USER
+/* Of PL3_SSP, which stays in the CPU. */
+static bool is_resident(int cpu, void *cet)
+{
+	return per_cpu(resident, cpu) == cet;
+}
+
+static void clear_resident(void *cet)
+{
+	if (__this_cpu_read(resident) == cet)
+		clear_switched();
+}
+
+static void cet_vcpu_free(struct kvm_vcpu *vcpu)
+{
+	struct vmx_cet *cet = &to_vmx(vcpu)->cet;
+
+	if (cet->live)
+		on_each_cpu_cond(is_resident, clear_resident, cet, true);
+	distro.vcpu_free(vcpu);
+}
+#endif
+
+/* What firmware, or a kernel before this one, left behind does not belong to any guest. */
+static int cet_enable_virtualization_cpu(void)
+{
+	int r = distro.enable_virtualization_cpu();
+
+	if (!r)
+		clear_switched();
+	return r;
+}
+
+/* The CPU goes offline or to sleep, or the module or, on 6.1, the last VM goes: leave nothing of a guest behind. */
 static void cet_disable_virtualization_cpu(void)
 {
-	int i;
-
 	distro.disable_virtualization_cpu();
-	__this_cpu_write(resident, NULL);
-	for (i = 0; i < NR_SWITCHED; i++)
-		wrmsrl_safe(switched_msrs[i], 0);
+	clear_switched();
 }
 
 /* ---- Setup ---- */
@@ -677,6 +721,10 @@ void __init vmx_cet_hardware_setup(struct kvm_x86_ops *ops)
 #if KVM_CHECKS_LATE_CPUS
 	ops->check_processor_compatibility = cet_check_processor_compatibility;
 #endif
+#if !HOST_SWITCHES_CET_USER
+	ops->vcpu_free = cet_vcpu_free;
+#endif
+	ops->enable_virtualization_cpu = cet_enable_virtualization_cpu;
 	ops->disable_virtualization_cpu = cet_disable_virtualization_cpu;
 #if KVM_HAS_SMM
 	ops->enter_smm = cet_enter_smm;

@@ -7,8 +7,14 @@
  *	U_CET, PL3_SSP		the same; or, if the host's kernel switches these itself, the guest FPU state (XSAVES
  *				component 11)
  *
- * Invariant: in every VMCS of a vCPU the VM-entry and the VM-exit control "load CET state" are equal. With the
- * first alone, the guest's S_CET would stay when the host runs.
+ * Invariants, of which docs/isolation.md has the reasons:
+ *
+ * 1. In every VMCS of a vCPU the VM-entry and the VM-exit control "load CET state" are equal. With the first alone,
+ *    the guest's S_CET would stay when the host runs.
+ * 2. While no guest state is loaded in a CPU, the MSRs that are switched here are 0 there, except PL3_SSP. So a vCPU
+ *    whose values are 0 always has its own, whichever way the CPU comes to read them.
+ * 3. The CPU reads and writes PL3_SSP only where U_CET.SHSTK_EN is set, or by XSAVES, XRSTORS, RDMSR and WRMSR. A vCPU
+ *    for which one of these is possible is "live", and has its own PL3_SSP loaded.
  *
  * Included by KVM's vmcs.h, ahead of most types.
  */
@@ -66,7 +72,7 @@ struct vmcs12_cet {
  * @shstk: the guest has shadow stacks: KVM offers them and its CPUID shows them
  * @ibt: the guest has indirect branch tracking
  * @live: an MSR that is switched here may be other than 0, so they are switched. Never cleared
- * @resident_on: CPU whose MSRs hold @msrs, if it was no other vCPU's since; -1: none
+ * @resident_on: CPU whose PL3_SSP is the vCPU's, if no other vCPU used it since; -1: none
  * @xrstors: XRSTORS may have written PL0..2_SSP: IA32_XSS had its bit 12 set once
  * @supported_xss: what the guest may set in IA32_XSS
  * @msrs: the MSRs that are switched here; out of date while @live and guest state is loaded
