@@ -7,6 +7,7 @@
 
 #include <asm/fpu/api.h>
 #include <asm/fpu/xstate.h>
+#include <asm/ibt.h>
 #include <asm/tlbflush.h>
 
 #include "fpu.h"
@@ -37,8 +38,15 @@ MODULE_PARM_DESC(cet, "Offer guests shadow stacks and indirect branch tracking (
 /* Guests can have CET, and no CPU has anything against it. */
 bool __read_mostly vmx_cet_offered;
 
-/* The host's S_CET: its own IBT must be on again after every VM exit. */
-static u64 __read_mostly host_s_cet;
+/*
+ * The host's S_CET: its own IBT must be on again after every VM exit. This is what the host's kernel sets at boot, not
+ * what the CPU has at some moment: EFI run-time calls clear the MSR for a while, and after a sleep nobody restores it
+ * on the boot CPU.
+ */
+static u64 host_s_cet(void)
+{
+	return HAS_KERNEL_IBT && boot_cpu_has(X86_FEATURE_IBT) ? CET_ENDBR_EN : 0;
+}
 
 static bool has_vmx_control(u32 msr, u32 control)
 {
@@ -155,7 +163,7 @@ void vmx_cet_set_constant_host_state(void)
 	if (!vmx_cet_offered)
 		return;
 
-	vmcs_writel(HOST_S_CET, host_s_cet);
+	vmcs_writel(HOST_S_CET, host_s_cet());
 	/* The host's kernel has no shadow stack. That of its user mode comes back from PL3_SSP on return there. */
 	vmcs_writel(HOST_SSP, 0);
 	vmcs_writel(HOST_INTR_SSP_TABLE, 0);
@@ -629,7 +637,6 @@ static int cet_leave_smm(struct kvm_vcpu *vcpu, const kvm_smram_image *smram)
 static int cet_check_processor_compatibility(void)
 {
 	const char *missing;
-	u64 s_cet;
 	int r;
 
 	r = distro.check_processor_compatibility();
@@ -637,12 +644,8 @@ static int cet_check_processor_compatibility(void)
 		return r;
 
 	missing = cpu_obstacle();
-	if (!missing) {
-		rdmsrl(MSR_IA32_S_CET, s_cet);
-		if (s_cet == host_s_cet)
-			return 0;
-		missing = "its S_CET differs";
-	}
+	if (!missing)
+		return 0;
 	pr_err("CET is in use, but CPU %d cannot take part: %s\n", raw_smp_processor_id(), missing);
 	return -EIO;
 }
@@ -704,7 +707,6 @@ void __init vmx_cet_hardware_setup(struct kvm_x86_ops *ops)
 		return;
 	}
 
-	rdmsrl(MSR_IA32_S_CET, host_s_cet);
 	vmx_cet_offered = true;
 
 	kvm_cpu_cap_set(X86_FEATURE_SHSTK);
