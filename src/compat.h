@@ -49,7 +49,10 @@
 #define disable_virtualization_cpu	hardware_disable
 #endif
 
-/* Whether KVM asks the vendor module about a CPU that comes online later. */
+/*
+ * Whether KVM asks the vendor module about a CPU that comes online later, and keeps it offline if the answer is no.
+ * 6.1 brings it online without VMX, and the first vCPU that is scheduled there runs into a BUG.
+ */
 #define KVM_CHECKS_LATE_CPUS	(!ON_6_1)
 
 /* SSP in the SMRAM image of a 64-bit CPU, at 0xff18; 6.1 has a buffer of bytes, and always SMM. */

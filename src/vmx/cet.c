@@ -2,6 +2,7 @@
 /* CET on VMX: offering it, its MSRs, its VMCS fields, its switching. cet.h documents the functions. */
 #define pr_fmt(fmt) KBUILD_MODNAME ": " fmt
 
+#include <linux/cpuhotplug.h>
 #include <linux/kvm_host.h>
 #include <linux/moduleparam.h>
 
@@ -632,22 +633,50 @@ static int cet_leave_smm(struct kvm_vcpu *vcpu, const kvm_smram_image *smram)
 }
 #endif
 
-#if KVM_CHECKS_LATE_CPUS
-/* Every CPU must have what the first one had, those that come online later included. */
-static int cet_check_processor_compatibility(void)
+/* A CPU that comes online must have what the others have. */
+static int check_late_cpu(void)
 {
-	const char *missing;
-	int r;
+	const char *missing = cpu_obstacle();
 
-	r = distro.check_processor_compatibility();
-	if (r)
-		return r;
-
-	missing = cpu_obstacle();
 	if (!missing)
 		return 0;
+
 	pr_err("CET is in use, but CPU %d cannot take part: %s\n", raw_smp_processor_id(), missing);
 	return -EIO;
+}
+
+#if KVM_CHECKS_LATE_CPUS
+static int cet_check_processor_compatibility(void)
+{
+	int r = distro.check_processor_compatibility();
+
+	return r ?: check_late_cpu();
+}
+
+static int __init watch_late_cpus(void) { return 0; }
+#else
+static enum cpuhp_state late_cpus_state __ro_after_init;
+
+/* On that CPU, before anything else is scheduled there. A CPU that fails stays offline. */
+static int cet_cpu_online(unsigned int cpu)
+{
+	return check_late_cpu();
+}
+
+static int __init watch_late_cpus(void)
+{
+	int state = cpuhp_setup_state_nocalls(CPUHP_AP_ONLINE_DYN, "kvm-onereg/cet:online", cet_cpu_online, NULL);
+
+	if (state < 0)
+		return state;
+	late_cpus_state = state;
+	return 0;
+}
+
+static void cet_hardware_unsetup(void)
+{
+	cpuhp_remove_state_nocalls(late_cpus_state);
+	distro.hardware_unsetup();
 }
 #endif
 
@@ -701,6 +730,8 @@ void __init vmx_cet_hardware_setup(struct kvm_x86_ops *ops)
 		return;
 
 	missing = obstacle();
+	if (!missing && watch_late_cpus())
+		missing = "no callback for CPUs that come online later";
 	if (missing) {
 		pr_warn("guests get no CET, although kvm_intel.cet=1: %s\n", missing);
 		enable_cet = false;
@@ -722,6 +753,8 @@ void __init vmx_cet_hardware_setup(struct kvm_x86_ops *ops)
 	ops->vcpu_after_set_cpuid = cet_vcpu_after_set_cpuid;
 #if KVM_CHECKS_LATE_CPUS
 	ops->check_processor_compatibility = cet_check_processor_compatibility;
+#else
+	ops->hardware_unsetup = cet_hardware_unsetup;
 #endif
 #if !HOST_SWITCHES_CET_USER
 	ops->vcpu_free = cet_vcpu_free;
