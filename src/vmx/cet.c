@@ -498,9 +498,9 @@ int vmx_cet_set_msr(struct kvm_vcpu *vcpu, struct msr_data *msr)
 		if (!vmx_cet_is_valid_u_s_cet(cet, val))
 			return 1;
 	} else {
-		/* Without long mode there is no such MSR; reading it does no harm. */
+		/* Without long mode there is no such MSR. Reading it does no harm, nor does a 0 from user space. */
 		if (index == MSR_IA32_INT_SSP_TAB && !guest_cpuid_has(vcpu, X86_FEATURE_LM))
-			return KVM_MSR_RET_UNSUPPORTED;
+			return kvm_set_msr_common(vcpu, msr);
 		if (!vmx_cet_is_canonical(val))
 			return 1;
 		if (index != MSR_IA32_INT_SSP_TAB && !IS_ALIGNED(val, 4))

@@ -330,6 +330,7 @@ static void no_long_mode(unsigned int cpl)
 	bool ok;
 
 	tap_ok(!msrs_set(&c->io, MSR_INT_SSP_TAB, PAGE), "no long mode: KVM_SET_MSRS refuses INT_SSP_TAB");
+	tap_ok(msrs_set(&c->io, MSR_INT_SSP_TAB, 0), "no long mode: ... but for 0, as for any MSR of the list");
 	for (ok = true, level = 0; ok && level <= DEPTH; level++)
 		ok = is_at(c, CALL_DOWN, level, &base, cpl);
 	tap_ok(ok, "no long mode, CPL%u: goes down", cpl);
