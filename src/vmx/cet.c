@@ -612,11 +612,26 @@ static bool smram_has_ssp(struct kvm_vcpu *vcpu)
 
 static int cet_enter_smm(struct kvm_vcpu *vcpu, kvm_smram_image *smram)
 {
-	/* Before L2 is left: the other registers in SMRAM are L2's too. */
-	if (smram_has_ssp(vcpu))
-		set_smram_ssp(smram, vmcs_readl(GUEST_SSP));
+	const struct vmx_cet *cet = &to_vmx(vcpu)->cet;
+	bool in_l2 = is_guest_mode(vcpu);
+	struct vmx_cet_state state = {};
+	int r;
 
-	return distro.enter_smm(vcpu, smram);
+	/* Before L2 is left: the other registers in SMRAM are L2's too. */
+	vmx_cet_read_vmcs(cet, &state);
+	if (smram_has_ssp(vcpu))
+		set_smram_ssp(smram, state.ssp);
+
+	r = distro.enter_smm(vcpu, smram);
+
+	/*
+	 * An SMI does not change CET state. But KVM leaves L2 by a VM exit, which may load L1's, and RSM enters L2
+	 * with what is there then.
+	 */
+	if (!r && in_l2)
+		vmx_cet_write_vmcs(cet, &state);
+
+	return r;
 }
 
 static int cet_leave_smm(struct kvm_vcpu *vcpu, const kvm_smram_image *smram)

@@ -76,7 +76,8 @@ struct vmcs12_cet {
  * @xrstors: XRSTORS may have written PL0..2_SSP: IA32_XSS had its bit 12 set once
  * @supported_xss: what the guest may set in IA32_XSS
  * @msrs: the MSRs that are switched here; out of date while @live and guest state is loaded
- * @l1: L1's state at the VM entry that L2 has been running since, to be kept through it
+ * @l1: L1's state when it last entered L2, or tried to
+ * @passing: state that a VM entry to L2, or a VM exit from it, leaves as it is unless its controls load another
  */
 struct vmx_cet {
 	bool shstk;
@@ -87,6 +88,7 @@ struct vmx_cet {
 	u64 supported_xss;
 	u64 msrs[5];
 	struct vmx_cet_state l1;
+	struct vmx_cet_state passing;
 };
 
 /**
@@ -148,7 +150,7 @@ bool vmx_cet_nested_host_state_valid(struct kvm_vcpu *vcpu, struct vmcs12 *vmcs1
 bool vmx_cet_nested_guest_state_valid(struct kvm_vcpu *vcpu, struct vmcs12 *vmcs12);
 
 void __vmx_cet_merge_msr_bitmap(struct vcpu_vmx *vmx, unsigned long *l1, unsigned long *l0, vmx_cet_merge_fn merge);
-void __vmx_cet_nested_leave_vmcs01(struct vmx_cet *cet, struct vmcs12 *vmcs12);
+void __vmx_cet_nested_leave_vmcs01(struct vmx_cet *cet);
 void __vmx_cet_nested_load_vmcs02(struct vmx_cet *cet, struct vmcs12 *vmcs12);
 void __vmx_cet_nested_save_vmcs02(struct vmx_cet *cet, struct vmcs12 *vmcs12);
 void __vmx_cet_nested_load_vmcs01(struct vmx_cet *cet, struct vmcs12 *vmcs12);
@@ -167,10 +169,10 @@ static __always_inline void vmx_cet_merge_msr_bitmap(struct vmx_cet *cet, struct
 }
 
 /* L1 is about to enter L2; vmcs01 is current. */
-static __always_inline void vmx_cet_nested_leave_vmcs01(struct vmx_cet *cet, struct vmcs12 *vmcs12)
+static __always_inline void vmx_cet_nested_leave_vmcs01(struct vmx_cet *cet)
 {
 	if (vmx_cet_guest_has(cet))
-		__vmx_cet_nested_leave_vmcs01(cet, vmcs12);
+		__vmx_cet_nested_leave_vmcs01(cet);
 }
 
 /* L2's state is being loaded; vmcs02 is current. */
@@ -187,7 +189,7 @@ static __always_inline void vmx_cet_nested_save_vmcs02(struct vmx_cet *cet, stru
 		__vmx_cet_nested_save_vmcs02(cet, vmcs12);
 }
 
-/* L1 goes on, with the host state of vmcs12; vmcs01 is current. */
+/* L1 goes on, with the host state of vmcs12, after a VM exit or a VM entry that failed; vmcs01 is current. */
 static __always_inline void vmx_cet_nested_load_vmcs01(struct vmx_cet *cet, struct vmcs12 *vmcs12)
 {
 	if (vmx_cet_guest_has(cet))

@@ -114,10 +114,10 @@ static bool entry_loads_state(struct vmx_cet *cet, const struct vmcs12 *vmcs12)
 	return vmx_of(cet)->nested.nested_run_pending && vmcs12->vm_entry_controls & VM_ENTRY_LOAD_CET_STATE;
 }
 
-void __vmx_cet_nested_leave_vmcs01(struct vmx_cet *cet, struct vmcs12 *vmcs12)
+void __vmx_cet_nested_leave_vmcs01(struct vmx_cet *cet)
 {
-	if (!entry_loads_state(cet, vmcs12))
-		vmx_cet_read_vmcs(cet, &cet->l1);
+	vmx_cet_read_vmcs(cet, &cet->l1);
+	cet->passing = cet->l1;
 }
 
 void __vmx_cet_nested_load_vmcs02(struct vmx_cet *cet, struct vmcs12 *vmcs12)
@@ -128,16 +128,31 @@ void __vmx_cet_nested_load_vmcs02(struct vmx_cet *cet, struct vmcs12 *vmcs12)
 	WARN_ON_ONCE(!(vm_entry_controls_get(vmx) & VM_ENTRY_LOAD_CET_STATE) !=
 		     !(vm_exit_controls_get(vmx) & VM_EXIT_LOAD_CET_STATE));
 
-	vmx_cet_write_vmcs(cet, entry_loads_state(cet, vmcs12) ? &vmcs12->cet.guest : &cet->l1);
+	/* If it is set, it is an earlier VM entry's. */
+	vmx->exit_reason.failed_vmentry = 0;
+
+	if (entry_loads_state(cet, vmcs12))
+		cet->passing = vmcs12->cet.guest;
+	vmx_cet_write_vmcs(cet, &cet->passing);
 }
 
 void __vmx_cet_nested_save_vmcs02(struct vmx_cet *cet, struct vmcs12 *vmcs12)
 {
+	/* The CPU refused to enter L2, and has loaded nothing. */
+	if (vmx_of(cet)->exit_reason.failed_vmentry) {
+		cet->passing = cet->l1;
+		return;
+	}
+
 	vmx_cet_read_vmcs(cet, &vmcs12->cet.guest);
+	cet->passing = vmcs12->cet.guest;
 }
 
 void __vmx_cet_nested_load_vmcs01(struct vmx_cet *cet, struct vmcs12 *vmcs12)
 {
-	vmx_cet_write_vmcs(cet, vmcs12->vm_exit_controls & VM_EXIT_LOAD_CET_STATE ?
-			   &vmcs12->cet.host : &vmcs12->cet.guest);
+	/*
+	 * After a VM entry that failed, @passing is L1's own state, or L2's if that had been loaded. vmcs12's guest
+	 * fields would not do: perhaps nothing has checked them.
+	 */
+	vmx_cet_write_vmcs(cet, vmcs12->vm_exit_controls & VM_EXIT_LOAD_CET_STATE ? &vmcs12->cet.host : &cet->passing);
 }
