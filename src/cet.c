@@ -7,10 +7,11 @@
 #include "x86.h"
 
 #include "cet.h"
+#include "generated.h"
 #include "one_reg.h"
 
-const u32 kvm_onereg_cet = 1;
-EXPORT_SYMBOL_GPL(kvm_onereg_cet);
+const char kvm_onereg_build[] = KVM_ONEREG_BUILD;
+EXPORT_SYMBOL_GPL(kvm_onereg_build);
 
 bool kvm_cet_msr_to_save(u32 msr)
 {

@@ -16,8 +16,11 @@
 struct kvm_vcpu;
 struct x86_emulate_ctxt;
 
-/* Exported by our kvm.ko alone, so that a vendor module can tell whether it runs with ours. */
-extern const u32 kvm_onereg_cet;
+/*
+ * Names the build. Exported by our kvm.ko alone, so that a vendor module can tell whether it runs with the kvm.ko
+ * that it was built with.
+ */
+extern const char kvm_onereg_build[];
 
 /**
  * kvm_cet_msr_to_save - Whether an MSR belongs in KVM_GET_MSR_INDEX_LIST

@@ -21,6 +21,7 @@
 #endif
 
 #include "cet.h"
+#include "generated.h"
 
 /* XSAVES components 11 (U_CET, PL3_SSP) and 12 (PL0_SSP..PL2_SSP). */
 #define XSS_CET_USER	BIT_ULL(11)
@@ -116,8 +117,10 @@ static const char *obstacle(void)
 {
 	const char *missing;
 
-	if (!&kvm_onereg_cet)
+	if (!kvm_onereg_build)
 		return "the kvm module that is loaded is not of the same package";
+	if (strcmp(kvm_onereg_build, KVM_ONEREG_BUILD))
+		return "the kvm module that is loaded is not of the same build";
 	if (!enable_ept)
 		return "it needs EPT (kvm_intel.ept)";
 	if (!enable_unrestricted_guest)

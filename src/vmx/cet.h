@@ -49,10 +49,10 @@ struct vmcs12;
 #define VMX_CET_BASIC_ANY_ERROR_CODE	BIT_ULL(56)
 
 /*
- * Of src/cet.c in our kvm.ko. The distro's kvm.ko does not have it, nor the checks that CET needs there: then the
- * address is NULL, and guests get no CET.
+ * Of src/cet.c in our kvm.ko. The distro's kvm.ko has neither it nor the checks that CET needs there: then the
+ * address is NULL, and guests get no CET. Nor do they with a kvm.ko of another build, which may check other things.
  */
-extern const u32 kvm_onereg_cet __weak;
+extern const char kvm_onereg_build[] __weak;
 
 /* The CET state that a VMCS holds, of guest or host. */
 struct vmx_cet_state {

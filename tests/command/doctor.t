@@ -193,6 +193,10 @@ intel() {
 intel Y; nothing "cet=1, and Y"
 intel N; put /dev/kmsg '<4>[2] kvm_intel: guests get no CET, although kvm_intel.cet=1: it needs EPT (kvm_intel.ept)'
 finds cet-off "sed -i 's/ ept=[^ ]*//' /etc/modprobe.d/*.conf && kvm-onereg swap distro && kvm-onereg swap ours" 'it needs EPT'
+for of in package build; do
+	put /dev/kmsg "<4>[2] kvm_intel: guests get no CET, although kvm_intel.cet=1: the kvm module that is loaded is not of the same $of"
+	finds cet-off "kvm-onereg swap ours" "not of the same $of"
+done
 put /dev/kmsg '<4>[2] kvm_intel: guests get no CET, although kvm_intel.cet=1: the CPU lacks something'
 finds cet-off "sed -i '/kvm[-_]intel.*cet/d' /etc/modprobe.d/kvm-onereg.conf" 'the CPU lacks something'
 put /dev/kmsg x

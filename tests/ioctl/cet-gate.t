@@ -92,6 +92,8 @@ mixed() { # SERIES
 		esac
 		cp "$ours/$m.ko" "$tmp/mixed-$series/ours-$m.ko"
 	done
+	# As of another build of ours: the string that names it.
+	perl -0777 -pe 's/\0\K[0-9a-f]{32}(?=\0)/"0123456789abcdef" x 2/e' "$ours/kvm.ko" >"$tmp/mixed-$series/other-kvm.ko"
 	for f in "$tmp/mixed-$series"/*.ko; do
 		# Debug information, BTF and signature would only take time.
 		objcopy --strip-debug -R .BTF -R .BTF.base "$f"
@@ -111,13 +113,20 @@ mixed() { # SERIES
 $nothing matrix xss cr4
 64-module unload kvm_intel
 64-module load ours-kvm-intel.ko enable_apicv=0 cet=1
-64-cet --kvm both advertised ssp list" -N "${files[@]}"
+64-cet --kvm both advertised ssp list
+64-module unload kvm_intel kvm
+64-module load other-kvm.ko
+64-module load ours-kvm-intel.ko enable_apicv=0 cet=1
+$nothing matrix xss cr4" -N "${files[@]}"
 	for facts in ours-on-distro distro-on-ours; do
 		REFERENCE=distro ok "$series: $facts: same as the distro's alone" "$top/tests/ioctl/compare-facts" "$tmp/mixed-$series/files/distro" \
 			"$tmp/mixed-$series/files/$facts" "vmx-$series-$facts" "$top/tests/ioctl/differences-from-distro"
 	done
 	like "$series: our kvm-intel.ko on the distro's kvm.ko: the log says why" "$(lines_of "mixed-$series" 6)" "$refusal.*not of the same package"
 	is "$series: our kvm-intel.ko on the distro's kvm.ko: in one line" "$(lines_of "mixed-$series" 6 | grep -c CET)" 1
+	like "$series: our kvm-intel.ko on a kvm.ko of another build: the log says why" "$(lines_of "mixed-$series" 18)" \
+		"$refusal.*not of the same build"
+	is "$series: our kvm-intel.ko on a kvm.ko of another build: in one line" "$(lines_of "mixed-$series" 18 | grep -c CET)" 1
 	like "$series: the distro's kvm-intel.ko on our kvm.ko: it does not know the parameter" "$(lines_of "mixed-$series" 10)" \
 		"kvm_intel: unknown parameter 'cet' ignored"
 }

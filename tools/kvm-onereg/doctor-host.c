@@ -197,7 +197,7 @@ static const char *cet_fix(const struct cet *cet)
 		name = text("%.*s", (int)strcspn(parameter + 11, ")"), parameter + 11);
 		return text("sed -i 's/ %s=[^ ]*//' /etc/modprobe.d/*.conf && %s", name, again);
 	}
-	if (strstr(cet->reason, "same package"))
+	if (strstr(cet->reason, "same package") || strstr(cet->reason, "same build"))
 		return "kvm-onereg swap ours     # with no VM running";
 	if (*cet->asked_in == '/')
 		return text("sed -i '/kvm[-_]intel.*cet/d' %s     # this host cannot offer CET", cet->asked_in);
