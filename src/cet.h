@@ -22,6 +22,11 @@ struct x86_emulate_ctxt;
  */
 extern const char kvm_onereg_build[];
 
+/* SDM volume 3, 6.15: control-protection exception. KVM's trace names it. */
+#ifndef CP_VECTOR
+#define CP_VECTOR	21
+#endif
+
 /**
  * kvm_cet_msr_to_save - Whether an MSR belongs in KVM_GET_MSR_INDEX_LIST
  * @msr: MSR index

@@ -173,6 +173,19 @@ void vmx_cet_set_constant_host_state(void)
 	vmcs_writel(HOST_INTR_SSP_TABLE, 0);
 }
 
+void vmx_cet_dump_vmcs(void)
+{
+	/* Without the controls the fields may not exist. */
+	if (!(vmcs_read32(VM_ENTRY_CONTROLS) & VM_ENTRY_LOAD_CET_STATE))
+		return;
+
+	pr_err("*** CET State ***\n");
+	pr_err("Guest S_CET = 0x%016lx  SSP = 0x%016lx  INTR_SSP_TABLE = 0x%016lx\n",
+	       vmcs_readl(GUEST_S_CET), vmcs_readl(GUEST_SSP), vmcs_readl(GUEST_INTR_SSP_TABLE));
+	pr_err("Host S_CET = 0x%016lx  SSP = 0x%016lx  INTR_SSP_TABLE = 0x%016lx\n",
+	       vmcs_readl(HOST_S_CET), vmcs_readl(HOST_SSP), vmcs_readl(HOST_INTR_SSP_TABLE));
+}
+
 /* ---- The MSRs that are switched here ---- */
 
 static const u32 switched_msrs[] = {

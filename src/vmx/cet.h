@@ -105,6 +105,9 @@ void vmx_cet_hardware_setup(struct kvm_x86_ops *ops);
 /* Write the host's CET state to the current VMCS, where host state is that does not change. */
 void vmx_cet_set_constant_host_state(void);
 
+/* Print the CET state of the current VMCS, if it has any, as KVM's dump_vmcs() prints the rest. */
+void vmx_cet_dump_vmcs(void);
+
 /**
  * vmx_cet_get_msr, vmx_cet_set_msr - IA32_XSS (write), the CET MSRs and SSP of a vCPU
  * @vcpu: loaded vCPU

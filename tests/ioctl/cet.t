@@ -16,7 +16,14 @@ on_host native vmx "$("$top/tests/debian/kernel" path native)" '' "$commands"
 for series in ${CET_SERIES:-6.12 6.1}; do
 	release=$("$top/tests/debian/kernel" release "$series")
 	on_host "$series" vmx "$("$top/tests/debian/kernel" path "$series")" "$build/$release" "$commands
-64-cet --kvm both bitmap" -p kvm_intel.cet=1
+64-cet --kvm both bitmap" -p kvm_intel.cet=1 -p kvm_intel.dump_invalid_vmcs=1
+	like "$series: the dump of a refused VMCS has the guest's CET state" "$(cat "$tmp/$series/dmesg")" \
+		'Guest S_CET = 0x[0-9a-f]{16}  SSP = 0x[0-9a-f]{16}  INTR_SSP_TABLE = 0x[0-9a-f]{16}$'
+	# 6.12 has IBT in the kernel, 6.1 has not.
+	endbr=4
+	[ "${series%-bpo12}" != 6.1 ] || endbr=0
+	like "$series: ... and the host's" "$(cat "$tmp/$series/dmesg")" \
+		"Host S_CET = 0x000000000000000$endbr  SSP = 0x0000000000000000  INTR_SSP_TABLE = 0x0000000000000000\$"
 	for facts in cet-64 cet-32 onereg; do
 		ok "$series: same answers as native: $facts" "$top/tests/ioctl/compare-facts" \
 			"$tmp/native/files/$facts" "$tmp/$series/files/$facts" "vmx-${series%-bpo12}-cet"
