@@ -13,6 +13,17 @@
 const char kvm_onereg_build[] = KVM_ONEREG_BUILD;
 EXPORT_SYMBOL_GPL(kvm_onereg_build);
 
+DEFINE_PER_CPU(u64, kvm_onereg_xss);
+EXPORT_PER_CPU_SYMBOL_GPL(kvm_onereg_xss);
+
+void kvm_cet_init_xss(u64 host)
+{
+	int cpu;
+
+	for_each_possible_cpu(cpu)
+		per_cpu(kvm_onereg_xss, cpu) = host;
+}
+
 bool kvm_cet_msr_to_save(u32 msr)
 {
 	switch (msr) {

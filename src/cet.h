@@ -9,6 +9,7 @@
 #ifndef KVM_ONEREG_CET_H
 #define KVM_ONEREG_CET_H
 
+#include <linux/percpu-defs.h>
 #include <linux/types.h>
 
 #include "compat.h"
@@ -64,5 +65,21 @@ bool kvm_cet_refuses_compat_cs(struct x86_emulate_ctxt *ctxt, u8 cpl, u32 *err_c
  * vcpu->run tells user space of an emulation failure.
  */
 bool kvm_cet_refuses_task_switch(struct kvm_vcpu *vcpu);
+
+/**
+ * kvm_onereg_xss - What IA32_XSS is in a CPU while no guest runs there
+ *
+ * This is the host's value, or that of the vCPU that is loaded there, if it has all of the host's bits and more.
+ * Each XSAVES and XRSTORS of the host's kernel names the components that it saves or loads (RFBM), and they are among
+ * those that the kernel has enabled itself. So bits that a guest adds do not matter to the host, and stay in the CPU
+ * from the load of the vCPU to its put. The vendor module, which alone lets guests set any, writes the MSR and this
+ * variable then. A value without a bit of the host's is switched at each VM entry and exit, as in the distro's KVM.
+ *
+ * Context: for the CPU that one is on, with preemption off.
+ */
+DECLARE_PER_CPU(u64, kvm_onereg_xss);
+
+/* The host's IA32_XSS is known; no guest runs yet. */
+void kvm_cet_init_xss(u64 host);
 
 #endif

@@ -231,6 +231,24 @@ static bool in_cpu(struct vcpu_vmx *vmx)
 	return vmx->cet.live && vmx->guest_state_loaded;
 }
 
+/* What IA32_XSS is in the CPU while no guest runs; with preemption off. */
+static void write_xss(u64 xss)
+{
+	if (__this_cpu_read(kvm_onereg_xss) == xss)
+		return;
+
+	__this_cpu_write(kvm_onereg_xss, xss);
+	wrmsrl(MSR_IA32_XSS, xss);
+}
+
+/* While guest state is loaded it is the guest's, unless that lacks a bit of the host's. */
+static void load_xss(struct vcpu_vmx *vmx)
+{
+	u64 guest = vmx->vcpu.arch.ia32_xss;
+
+	write_xss(kvm_host_xss() & ~guest ? kvm_host_xss() : guest);
+}
+
 void __vmx_cet_load(struct vmx_cet *cet)
 {
 	struct vcpu_vmx *vmx = container_of(cet, struct vcpu_vmx, cet);
@@ -245,6 +263,8 @@ void __vmx_cet_load(struct vmx_cet *cet)
 	for (i = 0; i < NR_SWITCHED; i++)
 		if (stays_in_cpu(i) ? !there : cet->msrs[i])
 			KVM_BUG_ON(wrmsrl_safe(switched_msrs[i], cet->msrs[i]), vmx->vcpu.kvm);
+
+	load_xss(vmx);
 }
 
 void __vmx_cet_save(struct vmx_cet *cet)
@@ -258,6 +278,8 @@ void __vmx_cet_save(struct vmx_cet *cet)
 		if (!stays_in_cpu(i) && cet->msrs[i])
 			wrmsrl(switched_msrs[i], 0);
 	}
+
+	write_xss(kvm_host_xss());
 }
 
 static void clear_switched(void)
@@ -493,10 +515,18 @@ static int set_xss(struct kvm_vcpu *vcpu, struct msr_data *msr)
 	}
 
 	r = kvm_set_msr_common(vcpu, msr);
-	if (!r && val & (HOST_SWITCHES_CET_USER ? XSS_CET_KERNEL : XSS_CET))
+	if (r)
+		return r;
+
+	if (val & (HOST_SWITCHES_CET_USER ? XSS_CET_KERNEL : XSS_CET))
 		go_live(vcpu, val & XSS_CET_KERNEL);
 
-	return r;
+	preempt_disable();
+	if (in_cpu(to_vmx(vcpu)))
+		load_xss(to_vmx(vcpu));
+	preempt_enable();
+
+	return 0;
 }
 
 int vmx_cet_set_msr(struct kvm_vcpu *vcpu, struct msr_data *msr)

@@ -6,6 +6,8 @@
  *	PL0_SSP..PL2_SSP	struct vmx_cet, or the CPU's MSRs while guest state is loaded; switched here
  *	U_CET, PL3_SSP		the same; or, if the host's kernel switches these itself, the guest FPU state (XSAVES
  *				component 11)
+ *	IA32_XSS		struct kvm_vcpu_arch; bits that the guest adds to the host's are in the CPU while guest
+ *				state is loaded
  *
  * Invariants, of which docs/isolation.md has the reasons:
  *
@@ -22,6 +24,7 @@
 #define KVM_ONEREG_VMX_CET_H
 
 #include <linux/compiler.h>
+#include <linux/percpu-defs.h>
 #include <linux/types.h>
 
 #include "../one_reg.h"
@@ -53,6 +56,9 @@ struct vmcs12;
  * address is NULL, and guests get no CET. Nor do they with a kvm.ko of another build, which may check other things.
  */
 extern const char kvm_onereg_build[] __weak;
+
+/* Of our kvm.ko too, and not used with another. */
+DECLARE_PER_CPU(u64, kvm_onereg_xss) __weak;
 
 /* The CET state that a VMCS holds, of guest or host. */
 struct vmx_cet_state {

@@ -28,8 +28,10 @@
 #define MSR_U_CET	0x6a0
 #define MSR_S_CET	0x6a2
 #define MSR_PL0_SSP	0x6a4
+#define MSR_PL3_SSP	0x6a7
 #define MSR_INT_SSP_TAB	0x6a8
 #define MSR_XSS		0xda0
+#define XSS_CET_USER	0x800
 #define XSS_CET		0x1800
 #define CR4_OSXSAVE	(1u << 18)
 #define REPEAT		200
@@ -316,16 +318,21 @@ static void measure_cet(const struct cpuid *cpuid)
 	/* CPUID shows it, the guest does not use it. */
 	measure_runs("CET_unused_");
 	trace_run("CET_unused_");
-	/* A guest that has shadow stacks, but not yet XSS: KVM switches what the CPU does not. */
-	for (i = 0; i < 4; i++)
-		set_one(KVM_X86_REG_MSR(MSR_PL0_SSP + i), 0x1000 + 8 * i);
-	set_one(KVM_X86_REG_MSR(MSR_S_CET), 1);
+	/* User mode's shadow stacks, as those of a Linux guest, but not yet XSS: KVM switches what the CPU does not. */
+	set_one(KVM_X86_REG_MSR(MSR_PL3_SSP), 0x1000);
 	set_one(KVM_X86_REG_MSR(MSR_U_CET), 1);
 	measure_runs("CET_used_");
 	trace_run("CET_used_");
-	set_one(KVM_X86_REG_MSR(MSR_XSS), XSS_CET);
+	set_one(KVM_X86_REG_MSR(MSR_XSS), XSS_CET_USER);
 	measure_runs("CET_used_with_XSS_");
 	trace_run("CET_used_with_XSS_");
+	/* Those of the kernel too. */
+	for (i = 0; i < 3; i++)
+		set_one(KVM_X86_REG_MSR(MSR_PL0_SSP + i), 0x2000 + 8 * i);
+	set_one(KVM_X86_REG_MSR(MSR_S_CET), 1);
+	set_one(KVM_X86_REG_MSR(MSR_XSS), XSS_CET);
+	measure_runs("CET_supervisor_");
+	trace_run("CET_supervisor_");
 }
 
 int main(void)
