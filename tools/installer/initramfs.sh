@@ -59,10 +59,10 @@ make_image() {
 # Make the initramfs of kernel $1 anew if it holds other KVM modules than the disk. If it still does then, say what
 # helps, and return 1.
 refresh_image() {
-	local k=$1 image out was
+	local k=$1 image said was again
 	image=$(image_of "$k")
 	[ -n "$image" ] && [ -n "$(image_differs "$k" "$image")" ] || return 0
-	out=$(make_image "$k" "$image")
+	said=$(make_image "$k" "$image")
 	was=$(image_differs "$k" "$image")
 	if [ -z "$was" ]; then
 		line "$k" "made $image anew: it holds KVM modules"
@@ -74,10 +74,16 @@ refresh_image() {
 		return 1
 	fi
 	line "$k" "failed: $image still holds other KVM modules than the disk; it would load them at boot"
-	out=$(grep -i -E 'space|error|fail|read-only|ro mounted' <<<"$out" | tail -n 1)
-	[ -z "$out" ] || more "($out)"
-	out="dracut --force $image $k"
-	! command -v update-initramfs >/dev/null || out="update-initramfs -u -k $k"
-	more "to fix: make room in /boot (df /boot), then: $out"
+	was=$(grep -i -E 'space|error|fail|read-only|ro mounted' <<<"$said" | tail -n 1)
+	[ -z "$was" ] || more "($was)"
+	again="dracut --force $image $k"
+	! command -v update-initramfs >/dev/null || again="update-initramfs -u -k $k"
+	if ! [ -w "${image%/*}" ]; then
+		more "to fix: make ${image%/*} writable (mount -o remount,rw ${image%/*}), then: $again"
+	elif grep -q 'No space left' <<<"$said" || [ "$(df -k --output=avail "${image%/*}" | tail -n 1)" -lt "$(du -k "$image" | cut -f1)" ]; then
+		more "to fix: make room in ${image%/*} (df ${image%/*}), then: $again"
+	else
+		more "to fix: $again     # fails, and says why"
+	fi
 	return 1
 }
