@@ -299,14 +299,29 @@ static void tell_found(void)
 			 (unsigned long long)found->pl3_ssp, (unsigned long long)found->ssp_then);
 }
 
+static void map_found(void)
+{
+	found = mmap(NULL, sizeof(*found), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+	if (found == MAP_FAILED)
+		tap_bail("memory");
+}
+
+int status_on_shadow_stack(void (*function)(void))
+{
+	int status;
+
+	map_found();
+	status = status_of(function, true);
+	munmap(found, sizeof(*found));
+	return status;
+}
+
 void test_host_shadow_stack(void)
 {
 	int status;
 
 	msr_fd = host_msr_file();
-	found = mmap(NULL, sizeof(*found), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
-	if (found == MAP_FAILED)
-		tap_bail("memory");
+	map_found();
 
 	if (!host_has_cet) {
 		tap_ok(arch_prctl(ARCH_SHSTK_ENABLE, ARCH_SHSTK_SHSTK) < 0, "the host gives no process a shadow stack");

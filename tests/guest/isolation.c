@@ -31,6 +31,7 @@ static const struct {
 	{ "private", test_private },
 	{ "residency", test_residency },
 	{ "first-use", test_first_use },
+	{ "readers", test_readers },
 	{ "xsaves", test_xsaves },
 	{ "bad-values", test_bad_values },
 	{ "filter", test_filter },

@@ -9,6 +9,7 @@
 void test_private(void);
 void test_residency(void);
 void test_first_use(void);
+void test_readers(void);
 void test_xsaves(void);
 void test_bad_values(void);
 void test_filter(void);
@@ -133,6 +134,9 @@ uint64_t host_rdmsr_on(unsigned int cpu, uint32_t msr);
 int host_msr_file(void);
 /* False if it cannot be written. */
 bool host_wrmsr(uint32_t msr, uint64_t value);
+
+/* The exit status of a process that does @function on a shadow stack; 128 + N: killed by signal N. */
+int status_on_shadow_stack(void (*function)(void));
 
 /*
  * A guest that changes all its CET MSRs all the time and reads them in between. After keeper_stop() it returns from its
