@@ -403,6 +403,7 @@ static const struct {
 	{ "pending", test_pending, true },
 	{ "msr-lists", test_msr_lists, true },
 	{ "two", test_two, true },
+	{ "readers", test_readers, true },
 	{ "crs", test_crs, true },
 	{ "filter", test_filter, true },
 	{ "smi", test_smi, true },

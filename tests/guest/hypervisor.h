@@ -291,6 +291,7 @@ void test_cpuid(void);
 void test_pending(void);
 void test_msr_lists(void);
 void test_two(void);
+void test_readers(void);
 void test_crs(void);
 void test_filter(void);
 void test_smi(void);
