@@ -410,6 +410,7 @@ static const struct {
 	{ "partial", test_partial, true },
 	{ "no-ept", test_no_ept, true },
 	{ "many", test_many, true },
+	{ "late", test_late, true },
 	{ "capabilities-without", test_capabilities_without, false },
 	{ "fields-without", test_fields_without, false },
 	{ "entries-without", test_entries_without, false },
@@ -417,13 +418,15 @@ static const struct {
 };
 
 const char *save_files, *load_files;
+bool native;
 
 static void usage(void)
 {
 	unsigned int i;
 
-	fprintf(stderr, "usage: hypervisor cet|no-cet [--facts FILE] [--save FILES] [--load FILES] [--host-s-cet VALUE] [GROUP]...\n");
-	fprintf(stderr, "cet: KVM offers CET, no-cet: it does not\n");
+	fprintf(stderr, "usage: hypervisor cet|no-cet [--native] [--facts FILE] [--save FILES] [--load FILES]\n");
+	fprintf(stderr, "       [--host-s-cet VALUE] [GROUP]...\n");
+	fprintf(stderr, "cet: KVM offers CET, no-cet: it does not; --native: it is the kernel's own\n");
 	fprintf(stderr, "FILES.state and FILES.image: of an L2, for other kernels\n");
 	fprintf(stderr, "groups:\n");
 	for (i = 0; i < ARRAY_SIZE(groups); i++)
@@ -451,7 +454,9 @@ int main(int argc, char **argv)
 		usage();
 	cet = !strcmp(argv[1], "cet");
 	kvm_open("hypervisor");
-	for (argv += 2; argv[0] && argv[1]; argv += 2) {
+	argv += 2;
+	native = argv[0] && !strcmp(argv[0], "--native");
+	for (argv += native; argv[0] && argv[1]; argv += 2) {
 		if (!strcmp(argv[0], "--facts")) {
 			if (tap_open_facts(argv[1]))
 				tap_bail("%s", argv[1]);

@@ -68,6 +68,7 @@
 #define GUEST_BASE(n)	(0x6806 + 2 * (n))
 #define GUEST_GDT_BASE	0x6816
 #define GUEST_IDT_BASE	0x6818
+#define GUEST_ACTIVITY	0x4826
 #define GUEST_DR7	0x681a
 #define GUEST_RSP	0x681c
 #define GUEST_RIP	0x681e
@@ -123,6 +124,7 @@
 #define MSR_VMX_LAST	0x491
 
 #ifndef __ASSEMBLER__
+#include "snap.h"
 #include "vmm.h"
 
 enum l1_kind {
@@ -242,6 +244,33 @@ const char *where_text(const struct nested *n, enum place where);
 bool went(struct nested *n, enum place where, const char *want, const char *fmt, ...) __printf(4, 5);
 bool equals(uint64_t got, uint64_t want, const char *fmt, ...) __printf(3, 4);
 
+/* KVM_GET_NESTED_STATE with one VMCS; L2 has none of its own. */
+struct blob {
+	struct kvm_nested_state head;
+	uint8_t vmcs[KVM_STATE_NESTED_VMX_VMCS_SIZE];
+};
+
+void blob_take(struct cpu *c, struct blob *b);
+/* 0, or errno. */
+int blob_put(struct cpu *c, const struct blob *b);
+
+/* All of a machine; its L2 may be active. */
+struct saved {
+	struct snapshot *vm;	/* without what KVM takes only before VMXON */
+	struct snapshot *capabilities;	/* that alone */
+	struct blob blob;
+	struct triple l1, l2;
+};
+
+void save(struct saved *s, struct nested *n);
+struct saved saved_copy(const struct saved *s);
+void saved_free(struct saved *s);
+/*
+ * A new machine. @order is in letters: Sregs, Regs, Msrs, sspP (ONE_REG), Events, Nested state; the rest comes last. KVM
+ * takes the nested state of a vCPU in SMM only after the events, which say that it is there.
+ */
+struct nested *restore(const struct saved *s, const char *order);
+
 /* L1: the first function, and nested-entry.S. */
 void nested_l1(void);
 uint64_t nested_enter_l2(uint64_t flags);
@@ -298,6 +327,7 @@ void test_smi(void);
 void test_partial(void);
 void test_no_ept(void);
 void test_many(void);
+void test_late(void);
 /* ... and without. */
 void test_capabilities_without(void);
 void test_fields_without(void);
@@ -309,6 +339,9 @@ void test_state_without(void);
  * test_state_without() read LOAD.state and LOAD.image. NULL for none.
  */
 extern const char *save_files, *load_files;
+
+/* KVM is the kernel's own, which is not always right: what may differ is a fact, but no point. */
+extern bool native;
 #endif
 
 #endif

@@ -162,37 +162,10 @@ static void run_checks(const struct check *checks, unsigned int count)
 	nested_destroy(n);
 }
 
-/*
- * An entry that fails, and no LOAD_CET on exit: KVM, native's too, gives L1 what the VMCS has for L2, as for any exit.
- * What is invalid there ends the VM: L1 can do that to itself only.
- */
-static void failed_without_load(uint32_t field, uint64_t bits, const char *want, const char *name)
-{
-	struct nested *n = nested_create(NULL);
-	struct triple guest;
-	enum place w;
-
-	nested_prepare(n, GUEST_SHSTK, NULL, 0, 0, 0);
-	vmwrite(n, GUEST_RIP, (uintptr_t)nested_vmcall);
-	vmwrite(n, HOST_RIP, (uintptr_t)nested_exit_bare);
-	clear_bits(n, EXIT_CONTROLS, EXIT_LOAD_CET);
-	vmwrite(n, field, vmread(n, field) ^ bits);
-	guest = (struct triple) { vmread(n, GUEST_S_CET), vmread(n, GUEST_SSP), vmread(n, GUEST_SSP_TABLE) };
-	n->repair = true;
-	w = nested_enter(n);
-	went(n, w, want, "failed entry without LOAD_CET on exit, %s: %s", name, want);
-	if (w == AT_EXIT)
-		tap_ok(same(&n->after, &guest), "failed entry without LOAD_CET on exit, %s: L1 has L2's state", name);
-	nested_destroy(n);
-}
-
 void test_checks(void)
 {
 	run_checks(host_checks, ARRAY_SIZE(host_checks));
 	run_checks(guest_checks, ARRAY_SIZE(guest_checks));
-	failed_without_load(GUEST_CR0, CR0_WP, BAD_GUEST, "CR0.WP");
-	failed_without_load(GUEST_S_CET, 1 << 6, "fail entry", "S_CET bit 6");
-	failed_without_load(GUEST_SSP, 1, "fail entry", "SSP 1");
 }
 
 /*

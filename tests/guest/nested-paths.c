@@ -5,7 +5,6 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/ioctl.h>
-#include <sys/mman.h>
 
 #include "hypervisor.h"
 
@@ -298,57 +297,4 @@ void test_filter(void)
 		nested_leave(n);
 	}
 	nested_destroy(n);
-}
-
-/*
- * SMI while L2 is active. SSP goes through SMRAM. KVM, native's too, leaves L2 as by an exit and enters it by RSM as if it
- * was restored, so S_CET and the table of L2 are L1's after that.
- */
-#define SMBASE		0x30000
-#define SMRAM_SIZE	0x10000
-
-static GUEST uint64_t l2_calls(uint64_t depth, uint64_t b, uint64_t c)
-{
-	(void)b;
-	(void)c;
-	g_call(CALL_L2 + 1, nested_chain(depth, BOTTOM_CALL, CALL_L2), 0, 0);
-	asm volatile("vmcall" : : : "memory");
-	return 0;
-}
-
-void test_smi(void)
-{
-	uint8_t *smram = mmap(NULL, SMRAM_SIZE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-	struct nested *n = nested_create(NULL);
-	struct triple before, after;
-	enum place w;
-
-	if (smram == MAP_FAILED)
-		tap_bail("SMRAM");
-	/* HLT, where the VMM looks in, and RSM */
-	memcpy(smram + 0x8000, "\xf4\x0f\xaa", 3);
-	machine_slot(n->m, 1, SMBASE, smram, SMRAM_SIZE, 0);
-	nested_prepare(n, GUEST_SHSTK, l2_calls, 4, 0, 0);
-	w = nested_enter(n);
-	went(n, w, "call 272", "SMI in L2: L2 is deep in calls");
-	before = triple_now(n);
-	if (ioctl(n->c->io.vcpu, KVM_SMI))
-		tap_bail("KVM_SMI");
-	cpu_run(n->c);
-	tap_ok(n->c->stop.kind == STOP_HLT, "SMI in L2: the handler runs");
-	if (n->c->stop.kind != STOP_HLT)
-		tap_diag("got %s", stop_text(n->c));
-	w = nested_go(n);
-	if (went(n, w, "call 273", "RSM: L2 goes on"))
-		equals(n->c->stop.a, 4, "RSM: L2 returns from its calls");
-	after = triple_now(n);
-	equals(after.ssp, before.ssp + 5 * 8, "RSM: L2's SSP is right");
-	equals(after.s_cet, n->own.s_cet, "RSM: S_CET is L1's, as natively");
-	equals(after.table, n->own.table, "RSM: INT_SSP_TAB too");
-	tap_ok(before.s_cet != after.s_cet && before.table != after.table, "RSM: L2 had others");
-	w = nested_go(n);
-	went(n, w, "exit 18", "RSM: L2's end");
-	same_triple(n->after, n->own, "RSM: L1 has its state");
-	nested_destroy(n);
-	munmap(smram, SMRAM_SIZE);
 }

@@ -7,13 +7,6 @@
 #include <sys/ioctl.h>
 
 #include "hypervisor.h"
-#include "snap.h"
-
-/* KVM_GET_NESTED_STATE with one VMCS; L2 has none of its own. */
-struct blob {
-	struct kvm_nested_state head;
-	uint8_t vmcs[KVM_STATE_NESTED_VMX_VMCS_SIZE];
-};
 
 /* Where the VMCS in it has its fields: KVM's ABI. */
 #define AT_HOST_S_CET	680
@@ -54,21 +47,6 @@ static void blob_set32(struct blob *b, unsigned int at, uint32_t value)
 	memcpy(b->vmcs + at, &value, sizeof(value));
 }
 
-static void blob_take(struct cpu *c, struct blob *b)
-{
-	memset(b, 0, sizeof(*b));
-	b->head.size = sizeof(*b);
-	if (ioctl(c->io.vcpu, KVM_GET_NESTED_STATE, b))
-		tap_bail("KVM_GET_NESTED_STATE");
-	if (b->head.size != sizeof(*b))
-		tap_bail("KVM_GET_NESTED_STATE: %u bytes", b->head.size);
-}
-
-static int blob_put(struct cpu *c, const struct blob *b)
-{
-	return ioctl(c->io.vcpu, KVM_SET_NESTED_STATE, b) ? errno : 0;
-}
-
 static struct triple blob_guest(const struct blob *b)
 {
 	return (struct triple) {
@@ -88,13 +66,6 @@ static struct triple blob_host(const struct blob *b)
  */
 #define DEPTH	5
 
-struct saved {
-	struct snapshot *vm;	/* without what KVM takes only before VMXON */
-	struct snapshot *capabilities;	/* that alone */
-	struct blob blob;
-	struct triple l1, l2;
-};
-
 static GUEST uint64_t l2_deep(uint64_t a, uint64_t b, uint64_t l2_page)
 {
 	uint64_t returns;
@@ -112,36 +83,6 @@ static GUEST uint64_t l2_deep(uint64_t a, uint64_t b, uint64_t l2_page)
 	return 0;
 }
 
-static bool is_capability(uint32_t msr)
-{
-	return msr == MSR_FEATURE_CONTROL || (msr >= MSR_VMX_BASIC && msr <= MSR_VMX_LAST);
-}
-
-static void split(struct saved *s, struct nested *n)
-{
-	unsigned int i;
-
-	s->vm = snapshot_take(n->c);
-	s->capabilities = snapshot_copy(s->vm);
-	for (i = s->vm->msrs.nmsrs; i--;)
-		snapshot_drop_msr(is_capability(s->vm->msr_entries[i].index) ? s->vm : s->capabilities,
-				  s->vm->msr_entries[i].index);
-}
-
-static void save(struct saved *s, struct nested *n)
-{
-	split(s, n);
-	blob_take(n->c, &s->blob);
-	s->l1 = n->own;
-	s->l2 = triple_now(n);
-}
-
-static void saved_free(struct saved *s)
-{
-	free(s->vm);
-	free(s->capabilities);
-}
-
 /* L2 is active and at its deepest. */
 static struct nested *deep(void)
 {
@@ -155,49 +96,6 @@ static struct nested *deep(void)
 	w = nested_enter(n);
 	if (w != AT_STOP || n->c->stop.kind != STOP_CALL || n->c->stop.number != CALL_L2)
 		tap_bail("L2 does not get deep: %s", where_text(n, w));
-	return n;
-}
-
-/* Orders, as letters: Sregs, Regs, Msrs, sspP (ONE_REG), Nested state. The rest comes last. */
-static struct nested *restore(const struct saved *s, const char *order)
-{
-	struct machine *m = snapshot_machine(s->vm);
-	struct cpu *c = m->cpus[0];
-	struct nested *n;
-	uint32_t msr = 0;
-	const char *p;
-	int err;
-
-	if (snapshot_put(s->capabilities, c, PART_MSRS, &msr))
-		tap_bail("MSR 0x%x", msr);
-	for (p = order; *p; p++) {
-		switch (*p) {
-		case 'S':
-			err = snapshot_put(s->vm, c, PART_SREGS, NULL);
-			break;
-		case 'R':
-			err = snapshot_put(s->vm, c, PART_REGS, NULL);
-			break;
-		case 'M':
-			err = snapshot_put(s->vm, c, PART_MSRS, &msr);
-			break;
-		case 'P':
-			err = snapshot_put(s->vm, c, PART_ONE_REG, NULL);
-			break;
-		default:
-			err = blob_put(c, &s->blob);
-		}
-		if (err)
-			tap_bail("order %s, at %c: %s, MSR 0x%x", order, *p, errno_name(err), msr);
-	}
-	snapshot_put(s->vm, c, PART_XCRS, NULL);
-	snapshot_put(s->vm, c, PART_XSAVE, NULL);
-	snapshot_put(s->vm, c, PART_EVENTS, NULL);
-	snapshot_put(s->vm, c, PART_MP_STATE, NULL);
-	snapshot_put(s->vm, c, PART_DEBUGREGS, NULL);
-	n = nested_of(m);
-	n->launched = true;
-	n->own = s->l1;
 	return n;
 }
 
@@ -386,15 +284,6 @@ static const char *progress(struct nested *n, const struct saved *s)
 		return text;
 	}
 	return "goes on";
-}
-
-static struct saved saved_copy(const struct saved *s)
-{
-	struct saved copy = *s;
-
-	copy.vm = snapshot_copy(s->vm);
-	copy.capabilities = snapshot_copy(s->capabilities);
-	return copy;
 }
 
 static void negatives(const struct saved *s)

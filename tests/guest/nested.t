@@ -24,7 +24,7 @@ nested() {
 	run_host "$name" vmx "$("$top/tests/debian/kernel" path "$kernel")" "$modules" "hypervisor $command" "${options[@]}"
 }
 
-nested native native '' 1 'cet --facts /out/facts --save /out/l2'
+nested native native '' 1 'cet --native --facts /out/facts --save /out/l2'
 saved=("$tmp/native/files/l2.state" "$tmp/native/files/l2.image")
 for series in ${CET_SERIES:-6.12 6.1}; do
 	ours=$build/$("$top/tests/debian/kernel" release "$series")

@@ -17,6 +17,13 @@ static const uint8_t handler[] = {
 	0x0f, 0xaa,		/* rsm */
 };
 
+/* In 16-bit mode: mov $MSR_S_CET, %ecx; mov $..., %eax; xor %edx, %edx; wrmsr */
+static const uint8_t write_s_cet[] = {
+	0x66, 0xb9, 0xa2, 0x06, 0, 0, 0x66, 0xb8, 0, 0, 0, 0, 0x66, 0x31, 0xd2, 0x0f, 0x30,
+};
+
+#define WRITE_S_CET_VALUE	8
+
 static uint8_t *smram;
 
 void smram_attach(struct cpu *c)
@@ -36,6 +43,15 @@ void smram_create(struct cpu *c)
 	memset(smram, 0, SMRAM_SIZE);
 	memcpy(smram + SMRAM_ENTRY, handler, sizeof(handler));
 	smram_attach(c);
+}
+
+void smram_write_s_cet(uint32_t value)
+{
+	uint8_t *code = smram + SMRAM_ENTRY;
+
+	memcpy(code, write_s_cet, sizeof(write_s_cet));
+	memcpy(code + WRITE_S_CET_VALUE, &value, sizeof(value));
+	memcpy(code + sizeof(write_s_cet), handler, sizeof(handler));
 }
 
 void smram_smi(struct cpu *c)

@@ -11,6 +11,8 @@
 void smram_attach(struct cpu *c);
 /* Fresh, with the handler. */
 void smram_create(struct cpu *c);
+/* The handler writes this to S_CET before it stops. */
+void smram_write_s_cet(uint32_t value);
 /* The next KVM_RUN is an SMI; it stops in the handler, or the program ends. A following KVM_RUN is RSM. */
 void smram_smi(struct cpu *c);
 

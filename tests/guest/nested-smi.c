@@ -1,0 +1,195 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * Nested: an SMI while L2 runs. SMI and RSM do not touch S_CET and INT_SSP_TAB, and SSP goes through SMRAM, so L2 has its
+ * own after RSM. KVM leaves L2 for SMM as by a VM exit; natively L2 comes back with what the exit loaded for L1.
+ */
+#include <stdio.h>
+#include <string.h>
+
+#include "hypervisor.h"
+#include "smram.h"
+
+#define DEPTH		4
+#define L1S_TABLE	0x123000
+
+/* A kind of L1, by its CPUID; @flip is a bit of S_CET that it may change. */
+struct kind {
+	const char *name;
+	void (*cpuid)(struct kvm_cpuid2 *cpuid, unsigned int cpu);
+	unsigned int features;
+	uint64_t flip;
+};
+
+static const struct kind kinds[] = {
+	{ "", NULL, GUEST_SHSTK | GUEST_IBT, S_CET_NOTRACK },
+	{ "IBT alone, ", hide_shstk, GUEST_IBT, S_CET_NOTRACK },
+	{ "shadow stacks alone, ", hide_ibt, GUEST_SHSTK, CET_WRSS },
+};
+
+enum way { PLAIN, WRITES, MOVED_NESTED_FIRST, MOVED_NESTED_LAST, WAYS };
+
+static const char * const way_names[] = {
+	"", ", the handler writes S_CET", ", moved in SMM, nested state first", ", moved in SMM, nested state last",
+};
+
+struct smi {
+	char name[120];
+	const struct kind *kind;
+	bool exit;			/* LOAD_CET */
+	enum way way;
+	struct triple l1s, l2s;		/* VM exit loads this; L2 has this */
+	uint64_t written;		/* to S_CET by the handler */
+	struct nested *n;
+};
+
+/* Writes its own table, and S_CET; then calls, and an exception: on the shadow stack that the table names. */
+static GUEST uint64_t l2_calls(uint64_t table, uint64_t s_cet, uint64_t c)
+{
+	(void)c;
+	if (table)
+		g_wrmsr(MSR_INT_SSP_TAB, table);
+	g_wrmsr(MSR_S_CET, s_cet);
+	g_call(CALL_L2 + 1, nested_chain(DEPTH, BOTTOM_CALL, CALL_L2), 0, 0);
+	asm volatile("ud2");
+	return 0;
+}
+
+/* What L2 has, as a fact; where it is not L2's own, natively alone. */
+static void has(const struct smi *t, uint64_t got, uint64_t want, uint64_t l1s, const char *what)
+{
+	char name[200];
+
+	snprintf(name, sizeof(name), "%s: %s", t->name, what);
+	tap_fact(name, "%s", got == want ? "L2's" : got == l1s ? "L1's" : "neither's");
+	if (!native)
+		equals(got, want, "%s", name);
+}
+
+static void has_state(const struct smi *t, const struct triple *want, const char *when)
+{
+	struct triple now = triple_now(t->n);
+	char what[80];
+
+	/* A handler's own write is right everywhere. */
+	snprintf(what, sizeof(what), "%s: S_CET", when);
+	if (t->way == WRITES)
+		equals(now.s_cet, want->s_cet, "%s: %s", t->name, what);
+	else
+		has(t, now.s_cet, want->s_cet, t->l1s.s_cet, what);
+	if (!(t->kind->features & GUEST_SHSTK))
+		return;
+	snprintf(what, sizeof(what), "%s: INT_SSP_TAB", when);
+	has(t, now.table, want->table, t->l1s.table, what);
+}
+
+static void prepare(struct smi *t, bool entry)
+{
+	struct nested *n = t->n;
+	bool shstk = t->kind->features & GUEST_SHSTK;
+	uint64_t own = cpu_rdmsr(n->c, MSR_S_CET), table = 0;
+
+	if (shstk) {
+		/* The same shadow stacks, but another table. */
+		table = machine_alloc(n->m, 1);
+		memcpy(machine_at(n->m, table), machine_at(n->m, l2_table(n)), 64);
+	}
+	/* L2 changes its state, so it is not what the VMCS had; S_CET has two values, and that of L1 is the other one. */
+	t->l2s = (struct triple) { .s_cet = own, .table = table };
+	nested_prepare(n, t->kind->features, l2_calls, table, own, 0);
+	vmwrite(n, GUEST_S_CET, own ^ t->kind->flip);
+	t->l1s = (struct triple) { own ^ t->kind->flip, 0, shstk ? L1S_TABLE : 0 };
+	vmwrite(n, HOST_S_CET, t->l1s.s_cet);
+	vmwrite(n, HOST_SSP_TABLE, t->l1s.table);
+	if (!entry)
+		clear_bits(n, ENTRY_CONTROLS, ENTRY_LOAD_CET);
+	if (!t->exit)
+		clear_bits(n, EXIT_CONTROLS, EXIT_LOAD_CET);
+	n->repair = !t->exit;
+}
+
+static void move(struct smi *t)
+{
+	bool repair = t->n->repair;
+	struct saved s;
+
+	save(&s, t->n);
+	nested_destroy(t->n);
+	t->n = restore(&s, t->way == MOVED_NESTED_FIRST ? "ESNRMP" : "ESRMPN");
+	smram_attach(t->n->c);
+	t->n->repair = repair;
+	saved_free(&s);
+}
+
+/* L2 is back: all that it and L1 do from there. */
+static void goes_on(struct smi *t, struct triple want)
+{
+	struct nested *n = t->n;
+	bool shstk = t->kind->features & GUEST_SHSTK;
+	enum place w = nested_go(n);
+
+	if (went(n, w, "call 273", "%s: L2 goes on", t->name))
+		equals(n->c->stop.a, DEPTH, "%s: L2 returns from its calls", t->name);
+	want.ssp += shstk ? (DEPTH + 1) * 8 : 0;
+	equals(triple_now(n).ssp, want.ssp, "%s: L2's SSP is right", t->name);
+	has_state(t, &want, "after RSM");
+	if (triple_now(n).table == want.table) {
+		w = nested_go(n);
+		if (went(n, w, "#UD", "%s: L2 takes an exception", t->name))
+			equals(n->c->stop.frame->ssp, shstk ? cpu_shadow_stack(&n->l2, CPU_SS_IST1_PAGE) - 24 : 0,
+			       "%s: on its own shadow stack for that", t->name);
+	}
+	w = nested_leave(n);
+	went(n, w, "exit 18", "%s: L2 exits", t->name);
+	/* The exit loads what it always does. */
+	if (t->exit) {
+		equals(n->after.s_cet, t->l1s.s_cet, "%s: L1 has its S_CET", t->name);
+		equals(n->after.table, t->l1s.table, "%s: L1 has its INT_SSP_TAB", t->name);
+		equals(n->after.ssp, n->own.ssp, "%s: L1 has its SSP", t->name);
+	}
+}
+
+static void smi(const struct kind *kind, bool entry, bool exit, enum way way)
+{
+	struct smi t = { .kind = kind, .exit = exit, .way = way };
+	struct triple want;
+	enum place w;
+
+	snprintf(t.name, sizeof(t.name), "SMI in L2, %sLOAD_CET on %s%s", kind->name, entry && exit ? "both" :
+		 entry ? "entry" : exit ? "exit" : "neither", way_names[way]);
+	t.n = nested_create(&(struct nested_config) { .cpuid = kind->cpuid, .features = kind->features });
+	smram_create(t.n->c);
+	prepare(&t, entry);
+	if (way == WRITES) {
+		t.written = t.l1s.s_cet ^ CET_WRSS;
+		smram_write_s_cet(t.written);
+	}
+	w = nested_enter(t.n);
+	went(t.n, w, "call 272", "%s: L2 is deep in calls", t.name);
+	want = triple_now(t.n);
+	equals(want.s_cet, t.l2s.s_cet, "%s: L2 has its own S_CET", t.name);
+	equals(want.table, t.l2s.table, "%s: and its own INT_SSP_TAB", t.name);
+
+	smram_smi(t.n->c);
+	equals(smram_get(SMRAM_SSP), want.ssp, "%s: SMRAM has L2's SSP", t.name);
+	if (way == WRITES)
+		want.s_cet = t.written;
+	has_state(&t, &want, "in SMM");
+	if (way >= MOVED_NESTED_FIRST)
+		move(&t);
+	goes_on(&t, want);
+	nested_destroy(t.n);
+}
+
+void test_smi(void)
+{
+	unsigned int i;
+	enum way way;
+
+	for (i = 0; i < 4; i++)
+		for (way = 0; way < WAYS; way++)
+			smi(&kinds[0], i & 1, i & 2, way);
+	for (i = 0; i < 4; i++) {
+		smi(&kinds[1], i & 1, i & 2, PLAIN);
+		smi(&kinds[2], i & 1, i & 2, PLAIN);
+	}
+}
