@@ -25,6 +25,9 @@ export SOURCE_DIR ?= /usr/src
 # To sign what deb-modules packages: a private key and its certificate.
 SIGN_KEY ?=
 SIGN_CERT ?=
+# Of nested-stress; empty: those of make check.
+ROUNDS ?=
+SEED ?=
 # y makes every compiler warning an error.
 WERROR ?=
 
@@ -94,6 +97,10 @@ matrix-migration: ## move CET guests from every host to every host; writes docs/
 .PHONY: debug-check
 debug-check: ## run tests on kernels that it builds: one with KASAN, lockdep and UBSAN, one that is not Debian's (as root, long)
 	@TEST_TIMEOUT=7200 tests/run debug
+
+.PHONY: nested-stress
+nested-stress: ## run nested guests with CET for so many ROUNDS, from SEED, on each kernel (as root, 100000 take an hour)
+	@STRESS_ROUNDS='$(ROUNDS)' STRESS_SEED='$(SEED)' TEST_TIMEOUT=86400 tests/run tests/guest/nested-stress.t
 
 .PHONY: bench
 bench: ## count instructions per call: distro, ours, native (as root)

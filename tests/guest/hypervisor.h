@@ -16,6 +16,8 @@
 #define CALL_FAIL32	0x103	/* VMLAUNCH failed in 32-bit mode */
 #define CALL_L2		0x110	/* L2's own, and up */
 
+#define VECTOR_L1	0x82
+
 #define RUN_RESUME	1	/* VMRESUME, not VMLAUNCH */
 #define RUN_OWN_SSP	2	/* HOST_SSP becomes what L1 needs in order to go on */
 
@@ -36,6 +38,7 @@
 #define EXIT_LOAD_LIST	0x2008
 #define ENTRY_LOAD_LIST	0x200a
 #define EPT_POINTER	0x201a
+#define GUEST_PHYSICAL	0x2400
 #define LINK_POINTER	0x2800
 #define PIN_CONTROLS	0x4000
 #define PROC_CONTROLS	0x4002
@@ -91,6 +94,7 @@
 #define HOST_SSP_TABLE	0x6c1c
 
 /* Controls. */
+#define PIN_NMI_EXITING	0x00000008u
 #define PROC_BITMAPS	0x10000000u	/* use MSR bitmaps */
 #define PROC_SECOND	0x80000000u
 #define PROC2_EPT	0x00000002u
@@ -103,11 +107,13 @@
 /* Exits, and errors of VMX instructions. */
 #define REASON_EXCEPTION 0
 #define REASON_VMCALL	18
+#define REASON_EPT_VIOLATION 48
 #define VMFAIL_FIELD	12
 
 #define INTR_VALID	0x80000000u
 #define INTR_CODE	0x00000800u	/* with error code */
 #define INTR_EXTERNAL	0x000u
+#define INTR_NMI	0x200u
 #define INTR_HARD	0x300u		/* hardware exception */
 #define INTR_SOFT	0x400u
 #define INTR_SOFT_EXCEPTION 0x600u
@@ -139,15 +145,26 @@ enum l1_kind {
 	L1_VMPTRLD,
 	L1_VMREAD,	/* a: field */
 	L1_VMWRITE,	/* a: field, b: value */
+	L1_FIELDS,	/* those of the mail */
 	L1_INIT,	/* VMCLEAR, VMPTRLD and all fields of the machine's VMCS */
 	L1_RUN,		/* a: RUN_* */
 	L1_SKIP,	/* over L2's instruction that exited */
+	L1_STORE,	/* a: address, b: value */
+	L1_INVEPT,	/* all */
+	L1_INTERRUPT,	/* int $VECTOR_L1, which an IRET ends */
 };
 
 /* What an operation, or an entry of L2, ended with. A fault in L1 is FAULT(vector). */
 #define DONE		0
 #define FAIL_INVALID	1
 #define FAIL_VALID	2
+
+/* Read, or written with @value. */
+struct l1_field {
+	uint64_t field, write, value;
+};
+
+#define L1_FIELDS_MAX	24
 
 /* A request and its answer; and what L1 needs to know of the machine. In the guest's memory. */
 struct l1_mail {
@@ -156,6 +173,8 @@ struct l1_mail {
 	uint64_t vmxon, vmcs, bitmap, eptp;
 	uint64_t page, l2_page;		/* CPU pages */
 	uint64_t idt;
+	uint64_t nfields;
+	struct l1_field fields[L1_FIELDS_MAX];
 };
 
 /* L2's general registers, in this order: RAX, RCX, RDX, RBX, RBP, RSI, RDI, R8 to R15. */
@@ -211,6 +230,8 @@ bool nested_has_cet(void);
 uint64_t l1(struct nested *n, enum l1_kind kind, uint64_t a, uint64_t b);
 uint64_t vmread(struct nested *n, uint32_t field);
 void vmwrite(struct nested *n, uint32_t field, uint64_t value);
+/* Several at once, which takes much less time. */
+void vmfields(struct nested *n, struct l1_field fields[], unsigned int nfields);
 
 /*
  * A fresh VMCS for an L2 which calls function(a, b, c) on its own stacks. @features, cpu_cet()'s for CPL0, is what

@@ -65,6 +65,17 @@ static GUEST uint64_t do_vmxoff(void)
 	return vmx_status(fault, flags);
 }
 
+static GUEST uint64_t do_invept(void)
+{
+	G_TRY_VARS(fault, error);
+	const uint64_t none[2] = { 0, 0 }, all = 2;
+	uint32_t flags = 0;
+
+	asm volatile(G_TRY("invept %3, %4\n\tsetc %%al\n\tsetz %%ah")
+		     : G_TRY_OUT(fault, error), "+&a"(flags) : "m"(none), "r"(all) : "memory");
+	return vmx_status(fault, flags);
+}
+
 /* A 4-KiB region with KVM's revision. */
 static GUEST void format_region(uint64_t address)
 {
@@ -175,6 +186,11 @@ static GUEST void operation(struct l1_mail *n)
 	case L1_VMWRITE:
 		n->status = do_vmwrite(n->a, n->b);
 		break;
+	case L1_FIELDS:
+		for (v = 0; v < n->nfields; v++)
+			n->status |= n->fields[v].write ? do_vmwrite(n->fields[v].field, n->fields[v].value) :
+				     do_vmread(n->fields[v].field, &n->fields[v].value);
+		break;
 	case L1_INIT:
 		n->status = vmcs_init();
 		break;
@@ -186,6 +202,15 @@ static GUEST void operation(struct l1_mail *n)
 		n->result = v;
 		n->status |= do_vmread(EXIT_LENGTH, &v);
 		n->status |= do_vmwrite(GUEST_RIP, n->result + v);
+		break;
+	case L1_STORE:
+		*(volatile uint64_t *)n->a = n->b;
+		break;
+	case L1_INVEPT:
+		n->status = do_invept();
+		break;
+	case L1_INTERRUPT:
+		asm volatile("int %0" : : "i"(VECTOR_L1) : "memory");
 		break;
 	}
 }
@@ -308,10 +333,22 @@ static bool stopped_at(const struct nested *n, uint64_t call)
 	return n->c->stop.kind == STOP_CALL && n->c->stop.number == call;
 }
 
+/* L1 alone: a signal that is meant for L2 may come late. */
+static void run_l1(struct nested *n)
+{
+	unsigned int i;
+
+	for (i = 0; i < 10; i++) {
+		cpu_run(n->c);
+		if (n->c->stop.kind != STOP_SIGNAL)
+			return;
+	}
+}
+
 uint64_t l1(struct nested *n, enum l1_kind kind, uint64_t a, uint64_t b)
 {
 	order(n, kind, a, b);
-	cpu_run(n->c);
+	run_l1(n);
 	if (!stopped_at(n, CALL_IDLE))
 		tap_bail("L1 does not come back from operation %u (0x%llx): %s", kind, (unsigned long long)a,
 			 stop_text(n->c));
@@ -333,6 +370,18 @@ void vmwrite(struct nested *n, uint32_t field, uint64_t value)
 	l1(n, L1_VMWRITE, field, value);
 	if (n->status)
 		tap_bail("VMWRITE 0x%x: 0x%llx", field, (unsigned long long)n->status);
+}
+
+void vmfields(struct nested *n, struct l1_field fields[], unsigned int nfields)
+{
+	if (nfields > L1_FIELDS_MAX)
+		tap_bail("too many fields");
+	memcpy(n->mail->fields, fields, nfields * sizeof(fields[0]));
+	n->mail->nfields = nfields;
+	l1(n, L1_FIELDS, 0, 0);
+	if (n->status)
+		tap_bail("VMREAD and VMWRITE: 0x%llx", (unsigned long long)n->status);
+	memcpy(fields, n->mail->fields, nfields * sizeof(fields[0]));
 }
 
 void set_bits(struct nested *n, uint32_t field, uint64_t bits)
@@ -468,6 +517,11 @@ static void look(struct nested *n)
 
 enum place nested_go(struct nested *n)
 {
+	struct l1_field of_exit[] = {
+		{ .field = EXIT_REASON }, { .field = EXIT_QUALIFICATION }, { .field = EXIT_INTR_INFO },
+		{ .field = EXIT_ERROR_CODE },
+	};
+
 	cpu_run(n->c);
 	if (stopped_at(n, CALL_IDLE)) {
 		n->error = n->mail->status == FAIL_VALID ? vmread(n, INSTRUCTION_ERROR) : 0;
@@ -477,15 +531,15 @@ enum place nested_go(struct nested *n)
 	if (!stopped_at(n, CALL_EXIT))
 		return AT_STOP;
 	look(n);
-	cpu_run(n->c);
+	run_l1(n);
 	if (!stopped_at(n, CALL_IDLE))
 		return AT_STOP;
-	n->status = DONE;
-	n->reason = vmread(n, EXIT_REASON);
+	vmfields(n, of_exit, ARRAY_SIZE(of_exit));
+	n->reason = of_exit[0].value;
 	n->launched |= !(n->reason & 0x80000000);
-	n->qualification = vmread(n, EXIT_QUALIFICATION);
-	n->intr_info = vmread(n, EXIT_INTR_INFO);
-	n->error_code = vmread(n, EXIT_ERROR_CODE);
+	n->qualification = of_exit[1].value;
+	n->intr_info = of_exit[2].value;
+	n->error_code = of_exit[3].value;
 	return AT_EXIT;
 }
 
