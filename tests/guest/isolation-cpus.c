@@ -1,11 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 /* A host with several CPUs: vCPUs that move between them, and CPUs that go away and come back. */
-#include <fcntl.h>
 #include <pthread.h>
-#include <sched.h>
-#include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
@@ -28,33 +23,9 @@ static void *move_until_call(void *arg)
 	return NULL;
 }
 
-/* Which CPU the thread is on, or was last; -1 if that cannot be told. */
-static int where(pid_t tid)
-{
-	char path[64], line[1024] = "", *p;
-	unsigned int field;
-	FILE *f;
-
-	snprintf(path, sizeof(path), "/proc/self/task/%d/stat", tid);
-	f = fopen(path, "r");
-	if (!f)
-		return -1;
-	p = fgets(line, sizeof(line), f);
-	fclose(f);
-	/* The name in parentheses is the second field, the CPU the 39th. */
-	p = p ? strrchr(line, ')') : NULL;
-	for (field = 2; p && field < 39; field++)
-		p = strchr(p + 1, ' ');
-	return p ? atoi(p) : -1;
-}
-
 static bool move(struct mover *m, int cpu)
 {
-	cpu_set_t set;
-
-	CPU_ZERO(&set);
-	CPU_SET(cpu, &set);
-	return !sched_setaffinity(m->tid, sizeof(set), &set) && where(m->tid) == cpu;
+	return host_move(m->tid, cpu);
 }
 
 static void start(struct mover *m, struct cpu *c)
@@ -76,34 +47,6 @@ static void stop(struct mover *m, const char *what)
 	tap_ok(m->c->stop.kind == STOP_CALL && m->c->stop.number == CALL_RETURNED && keeper_is_right(m->c),
 	       "vCPU %u, %s: RDMSR and XSAVES always gave its own values", m->c->number, what);
 	tap_ok(!keeper_wrong_for_host(m->c), "vCPU %u, %s: KVM_GET_MSRS gives its last values", m->c->number, what);
-}
-
-static bool set_online(unsigned int cpu, bool online)
-{
-	char path[64];
-	bool ok;
-	int fd;
-
-	snprintf(path, sizeof(path), "/sys/devices/system/cpu/cpu%u/online", cpu);
-	fd = open(path, O_WRONLY | O_CLOEXEC);
-	ok = fd >= 0 && write(fd, online ? "1" : "0", 1) == 1;
-	if (fd >= 0)
-		close(fd);
-	return ok;
-}
-
-static bool is_online(unsigned int cpu)
-{
-	char path[64], c = '0';
-	int fd;
-
-	snprintf(path, sizeof(path), "/sys/devices/system/cpu/cpu%u/online", cpu);
-	fd = open(path, O_RDONLY | O_CLOEXEC);
-	if (fd < 0 || read(fd, &c, 1) != 1)
-		c = '0';
-	if (fd >= 0)
-		close(fd);
-	return c == '1';
 }
 
 #define MOVES	100
@@ -144,16 +87,16 @@ void test_cpus(void)
 		bool ok = move(&movers[0], 1);
 
 		usleep(500);
-		ok = ok && set_online(1, false) && !is_online(1) && where(movers[0].tid) == 0;
+		ok = ok && host_set_online(1, false) && !host_is_online(1) && host_cpu_of(movers[0].tid) == 0;
 		rounds = keeper_rounds(m->cpus[0]);
 		usleep(500);
 		after = keeper_rounds(m->cpus[0]);
 		progressed += after > rounds;
 		tap_ok(ok, "its CPU goes offline, the vCPU runs on another one");
 		if (!ok)
-			tap_diag("CPU 1 %s online, the vCPU is on CPU %d", is_online(1) ? "is" : "is not",
-				 where(movers[0].tid));
-		tap_ok(set_online(1, true) && is_online(1), "the CPU comes back");
+			tap_diag("CPU 1 %s online, the vCPU is on CPU %d", host_is_online(1) ? "is" : "is not",
+				 host_cpu_of(movers[0].tid));
+		tap_ok(host_set_online(1, true) && host_is_online(1), "the CPU comes back");
 		other += host_rdmsr_on(1, MSR_S_CET) != host_s_cet || host_rdmsr(MSR_S_CET) != host_s_cet;
 	}
 	tap_ok(progressed == ROUNDS, "it always went on");

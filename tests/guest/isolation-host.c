@@ -1,10 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 /* S_CET of the host's kernel: the same after whatever guests do, and after the modules were reloaded. */
-#include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
-#include <string.h>
-#include <sys/syscall.h>
 #include <unistd.h>
 
 #include "isolation.h"
@@ -137,49 +134,6 @@ void test_host_s_cet(void)
 
 /* kvm and kvm-intel go away and come back. */
 
-static bool unload(const char *name)
-{
-	unsigned int tries;
-
-	/* Files of VMs that processes left are closed a moment later. */
-	for (tries = 0; tries < 100; tries++) {
-		if (!syscall(SYS_delete_module, name, O_NONBLOCK))
-			return true;
-		if (errno != EAGAIN && errno != EBUSY)
-			break;
-		sleep_ms(1);
-	}
-	tap_diag("%s cannot be unloaded: %s", name, strerror(errno));
-	return false;
-}
-
-/* As the host loaded it: "FILE PARAMETER=VALUE..." is a line of the file modules. */
-static bool load(const char *file)
-{
-	char line[512], *parameters;
-	FILE *list = fopen("modules", "r");
-	bool ok = false;
-	int fd;
-
-	while (list && fgets(line, sizeof(line), list)) {
-		line[strcspn(line, "\n")] = '\0';
-		parameters = strchr(line, ' ');
-		if (parameters)
-			*parameters++ = '\0';
-		if (strcmp(line, file))
-			continue;
-		fd = open(line, O_RDONLY | O_CLOEXEC);
-		ok = fd >= 0 && !syscall(SYS_finit_module, fd, parameters ? parameters : "", 0);
-		if (fd >= 0)
-			close(fd);
-	}
-	if (list)
-		fclose(list);
-	if (!ok)
-		tap_diag("%s cannot be loaded: %s", file, strerror(errno));
-	return ok;
-}
-
 /* A kernel that knows nothing of CET is left with nothing of a guest's. */
 static bool host_is_clean(void)
 {
@@ -214,12 +168,12 @@ void test_reload(void)
 		machine_destroy(m);
 	}
 	close(kvm_dev);
-	tap_ok(unload("kvm_intel") && unload("kvm"), "the modules can be unloaded");
+	tap_ok(host_unload("kvm_intel") && host_unload("kvm"), "the modules can be unloaded");
 	tap_ok(access("/sys/module/kvm", F_OK) && open("/dev/kvm", O_RDWR | O_CLOEXEC) < 0, "there is no KVM then");
 	check_s_cet("without the modules");
 	if (!host_has_cet)
 		tap_ok(host_is_clean(), "without the modules, the host's CET MSRs are 0");
-	tap_ok(load("kvm.ko") && load("kvm-intel.ko"), "the modules can be loaded again");
+	tap_ok(host_load("kvm.ko", NULL) && host_load("kvm-intel.ko", NULL), "the modules can be loaded again");
 	check_s_cet("with the modules loaded again");
 	kvm_dev = open("/dev/kvm", O_RDWR | O_CLOEXEC);
 	if (kvm_dev < 0)

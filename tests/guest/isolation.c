@@ -18,8 +18,6 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/ioctl.h>
-#include <sys/stat.h>
-#include <sys/sysmacros.h>
 #include <unistd.h>
 
 #include "isolation.h"
@@ -53,8 +51,6 @@ const char * const cet_names[CET_MSRS] = {
 	"U_CET", "S_CET", "PL0_SSP", "PL1_SSP", "PL2_SSP", "PL3_SSP", "INT_SSP_TAB",
 };
 
-uint64_t host_s_cet;
-bool host_has_cet = true;
 unsigned int many_exits = 1000;
 
 static FILE *facts;
@@ -114,52 +110,6 @@ uint64_t cpu_exits(const struct cpu *c)
 	if (!found)
 		tap_bail("no statistics of VM exits");
 	return value;
-}
-
-#define MAX_HOST_CPUS	2
-
-static int host_msrs(unsigned int cpu)
-{
-	static int fds[MAX_HOST_CPUS] = { -1, -1 };
-	char node[32];
-
-	if (cpu >= MAX_HOST_CPUS)
-		tap_bail("CPU %u", cpu);
-	if (fds[cpu] >= 0)
-		return fds[cpu];
-	/* Major 202 is that of the module msr, a minor number is a CPU. */
-	snprintf(node, sizeof(node), "/tmp/msr%u", cpu);
-	unlink(node);
-	if (mknod(node, S_IFCHR | 0600, makedev(202, cpu)))
-		tap_bail("%s", node);
-	fds[cpu] = open(node, O_RDWR | O_CLOEXEC);
-	if (fds[cpu] < 0)
-		tap_bail("the host's MSRs");
-	return fds[cpu];
-}
-
-uint64_t host_rdmsr_on(unsigned int cpu, uint32_t msr)
-{
-	uint64_t value;
-
-	if (pread(host_msrs(cpu), &value, sizeof(value), msr) != sizeof(value))
-		tap_bail("the host's MSR 0x%x", msr);
-	return value;
-}
-
-uint64_t host_rdmsr(uint32_t msr)
-{
-	return host_rdmsr_on(0, msr);
-}
-
-int host_msr_file(void)
-{
-	return host_msrs(0);
-}
-
-bool host_wrmsr(uint32_t msr, uint64_t value)
-{
-	return pwrite(host_msrs(0), &value, sizeof(value), msr) == sizeof(value);
 }
 
 #define CALL_READY	1

@@ -3,6 +3,7 @@
 #ifndef TESTS_GUEST_ISOLATION_H
 #define TESTS_GUEST_ISOLATION_H
 
+#include "host.h"
 #include "vmm.h"
 
 /* Each is a part of the program. */
@@ -121,19 +122,6 @@ uint64_t cpu_exits(const struct cpu *c);
 
 /* How many VM exits are enough to trust in what comes of them. */
 extern unsigned int many_exits;
-
-/* S_CET of the host's kernel, as it was at first. */
-extern uint64_t host_s_cet;
-/* Its kernel knows CET: that of 6.1 does not. */
-extern bool host_has_cet;
-
-/* An MSR of CPU 0, as the host has it now; it needs the host's module msr. */
-uint64_t host_rdmsr(uint32_t msr);
-uint64_t host_rdmsr_on(unsigned int cpu, uint32_t msr);
-/* What to pread() to read one of them. */
-int host_msr_file(void);
-/* False if it cannot be written. */
-bool host_wrmsr(uint32_t msr, uint64_t value);
 
 /* The exit status of a process that does @function on a shadow stack; 128 + N: killed by signal N. */
 int status_on_shadow_stack(void (*function)(void));

@@ -1,0 +1,178 @@
+// SPDX-License-Identifier: GPL-2.0
+#include <errno.h>
+#include <fcntl.h>
+#include <sched.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+#include <sys/sysmacros.h>
+#include <unistd.h>
+
+#include "host.h"
+#include "kvm.h"	/* of tests/ioctl */
+#include "tap.h"
+
+#define MAX_HOST_CPUS	2
+
+uint64_t host_s_cet;
+bool host_has_cet = true;
+
+static int host_msrs(unsigned int cpu)
+{
+	static int fds[MAX_HOST_CPUS] = { -1, -1 };
+	char node[32];
+
+	if (cpu >= MAX_HOST_CPUS)
+		tap_bail("CPU %u", cpu);
+	if (fds[cpu] >= 0)
+		return fds[cpu];
+	/* Major 202 is that of the module msr, a minor number is a CPU. */
+	snprintf(node, sizeof(node), "/tmp/msr%u", cpu);
+	unlink(node);
+	if (mknod(node, S_IFCHR | 0600, makedev(202, cpu)))
+		tap_bail("%s", node);
+	fds[cpu] = open(node, O_RDWR | O_CLOEXEC);
+	if (fds[cpu] < 0)
+		tap_bail("the host's MSRs");
+	return fds[cpu];
+}
+
+uint64_t host_rdmsr_on(unsigned int cpu, uint32_t msr)
+{
+	uint64_t value;
+
+	if (pread(host_msrs(cpu), &value, sizeof(value), msr) != sizeof(value))
+		tap_bail("the host's MSR 0x%x", msr);
+	return value;
+}
+
+uint64_t host_rdmsr(uint32_t msr)
+{
+	return host_rdmsr_on(0, msr);
+}
+
+int host_msr_file(void)
+{
+	return host_msrs(0);
+}
+
+bool host_wrmsr(uint32_t msr, uint64_t value)
+{
+	return pwrite(host_msrs(0), &value, sizeof(value), msr) == sizeof(value);
+}
+
+bool host_put(const char *path, const char *word)
+{
+	int fd = open(path, O_WRONLY | O_CLOEXEC);
+	bool ok = fd >= 0 && write(fd, word, strlen(word)) == (ssize_t)strlen(word);
+
+	if (!ok)
+		tap_diag("%s to %s: %s", word, path, strerror(errno));
+	if (fd >= 0)
+		close(fd);
+	return ok;
+}
+
+bool host_set_online(unsigned int cpu, bool online)
+{
+	char path[64];
+	bool ok;
+	int fd;
+
+	snprintf(path, sizeof(path), "/sys/devices/system/cpu/cpu%u/online", cpu);
+	fd = open(path, O_WRONLY | O_CLOEXEC);
+	ok = fd >= 0 && write(fd, online ? "1" : "0", 1) == 1;
+	if (fd >= 0)
+		close(fd);
+	return ok;
+}
+
+bool host_is_online(unsigned int cpu)
+{
+	char path[64], c = '0';
+	int fd;
+
+	snprintf(path, sizeof(path), "/sys/devices/system/cpu/cpu%u/online", cpu);
+	fd = open(path, O_RDONLY | O_CLOEXEC);
+	if (fd < 0 || read(fd, &c, 1) != 1)
+		c = '0';
+	if (fd >= 0)
+		close(fd);
+	return c == '1';
+}
+
+int host_cpu_of(pid_t tid)
+{
+	char path[64], line[1024] = "", *p;
+	unsigned int field;
+	FILE *f;
+
+	snprintf(path, sizeof(path), "/proc/self/task/%d/stat", tid);
+	f = fopen(path, "r");
+	if (!f)
+		return -1;
+	p = fgets(line, sizeof(line), f);
+	fclose(f);
+	/* The name in parentheses is the second field, the CPU the 39th. */
+	p = p ? strrchr(line, ')') : NULL;
+	for (field = 2; p && field < 39; field++)
+		p = strchr(p + 1, ' ');
+	return p ? atoi(p) : -1;
+}
+
+bool host_move(pid_t tid, unsigned int cpu)
+{
+	cpu_set_t set;
+
+	CPU_ZERO(&set);
+	CPU_SET(cpu, &set);
+	if (!tid)
+		tid = syscall(SYS_gettid);
+	return !sched_setaffinity(tid, sizeof(set), &set) && host_cpu_of(tid) == (int)cpu;
+}
+
+bool host_unload(const char *module)
+{
+	unsigned int tries;
+
+	for (tries = 0; tries < 100; tries++) {
+		if (!syscall(SYS_delete_module, module, O_NONBLOCK))
+			return true;
+		if (errno != EAGAIN && errno != EBUSY)
+			break;
+		sleep_ms(1);
+	}
+	tap_diag("%s cannot be unloaded: %s", module, strerror(errno));
+	return false;
+}
+
+/* "FILE PARAMETER=VALUE..." is a line of the file modules. */
+bool host_load(const char *file, const char *more)
+{
+	char line[512], parameters[600], *p;
+	FILE *list = fopen("modules", "r");
+	bool found = false, ok;
+	int fd;
+
+	while (list && !found && fgets(line, sizeof(line), list)) {
+		line[strcspn(line, "\n")] = '\0';
+		p = strchr(line, ' ');
+		if (p)
+			*p++ = '\0';
+		found = !strcmp(line, file);
+		snprintf(parameters, sizeof(parameters), "%s %s", p ? p : "", more ? more : "");
+	}
+	if (list)
+		fclose(list);
+	if (!found)
+		snprintf(parameters, sizeof(parameters), "%s", more ? more : "");
+	fd = open(file, O_RDONLY | O_CLOEXEC);
+	ok = fd >= 0 && !syscall(SYS_finit_module, fd, parameters, 0);
+	if (!ok)
+		tap_diag("%s cannot be loaded: %s", file, strerror(errno));
+	if (fd >= 0)
+		close(fd);
+	return ok;
+}
