@@ -306,8 +306,12 @@ struct machine *machine_create(const struct machine_config *config)
 	if (config->irqchip && ioctl(m->fd, KVM_CREATE_IRQCHIP, 0))
 		tap_bail("KVM_CREATE_IRQCHIP");
 	m->ram = mmap(NULL, RAM_SIZE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-	/* Page by page, so that a page can be taken away without its neighbours leaving EPT. */
-	if (m->ram == MAP_FAILED || (madvise(m->ram, RAM_SIZE, MADV_NOHUGEPAGE) && errno != EINVAL))
+	/*
+	 * Page by page, so that a page can be taken away without its neighbours leaving EPT. And fork() shall not take
+	 * all of them.
+	 */
+	if (m->ram == MAP_FAILED || madvise(m->ram, RAM_SIZE, MADV_DONTFORK) ||
+	    (madvise(m->ram, RAM_SIZE, MADV_NOHUGEPAGE) && errno != EINVAL))
 		tap_bail("RAM");
 	machine_slot(m, 0, 0, m->ram, RAM_SIZE, 0);
 	m->free = ALLOC_FIRST;
