@@ -34,7 +34,7 @@ bool host_move(pid_t tid, unsigned int cpu);
 
 /* Waits for files of VMs that processes left. Both say so if they fail. */
 bool host_unload(const char *module);
-/* As the host loaded it. @more is further parameters, or NULL. It needs to run where the host has its modules (/host). */
+/* As the host loaded it. @more is further parameters, or NULL. The program must run where the host has its modules. */
 bool host_load(const char *file, const char *more);
 
 #endif

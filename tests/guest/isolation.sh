@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: GPL-2.0
 # shellcheck shell=bash
 #
-# For the cases isolation*.t and emulator.t, after tap.sh: programs of this folder on native and on 6.12 and 6.1 with
-# our modules, or on those that $CET_SERIES names, with the same points, and the same facts.
+# For the cases isolation*.t, life*.t and emulator.t, after tap.sh: programs of this folder on native and on 6.12 and
+# 6.1 with our modules, or on those that $CET_SERIES names, with the same points, and the same facts.
 
 # shellcheck source=tests/hosts/relay.sh
 . "$(dirname "${BASH_SOURCE[0]}")/../hosts/relay.sh"
@@ -22,7 +22,7 @@ like_native() {
 		modules=
 		[ "$series" = native ] || modules=$build/$("$top/tests/debian/kernel" release "$series")
 		# The kernel of 6.1 knows nothing of CET itself.
-		[ "$series" != 6.1 ] || commands=${commands//isolation /isolation --host-without-cet }
+		[ "$series" != 6.1 ] || commands=$(sed -E 's/^(isolation|life) /&--host-without-cet /' <<<"$commands")
 		run_host "$series" vmx "$("$top/tests/debian/kernel" path "$series")" "$modules" "$commands" "${options[@]}" "$@"
 	done
 	for f in "$tmp"/native/files/*; do

@@ -1,0 +1,48 @@
+// SPDX-License-Identifier: GPL-2.0
+/* SMIs that find a vCPU anywhere on its way. */
+#include <signal.h>
+#include <string.h>
+#include <sys/ioctl.h>
+#include <unistd.h>
+
+#include "life.h"
+#include "smram.h"
+
+static void no_op(int number)
+{
+	(void)number;
+}
+
+/*
+ * SMIs at any instruction of a guest that walks, one by one. The vCPU leaves KVM_RUN by a signal, and its thread asks
+ * for the SMI.
+ */
+void test_smi(void)
+{
+	struct sigaction sa = { .sa_handler = no_op };
+	struct machine *m = machine_create(NULL);
+	struct cpu *c = m->cpus[0];
+	struct walker w;
+	unsigned int i, tries;
+	bool ok = true;
+
+	smram_create(c);
+	walker_start(&w, c, 0);
+	if (sigaction(SIGUSR1, &sa, NULL))
+		tap_bail("sigaction");
+	for (i = 0; i < smis && ok; i++) {
+		__atomic_store_n(&w.smi, 1, __ATOMIC_RELEASE);
+		/* The signal may come before KVM_RUN begins, so more than one. */
+		for (tries = 0; tries < 1000 && __atomic_load_n(&w.smi, __ATOMIC_ACQUIRE); tries++) {
+			pthread_kill(w.thread, SIGUSR1);
+			usleep(20 + i % 31);
+		}
+		ok = !__atomic_load_n(&w.smi, __ATOMIC_ACQUIRE);
+	}
+	tap_ok(ok, "%u SMIs anywhere on a guest's way", smis);
+	tap_ok(walker_goes_on(&w), "it goes on");
+	walker_stop(&w, "SMIs");
+	check_supervisor_msrs("SMIs");
+	machine_destroy(m);
+	check_no_residue("SMIs");
+}

@@ -1,0 +1,344 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * What a host goes through while guests use CET: it sleeps, CPUs go away and come back, KVM is unloaded and loaded,
+ * VMMs are killed. Guests go on, new ones work, and nothing of a guest is left in a CPU.
+ *
+ *   life [--host-without-cet] [--facts FILE] [--loads N] [--smis N] PART...
+ *
+ * It needs the host's module msr, and to run where the host has its modules (/host).
+ *
+ *   --facts FILE  answers, for the comparison of kernels
+ *   --loads N     unload and load the modules so often (default 20)
+ *   --smis N      so many SMIs (default 300)
+ *   PART          of parts[] below
+ */
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#include "life.h"
+#include "smram.h"
+
+static const struct {
+	const char *name;
+	void (*test)(void);
+} parts[] = {
+	{ "sleep", test_sleep },
+	/* It needs 512 MB. */
+	{ "disk", test_disk },
+	{ "hotplug", test_hotplug },
+	/* A host whose kernel has no CET, and the module lacking. */
+	{ "refused", test_refused },
+	{ "load", test_load },
+	{ "cpuid", test_cpuid },
+	{ "kill", test_kill },
+	{ "smi", test_smi },
+};
+
+unsigned int host_cpus, loads = 20, smis = 300;
+
+/* ---- The guest that walks ---- */
+
+static const uint32_t all_msrs[] = {
+	MSR_U_CET, MSR_S_CET, MSR_PL0_SSP, MSR_PL1_SSP, MSR_PL2_SSP, MSR_PL3_SSP, MSR_INT_SSP_TAB,
+};
+
+#define MSRS		ARRAY_SIZE(all_msrs)
+#define MSR_ABSENT	0x6a3
+
+static struct walk {
+	uint64_t value[MSRS];
+	volatile uint64_t stop, rounds, wrong;
+	uint64_t what, got;	/* the first wrong one */
+} walks[MAX_CPUS];
+
+static GUEST uint64_t down(uint64_t n)
+{
+	return n ? down(n - 1) + 8 : g_rdssp();
+}
+
+/* 0 if every level returned to where its shadow stack says. */
+static GUEST uint64_t there_and_back(uint64_t n)
+{
+	return down(n) + 8 - g_rdssp();
+}
+
+static GUEST void wrong(struct walk *w, uint64_t what, uint64_t got)
+{
+	if (!w->wrong) {
+		w->what = what;
+		w->got = got;
+	}
+	w->wrong++;
+}
+
+#define WHAT_CPL0	1
+#define WHAT_CPL3	2
+#define WHAT_FAULT	3
+
+static GUEST uint64_t walk(uint64_t cpu)
+{
+	struct walk *w = &walks[cpu];
+	uint64_t got, i;
+
+	while (!w->stop) {
+		got = there_and_back(20);
+		if (got)
+			wrong(w, WHAT_CPL0, got);
+		got = g_user(there_and_back, 20);
+		if (got)
+			wrong(w, WHAT_CPL3, got);
+		if (!(w->rounds & 7)) {
+			got = g_rdmsr_safe(MSR_ABSENT, &i);
+			if (got != FAULT(VECTOR_GP))
+				wrong(w, WHAT_FAULT, got);
+		}
+		for (i = 0; i < MSRS; i++) {
+			got = g_rdmsr(all_msrs[i]);
+			/* PL3_SSP is what the first return to CPL0 left there. */
+			if (!w->rounds)
+				w->value[i] = got;
+			else if (got != w->value[i])
+				wrong(w, all_msrs[i], got);
+		}
+		w->rounds++;
+	}
+	return w->rounds;
+}
+
+/* ---- The VMM ---- */
+
+static struct walk *walk_of(const struct cpu *c)
+{
+	return &in_guest(c->machine, &walks[0])[c->number];
+}
+
+static void *run_walker(void *arg)
+{
+	struct walker *w = arg;
+
+	__atomic_store_n(&w->tid, syscall(SYS_gettid), __ATOMIC_RELEASE);
+	for (;;) {
+		cpu_run(w->c);
+		/* The host's going to sleep ends KVM_RUN. */
+		if (w->c->stop.kind != STOP_SIGNAL)
+			return NULL;
+		if (__atomic_load_n(&w->smi, __ATOMIC_ACQUIRE)) {
+			smram_smi(w->c);
+			__atomic_store_n(&w->smi, 0, __ATOMIC_RELEASE);
+		}
+	}
+}
+
+/* Busy guests have the CPU to themselves for most of the time. */
+#define POLLS	2000
+
+static bool wait_for_rounds(const struct cpu *c, uint64_t n)
+{
+	const struct walk *w = walk_of(c);
+	const uint64_t wanted = w->rounds + n;
+	unsigned int i;
+
+	for (i = 0; i < POLLS && w->rounds < wanted && !w->wrong; i++)
+		sleep_ms(1);
+	return w->rounds >= wanted;
+}
+
+void walker_start(struct walker *w, struct cpu *c, unsigned int cpu)
+{
+	w->c = c;
+	w->tid = 0;
+	w->smi = 0;
+	memset(walk_of(c), 0, sizeof(*walk_of(c)));
+	cpu_cet(c, GUEST_ALL);
+	/* Of rings that it does not use. */
+	cpu_wrmsr(c, MSR_PL1_SSP, 0xffff811100000000 + 8 * (c->number + 1));
+	cpu_wrmsr(c, MSR_PL2_SSP, 0xffff822200000000 + 8 * (c->number + 1));
+	cpu_start(c, walk, c->number);
+	if (pthread_create(&w->thread, NULL, run_walker, w))
+		tap_bail("thread");
+	while (!__atomic_load_n(&w->tid, __ATOMIC_ACQUIRE))
+		sleep_ms(1);
+	/* A first KVM_RUN of a new thread waits for RCU, and cannot be moved meanwhile. */
+	if (!wait_for_rounds(c, 2) || !host_move(w->tid, cpu))
+		tap_bail("vCPU %u does not run on CPU %u: %s", c->number, cpu, stop_text(c));
+}
+
+bool walker_goes_on(const struct walker *w)
+{
+	return wait_for_rounds(w->c, 3) && !walk_of(w->c)->wrong;
+}
+
+void walker_stop(struct walker *w, const char *when)
+{
+	struct walk *walk = walk_of(w->c);
+	bool ok;
+
+	walk->stop = 1;
+	pthread_join(w->thread, NULL);
+	ok = w->c->stop.kind == STOP_CALL && w->c->stop.number == CALL_RETURNED && w->c->stop.a == walk->rounds &&
+	     !walk->wrong;
+	tap_ok(ok, "vCPU %u never found anything wrong, %s", w->c->number, when);
+	if (!ok)
+		tap_diag("%s; in %u rounds, %u wrong, first 0x%x: 0x%llx", stop_text(w->c), (unsigned int)walk->rounds,
+			 (unsigned int)walk->wrong, (unsigned int)walk->what, (unsigned long long)walk->got);
+}
+
+static void move_main(unsigned int cpu)
+{
+	if (!host_move(0, cpu))
+		tap_bail("this thread cannot be on CPU %u", cpu);
+}
+
+void sitters_start(struct sitter *s)
+{
+	unsigned int i, j;
+
+	for (i = 0; i < 2 * host_cpus; i++, s++) {
+		s->cpu = i / 2;
+		s->cpl = i % 2 * 3;
+		move_main(s->cpu);
+		chain_start_deep(&s->m, s->cpl, RETURN, &s->base);
+		for (j = 0; j < MSRS; j++)
+			s->values[j] = cpu_rdmsr(s->m->cpus[0], all_msrs[j]);
+	}
+	move_main(0);
+}
+
+void sitters_end(struct sitter *s, const char *when)
+{
+	unsigned int i, j, bad = 0;
+
+	for (i = 0; i < 2 * host_cpus; i++, s++) {
+		move_main(s->cpu);
+		for (j = 0; j < MSRS; j++)
+			bad += cpu_rdmsr(s->m->cpus[0], all_msrs[j]) != s->values[j];
+		bad += !chain_unwinds(s->m->cpus[0], DEPTH, s->base, s->cpl);
+		for (j = 0; j < MSRS; j++)
+			if (all_msrs[j] != MSR_PL3_SSP)
+				bad += cpu_rdmsr(s->m->cpus[0], all_msrs[j]) != s->values[j];
+		machine_destroy(s->m);
+	}
+	move_main(0);
+	tap_ok(!bad, "VMs in the middle of a call chain go on, and have their values, %s", when);
+}
+
+void check_new_guests(const char *when)
+{
+	unsigned int cpu, cpl, bad = 0;
+	struct machine *m;
+	struct cpu *c;
+	uint64_t base;
+
+	for (cpu = 0; cpu < host_cpus; cpu++) {
+		move_main(cpu);
+		for (cpl = 0; cpl <= 3; cpl += 3) {
+			c = chain_start_deep(&m, cpl, RETURN, &base);
+			bad += !chain_unwinds(c, DEPTH, base, cpl);
+			machine_destroy(m);
+		}
+		if (host_rdmsr_on(cpu, MSR_S_CET) != host_s_cet) {
+			bad++;
+			tap_diag("S_CET of CPU %u: 0x%llx", cpu, (unsigned long long)host_rdmsr_on(cpu, MSR_S_CET));
+		}
+	}
+	move_main(0);
+	tap_ok(!bad, "new VMs work on each CPU, and leave it its S_CET, %s", when);
+}
+
+static void check_msrs(uint32_t first, uint32_t last, const char *what, const char *when)
+{
+	unsigned int cpu, i, bad = 0;
+	uint64_t got, want;
+
+	for (cpu = 0; cpu < host_cpus; cpu++) {
+		for (i = 0; i < MSRS; i++) {
+			if (all_msrs[i] < first || all_msrs[i] > last)
+				continue;
+			want = all_msrs[i] == MSR_S_CET ? host_s_cet : 0;
+			got = host_rdmsr_on(cpu, all_msrs[i]);
+			if (got == want)
+				continue;
+			bad++;
+			tap_diag("CPU %u, MSR 0x%x: 0x%llx", cpu, all_msrs[i], (unsigned long long)got);
+		}
+	}
+	tap_ok(!bad, "%s, %s", what, when);
+}
+
+void check_supervisor_msrs(const char *when)
+{
+	check_msrs(MSR_PL0_SSP, MSR_PL2_SSP, "no CPU has a guest's PL0_SSP, PL1_SSP, PL2_SSP", when);
+}
+
+void check_no_residue(const char *when)
+{
+	check_msrs(0, ~0u, "no CPU has anything of a guest", when);
+}
+
+bool unload_kvm(void)
+{
+	close(kvm_dev);
+	return host_unload("kvm_intel") && host_unload("kvm");
+}
+
+bool load_kvm(void)
+{
+	bool ok = host_load("kvm.ko", NULL) && host_load("kvm-intel.ko", NULL);
+
+	kvm_dev = open("/dev/kvm", O_RDWR | O_CLOEXEC);
+	if (kvm_dev < 0)
+		tap_bail("there is no /dev/kvm");
+	return ok;
+}
+
+bool kvm_offers_cet(void)
+{
+	struct kvm_cpuid2 *cpuid = kvm_cpuid(KVM_GET_SUPPORTED_CPUID);
+	const struct kvm_cpuid_entry2 *e = find_cpuid(cpuid, 7, 0);
+	bool offered = e && e->ecx & 1u << 7 && e->edx & 1u << 20;
+
+	free(cpuid);
+	return offered;
+}
+
+int main(int argc, char **argv)
+{
+	unsigned int p, cpu;
+	int i;
+
+	vmm_open("life");
+	host_cpus = sysconf(_SC_NPROCESSORS_ONLN);
+	if (host_cpus > MAX_HOST_CPUS)
+		tap_bail("the host has %u CPUs", host_cpus);
+	move_main(0);
+	for (i = 1; i < argc; i++) {
+		if (!strcmp(argv[i], "--host-without-cet"))
+			host_has_cet = false;
+		else if (!strcmp(argv[i], "--facts") && i + 1 < argc)
+			tap_open_facts(argv[++i]);
+		else if (!strcmp(argv[i], "--loads") && i + 1 < argc)
+			loads = atoi(argv[++i]);
+		else if (!strcmp(argv[i], "--smis") && i + 1 < argc)
+			smis = atoi(argv[++i]);
+		else
+			break;
+	}
+	host_s_cet = host_has_cet ? CET_ENDBR : 0;
+	for (cpu = 0; cpu < host_cpus; cpu++)
+		tap_ok(host_rdmsr_on(cpu, MSR_S_CET) == host_s_cet, "CPU %u: the host's kernel %s IBT", cpu,
+		       host_has_cet ? "uses" : "has no");
+	for (; i < argc; i++) {
+		for (p = 0; p < ARRAY_SIZE(parts); p++)
+			if (!strcmp(argv[i], parts[p].name))
+				break;
+		if (p == ARRAY_SIZE(parts))
+			tap_bail("no part %s", argv[i]);
+		parts[p].test();
+		check_no_residue(parts[p].name);
+	}
+	return tap_done();
+}

@@ -1,0 +1,78 @@
+/* SPDX-License-Identifier: GPL-2.0 */
+/* What the files of the program life share. */
+#ifndef TESTS_GUEST_LIFE_H
+#define TESTS_GUEST_LIFE_H
+
+#include <pthread.h>
+
+#include "chain.h"
+#include "host.h"
+
+/* Each is a part of the program. */
+void test_sleep(void);
+void test_disk(void);
+void test_hotplug(void);
+void test_refused(void);
+void test_load(void);
+void test_cpuid(void);
+void test_kill(void);
+void test_smi(void);
+
+#define MAX_HOST_CPUS	2
+
+/* Online CPUs of the host. */
+extern unsigned int host_cpus;
+/* How often to unload and load the modules, and how many SMIs. */
+extern unsigned int loads, smis;
+
+/* ---- Walkers: vCPUs that use all CET state that there is, over and over, in a thread of the VMM each. ---- */
+
+struct walker {
+	struct cpu *c;
+	pthread_t thread;
+	pid_t tid;
+	/* In place of the next KVM_RUN: an SMI. */
+	int smi;
+};
+
+/*
+ * Starts vCPU @c on CPU @cpu of the host: calls and returns on shadow stacks at CPL0, at CPL3, from one to the other
+ * and back, and a #GP by IST; and each time it compares all CET MSRs with what they were.
+ */
+void walker_start(struct walker *w, struct cpu *c, unsigned int cpu);
+/* True if it does further rounds from now on, and none of them was wrong. */
+bool walker_goes_on(const struct walker *w);
+/* Ends it, and a point: it never found anything wrong. */
+void walker_stop(struct walker *w, const char *when);
+
+/* ---- Sitters: VMs that are not in KVM_RUN, in the middle of a call chain. One for each CPU and CPL. ---- */
+
+struct sitter {
+	struct machine *m;
+	uint64_t base;
+	unsigned int cpu, cpl;
+	uint64_t values[7];
+};
+
+#define MAX_SITTERS	(2 * MAX_HOST_CPUS)
+
+void sitters_start(struct sitter *s);
+/* A point: they go on and end as they should. They are gone then. */
+void sitters_end(struct sitter *s, const char *when);
+
+/* ---- The host ---- */
+
+/* Points: a VM is created on each CPU of the host, uses CET, and goes away; then S_CET of that CPU is the host's. */
+void check_new_guests(const char *when);
+/* A point: no CPU has anything of a guest in PL0_SSP, PL1_SSP, PL2_SSP; no guest is in KVM_RUN. */
+void check_supervisor_msrs(const char *when);
+/* A point: no CPU has anything of a guest in any CET MSR, and S_CET is the host's; there is no VM. */
+void check_no_residue(const char *when);
+
+/* kvm and kvm-intel, with /dev/kvm as kvm_dev. False, and says so, if they do not go or come. */
+bool unload_kvm(void);
+bool load_kvm(void);
+/* The KVM that is there now. */
+bool kvm_offers_cet(void);
+
+#endif

@@ -1,0 +1,9 @@
+#!/bin/bash
+# SPDX-License-Identifier: GPL-2.0
+#
+# A host sleeps, KVM is unloaded and loaded, VMMs are killed, while guests use CET: they go on, and leave nothing behind
+. "$(dirname "$0")/../tap.sh"
+. "$(dirname "$0")/isolation.sh"
+
+like_native 1 'life --facts /out/life cpuid smi kill load sleep disk' -r 512
+done_testing
