@@ -14,8 +14,6 @@
 #include "kvm.h"	/* of tests/ioctl */
 #include "tap.h"
 
-#define MAX_HOST_CPUS	2
-
 uint64_t host_s_cet;
 bool host_has_cet = true;
 
@@ -78,15 +76,9 @@ bool host_put(const char *path, const char *word)
 bool host_set_online(unsigned int cpu, bool online)
 {
 	char path[64];
-	bool ok;
-	int fd;
 
 	snprintf(path, sizeof(path), "/sys/devices/system/cpu/cpu%u/online", cpu);
-	fd = open(path, O_WRONLY | O_CLOEXEC);
-	ok = fd >= 0 && write(fd, online ? "1" : "0", 1) == 1;
-	if (fd >= 0)
-		close(fd);
-	return ok;
+	return host_put(path, online ? "1" : "0");
 }
 
 bool host_is_online(unsigned int cpu)

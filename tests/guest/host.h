@@ -7,6 +7,8 @@
 #include <stdint.h>
 #include <sys/types.h>
 
+#define MAX_HOST_CPUS	2
+
 /* S_CET of the host's kernel, as it was at first: the test sets it. */
 extern uint64_t host_s_cet;
 /* Its kernel knows CET: that of 6.1 does not. */
@@ -23,7 +25,7 @@ bool host_wrmsr(uint32_t msr, uint64_t value);
 /* Writes a word to a file of sysfs; false, and says so, if that fails. */
 bool host_put(const char *path, const char *word);
 
-/* Takes a CPU of the host away, or brings it back: false if the host does not. */
+/* Takes a CPU of the host away, or brings it back: false, and says so, if the host does not. */
 bool host_set_online(unsigned int cpu, bool online);
 bool host_is_online(unsigned int cpu);
 

@@ -8,53 +8,28 @@
 
 #define ROUNDS	3
 
-/* What is in it before a VM gets there. */
-static bool came_back_clean(unsigned int cpu)
-{
-	static const uint32_t msrs[] = {
-		MSR_U_CET, MSR_PL0_SSP, MSR_PL1_SSP, MSR_PL2_SSP, MSR_PL3_SSP, MSR_INT_SSP_TAB,
-	};
-	unsigned int i;
-
-	for (i = 0; i < ARRAY_SIZE(msrs); i++)
-		if (host_rdmsr_on(cpu, msrs[i]))
-			return false;
-	return host_rdmsr_on(cpu, MSR_S_CET) == host_s_cet;
-}
-
 void test_hotplug(void)
 {
-	const struct machine_config two = { .cpus = 2 };
-	struct sitter sitters[MAX_SITTERS];
-	struct walker walkers[2];
-	struct machine *m;
+	struct crew crew;
+	struct walker *walkers = crew.walkers;
 	unsigned int i;
 
 	if (host_cpus != 2)
 		tap_bail("hotplug is for two CPUs");
-	m = machine_create(&two);
-	sitters_start(sitters);
-	for (i = 0; i < 2; i++)
-		walker_start(&walkers[i], m->cpus[i], i);
+	crew_start(&crew);
 	for (i = 0; i < ROUNDS; i++) {
 		tap_ok(host_set_online(1, false) && !host_is_online(1) && host_cpu_of(walkers[1].tid) == 0,
 		       "CPU 1 goes offline under a guest");
-		tap_ok(walker_goes_on(&walkers[0]) && walker_goes_on(&walkers[1]), "both vCPUs go on");
+		tap_ok(crew_goes_on(&crew), "both vCPUs go on");
 		/* Whoever could be there at once is put elsewhere. */
 		tap_ok(host_move(walkers[1].tid, 0) && host_set_online(1, true) && host_is_online(1), "CPU 1 comes back");
-		tap_ok(came_back_clean(1), "with nothing of a guest, and the host's S_CET");
-		tap_ok(host_move(walkers[1].tid, 1) && walker_goes_on(&walkers[0]) && walker_goes_on(&walkers[1]),
-		       "a vCPU hops there and goes on");
-		tap_ok(host_move(walkers[0].tid, 1) && host_move(walkers[1].tid, 0) && walker_goes_on(&walkers[0]) &&
-		       walker_goes_on(&walkers[1]), "so does the other one");
+		tap_ok(cpu_is_clean(1), "with nothing of a guest, and the host's S_CET");
+		tap_ok(host_move(walkers[1].tid, 1) && crew_goes_on(&crew), "a vCPU hops there and goes on");
+		tap_ok(host_move(walkers[0].tid, 1) && host_move(walkers[1].tid, 0) && crew_goes_on(&crew),
+		       "so does the other one");
 		tap_ok(host_move(walkers[0].tid, 0) && host_move(walkers[1].tid, 1), "and back");
 	}
-	for (i = 0; i < 2; i++)
-		walker_stop(&walkers[i], "CPU 1 offline and online");
-	check_supervisor_msrs("CPU 1 offline and online");
-	sitters_end(sitters, "CPU 1 offline and online");
-	machine_destroy(m);
-	check_new_guests("CPU 1 offline and online");
+	crew_end(&crew, "CPU 1 offline and online");
 }
 
 /* lacking.c: S_CET of CPU 1 says that the kernel uses shadow stacks, so guests cannot have them there. */
@@ -62,9 +37,7 @@ void test_hotplug(void)
 
 void test_refused(void)
 {
-	const struct machine_config two = { .cpus = 2 };
-	struct sitter sitters[MAX_SITTERS];
-	struct walker walkers[2];
+	struct crew crew;
 	struct machine *m;
 	unsigned int i;
 
@@ -74,26 +47,17 @@ void test_refused(void)
 	if (!unload_kvm() || !host_load("lacking.ko", NULL) || !load_kvm())
 		tap_bail("modules");
 
-	m = machine_create(&two);
-	sitters_start(sitters);
-	for (i = 0; i < 2; i++)
-		walker_start(&walkers[i], m->cpus[i], i);
+	crew_start(&crew);
 	tap_ok(host_set_online(1, false) && host_put(LACKING, "1"), "CPU 1 is offline, and will lack something");
 	for (i = 0; i < 2; i++) {
 		tap_ok(!host_set_online(1, true) && !host_is_online(1), "CPU 1 is refused");
-		tap_ok(walker_goes_on(&walkers[0]) && walker_goes_on(&walkers[1]), "both vCPUs go on without it");
+		tap_ok(crew_goes_on(&crew), "both vCPUs go on without it");
 	}
 	tap_ok(host_put(LACKING, "0") && host_set_online(1, true) && host_is_online(1),
 	       "CPU 1 is taken, when it lacks nothing");
-	tap_ok(came_back_clean(1), "with nothing of a guest");
-	tap_ok(host_move(walkers[1].tid, 1) && walker_goes_on(&walkers[0]) && walker_goes_on(&walkers[1]),
-	       "a vCPU hops there and goes on");
-	for (i = 0; i < 2; i++)
-		walker_stop(&walkers[i], "CPU 1 refused and taken");
-	check_supervisor_msrs("CPU 1 refused and taken");
-	sitters_end(sitters, "CPU 1 refused and taken");
-	machine_destroy(m);
-	check_new_guests("CPU 1 refused and taken");
+	tap_ok(cpu_is_clean(1), "with nothing of a guest");
+	tap_ok(host_move(crew.walkers[1].tid, 1) && crew_goes_on(&crew), "a vCPU hops there and goes on");
+	crew_end(&crew, "CPU 1 refused and taken");
 	check_no_residue("CPU 1 refused and taken");
 
 	tap_ok(unload_kvm() && host_put(LACKING, "1") && load_kvm(), "one CPU lacks something: the modules can be loaded");

@@ -95,28 +95,17 @@ static void stop_if_broken(void)
 
 static void with_guests(const char *how, bool (*sleep)(void))
 {
-	const struct machine_config config = { .cpus = host_cpus };
-	struct machine *m = machine_create(&config);
-	struct sitter sitters[MAX_SITTERS];
-	struct walker walkers[MAX_HOST_CPUS];
 	uint64_t before = slept_ms();
-	unsigned int cpu;
+	struct crew crew;
 	bool ok;
 
-	sitters_start(sitters);
-	for (cpu = 0; cpu < host_cpus; cpu++)
-		walker_start(&walkers[cpu], m->cpus[cpu], cpu);
+	crew_start(&crew);
 	ok = sleep();
 	tap_ok(ok && slept_ms() > before, "%s: the host sleeps and wakes up, with guests that run", how);
 	stop_if_broken();
 	tap_diag("slept for %u ms", (unsigned int)(slept_ms() - before));
-	tap_ok(walkers_return(walkers), "%s: the guests go on", how);
-	for (cpu = 0; cpu < host_cpus; cpu++)
-		walker_stop(&walkers[cpu], how);
-	check_supervisor_msrs(how);
-	sitters_end(sitters, how);
-	machine_destroy(m);
-	check_new_guests(how);
+	tap_ok(walkers_return(crew.walkers), "%s: the guests go on", how);
+	crew_end(&crew, how);
 	check_no_residue(how);
 }
 

@@ -249,23 +249,36 @@ void check_new_guests(const char *when)
 	tap_ok(!bad, "new VMs work on each CPU, and leave it its S_CET, %s", when);
 }
 
-static void check_msrs(uint32_t first, uint32_t last, const char *what, const char *when)
+/* How many CET MSRs of a CPU, from @first to @last, are not what the host has there. */
+static unsigned int count_residue(unsigned int cpu, uint32_t first, uint32_t last)
 {
-	unsigned int cpu, i, bad = 0;
+	unsigned int i, bad = 0;
 	uint64_t got, want;
 
-	for (cpu = 0; cpu < host_cpus; cpu++) {
-		for (i = 0; i < MSRS; i++) {
-			if (all_msrs[i] < first || all_msrs[i] > last)
-				continue;
-			want = all_msrs[i] == MSR_S_CET ? host_s_cet : 0;
-			got = host_rdmsr_on(cpu, all_msrs[i]);
-			if (got == want)
-				continue;
-			bad++;
-			tap_diag("CPU %u, MSR 0x%x: 0x%llx", cpu, all_msrs[i], (unsigned long long)got);
-		}
+	for (i = 0; i < MSRS; i++) {
+		if (all_msrs[i] < first || all_msrs[i] > last)
+			continue;
+		want = all_msrs[i] == MSR_S_CET ? host_s_cet : 0;
+		got = host_rdmsr_on(cpu, all_msrs[i]);
+		if (got == want)
+			continue;
+		bad++;
+		tap_diag("CPU %u, MSR 0x%x: 0x%llx", cpu, all_msrs[i], (unsigned long long)got);
 	}
+	return bad;
+}
+
+bool cpu_is_clean(unsigned int cpu)
+{
+	return !count_residue(cpu, 0, ~0u);
+}
+
+static void check_msrs(uint32_t first, uint32_t last, const char *what, const char *when)
+{
+	unsigned int cpu, bad = 0;
+
+	for (cpu = 0; cpu < host_cpus; cpu++)
+		bad += count_residue(cpu, first, last);
 	tap_ok(!bad, "%s, %s", what, when);
 }
 
@@ -277,6 +290,38 @@ void check_supervisor_msrs(const char *when)
 void check_no_residue(const char *when)
 {
 	check_msrs(0, ~0u, "no CPU has anything of a guest", when);
+}
+
+void crew_start(struct crew *crew)
+{
+	unsigned int cpu;
+
+	crew->m = machine_create(&(struct machine_config) { .cpus = host_cpus });
+	sitters_start(crew->sitters);
+	for (cpu = 0; cpu < host_cpus; cpu++)
+		walker_start(&crew->walkers[cpu], crew->m->cpus[cpu], cpu);
+}
+
+bool crew_goes_on(const struct crew *crew)
+{
+	unsigned int cpu;
+
+	for (cpu = 0; cpu < host_cpus; cpu++)
+		if (!walker_goes_on(&crew->walkers[cpu]))
+			return false;
+	return true;
+}
+
+void crew_end(struct crew *crew, const char *when)
+{
+	unsigned int cpu;
+
+	for (cpu = 0; cpu < host_cpus; cpu++)
+		walker_stop(&crew->walkers[cpu], when);
+	check_supervisor_msrs(when);
+	sitters_end(crew->sitters, when);
+	machine_destroy(crew->m);
+	check_new_guests(when);
 }
 
 bool unload_kvm(void)

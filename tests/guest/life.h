@@ -18,8 +18,6 @@ void test_cpuid(void);
 void test_kill(void);
 void test_smi(void);
 
-#define MAX_HOST_CPUS	2
-
 /* Online CPUs of the host. */
 extern unsigned int host_cpus;
 /* How often to unload and load the modules, and how many SMIs. */
@@ -60,10 +58,26 @@ void sitters_start(struct sitter *s);
 /* A point: they go on and end as they should. They are gone then. */
 void sitters_end(struct sitter *s, const char *when);
 
+/* ---- A crew: a VM with a walker on each CPU, and the sitters. ---- */
+
+struct crew {
+	struct machine *m;
+	struct walker walkers[MAX_HOST_CPUS];
+	struct sitter sitters[MAX_SITTERS];
+};
+
+void crew_start(struct crew *crew);
+/* walker_goes_on() for each. */
+bool crew_goes_on(const struct crew *crew);
+/* Points: nothing was wrong, and no CPU has anything of it. It is gone then. */
+void crew_end(struct crew *crew, const char *when);
+
 /* ---- The host ---- */
 
 /* Points: a VM is created on each CPU of the host, uses CET, and goes away; then S_CET of that CPU is the host's. */
 void check_new_guests(const char *when);
+/* CPU @cpu has nothing of a guest in any CET MSR, and S_CET is the host's. Says what it has. */
+bool cpu_is_clean(unsigned int cpu);
 /* A point: no CPU has anything of a guest in PL0_SSP, PL1_SSP, PL2_SSP; no guest is in KVM_RUN. */
 void check_supervisor_msrs(const char *when);
 /* A point: no CPU has anything of a guest in any CET MSR, and S_CET is the host's; there is no VM. */
