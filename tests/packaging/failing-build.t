@@ -12,7 +12,7 @@ for release in $releases; do
 	before=$(in_root -- 'sums')
 	out=$(in_root -o "$ready" -- '
 		cp -r Makefile Kbuild dkms.conf src include tools /tmp/ && cd /tmp
-		h=$(ls src/hooks/"$(cut -d. -f1,2 <<<"$K")"/*.patch | head -n 1)
+		h=$(ls src/hooks/*.patch | head -n 1)
 		cp "$h" h; sed -i "0,/^ /s/^ .*/ a line that no kernel has/" "$h"
 		status tools/install
 		echo "resolved $(resolved)"

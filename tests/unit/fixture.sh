@@ -25,7 +25,7 @@ unset CC
 # Files in which each hook of series $1 has exactly one place, under $2.
 landmarks() {
 	local h file n=0
-	for h in "$project/src/hooks/$1"/*.patch; do
+	for h in "$project"/src/hooks/*.patch "$project/src/hooks/$1"/*.patch; do
 		file=$2/$(sed -n 's/^+++ b\///p' "$h")
 		n=$((n + 1))
 		mkdir -p "$(dirname "$file")"

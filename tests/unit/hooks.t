@@ -7,14 +7,28 @@
 . "$(dirname "$0")/../tap.sh"
 
 hooks=$top/src/hooks
-series=$(cd "$hooks" && echo *)
+series=$(sed -n 's/\tDebian.*//p' "$top/src/series")
+
+# hooks_of SERIES: what src/prepare applies there
+hooks_of() { ls "$hooks"/*.patch "$hooks/$1"/*.patch; }
+names_of() { hooks_of "$1" | sed 's,.*/,,' | sort; }
+
+is "a folder for each series, and no other" "$(find "$hooks" -mindepth 1 -type d -printf '%f\n' | sort -V)" "$series"
+is "each hook is named by number and place" "$(find "$hooks" -type f ! -name '[0-9][0-9]-*.patch')" ""
 # Every series has the same hooks. Only 6.1 names what enlightened VMCSs lack, where later kernels name what they have.
-all=6.1
-names=$(cd "$hooks/$all" && ls)
+all=$(names_of 6.1)
 for s in $series; do
-	is "$s: no other names than in $all" "$(comm -23 <(cd "$hooks/$s" && ls) <(echo "$names"))" ""
-	is "$s: all that $all has" "$(comm -13 <(cd "$hooks/$s" && ls) <(echo "$names") | grep -v '^81-evmcs-controls.patch$')" ""
-	is "$s: named by number and place" "$(find "$hooks/$s" -mindepth 1 ! -name '[0-9][0-9]-*.patch')" ""
+	is "$s: no other names than in 6.1" "$(comm -23 <(names_of "$s") <(echo "$all"))" ""
+	is "$s: all that 6.1 has" "$(comm -13 <(names_of "$s") <(echo "$all") | grep -v '^81-evmcs-controls.patch$')" ""
+	is "$s: no hook stands twice" "$(names_of "$s" | uniq -d)" ""
+done
+# What stands in each series' folder has one description, and differs; line numbers are for the reader alone.
+for n in $all; do
+	[ ! -e "$hooks/$n" ] || continue
+	is "$n: one description" "$(head -q -n 1 "$hooks"/*/"$n" | sort -u | wc -l)" 1
+	ok "$n: not equal for all series" test "$(for s in $series; do
+		grep -v '^@@' "$hooks/$s/$n" 2>/dev/null | sha256sum
+	done | sort -u | wc -l)" -gt 1
 done
 
 # What is wrong with hook $1, one line each.
@@ -41,14 +55,11 @@ faults() {
 		if (context + removed != from || context + added != to) bad("the hunk header miscounts")
 	}' "$1"
 }
-for s in $series; do
-	for h in "$hooks/$s"/*.patch; do
-		is "$s/${h##*/} is small and well-formed" "$(faults "$h")" ""
-	done
-	diag "$s: $(cat "$hooks/$s"/*.patch | grep -c '^+[^+]') distro lines added, $(cat "$hooks/$s"/*.patch | grep -c '^-[^-]') removed"
+for h in "$hooks"/*.patch "$hooks"/*/*.patch; do
+	is "${h#"$hooks/"} is small and well-formed" "$(faults "$h")" ""
 done
-for n in $names; do
-	is "$n: one description" "$(for s in $series; do [ ! -e "$hooks/$s/$n" ] || head -n 1 "$hooks/$s/$n"; done | sort -u | wc -l)" 1
+for s in $series; do
+	diag "$s: $(hooks_of "$s" | xargs cat | grep -c '^+[^+]') distro lines added, $(hooks_of "$s" | xargs cat | grep -c '^-[^-]') removed"
 done
 
 places() { # HOOK FILE KINDS: how often the hook's lines of that kind stand in the file, one after the other
@@ -81,8 +92,8 @@ for release in "$build"/[0-9]*/tree; do
 	for s in $series; do
 		case $kernel in "$s".*) ;; *) continue ;; esac
 		# A tree that is being made, or that an older state of the hooks made, proves nothing.
-		[ "$release/.state" -nt "$hooks/$s" ] && [ -z "$(find "$hooks/$s" -newer "$release/.state")" ] || continue
-		for h in "$hooks/$s"/*.patch; do
+		[ -z "$(find "$hooks" -newer "$release/.state")" ] || continue
+		for h in $(hooks_of "$s"); do
 			file=$(file_of "$h" "$release")
 			applied "$h" "$release/$file" "$kernel: ${h##*/} is in the prepared tree once"
 		done
@@ -103,17 +114,17 @@ for source in "$build"/source/[0-9]*; do
 		mkdir "$tmp/a" "$tmp/b"
 		cp -r "$source/arch" "$source/virt" "$tmp/a/"
 		cp -r "$source/arch" "$source/virt" "$tmp/b/"
-		for h in "$hooks/$s"/*.patch; do
+		for h in $(hooks_of "$s"); do
 			file=$(file_of "$h" "$tmp/b")
 			is "$version: ${h##*/} fits one place" "$(places "$h" "$tmp/b/$file" '- ')" 1
 			ok "$version: ... and applies" patch -d "$tmp/b" -F0 --no-backup-if-mismatch -s -i "$h" "$file"
 		done
-		for h in "$hooks/$s"/*.patch; do
+		for h in $(hooks_of "$s"); do
 			file=$(file_of "$h" "$tmp/b")
 			applied "$h" "$tmp/b/$file" "$version: ${h##*/} is in once, with all the others"
 		done
 		is "$version: nothing else changes" "$(diff -r "$tmp/a" "$tmp/b" | grep -c '^[<>]')" \
-			"$(cat "$hooks/$s"/*.patch | grep -c '^+[^+]\|^-[^-]')"
+			"$(hooks_of "$s" | xargs cat | grep -c '^+[^+]\|^-[^-]')"
 	done
 done
 [ -n "$seen" ] || skip "each hook applies to the real source" "no source in $build/source: make modules"

@@ -18,11 +18,12 @@ like "... and says from what" "$(cat "$w/out.log")" "building for ${kver/+/[+]} 
 is "... the source is stored by its version" "$(cd "$store" && echo *)" "$debian"
 is "... only the parts that are needed" "$(cd "$store/$debian" && find . -maxdepth 3 -type d | sort | tr '\n' ' ')" \
 	". ./arch ./arch/x86 ./arch/x86/kvm ./virt ./virt/kvm "
-for h in "$project/src/hooks/6.12"/*.patch; do
+hooks=("$project"/src/hooks/*.patch "$project"/src/hooks/6.12/*.patch)
+for h in "${hooks[@]}"; do
 	file=$(sed -n 's/^+++ b\///p' "$h")
 	added=$(sed -n '/^@@/,$s/^+//p' "$h")
 	is "... ${h##*/} is in" "$(grep -c -F -x -e "$(head -n 1 <<<"$added")" "$tree/$file")" \
-		"$(grep -l -F -x "+++ b/$file" "$project/src/hooks/6.12"/*.patch | xargs cat | sed -n '/^+++/!s/^+//p' |
+		"$(grep -l -F -x "+++ b/$file" "${hooks[@]}" | xargs cat | sed -n '/^+++/!s/^+//p' |
 			grep -c -F -x -e "$(head -n 1 <<<"$added")")"
 done
 is "... without leftovers of patch" "$(find "$w/out" -name '*.orig' -o -name '*.rej' -o -name '.part*')" ""
@@ -309,7 +310,7 @@ refused 14 "KVM_SOURCE: some text" 'cannot extract' '' -u "$w/text"
 
 # ---- 15: hooks
 
-hook=$(find "$project/src/hooks/6.12" -name '*.patch' | sort | head -n 1)
+hook=$(find "$project/src/hooks" -maxdepth 1 -name '*.patch' | sort | head -n 1)
 file=$(sed -n 's/^+++ b\///p' "$hook")
 place=$(sed -n '/^@@/,$s/^[ -]//p' "$hook")
 change_source() { # SCRIPT: run in the unpacked source, then pack it again
