@@ -10,6 +10,7 @@
 #include "configuration.h"
 #include "doctor.h"
 #include "kvm-onereg.h"
+#include "series.h"
 
 static const char *vendor_module(void)
 {
@@ -237,7 +238,7 @@ void check_cet(void)
 		return;
 	}
 	if (!cet->value && host.running.set == NATIVE)
-		remark(text("%s sets kvm_intel.cet: a kernel of 6.18 or later has no such parameter", cet->asked_in),
+		remark(text("%s sets kvm_intel.cet: a kernel of " NATIVE_SINCE " or later has no such parameter", cet->asked_in),
 			NULL);
 	else if (!cet->value)
 		problem("cet-off", "kvm-onereg swap ours     # with no VM running",
@@ -288,7 +289,7 @@ void check_boot(void)
 void check_next_boot(void)
 {
 	const struct next_boot *next = &host.outlook.next;
-	const char *fix, *series = next->kernel ? series_of(next->release) : "";
+	const char *fix;
 
 	begin("next boot");
 	if (!next->release) {
@@ -298,7 +299,7 @@ void check_next_boot(void)
 	good(text("%s (%s): %s", next->release, next->by, next->kernel ? describe(next->kernel) : "no modules"));
 	if (!host.outlook.loses_ours)
 		return;
-	if (!strcmp(series, "6.1") || !strcmp(series, "6.12"))
+	if (next->kernel && is_supported(next->release))
 		fix = text("%s     # what kernel %s lacks is told below, too", rebuild(), next->release);
 	else
 		fix = text("apt-get remove linux-image-%s     # or make the boot loader take a kernel that has ours",

@@ -8,6 +8,7 @@
 #include "initramfs.h"
 #include "kvm-onereg.h"
 #include "loadable.h"
+#include "series.h"
 
 /* ---- Packages and DKMS ---- */
 
@@ -44,9 +45,7 @@ void check_dkms(void)
 		known += strncmp(*name, "kernel-", 7) && strcmp(*name, "original_module");
 	good(text("%d version%s of " PACKAGE, known, known == 1 ? "" : "s"));
 	for (struct kernel *kernel = host.kernels; kernel->release; kernel++) {
-		char *series = series_of(kernel->release);
-
-		needed |= !strcmp(series, "6.1") || !strcmp(series, "6.12");
+		needed |= is_supported(kernel->release);
 		mixed |= kernel->set == MIXED;
 	}
 	if (!needed) {
@@ -312,8 +311,7 @@ static void check_ours(const struct kernel *kernel, const char *only)
 
 void check_kernel(struct kernel *kernel, const char *only)
 {
-	char *series = series_of(kernel->release);
-	bool supported = !strcmp(series, "6.1") || !strcmp(series, "6.12");
+	bool supported = is_supported(kernel->release);
 	struct module distro[MODULES], *bad = NULL;
 
 	begin(text("kernel %s", kernel->release));

@@ -12,7 +12,7 @@ enum kvm_access {
 	KVM_ABSENT,		/* no such device: no KVM module is loaded, or the CPU or firmware has none */
 	KVM_FORBIDDEN,		/* it is there, and this user may not open it */
 	KVM_UNUSABLE,		/* it is there, and does not open or answer: errno says why */
-	KVM_NO_ONE_REG,		/* it opens, and its KVM has no ONE_REG: the distro's of before 6.18 */
+	KVM_NO_ONE_REG,		/* it opens, and its KVM has no ONE_REG: the distro's, and too old to have it */
 	KVM_ONE_REG,		/* KVM_CAP_ONE_REG is 1 */
 };
 

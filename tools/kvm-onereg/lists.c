@@ -7,6 +7,7 @@
 #include "cet.h"
 #include "kvm-onereg.h"
 #include "lists.h"
+#include "series.h"
 
 #define SHSTK		(1u << 7)	/* CPUID 7.0 ECX */
 #define IBT		(1u << 20)	/* CPUID 7.0 EDX */
@@ -78,5 +79,5 @@ const char *why_no_cet(void)
 		return "the module parameter kvm_intel.cet is off";
 	if (cet.value)
 		return "KVM does not offer them, although kvm_intel.cet is on";
-	return "the loaded KVM does not offer them; on Intel CPUs kvm-onereg's does on Linux 6.12, Debian's since 6.18";
+	return "the loaded KVM does not offer them; on Intel CPUs kvm-onereg's does, as does Linux " NATIVE_SINCE;
 }

@@ -10,6 +10,7 @@
 #include "kvm-onereg.h"
 #include "modules.h"
 #include "options.h"
+#include "series.h"
 #include "unpack.h"
 
 const char *const whose_names[] = {
@@ -184,13 +185,6 @@ struct module module_of_file(const char *file)
 }
 
 /* ---- Kernels ---- */
-
-bool is_native(const char *release)
-{
-	unsigned int major, minor;
-
-	return sscanf(release, "%u.%u", &major, &minor) == 2 && (major > 6 || (major == 6 && minor >= 18));
-}
 
 static bool same_text(const char *a, const char *b)
 {

@@ -33,7 +33,7 @@ struct module {
 struct kernel {
 	char *release;
 	bool running;
-	bool native;		/* 6.18 or later */
+	bool native;		/* is_native() */
 	enum whose set;
 	struct module module[MODULES];
 };
@@ -76,7 +76,6 @@ const unsigned char *packed_contents(const struct module *module, size_t *size);
 struct kernel *kernels(void);
 /* One of them, NULL if there is none. */
 struct kernel *find_kernel(struct kernel *all, const char *release);
-bool is_native(const char *release);
 
 /* The options of a command about kernels. */
 struct kernel_options {

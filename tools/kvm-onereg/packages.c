@@ -65,15 +65,6 @@ const char *rebuild(void)
 
 /* ---- Kernels ---- */
 
-char *series_of(const char *release)
-{
-	size_t n = strcspn(release, ".");
-
-	if (release[n])
-		n += 1 + strspn(release + n + 1, "0123456789");
-	return text("%.*s", (int)n, release);
-}
-
 char *image_version(const char *release)
 {
 	char *version;

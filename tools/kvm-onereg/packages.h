@@ -21,8 +21,6 @@ const char *rebuild(void);
 /* It also fetches the source, so nothing has to be installed before */
 bool fetches_source(void);
 
-/* "6.12" of "6.12.117+deb13-amd64" */
-char *series_of(const char *release);
 /* The Debian version that a kernel was built from: its headers tell, or dpkg of its image. Or NULL */
 char *built_from(const char *release);
 /* The Debian version of a kernel's image on disk, or NULL */

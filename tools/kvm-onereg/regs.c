@@ -8,6 +8,7 @@
 #include "lists.h"
 #include "names.h"
 #include "options.h"
+#include "series.h"
 
 #define ID_TYPE(id)	((unsigned int)((id) >> 32 & 0xff))
 /* Of 8 bytes, as all that there are today; KVM tells whether it has it. */
@@ -273,7 +274,7 @@ int cmd_regs(int argc, char **argv)
 	vcpu = vcpu_create(bare);
 	if (!vcpu.one_reg)
 		die(STATUS_CANNOT, "\"kvm-onereg status\" shows whose modules are loaded; \"kvm-onereg swap ours\" loads kvm-onereg's",
-		    "the loaded KVM has no ONE_REG (it is the distro's, of before Linux 6.18)");
+		    "the loaded KVM has no ONE_REG (it is the distro's, of before Linux " NATIVE_SINCE ")");
 	if (!n_regs)
 		add_lists(&vcpu, features);
 	read_all(&vcpu);

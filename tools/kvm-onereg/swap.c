@@ -26,6 +26,7 @@
 #include "kvm.h"
 #include "modules.h"
 #include "options.h"
+#include "series.h"
 
 /* Something else may load KVM's modules in between, when a program opens /dev/kvm: then it is done over. */
 #define TRIES	5

@@ -1,0 +1,67 @@
+#!/bin/bash
+# SPDX-License-Identifier: GPL-2.0
+#
+# src/series alone says which kernels are supported: what must repeat it agrees, and no program knows it by itself
+# shellcheck disable=SC2016 # scripts in quotes
+# shellcheck source=tests/tap.sh
+. "$(dirname "$0")/../tap.sh"
+cd "$top" || exit 1
+
+tab=$'\t'
+is "src/series has nothing but series" "$(grep -v -E "^#|^[0-9]+\.[0-9]+$tab(Debian [0-9]+|native)\$" src/series)" ""
+series=$(sed -n "s/${tab}Debian.*//p" src/series)
+native=$(sed -n "s/${tab}native\$//p" src/series)
+ok "it names supported series" test -n "$series"
+is "... in their order, and the first native one last" "$(grep -v '^#' src/series | cut -f1 | sort -V)" \
+	"$(printf '%s\n' "$series" "$native")"
+
+# ---- what repeats it
+
+# DKMS sources it alone, and in odd places.
+excluded=$(env -i PATH=/nowhere "$BASH" -c '. ./dkms.conf; echo "$BUILD_EXCLUSIVE_KERNEL"')
+matching=$(for major in {5..8}; do for minor in {0..30} 120; do
+	[[ ! $major.$minor.9-x =~ $excluded ]] || echo "$major.$minor"
+done; done)
+is "dkms.conf: the same series" "$matching" "$series"
+is "the package's triggers: the sources of the same series" \
+	"$(sed -n 's,^interest-noawait /usr/src/linux-source-\(.*\)\.tar\.xz$,\1,p' debian/kvm-onereg-dkms.triggers)" "$series"
+named=$(sed -n "s/^\(.*\)${tab}Debian \(.*\)/Debian \2 (kernel \1)/p" src/series)
+for f in README.md debian/control; do
+	is "$f names them" "$(tr -s '\n ' ' ' <"$f" | grep -o -E 'Debian [0-9]+ \(kernel [0-9.]+\)' | sort -u)" "$named"
+	like "... and from where on a kernel has it natively" "$(tr -s '\n ' ' ' <"$f")" "since ${native//./\\.}"
+done
+
+# ---- programs
+
+# code FILE: without comments, as FILE:LINE:TEXT
+code() {
+	awk -v file="$1" '
+		{ line = $0 }
+		file ~ /\.[ch]$/ { gsub(/\/\*.*\*\//, "", line); sub(/\/\/.*/, "", line); sub(/\/\*.*/, "", line); if (line ~ /^[ \t]*\*/) next }
+		file !~ /\.[ch]$/ { sub(/(^|[ \t])#.*/, "", line) }
+		{ print file ":" FNR ":" line }' "$1"
+}
+known=$(printf '%s\n' "$series" "$native" | sed 's/\./\\./' | paste -sd'|')
+# Not as part of another number; and as major * 1000 + minor.
+pattern="(^|[^0-9.])($known)([^0-9]|\$)|\\b6018\\b|\\b60(01|12)\\b"
+programs=()
+while read -r f; do
+	case $f in *.[ch] | *.sh | *.awk | *akefile | *build | *.bash) ;; *) head -c 2 "$f" | grep -q '#!' || continue ;; esac
+	programs+=("$f")
+done < <(find Makefile Kbuild src tools debian -type f ! -path src/compat.h)
+ok "there are programs to look at" test ${#programs[@]} -gt 40
+found() { for f; do code "$f"; done | grep -E ":[0-9]+:.*($pattern)"; }
+is "no program knows a series by itself" "$(found "${programs[@]}")" ""
+while read -r line; do
+	echo "$line" >"$tmp/program.c"
+	like "it would be found: $line" "$(found "$tmp/program.c")" ':1:'
+done <<'END'
+if (!strcmp(series, "6.1"))
+case "6.12": /* a comment */
+if (code >= 6018)
+supported = "6.18 and later";
+END
+echo '/* since 6.18 */ int x; // as 6.12 has it' >"$tmp/program.c"
+is "a comment may" "$(found "$tmp/program.c")" ""
+
+done_testing
