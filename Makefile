@@ -75,7 +75,7 @@ modules: ## build kvm.ko, kvm-intel.ko, kvm-amd.ko for KVER into build/KVER/
 	[ -e '$(tree)/.state' ] && \
 	$(MAKE) -C '$(KDIR)' M='$(tree)/arch/x86/kvm' WERROR='$(WERROR)' modules && \
 	src/check-exports '$(KDIR)/Module.symvers' '$(tree)/arch/x86/kvm/Module.symvers' && \
-	src/publish '$(tree)/arch/x86/kvm' '$(out)' $$(cat '$(tree)/onereg/modules')
+	src/publish '$(tree)/arch/x86/kvm' '$(out)' $$(cat '$(tree)/src/modules')
 
 .PHONY: source
 source: ## get the exact KVM source of KVER into the store (modules does it too)

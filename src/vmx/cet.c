@@ -21,7 +21,7 @@
 #endif
 
 #include "cet.h"
-#include "generated.h"
+#include "../generated.h"
 
 /* XSAVES components 11 (U_CET, PL3_SSP) and 12 (PL0_SSP..PL2_SSP). */
 #define XSS_CET_USER	BIT_ULL(11)

@@ -26,7 +26,7 @@ fetched() { # NAME [OPTION...]: prepare succeeds, from exactly the kernel's vers
 	shift
 	prepare "$@"
 	is "$name: fetched" "$status $(cat "$w/err")" "0 "
-	like "$name: the origin tells the version" "$(cat "$tree/onereg/generated.h" 2>&1)" "ORIGIN \"linux-source-6.12 ${debian//+/[+]}\""
+	like "$name: the origin tells the version" "$(cat "$tree/src/generated.h" 2>&1)" "ORIGIN \"linux-source-6.12 ${debian//+/[+]}\""
 	is "$name: nothing else is kept" "$(cd "$store" && echo *) $(left)" "$debian "
 }
 

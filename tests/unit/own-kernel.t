@@ -64,9 +64,9 @@ for how in in-tree out inside headers; do
 	prepare -u "$mine"
 	is "$how: prepared" "$status $(cat "$w/err")" "0 "
 	like "$how: the last line says from what" "$(tail -n 1 "$w/out.log")" "building for ${kver/+/[+]} from tree $mine ${kver/+/[+]}\$"
-	like "$how: so do the modules" "$(cat "$tree/onereg/generated.h")" "KVM_ONEREG_ORIGIN \"tree $mine ${kver/+/[+]}\""
+	like "$how: so do the modules" "$(cat "$tree/src/generated.h")" "KVM_ONEREG_ORIGIN \"tree $mine ${kver/+/[+]}\""
 	is "$how: it is kept apart from packages' source" "$(cd "$store" && echo *)" "given"
-	is "$how: for both vendors" "$(cat "$tree/onereg/modules")" "kvm.ko kvm-intel.ko kvm-amd.ko"
+	is "$how: for both vendors" "$(cat "$tree/src/modules")" "kvm.ko kvm-intel.ko kvm-amd.ko"
 	echo '/* mine */' >>"$mine/arch/x86/kvm/x86.c"
 	prepare -u "$mine"
 	is "$how: a change in the tree is taken" "$status $(grep -c '/\* mine \*/' "$tree/arch/x86/kvm/x86.c")" "0 1"
@@ -78,7 +78,7 @@ for how in in-tree out inside headers; do
 	kdir=${kdir#"$w/"}
 	prepare -u linux
 	is "$how, by relative paths" "$status $(cat "$w/err")" "0 "
-	like "... the modules name the whole path" "$(cat "$tree/onereg/generated.h")" "ORIGIN \"tree $mine "
+	like "... the modules name the whole path" "$(cat "$tree/src/generated.h")" "ORIGIN \"tree $mine "
 	rm "$kdir/Makefile"
 	kdir=./$kdir
 	refused 10 "... without its Makefile" 'Makefile is missing' 'make -C \./' -u linux
@@ -108,7 +108,7 @@ built out
 ln -s "$mine" "$w/link"
 prepare -u "$w/link/"
 is "the tree by another name" "$status $(cat "$w/err")" "0 "
-like "... is named as itself" "$(cat "$tree/onereg/generated.h")" "ORIGIN \"tree $mine "
+like "... is named as itself" "$(cat "$tree/src/generated.h")" "ORIGIN \"tree $mine "
 built out
 echo '#define LINUX_PACKAGE_ID ""' >"$kdir/include/generated/package.h"
 prepare -u "$mine"
@@ -122,7 +122,7 @@ for kver in $mine_version $mine_version-rc3 $mine_version-00013-g0123456789ab-di
 	prepare -u "$mine"
 	is "release $kver" "$status $(cat "$w/err")" "0 "
 done
-like "... of odd letters, they are replaced" "$(cat "$tree/onereg/generated.h")" "ORIGIN \"tree $mine ${mine_version}__id___\""
+like "... of odd letters, they are replaced" "$(cat "$tree/src/generated.h")" "ORIGIN \"tree $mine ${mine_version}__id___\""
 
 built out
 sed -i 's/^EXTRAVERSION.*/EXTRAVERSION = -rc3/' "$mine/Makefile"
@@ -139,7 +139,7 @@ for how in in-tree out headers; do
 	[ $how != out ] || { mv "$kdir" "$w/$odd/o"; kdir=$w/$odd/o; echo "include ../Makefile" >"$kdir/Makefile"; }
 	prepare -u "$w/$odd"
 	is "$how, a path of odd letters" "$status $(cat "$w/err")" "0 "
-	is "... gives one C string" "$(sed -n 's/^#define KVM_ONEREG_ORIGIN //p' "$tree/onereg/generated.h")" \
+	is "... gives one C string" "$(sed -n 's/^#define KVM_ONEREG_ORIGIN //p' "$tree/src/generated.h")" \
 		"\"tree $w/l__i_n_u__x___id____ $kver\""
 done
 
@@ -159,7 +159,7 @@ for v in INTEL AMD; do
 	built out
 	config CONFIG_KVM=m CONFIG_KVM_$v=m "# CONFIG_KVM_$v is not the other"
 	prepare -u "$mine"
-	is "KVM for $v alone" "$status $(cat "$w/err") $(cat "$tree/onereg/modules")" "0  kvm.ko kvm-${v,,}.ko"
+	is "KVM for $v alone" "$status $(cat "$w/err") $(cat "$tree/src/modules")" "0  kvm.ko kvm-${v,,}.ko"
 done
 
 # ---- 3 and 11

@@ -28,9 +28,9 @@ for h in "${hooks[@]}"; do
 done
 is "... without leftovers of patch" "$(find "$w/out" -name '*.orig' -o -name '*.rej' -o -name '.part*')" ""
 version=$(sed -n 's/^PACKAGE_VERSION="\(.*\)"/\1/p' "$project/dkms.conf")
-like "... with the version of dkms.conf" "$(cat "$tree/onereg/generated.h")" "KVM_ONEREG_VERSION \"$version\""
-like "... and the origin" "$(cat "$tree/onereg/generated.h")" "KVM_ONEREG_ORIGIN \"linux-source-6.12 $debian\""
-ok "... our files are the repository's" diff -r "$project/include" "$tree/onereg/include"
+like "... with the version of dkms.conf" "$(cat "$tree/src/generated.h")" "KVM_ONEREG_VERSION \"$version\""
+like "... and the origin" "$(cat "$tree/src/generated.h")" "KVM_ONEREG_ORIGIN \"linux-source-6.12 $debian\""
+ok "... our files are the repository's" diff -r "$project/include" "$tree/src/include"
 ok "... and so is Kbuild" cmp "$project/Kbuild" "$tree/arch/x86/kvm/Kbuild"
 is "nothing else is written" "$(diff -rq "$fixtures" "$w" | sed "s,$w,W,g" | sort | tr '\n' ';')" \
 	"Only in W: err;Only in W: headers;Only in W: headers-common;Only in W: out;Only in W: out.log;Only in W: store;"
@@ -46,8 +46,8 @@ not_ok "... does not extract again" 1 grep extracting "$w/out.log"
 rm "$tree/arch/x86/kvm/x86.o"
 
 echo '/* stale */' >>"$tree/arch/x86/kvm/x86.c"
-rm "$tree/onereg/one_reg.c"
-touch "$tree/onereg/gone.c" "$tree/arch/x86/kvm/gone.h"
+rm "$tree/src/one_reg.c"
+touch "$tree/src/gone.c" "$tree/arch/x86/kvm/gone.h"
 prepare
 is "a changed tree is put right" "$status $(content "$store" "$tree")" "0 $good"
 
@@ -82,7 +82,7 @@ tar=$SOURCE_DIR/linux-source-6.12.tar.xz PATH=$w/bin:$path
 headers "$kver" "$code" "$debian"
 prepare
 is "folders of odd names" "$status $(cat "$w/err")" "0 "
-ok "... hold the result" test -s "$tree/onereg/one_reg.c"
+ok "... hold the result" test -s "$tree/src/one_reg.c"
 prepare -u "$tar"
 is "... KVM_SOURCE, too" "$status $(cat "$w/err")" "0 "
 
@@ -258,7 +258,7 @@ prepare -u "$w/x.tar.xz"
 is "KVM_SOURCE: a tarball without a record" "$status $(cat "$w/err")" "0 "
 like "... with a note" "$(cat "$w/out.log")" "nothing records the Debian revision of $w/x.tar.xz"
 is "... is not stored as a known version" "$(cd "$store" && echo *)" "given"
-like "... nor called one" "$(cat "$tree/onereg/generated.h")" 'ORIGIN "linux-source-6.12 6\.12\.117, Debian revision not recorded"'
+like "... nor called one" "$(cat "$tree/src/generated.h")" 'ORIGIN "linux-source-6.12 6\.12\.117, Debian revision not recorded"'
 mkdir "$w/u" && tar -C "$w/u" -xf "$w/x.tar.xz" && mv "$w/u/linux-source-6.12" "$w/u/linux-6.12.117"
 tar -C "$w/u" -cJf "$w/y.tar.xz" linux-6.12.117
 prepare -u "$w/y.tar.xz"

@@ -123,7 +123,7 @@ sweep() { # START MODE STEP: interrupt at every STEPth command
 		case $start in
 		fresh | download) rm -rf "$store" ;;
 		replace) cp -rp "$w/done" "$w/out" && echo other >"$tree/.state" ;;
-		update) cp -rp "$w/done" "$w/out" && echo stale >>"$tree/arch/x86/kvm/x86.c" && rm -r "$tree/onereg/vmx" ;;
+		update) cp -rp "$w/done" "$w/out" && echo stale >>"$tree/arch/x86/kvm/x86.c" && rm -r "$tree/src/vmx" ;;
 		esac
 		# shellcheck disable=SC2086 # none, or one
 		interrupted $at $v
