@@ -40,7 +40,7 @@ bool kvm_cet_msr_to_save(u32 msr)
 }
 
 /* S_CET, U_CET or SSP of the vCPU, whatever the guest itself may read; false if it has none. */
-static bool read_state(struct kvm_vcpu *vcpu, u32 msr, u64 *val)
+static bool kvm_cet_read_state(struct kvm_vcpu *vcpu, u32 msr, u64 *val)
 {
 	return !__kvm_get_msr(vcpu, msr, val, true);
 }
@@ -50,7 +50,7 @@ static bool read_state(struct kvm_vcpu *vcpu, u32 msr, u64 *val)
 #define USES_IBT	BIT(1)	/* an indirect branch, or a far one that counts as such */
 #define IS_FAR		BIT(2)	/* may end at another privilege level */
 
-static unsigned int classify_group5(u8 modrm)
+static unsigned int kvm_cet_classify_group5(u8 modrm)
 {
 	switch (modrm >> 3 & 7) {
 	case 2:		/* CALL near */
@@ -66,7 +66,7 @@ static unsigned int classify_group5(u8 modrm)
 	}
 }
 
-static unsigned int classify_one_byte(u8 opcode, u8 modrm)
+static unsigned int kvm_cet_classify_one_byte(u8 opcode, u8 modrm)
 {
 	switch (opcode) {
 	case 0xc2:	/* RET near */
@@ -85,13 +85,13 @@ static unsigned int classify_one_byte(u8 opcode, u8 modrm)
 	case 0xea:	/* JMP far */
 		return USES_IBT | IS_FAR;
 	case 0xff:
-		return classify_group5(modrm);
+		return kvm_cet_classify_group5(modrm);
 	default:
 		return 0;
 	}
 }
 
-static unsigned int classify_two_byte(u8 opcode)
+static unsigned int kvm_cet_classify_two_byte(u8 opcode)
 {
 	switch (opcode) {
 	case 0x05:	/* SYSCALL */
@@ -104,13 +104,13 @@ static unsigned int classify_two_byte(u8 opcode)
 	}
 }
 
-static unsigned int classify(const struct x86_emulate_ctxt *ctxt)
+static unsigned int kvm_cet_classify(const struct x86_emulate_ctxt *ctxt)
 {
 	switch (ctxt->opcode_len) {
 	case 1:
-		return classify_one_byte(ctxt->b, ctxt->modrm);
+		return kvm_cet_classify_one_byte(ctxt->b, ctxt->modrm);
 	case 2:
-		return classify_two_byte(ctxt->b);
+		return kvm_cet_classify_two_byte(ctxt->b);
 	default:
 		return 0;
 	}
@@ -126,14 +126,14 @@ bool kvm_cet_refuses_insn(struct x86_emulate_ctxt *ctxt)
 	if (likely(!kvm_read_cr4_bits(vcpu, X86_CR4_CET)))
 		return false;
 
-	uses = classify(ctxt);
+	uses = kvm_cet_classify(ctxt);
 	if (!uses)
 		return false;
 
 	user = ctxt->ops->cpl(ctxt) == 3;
-	if ((user || uses & IS_FAR) && !read_state(vcpu, MSR_IA32_U_CET, &u_cet))
+	if ((user || uses & IS_FAR) && !kvm_cet_read_state(vcpu, MSR_IA32_U_CET, &u_cet))
 		return true;
-	if ((!user || uses & IS_FAR) && !read_state(vcpu, MSR_IA32_S_CET, &s_cet))
+	if ((!user || uses & IS_FAR) && !kvm_cet_read_state(vcpu, MSR_IA32_S_CET, &s_cet))
 		return true;
 
 	return (uses & USES_SHSTK && (u_cet | s_cet) & CET_SHSTK_EN) ||
@@ -149,10 +149,10 @@ bool kvm_cet_refuses_compat_cs(struct x86_emulate_ctxt *ctxt, u8 cpl, u32 *err_c
 	if (likely(!kvm_read_cr4_bits(vcpu, X86_CR4_CET)) || !is_long_mode(vcpu))
 		return false;
 
-	if (read_state(vcpu, cpl == 3 ? MSR_IA32_U_CET : MSR_IA32_S_CET, &cet)) {
+	if (kvm_cet_read_state(vcpu, cpl == 3 ? MSR_IA32_U_CET : MSR_IA32_S_CET, &cet)) {
 		if (!(cet & CET_SHSTK_EN))
 			return false;
-		if (read_state(vcpu, MSR_KVM_INTERNAL_GUEST_SSP, &ssp) && !(ssp >> 32))
+		if (kvm_cet_read_state(vcpu, MSR_KVM_INTERNAL_GUEST_SSP, &ssp) && !(ssp >> 32))
 			return false;
 	}
 
@@ -168,7 +168,7 @@ bool kvm_cet_refuses_task_switch(struct kvm_vcpu *vcpu)
 		return false;
 
 	/* Which privilege level the new task has is not known yet. */
-	if (read_state(vcpu, MSR_IA32_U_CET, &u_cet) && read_state(vcpu, MSR_IA32_S_CET, &s_cet) &&
+	if (kvm_cet_read_state(vcpu, MSR_IA32_U_CET, &u_cet) && kvm_cet_read_state(vcpu, MSR_IA32_S_CET, &s_cet) &&
 	    !((u_cet | s_cet) & (CET_SHSTK_EN | CET_ENDBR_EN)))
 		return false;
 

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0 */
 /*
  * Control-flow Enforcement Technology (CET) for guests: shadow stacks (SHSTK) and indirect branch tracking
- * (IBT). Here is what is the same for every vendor; <vmx/cet.h> has the rest. Rules are those of the SDM,
+ * (IBT). Here is what is the same for every vendor; vmx/cet.h has the rest. Rules are those of the SDM,
  * volume 1 chapter 17 and volume 3, and of Linux 6.18 and later where they leave a choice to KVM.
  *
  * Included by KVM's x86.h, so it completes no type: that would change the CRCs of exported symbols.

@@ -25,7 +25,7 @@
  * Read or write an internal MSR. Whether the vCPU has the register is for the vendor module to say, and not for
  * ignore_msrs, which the MSR layer would obey.
  */
-static int get_internal_msr(struct kvm_vcpu *vcpu, unsigned int index, u64 *data)
+static int kvm_onereg_get_internal_msr(struct kvm_vcpu *vcpu, unsigned int index, u64 *data)
 {
 	struct msr_data msr = { .index = index, .host_initiated = true };
 	int r;
@@ -36,7 +36,7 @@ static int get_internal_msr(struct kvm_vcpu *vcpu, unsigned int index, u64 *data
 	return r;
 }
 
-static int set_internal_msr(struct kvm_vcpu *vcpu, unsigned int index, u64 *data)
+static int kvm_onereg_set_internal_msr(struct kvm_vcpu *vcpu, unsigned int index, u64 *data)
 {
 	struct msr_data msr = { .index = index, .host_initiated = true, .data = *data };
 
@@ -44,7 +44,7 @@ static int set_internal_msr(struct kvm_vcpu *vcpu, unsigned int index, u64 *data
 }
 
 /* The MSR layer's results are 0, small positive numbers and errnos: user space sees 0 or EINVAL. */
-static int access_msr(struct kvm_vcpu *vcpu, u32 msr, u64 *val, kvm_onereg_msr_fn fn)
+static int kvm_onereg_access_msr(struct kvm_vcpu *vcpu, u32 msr, u64 *val, kvm_onereg_msr_fn fn)
 {
 	int idx, r;
 
@@ -55,20 +55,20 @@ static int access_msr(struct kvm_vcpu *vcpu, u32 msr, u64 *val, kvm_onereg_msr_f
 	return r ? -EINVAL : 0;
 }
 
-static int get_one_reg(struct kvm_vcpu *vcpu, u32 msr, u64 __user *addr, kvm_onereg_msr_fn get_msr)
+static int kvm_onereg_get(struct kvm_vcpu *vcpu, u32 msr, u64 __user *addr, kvm_onereg_msr_fn get_msr)
 {
 	u64 val;
 	int r;
 
-	r = access_msr(vcpu, msr, &val, get_msr);
+	r = kvm_onereg_access_msr(vcpu, msr, &val, get_msr);
 	if (r)
 		return r;
 
 	return put_user(val, addr);
 }
 
-static int set_one_reg(struct kvm_vcpu *vcpu, u32 msr, u64 __user *addr, kvm_onereg_msr_fn set_msr,
-		       const struct synthetic_reg *reg)
+static int kvm_onereg_set(struct kvm_vcpu *vcpu, u32 msr, u64 __user *addr, kvm_onereg_msr_fn set_msr,
+			  const struct synthetic_reg *reg)
 {
 	u64 val;
 
@@ -76,10 +76,10 @@ static int set_one_reg(struct kvm_vcpu *vcpu, u32 msr, u64 __user *addr, kvm_one
 	if (get_user(val, addr))
 		return reg && !reg->exists(vcpu) ? -EINVAL : -EFAULT;
 
-	return access_msr(vcpu, msr, &val, set_msr);
+	return kvm_onereg_access_msr(vcpu, msr, &val, set_msr);
 }
 
-static int get_reg_list(struct kvm_vcpu *vcpu, struct kvm_reg_list __user *list)
+static int kvm_onereg_get_reg_list(struct kvm_vcpu *vcpu, struct kvm_reg_list __user *list)
 {
 	const struct synthetic_reg *reg = NULL;
 	u64 room, n = 0;
@@ -111,7 +111,7 @@ int kvm_onereg_vcpu_ioctl(struct kvm_vcpu *vcpu, unsigned int ioctl, void __user
 	u32 msr;
 
 	if (ioctl == KVM_GET_REG_LIST)
-		return get_reg_list(vcpu, argp);
+		return kvm_onereg_get_reg_list(vcpu, argp);
 
 	/* Two words: a fraction of the cost of copy_from_user(). */
 	if (!user_read_access_begin(reg, sizeof(*reg)))
@@ -129,16 +129,16 @@ int kvm_onereg_vcpu_ioctl(struct kvm_vcpu *vcpu, unsigned int ioctl, void __user
 		if (!synthetic)
 			return -EINVAL;
 		msr = synthetic->msr;
-		get_msr = get_internal_msr;
-		set_msr = set_internal_msr;
+		get_msr = kvm_onereg_get_internal_msr;
+		set_msr = kvm_onereg_set_internal_msr;
 		break;
 	default:
 		return -EINVAL;
 	}
 
 	if (ioctl == KVM_GET_ONE_REG)
-		return get_one_reg(vcpu, msr, u64_to_user_ptr(addr), get_msr);
-	return set_one_reg(vcpu, msr, u64_to_user_ptr(addr), set_msr, synthetic);
+		return kvm_onereg_get(vcpu, msr, u64_to_user_ptr(addr), get_msr);
+	return kvm_onereg_set(vcpu, msr, u64_to_user_ptr(addr), set_msr, synthetic);
 
 fault:
 	user_read_access_end();

@@ -124,9 +124,6 @@ void vmx_cet_dump_vmcs(void);
 int vmx_cet_get_msr(struct kvm_vcpu *vcpu, struct msr_data *msr);
 int vmx_cet_set_msr(struct kvm_vcpu *vcpu, struct msr_data *msr);
 
-/* Whether a guest with what @cet says may have @s_cet in IA32_U_CET or IA32_S_CET. */
-bool vmx_cet_is_valid_u_s_cet(const struct vmx_cet *cet, u64 s_cet);
-
 void __vmx_cet_load(struct vmx_cet *cet);
 void __vmx_cet_save(struct vmx_cet *cet);
 
@@ -143,7 +140,7 @@ static __always_inline void vmx_cet_save(struct vmx_cet *cet)
 		__vmx_cet_save(cet);
 }
 
-/* Nested VMX: nested_cet.c. */
+/* ---- Nested VMX ---- */
 
 /* Merge L1's intercepts for an MSR into L2's bitmap. */
 typedef void (*vmx_cet_merge_fn)(struct vcpu_vmx *vmx, unsigned long *l1, unsigned long *l0, u32 msr, int types);
@@ -204,18 +201,5 @@ static __always_inline void vmx_cet_nested_load_vmcs01(struct vmx_cet *cet, stru
 	if (vmx_cet_guest_has(cet))
 		__vmx_cet_nested_load_vmcs01(cet, vmcs12);
 }
-
-/* Used by both files. */
-
-/*
- * Width of the host's linear addresses, and whether one is canonical for it. What the guest's CR4 says does not count:
- * restoring must not depend on an order.
- */
-u8 vmx_cet_address_width(void);
-bool vmx_cet_is_canonical(u64 address);
-
-extern bool vmx_cet_offered;
-void vmx_cet_read_vmcs(const struct vmx_cet *cet, struct vmx_cet_state *state);
-void vmx_cet_write_vmcs(const struct vmx_cet *cet, const struct vmx_cet_state *state);
 
 #endif

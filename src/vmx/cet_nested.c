@@ -10,7 +10,7 @@
 #include "vmx/vmcs12.h"
 #include "vmx/vmx.h"
 
-#include "cet.h"
+#include "cet_state.h"
 
 /* Nested state of mainline can be set here, and the reverse. */
 static_assert(offsetof(struct vmcs12, cet) == 680);
@@ -49,14 +49,14 @@ short vmcs12_cet_field_offset(unsigned long field)
 	}
 }
 
-static bool state_valid(struct kvm_vcpu *vcpu, const struct vmx_cet_state *state)
+static bool vmx_cet_state_valid(struct kvm_vcpu *vcpu, const struct vmx_cet_state *state)
 {
 	return vmx_cet_is_valid_u_s_cet(&to_vmx(vcpu)->cet, state->s_cet) && IS_ALIGNED(state->ssp, 4) &&
 	       vmx_cet_is_canonical(state->ssp_tbl);
 }
 
 /* CR4.CET goes with CR0.WP alone; not every kernel tests it by itself. */
-static bool cr_valid(unsigned long cr0, unsigned long cr4)
+static bool vmx_cet_cr_valid(unsigned long cr0, unsigned long cr4)
 {
 	return !(cr4 & X86_CR4_CET) || cr0 & X86_CR0_WP;
 }
@@ -65,11 +65,11 @@ bool vmx_cet_nested_host_state_valid(struct kvm_vcpu *vcpu, struct vmcs12 *vmcs1
 {
 	const struct vmx_cet_state *state = &vmcs12->cet.host;
 
-	if (!cr_valid(vmcs12->host_cr0, vmcs12->host_cr4))
+	if (!vmx_cet_cr_valid(vmcs12->host_cr0, vmcs12->host_cr4))
 		return false;
 	if (!(vmcs12->vm_exit_controls & VM_EXIT_LOAD_CET_STATE))
 		return true;
-	if (!state_valid(vcpu, state))
+	if (!vmx_cet_state_valid(vcpu, state))
 		return false;
 
 	/* L1 goes on in 64-bit mode, or has registers of 32 bits. */
@@ -82,13 +82,13 @@ bool vmx_cet_nested_guest_state_valid(struct kvm_vcpu *vcpu, struct vmcs12 *vmcs
 {
 	const struct vmx_cet_state *state = &vmcs12->cet.guest;
 
-	if (!cr_valid(vmcs12->guest_cr0, vmcs12->guest_cr4))
+	if (!vmx_cet_cr_valid(vmcs12->guest_cr0, vmcs12->guest_cr4))
 		return false;
 	if (!(vmcs12->vm_entry_controls & VM_ENTRY_LOAD_CET_STATE))
 		return true;
 
 	/* For SSP bits 63:N are equal, N being the linear-address width: one bit less than canonical. */
-	return state_valid(vcpu, state) && __is_canonical_address(state->ssp, vmx_cet_address_width() + 1);
+	return vmx_cet_state_valid(vcpu, state) && __is_canonical_address(state->ssp, vmx_cet_address_width() + 1);
 }
 
 void __vmx_cet_merge_msr_bitmap(struct vcpu_vmx *vmx, unsigned long *l1, unsigned long *l0, vmx_cet_merge_fn merge)
@@ -103,15 +103,15 @@ void __vmx_cet_merge_msr_bitmap(struct vcpu_vmx *vmx, unsigned long *l1, unsigne
 		merge(vmx, l1, l0, msrs[i], MSR_TYPE_RW);
 }
 
-static struct vcpu_vmx *vmx_of(struct vmx_cet *cet)
+static struct vcpu_vmx *vmx_cet_to_vmx(struct vmx_cet *cet)
 {
 	return container_of(cet, struct vcpu_vmx, cet);
 }
 
 /* Whether VMLAUNCH or VMRESUME is to load L2's state; else what the CPU has stays. */
-static bool entry_loads_state(struct vmx_cet *cet, const struct vmcs12 *vmcs12)
+static bool vmx_cet_entry_loads_state(struct vmx_cet *cet, const struct vmcs12 *vmcs12)
 {
-	return vmx_of(cet)->nested.nested_run_pending && vmcs12->vm_entry_controls & VM_ENTRY_LOAD_CET_STATE;
+	return vmx_cet_to_vmx(cet)->nested.nested_run_pending && vmcs12->vm_entry_controls & VM_ENTRY_LOAD_CET_STATE;
 }
 
 void __vmx_cet_nested_leave_vmcs01(struct vmx_cet *cet)
@@ -122,7 +122,7 @@ void __vmx_cet_nested_leave_vmcs01(struct vmx_cet *cet)
 
 void __vmx_cet_nested_load_vmcs02(struct vmx_cet *cet, struct vmcs12 *vmcs12)
 {
-	struct vcpu_vmx *vmx = vmx_of(cet);
+	struct vcpu_vmx *vmx = vmx_cet_to_vmx(cet);
 
 	/* vmcs02 takes both controls from vmcs01, and more entry controls from vmcs12. */
 	WARN_ON_ONCE(!(vm_entry_controls_get(vmx) & VM_ENTRY_LOAD_CET_STATE) !=
@@ -131,7 +131,7 @@ void __vmx_cet_nested_load_vmcs02(struct vmx_cet *cet, struct vmcs12 *vmcs12)
 	/* If it is set, it is an earlier VM entry's. */
 	vmx->exit_reason.failed_vmentry = 0;
 
-	if (entry_loads_state(cet, vmcs12))
+	if (vmx_cet_entry_loads_state(cet, vmcs12))
 		cet->passing = vmcs12->cet.guest;
 	vmx_cet_write_vmcs(cet, &cet->passing);
 }
@@ -139,7 +139,7 @@ void __vmx_cet_nested_load_vmcs02(struct vmx_cet *cet, struct vmcs12 *vmcs12)
 void __vmx_cet_nested_save_vmcs02(struct vmx_cet *cet, struct vmcs12 *vmcs12)
 {
 	/* The CPU refused to enter L2, and has loaded nothing. */
-	if (vmx_of(cet)->exit_reason.failed_vmentry) {
+	if (vmx_cet_to_vmx(cet)->exit_reason.failed_vmentry) {
 		cet->passing = cet->l1;
 		return;
 	}
