@@ -1,0 +1,49 @@
+#!/bin/bash
+# SPDX-License-Identifier: GPL-2.0
+#
+# The documentation names files, targets and options that exist
+# shellcheck disable=SC2016 # back quotes
+# shellcheck source=tests/tap.sh
+. "$(dirname "$0")/../tap.sh"
+cd "$top" || exit 1
+
+pages=(README.md docs/*.md)
+# links FILE: where its links lead, one a line, but those to other sites
+links() { grep -o -E '\]\([^)]+\)' "$1" | sed 's/^](//; s/)$//; s/#.*//' | grep -v -E '^(https?:|$)'; }
+# paths FILE: what stands in back quotes and begins with a folder of the project
+paths() { grep -o -E '`[^` ]+`' "$1" | tr -d '`' | grep -E '^(src|tests|tools|debian|include|docs)/' | sed 's/[,.;:]$//' | sort -u; }
+
+dead_links() {
+	local f l
+	for f; do
+		links "$f" | while read -r l; do [ -e "$(dirname "$f")/$l" ] || echo "$f: $l"; done
+	done
+}
+dead_paths() {
+	local f p
+	for f; do
+		# An X.Y.Z or NN-place stands for any; a * is one of the shell.
+		paths "$f" | grep -v -E '[A-Z]{2}|<|\$|\.\.\.' | while read -r p; do
+			compgen -G "$p" >/dev/null || compgen -G "$p*" >/dev/null || echo "$f: $p"
+		done
+	done
+}
+is "each link leads to a file" "$(dead_links "${pages[@]}")" ""
+is "each path in back quotes exists" "$(dead_paths "${pages[@]}")" ""
+# bindeb-pkg is one of the kernel's.
+targets=$(grep -o -h -E '(^ +|`)make [a-z][a-z-]*' "${pages[@]}" | sed 's/.*make //' | sort -u | grep -v -x bindeb-pkg)
+ok "the documentation names targets of make" test -n "$targets"
+is "... and each exists" "$(for t in $targets; do grep -q -E "^$t:" Makefile || echo "$t"; done)" ""
+is "each page is named by another" "$(for f in docs/*.md; do
+	grep -l -F "(${f#docs/})" docs/*.md | grep -q -v -x -F "$f" || grep -q -F "($f)" README.md || echo "$f"
+done)" ""
+is "each invariant has a test" "$(grep -E '^\| I[0-9]+ \|' docs/design.md | grep -v '\](../tests/')" ""
+is "... they are numbered" "$(grep -o -E '^\| I[0-9]+' docs/design.md | cut -c4- | paste -sd' ')" "$(seq -s' ' "$(grep -c -E '^\| I[0-9]+' docs/design.md)")"
+
+# The checks see what they look for.
+mkdir "$tmp/docs"
+printf '[one](none.md) [two](../docs) `src/gone.c` and `tests/unit/*.t`\n' >"$tmp/docs/page.md"
+is "a dead link is seen" "$(dead_links "$tmp/docs/page.md")" "$tmp/docs/page.md: none.md"
+is "a path that is gone is seen" "$(dead_paths "$tmp/docs/page.md")" "$tmp/docs/page.md: src/gone.c"
+
+done_testing
