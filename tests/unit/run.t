@@ -1,0 +1,107 @@
+#!/bin/bash
+# SPDX-License-Identifier: GPL-2.0
+#
+# tests/run on made-up cases: which ones it takes, what it makes for them, and how it counts
+# shellcheck disable=SC2016 # scripts in quotes
+# shellcheck source=tests/tap.sh
+. "$(dirname "$0")/../tap.sh"
+
+w=$tmp/project
+mkdir -p "$w/tests/unit" "$w/tests/ugly" "$w/tests/host" "$w/tests/debian"
+cp "$top/tests/run" "$top/tests/case" "$top/tests/tap.sh" "$w/tests/"
+program() { # FILE: of the standard input
+	mkdir -p "$(dirname "$w/$1")"
+	{ echo '#!/bin/bash'; cat; } >"$w/$1"
+	chmod +x "$w/$1"
+}
+program tests/deps <<<'echo deps >>made'
+program tests/debian/root <<'END'
+case $1 in
+path) echo "root $2" >>made; echo "/$2" ;;
+run) while [ "$1" != -- ]; do shift; done; shift; exec "$@" ;;
+esac
+END
+{
+	printf '%s:\n\t@echo $@ >>../made\n' ready one two root-emulators
+	printf 'failing:\n\t@false\n'
+} >"$w/tests/Makefile"
+a_case() { # FILE NEEDS BODY
+	program "tests/$1.t" <<-END
+	# SPDX-License-Identifier: GPL-2.0
+	#
+	# About $1, which takes
+	# two lines.${2:+
+	# needs: $2}
+	. "\$(dirname "\$0")/../tap.sh"
+	$3
+	END
+}
+good='ok "good" true; echo "$0 ${EMULATORS_ROOT-none} ${UNIT_ROOT-none}" >>"$top/made"; done_testing'
+a_case unit/small '' "$good"
+a_case ugly/one one "$good"
+a_case host/two 'one two root-emulators' "$good"
+a_case host/three '' "$good"
+a_case host/unmade failing "$good"
+
+# run [ARGUMENT]...: $status, what it printed in $out, what it made in $made
+run() {
+	rm -f "$w/made"
+	out=$(cd / && env -u EMULATORS_ROOT -u UNIT_ROOT BUILD="$w/build" "$w/tests/run" "$@" 2>&1)
+	status=$?
+	made=$(grep -v '\.t ' "$w/made" 2>/dev/null | grep -v deps | paste -sd' ')
+}
+
+[ "$(id -u)" = 0 ] || skip_all "run as root, tests/run makes what cases need"
+command -v prove >/dev/null || skip_all "prove is needed"
+
+run unit
+is "a unit case: nothing is made" "$status $made" "0 "
+is "... and it runs where it is" "$(grep small "$w/made")" "tests/unit/small.t none none"
+like "... its checks are counted" "$out" '^1 passed, 0 failed, 0 skipped$'
+for how in tests/ugly/one.t ./tests/ugly/one.t tests/unit/../ugly/one.t "$w/tests/ugly/one.t" ugly tests/ugly ./tests/ugly/; do
+	# A path is one from the project's root, wherever the caller is.
+	run "$how"
+	is "$how: what that case needs is made, and no more" "$status $made" "0 one"
+done
+run tests/host/two.t ugly unit
+is "several cases: each thing once" "$status $made" "0 one root-emulators two root emulators"
+is "... the emulators' root is told" "$(grep two "$w/made" | tail -n 1)" "tests/host/two.t /emulators none"
+run tests/host/three.t unit
+is "a case that does not say: all" "$status $made" "0 ready root emulators"
+is "... and unit cases run in the root with the compilers" "$(grep -c 'host/three.t /emulators compilers' "$w/made")" 1
+run tests/host/unmade.t
+is "what cannot be made: no case runs" "$status $(grep -c '\.t ' "$w/made")" "1 0"
+
+for bad in nothing tests/unit/none.t tests/tap.sh ../x.t / '' -x; do
+	run ugly "$bad"
+	is "no case '$bad': exit status, and nothing is made" "$status $made" "2 "
+done
+run -l ugly tests/host/two.t
+is "-l: each case, and what it says of itself" "$out" "tests/ugly/one.t
+    About ugly/one, which takes two lines.
+tests/host/two.t
+    About host/two, which takes two lines."
+is "... and nothing is made" "$status $made" "0 "
+is "every case of the project says what it proves" \
+	"$("$top/tests/run" -l "$top"/tests/*/*.t | awk '/^tests/ { name = $0; next } length < 30 { print name ": " $0 }')" ""
+is "... and needs only what can be made" "$(sed -n 's/^# needs: //p' "$top"/tests/*/*.t | tr ' ' '\n' | sort -u | while read -r t; do
+	make -C "$top/tests" -n "$t" >/dev/null 2>&1 || echo "$t"
+done)" ""
+
+# ---- what counts
+
+a_case ugly/one one 'ok "bad" false; ok "good" true; skip "that" "reason"; done_testing'
+run ugly
+like "a check that fails" "$out" '^1 passed, 1 failed, 1 skipped$'
+is "... exit status" "$status" 1
+a_case ugly/one one 'ok "good" true; exit 3'
+run ugly
+like "a case that ends badly counts as a failure" "$out" '^1 passed, 1 failed, 0 skipped$'
+a_case ugly/one one 'ok "good" true; kill -9 $$'
+run ugly
+like "... and one that is killed" "$out" '^1 passed, 1 failed, 0 skipped$'
+a_case ugly/one one 'skip_all "no"'
+run ugly
+is "a case that is skipped" "$status $(tail -n 1 <<<"$out")" "0 0 passed, 0 failed, 1 skipped"
+
+done_testing
