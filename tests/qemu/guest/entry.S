@@ -7,15 +7,19 @@
 	.section .entry, "ax"
 	.globl	entry
 entry:
-	leaq	boot_stack + STACK(%rip), %rsp
+	movl	$0x1b, %ecx		/* APIC_BASE: is it the first CPU? */
+	rdmsr
+	testb	$1, %ah
+	jz	2f
+	leaq	boot_stacks + STACK(%rip), %rsp
 	leaq	bss(%rip), %rdi
 	leaq	bss_end(%rip), %rcx
 	subq	%rdi, %rcx
 	xorl	%eax, %eax
 	rep stosb
 	call	main
-1:	hlt
-	jmp	1b
+2:	leaq	boot_stacks + 2 * STACK(%rip), %rsp
+	call	main_of_second
 
 	.text
 	.altmacro
@@ -106,13 +110,13 @@ enter_user:
 forged_return:
 	endbr64
 	movq	(%rsp), %rax
-	movq	%rax, right_return(%rip)
+	movq	%rax, %gs:CPU_RIGHT_RETURN
 	leaq	1f(%rip), %rax
 	movq	%rax, (%rsp)
 forged_return_at:
 	ret
-1:	incl	escapes(%rip)
-	pushq	right_return(%rip)
+1:	incl	%gs:CPU_ESCAPES
+	pushq	%gs:CPU_RIGHT_RETURN
 	ret
 
 /* Jumps to where no ENDBR is */
@@ -122,7 +126,7 @@ stray_jump:
 	leaq	stray_jump_at(%rip), %rax
 	jmp	*%rax
 stray_jump_at:
-	incl	landings(%rip)
+	incl	%gs:CPU_LANDINGS
 	ret
 
 	.section .note.GNU-stack, "", @progbits

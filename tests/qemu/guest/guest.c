@@ -1,10 +1,13 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * A guest without an operating system that lives on shadow stacks and IBT, at CPL 3 and at CPL 0
+ * A guest without an operating system that lives on shadow stacks and IBT, at CPL 3 and at CPL 0, on one CPU or two
  *
  * It calls itself some levels deep, waits there to be migrated, and goes all the way back. On the way back each level
  * compares its shadow stack pointer with what it was, and the return address that lies there with its own. Before
  * and after each migration it tries what CET forbids: each attempt must give the #CP that belongs to it.
+ *
+ * A second CPU does the same at the same time, on stacks of its own, with other values in its MSRs. While the first one
+ * waits at CPL 3, it waits at CPL 0, and the other way round.
  *
  * Faults have a stack and a shadow stack of their own (IST), so that a lost shadow stack pointer is reported too.
  */
@@ -14,7 +17,8 @@
 #include "layout.h"
 
 #define CODE		0x08
-#define TASK		0x28
+#define USER_DATA	0x1b
+#define TASK(cpu)	(0x28 + 16 * (cpu))
 
 #define VECTOR_DF	8
 #define VECTOR_GP	13
@@ -25,6 +29,9 @@
 #define CP_RETURN	1
 #define CP_ENDBRANCH	3
 
+#define MSR_APIC_BASE	0x1b
+#define MSR_X2APIC_ICR	0x830
+#define MSR_GS_BASE	0xc0000101
 #define MSR_U_CET	0x6a0
 #define MSR_S_CET	0x6a2
 #define MSR_PL0_SSP	0x6a4
@@ -35,19 +42,30 @@
 #define MSR_XSS		0xda0
 
 #define CET_SHSTK	(1UL << 0)
+#define CET_WRSS	(1UL << 1)
 #define CET_ENDBR	(1UL << 2)
 #define CET_WAIT_ENDBR	(1UL << 11)
 #define CR4_CET		(1UL << 23)
+#define XSS_CET_U	0x800UL
 #define XSS_CET		0x1800UL
+#define X2APIC		0xc00UL
+#define ICR_INIT	0xc4500	/* to all others */
+#define ICR_SIPI	0xc4600
+#define ROM_VECTOR	0xf0
+
+#define FW_CFG		0x510
+#define FW_CFG_CPUS	5
 
 #define PAGE_SIZE	0x1000
 #define PAGE_PRESENT	(1UL << 0)
 #define PAGE_WRITABLE	(1UL << 1)
 #define PAGE_USER	(1UL << 2)
 
-#define USER_DEPTH	8
-#define KERNEL_DEPTH	6
-#define CHURN		300
+#define USER_DEPTH(cpu)	(8 + 3 * (cpu))
+#define KERNEL_DEPTH(cpu) (6 - (cpu))
+/* A page has 512 entries */
+#define CHURN_LEAST	300
+#define CHURN_MORE	300
 
 enum { SYS_REMEMBER, SYS_COMPARE, SYS_DEEP, SYS_STOP };
 
@@ -74,6 +92,21 @@ struct __attribute__((packed)) tss {
 	uint16_t zero4, iomap;
 };
 
+#define MSRS		8
+
+/* GS points to it; entry.S knows the first four */
+struct cpu {
+	struct cpu *self;
+	uint64_t right_return;
+	volatile uint32_t escapes, landings;
+	volatile uint32_t caught_returns, caught_jumps, right_levels;
+	/* At how many places it has waited, or waits; it is through */
+	volatile uint32_t waits, done;
+	uint32_t number;
+	uint64_t remembered[MSRS], ist_ssp[8];
+	struct tss tss;
+};
+
 /* entry.S */
 extern const uint64_t vectors[33];
 extern char forged_return_at[], stray_jump_at[];
@@ -81,35 +114,38 @@ void __attribute__((noreturn)) enter_user(void (*rip)(void), void *rsp);
 void forged_return(void);
 void stray_jump(void);
 
-char boot_stack[STACK], syscall_stack[STACK], fault_stack[STACK], user_stack[STACK];
-uint64_t right_return;
-volatile uint32_t escapes, landings;
+char boot_stacks[CPUS][STACK], syscall_stacks[CPUS][STACK], fault_stacks[CPUS][STACK], user_stacks[CPUS][STACK];
+
+static struct cpu cpus[CPUS];
+static uint32_t cpu_count;
+/* So many places are to be left */
+static volatile uint32_t released;
 
 static struct gate idt[VECTOR_SYSCALL + 1];
-static struct tss tss;
 static uint64_t gdt[] = {
 	0,
 	0x00af9b000000ffff,	/* CODE */
 	0x00cf93000000ffff,
 	0x00cff3000000ffff,	/* of user mode, as enter_user() has it */
 	0x00affb000000ffff,
-	0, 0,			/* TASK */
+	0, 0, 0, 0,		/* TASK */
 };
-
-static uint64_t ist_ssp[8];
-static volatile uint32_t caught_returns, caught_jumps, right_levels;
 
 static const struct {
 	uint32_t index;
 	const char *name;
-} msrs[] = {
+} msrs[MSRS] = {
 	{ MSR_U_CET, "U_CET" }, { MSR_S_CET, "S_CET" }, { MSR_PL0_SSP, "PL0_SSP" }, { MSR_PL1_SSP, "PL1_SSP" },
 	{ MSR_PL2_SSP, "PL2_SSP" }, { MSR_PL3_SSP, "PL3_SSP" }, { MSR_INT_SSP_TAB, "INT_SSP_TAB" }, { MSR_XSS, "XSS" },
 };
 
-#define MSRS (sizeof(msrs) / sizeof(msrs[0]))
+static inline struct cpu *this_cpu(void)
+{
+	struct cpu *c;
 
-static uint64_t remembered[MSRS];
+	asm("movq %%gs:0, %0" : "=r" (c));
+	return c;
+}
 
 static inline uint64_t rdmsr(uint32_t index)
 {
@@ -154,22 +190,43 @@ static inline void syscall(long number)
 	asm volatile("int $0x80" : : "D" (number) : "memory");
 }
 
+static void add_place(struct line *line, const char *place)
+{
+	if (this_cpu()->number)
+		add_text(line, "second CPU, ");
+	add_text(line, place);
+	add_text(line, ": ");
+}
+
 static void say_where(const char *place, uint32_t depth)
 {
 	struct line line = { .size = 0 };
 
 	add_text(&line, "say ");
-	add_text(&line, place);
-	add_text(&line, ": ");
+	add_place(&line, place);
 	add_number(&line, depth);
 	add_text(&line, " calls deep, shadow stack pointer ");
 	add_hex(&line, (uintptr_t)ssp_now());
 	send_line(&line);
 }
 
+static inline void relax(void)
+{
+	asm volatile("pause");
+}
+
+/* The first CPU speaks last */
 static void __attribute__((noreturn)) stop(void)
 {
-	tell("end", "");
+	uint32_t i;
+
+	this_cpu()->done = 1;
+	if (!this_cpu()->number) {
+		for (i = 1; i < cpu_count; i++)
+			while (!cpus[i].done)
+				relax();
+		tell("end", "");
+	}
 	for (;;)
 		asm volatile("cli; hlt");
 }
@@ -187,12 +244,17 @@ static void __attribute__((noreturn)) unexpected(const struct frame *f)
 	add_number(&line, f->cs & 3);
 	add_text(&line, ", at ");
 	add_hex(&line, f->rip);
+	add_text(&line, this_cpu()->number ? ", on the second CPU" : ", on the first CPU");
 	if (f->vector == VECTOR_PF) {
 		asm volatile("movq %%cr2, %0" : "=r" (cr2));
 		add_text(&line, ", address ");
 		add_hex(&line, cr2);
 	}
 	send_line(&line);
+	/* Bochs holds back interrupts of the host otherwise, while this waits for the other one, which goes on by itself */
+	asm volatile("sti");
+	if (!this_cpu()->number)
+		released = -1;
 	stop();
 }
 
@@ -201,8 +263,7 @@ static void check_at(const char *place, int good, const char *text)
 	struct line line = { .size = 0 };
 
 	add_text(&line, good ? "ok " : "not ok ");
-	add_text(&line, place);
-	add_text(&line, ": ");
+	add_place(&line, place);
 	add_text(&line, text);
 	send_line(&line);
 }
@@ -211,48 +272,95 @@ static void check_at(const char *place, int good, const char *text)
 static void misbehave(const char *place)
 {
 	void (*volatile deed)(void) = forged_return;
-	uint32_t returns = caught_returns, jumps = caught_jumps, landed = landings;
+	struct cpu *c = this_cpu();
+	uint32_t returns = c->caught_returns, jumps = c->caught_jumps, landed = c->landings;
 
 	deed();
-	check_at(place, caught_returns == returns + 1 && !escapes, "a forged return address gives #CP (near return)");
+	check_at(place, c->caught_returns == returns + 1 && !c->escapes, "a forged return address gives #CP (near return)");
 	deed = stray_jump;
 	deed();
-	check_at(place, caught_jumps == jumps + 1 && landings == landed + 1, "a jump past ENDBR gives #CP (ENDBRANCH)");
+	check_at(place, c->caught_jumps == jumps + 1 && c->landings == landed + 1, "a jump past ENDBR gives #CP (ENDBRANCH)");
 }
 
-/* Keeps pages of the shadow stack changing while they are sent away. Returns how many levels came back right */
-static uint32_t __attribute__((noinline)) churn(uint32_t depth)
+/*
+ * Keeps pages of the shadow stack changing while they are sent away: each round goes down another way, so a page of an
+ * earlier one has wrong return addresses. Reads nothing of it: RET is the first to find a page that is not there yet.
+ * Returns how many levels came back right.
+ */
+static uint32_t __attribute__((noinline)) churn(uint32_t depth, uint64_t way)
 {
 	uint64_t *ssp = ssp_now();
-	uint32_t right = depth > 1 ? churn(depth - 1) : 0;
+	uint32_t right = 0;
 
-	return right + (ssp_now() == ssp && *ssp == (uintptr_t)__builtin_return_address(0));
+	way = way >> 1 | way << 63;
+	/* Two calls, each with its own place to return to */
+	if (depth > 1 && way & 1) {
+		right = churn(depth - 1, way);
+		asm volatile("nopw 1(%rax)");
+	} else if (depth > 1) {
+		right = churn(depth - 1, way);
+		asm volatile("nopw 2(%rax)");
+	}
+	return right + (ssp_now() == ssp);
 }
 
 /*
  * Bochs does not undo a change of CPL when a VM exit stops the delivery of an interrupt or exception on its way to the
  * shadow stack. In a new QEMU no page is mapped yet and that would be so: read all of them first, through their
- * second address, as user mode cannot read a shadow stack of the supervisor.
+ * second address, as user mode cannot read a shadow stack of the supervisor. But not the one between FROM and TO.
  */
-static inline void touch_pages(void)
+static inline void touch_pages(uint64_t from, uint64_t to)
 {
-	volatile uint8_t *page;
+	uint64_t page;
 
-	for (page = (uint8_t *)SECOND_ADDRESS; page < (uint8_t *)SECOND_ADDRESS + SHADOW_END; page += PAGE_SIZE)
-		*page;
+	for (page = 0; page < SHADOW_END; page += PAGE_SIZE)
+		if (page < from || page >= to)
+			*(volatile uint8_t *)(SECOND_ADDRESS + page);
 }
 
-static void wait_here(const char *place)
+/* Changes this shadow stack by WRSS too, far below where it is in use. Returns 1 if what it found was right */
+static int write_below(uint64_t from, uint64_t old, uint64_t new)
 {
-	uint64_t *ssp = ssp_now();
-	uint32_t wrong = 0;
+	uint64_t *entry = (uint64_t *)from;
+	int right = *entry == old;
 
-	tell("wait ", place);
-	while (!byte_came()) {
-		touch_pages();
-		wrong += churn(CHURN) != CHURN;
+	asm volatile("wrssq %1, %0" : "=m" (*entry) : "r" (new));
+	return right;
+}
+
+static int may_go_on(uint32_t wait)
+{
+	if (!this_cpu()->number && released < wait && byte_came())
+		released = wait;
+	return released >= wait;
+}
+
+static void wait_here(const char *place, uint64_t shadow, uint64_t shadow_end, int has_wrss)
+{
+	struct cpu *c = this_cpu();
+	volatile uint64_t *rounds = (uint64_t *)ROUNDS + c->number;
+	uint32_t i, depth, wrong = 0, wait = c->waits + 1;
+	uint64_t *ssp = ssp_now();
+
+	shadow += SHADOWS + c->number * SHADOW_SIZE;
+	shadow_end += SHADOWS + c->number * SHADOW_SIZE;
+	*rounds = 0;
+	c->waits = wait;
+	if (!c->number) {
+		for (i = 1; i < cpu_count; i++)
+			while (cpus[i].waits < wait && !cpus[i].done)
+				relax();
+		tell("wait ", place);
 	}
-	touch_pages();
+	while (!may_go_on(wait)) {
+		touch_pages(shadow, shadow_end);
+		depth = CHURN_LEAST + *rounds * 37 % CHURN_MORE;
+		wrong += churn(depth, (*rounds + 1) * 0x9e3779b97f4a7c15) != depth;
+		if (has_wrss)
+			wrong += !write_below(shadow, *rounds, *rounds + 1);
+		++*rounds;
+	}
+	touch_pages(0, 0);
 	check_at(place, !wrong, "all calls and returns on the way were right");
 	check_at(place, ssp_now() == ssp, "the shadow stack pointer is what it was");
 }
@@ -267,14 +375,14 @@ static void __attribute__((noinline)) chain(uint32_t depth, void (*bottom)(void)
 		next(depth - 1, bottom);
 	else
 		last();
-	right_levels += ssp_now() == ssp && *ssp == (uintptr_t)__builtin_return_address(0);
+	this_cpu()->right_levels += ssp_now() == ssp && *ssp == (uintptr_t)__builtin_return_address(0);
 }
 
 static void go_deep(const char *place, uint32_t depth, void (*bottom)(void))
 {
-	right_levels = 0;
+	this_cpu()->right_levels = 0;
 	chain(depth, bottom);
-	check_at(place, right_levels == depth, "all levels returned to where they were called from");
+	check_at(place, this_cpu()->right_levels == depth, "all levels returned to where they were called from");
 }
 
 static void remember(void)
@@ -282,7 +390,7 @@ static void remember(void)
 	uint32_t i;
 
 	for (i = 0; i < MSRS; i++)
-		remembered[i] = rdmsr(msrs[i].index);
+		this_cpu()->remembered[i] = rdmsr(msrs[i].index);
 }
 
 static void compare(const char *place)
@@ -291,7 +399,7 @@ static void compare(const char *place)
 	uint64_t cr4;
 
 	for (i = 0; i < MSRS; i++) {
-		if (rdmsr(msrs[i].index) == remembered[i])
+		if (rdmsr(msrs[i].index) == this_cpu()->remembered[i])
 			same++;
 		else
 			tell("say changed: ", msrs[i].name);
@@ -305,33 +413,42 @@ static void kernel_bottom(void)
 {
 	misbehave("CPL 0, before");
 	remember();
-	say_where("CPL 0", KERNEL_DEPTH);
-	wait_here("CPL 0");
+	say_where("CPL 0", KERNEL_DEPTH(this_cpu()->number));
+	wait_here("CPL 0", SHADOW_SYSCALL, SHADOW_USER, this_cpu()->number);
 	compare("CPL 0");
 	misbehave("CPL 0, after");
 }
 
-static void user_bottom(void)
+/* The first place to wait of the first CPU, the second of the second */
+static void wait_in_user_mode(void)
 {
 	misbehave("CPL 3, before");
 	syscall(SYS_REMEMBER);
-	say_where("CPL 3", USER_DEPTH);
-	wait_here("CPL 3");
+	say_where("CPL 3", USER_DEPTH(this_cpu()->number));
+	wait_here("CPL 3", SHADOW_USER, SHADOW_SIZE, this_cpu()->number);
 	syscall(SYS_COMPARE);
 	misbehave("CPL 3, after");
-	/* The second place to wait: at CPL 0, with this shadow stack left behind in PL3_SSP */
-	syscall(SYS_DEEP);
+}
+
+/* The other place is at CPL 0, with this shadow stack left behind in PL3_SSP */
+static void user_bottom(void)
+{
+	if (this_cpu()->number)
+		syscall(SYS_DEEP);
+	wait_in_user_mode();
+	if (!this_cpu()->number)
+		syscall(SYS_DEEP);
 }
 
 static void user(void)
 {
-	go_deep("CPL 3", USER_DEPTH, user_bottom);
+	go_deep("CPL 3", USER_DEPTH(this_cpu()->number), user_bottom);
 	syscall(SYS_STOP);
 }
 
 static void on_syscall(long number)
 {
-	uint32_t levels = right_levels;
+	uint32_t levels = this_cpu()->right_levels;
 
 	switch (number) {
 	case SYS_REMEMBER:
@@ -341,8 +458,8 @@ static void on_syscall(long number)
 		compare("CPL 3");
 		break;
 	case SYS_DEEP:
-		go_deep("CPL 0", KERNEL_DEPTH, kernel_bottom);
-		right_levels = levels;
+		go_deep("CPL 0", KERNEL_DEPTH(this_cpu()->number), kernel_bottom);
+		this_cpu()->right_levels = levels;
 		break;
 	default:
 		stop();
@@ -352,10 +469,10 @@ static void on_syscall(long number)
 static void on_forbidden(struct frame *f)
 {
 	if (f->rip == (uintptr_t)forged_return_at && f->error == CP_RETURN) {
-		caught_returns++;
-		*(uint64_t *)f->rsp = right_return;
+		this_cpu()->caught_returns++;
+		*(uint64_t *)f->rsp = this_cpu()->right_return;
 	} else if (f->rip == (uintptr_t)stray_jump_at && f->error == CP_ENDBRANCH) {
-		caught_jumps++;
+		this_cpu()->caught_jumps++;
 		/* User mode would find itself still waiting for an ENDBR */
 		if (f->cs & 3)
 			wrmsr(MSR_U_CET, rdmsr(MSR_U_CET) & ~CET_WAIT_ENDBR);
@@ -385,25 +502,36 @@ static void set_gate(uint32_t vector, uint64_t to, uint8_t ist, uint8_t type)
 
 static void set_up_traps(void)
 {
-	struct table idtr = { sizeof(idt) - 1, (uintptr_t)idt };
-	struct table gdtr = { sizeof(gdt) - 1, (uintptr_t)gdt };
-	uint64_t base = (uintptr_t)&tss;
 	uint32_t i;
 
 	for (i = 0; i < 32; i++)
 		set_gate(i, vectors[i], i == VECTOR_DF || i == VECTOR_GP || i == VECTOR_PF || i == VECTOR_CP, 0x8e);
 	/* A trap gate: interrupts stay on */
 	set_gate(VECTOR_SYSCALL, vectors[32], 0, 0xef);
-
-	tss.rsp[0] = (uintptr_t)syscall_stack + STACK;
-	tss.ist[0] = (uintptr_t)fault_stack + STACK;
-	tss.iomap = sizeof(tss);
-	gdt[TASK / 8] = (sizeof(tss) - 1) | (base & 0xffffff) << 16 | 0x89UL << 40 | (base >> 24 & 0xff) << 56;
-	gdt[TASK / 8 + 1] = base >> 32;
-	asm volatile("lgdt %0; lidt %1; ltr %w2" : : "m" (gdtr), "m" (idtr), "r" (TASK));
 	/* No interrupt is used */
 	out8(0x21, 0xff);
 	out8(0xa1, 0xff);
+}
+
+/* What each CPU has of its own, and the tables that they share */
+static void set_up_cpu(uint32_t number)
+{
+	struct table idtr = { sizeof(idt) - 1, (uintptr_t)idt };
+	struct table gdtr = { sizeof(gdt) - 1, (uintptr_t)gdt };
+	struct cpu *c = &cpus[number];
+	uint64_t base = (uintptr_t)&c->tss;
+
+	c->self = c;
+	c->number = number;
+	c->tss.rsp[0] = (uintptr_t)syscall_stacks[number + 1];
+	c->tss.ist[0] = (uintptr_t)fault_stacks[number + 1];
+	c->tss.iomap = sizeof(c->tss);
+	gdt[TASK(number) / 8] = (sizeof(c->tss) - 1) | (base & 0xffffff) << 16 | 0x89UL << 40 | (base >> 24 & 0xff) << 56;
+	gdt[TASK(number) / 8 + 1] = base >> 32;
+	/* GS with a selector that IRET to user mode leaves as it is */
+	asm volatile("lgdt %0; lidt %1; ltr %w2; movl %3, %%gs" : :
+		     "m" (gdtr), "m" (idtr), "r" (TASK(number)), "r" (USER_DATA));
+	wrmsr(MSR_GS_BASE, base - offsetof(struct cpu, tss));
 }
 
 /* A token at the end of a page of the supervisor's: where the shadow stack starts. Returns its address */
@@ -415,28 +543,51 @@ static uint64_t shadow_token(uint64_t page)
 	return (uintptr_t)token;
 }
 
-static void set_up_shadow_stacks(void)
+static void set_up_shadow_stacks(uint32_t number)
 {
-	uint64_t *entries = (uint64_t *)LAST_TABLE, page;
+	uint64_t *entries = (uint64_t *)LAST_TABLE, base = SHADOWS + number * SHADOW_SIZE, page;
+	struct cpu *c = &cpus[number];
 
-	wrmsr(MSR_PL0_SSP, shadow_token(SHADOW_BOOT));
-	wrmsr(MSR_PL1_SSP, 0x111111111110);
-	wrmsr(MSR_PL2_SSP, 0x222222222220);
-	wrmsr(MSR_PL3_SSP, SHADOW_END);
-	ist_ssp[1] = shadow_token(SHADOW_FAULT);
-	wrmsr(MSR_INT_SSP_TAB, (uintptr_t)ist_ssp);
+	wrmsr(MSR_PL0_SSP, shadow_token(base + SHADOW_BOOT));
+	wrmsr(MSR_PL1_SSP, 0x111111111110 + (number << 16));
+	wrmsr(MSR_PL2_SSP, 0x222222222220 + (number << 16));
+	wrmsr(MSR_PL3_SSP, base + SHADOW_SIZE);
+	c->ist_ssp[1] = shadow_token(base + SHADOW_FAULT);
+	wrmsr(MSR_INT_SSP_TAB, (uintptr_t)c->ist_ssp);
 	/* An old QEMU shows CET, and no XSAVE state of it */
 	if ((cpuid(0xd, 1).c & XSS_CET) == XSS_CET)
-		wrmsr(MSR_XSS, XSS_CET);
-	wrmsr(MSR_U_CET, CET_SHSTK | CET_ENDBR);
-	shadow_token(SHADOW_SYSCALL);
+		wrmsr(MSR_XSS, number ? XSS_CET_U : XSS_CET);
+	wrmsr(MSR_U_CET, CET_SHSTK | CET_ENDBR | (number ? CET_WRSS : 0));
+	shadow_token(base + SHADOW_USER - PAGE_SIZE);
 	/* A shadow stack's page is one that is dirty and not writable; all are dirty here */
-	for (page = SHADOW_BOOT; page < SHADOW_END; page += PAGE_SIZE) {
+	for (page = base; page < base + SHADOW_SIZE; page += PAGE_SIZE) {
 		entries[page / PAGE_SIZE] &= ~PAGE_WRITABLE;
-		if (page < SHADOW_USER)
+		if (page < base + SHADOW_USER)
 			entries[page / PAGE_SIZE] &= ~PAGE_USER;
 		asm volatile("invlpg (%0)" : : "r" (page) : "memory");
 	}
+}
+
+/* Enters user mode on this CPU */
+static inline void __attribute__((noreturn, always_inline)) live(uint32_t number)
+{
+	uint64_t cr4;
+
+	set_up_shadow_stacks(number);
+	asm volatile("movq %%cr4, %0" : "=r" (cr4));
+	asm volatile("movq %0, %%cr4" : : "r" (cr4 | CR4_CET));
+	/* Between the two nothing can be called, as there is no shadow stack yet; and the caller could not return */
+	asm volatile("wrmsr; setssbsy" : :
+		     "c" (MSR_S_CET), "a" (CET_SHSTK | CET_ENDBR | (number ? CET_WRSS : 0)), "d" (0) : "memory");
+	wrmsr(MSR_PL0_SSP, SHADOWS + number * SHADOW_SIZE + SHADOW_USER - sizeof(uint64_t));
+	enter_user(user, user_stacks[number + 1]);
+}
+
+void __attribute__((noreturn)) main_of_second(void);
+void __attribute__((noreturn)) main_of_second(void)
+{
+	set_up_cpu(1);
+	live(1);
 }
 
 static void set_up_second_addresses(void)
@@ -453,21 +604,28 @@ static int has_cet(void)
 	return cpuid(7, 0).c >> 7 & cpuid(7, 0).d >> 20 & 1;
 }
 
+static uint32_t count_cpus(void)
+{
+	asm volatile("outw %0, %1" : : "a" ((uint16_t)FW_CFG_CPUS), "Nd" ((uint16_t)FW_CFG));
+	return in8(FW_CFG + 1);
+}
+
 void __attribute__((noreturn)) main(void);
 void __attribute__((noreturn)) main(void)
 {
-	uint64_t cr4;
-
 	set_up_traps();
+	set_up_cpu(0);
 	check(has_cet(), "the guest has shadow stacks and IBT");
 	if (!has_cet())
 		stop();
 	set_up_second_addresses();
-	set_up_shadow_stacks();
-	asm volatile("movq %%cr4, %0" : "=r" (cr4));
-	asm volatile("movq %0, %%cr4" : : "r" (cr4 | CR4_CET));
-	/* Between the two nothing can be called, as there is no shadow stack yet; and main() could not return */
-	asm volatile("wrmsr; setssbsy" : : "c" (MSR_S_CET), "a" (CET_SHSTK | CET_ENDBR), "d" (0) : "memory");
-	wrmsr(MSR_PL0_SSP, SHADOW_SYSCALL + PAGE_SIZE - sizeof(uint64_t));
-	enter_user(user, user_stack + STACK);
+	cpu_count = count_cpus();
+	if (cpu_count > CPUS)
+		cpu_count = CPUS;
+	if (cpu_count > 1) {
+		wrmsr(MSR_APIC_BASE, rdmsr(MSR_APIC_BASE) | X2APIC);
+		wrmsr(MSR_X2APIC_ICR, ICR_INIT);
+		wrmsr(MSR_X2APIC_ICR, ICR_SIPI | ROM_VECTOR);
+	}
+	live(0);
 }

@@ -57,15 +57,19 @@ static inline void add_hex(struct line *line, uint64_t number)
 		line->text[line->size++] = "0123456789abcdef"[number >> shift & 15];
 }
 
-/* All of a line at once: KVM leaves the guest once for it, not once for a character */
+/* All of a line at once: KVM leaves the guest once for it, not once for a character. One CPU at a time */
 static inline void send_line(struct line *line)
 {
+	static volatile uint8_t taken;
 	const char *from = line->text;
 	unsigned long count;
 
 	line->text[line->size++] = '\n';
 	count = line->size;
+	while (__atomic_test_and_set(&taken, __ATOMIC_ACQUIRE))
+		asm volatile("pause");
 	asm volatile("rep outsb" : "+S" (from), "+c" (count) : "d" (DEBUG_CONSOLE) : "memory");
+	__atomic_clear(&taken, __ATOMIC_RELEASE);
 	line->size = 0;
 }
 

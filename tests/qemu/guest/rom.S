@@ -26,6 +26,11 @@ start32:
 	movl	%eax, %es
 	movl	%eax, %ss
 	cld
+	/* The second CPU finds the rest done: its SIPI leads to ROM */
+	movl	$0x1b, %ecx		/* APIC_BASE: is it the first? */
+	rdmsr
+	testb	$1, %ah
+	jz	2f
 	movl	$IN_ROM(guest), %esi
 	movl	$GUEST, %edi
 	movl	$(guest_end - guest + 3) / 4, %ecx
@@ -47,7 +52,7 @@ start32:
 	cmpl	$0x200067, %eax
 	jne	1b
 
-	movl	$PAGE_TABLES, %eax
+2:	movl	$PAGE_TABLES, %eax
 	movl	%eax, %cr3
 	movl	$0x20, %eax		/* PAE */
 	movl	%eax, %cr4
