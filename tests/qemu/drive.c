@@ -12,6 +12,13 @@
  *           refuse   the file into a QEMU that must not take it, for what QEMU-OPTION or the host are
  *           stay     live into a QEMU that must not take it, for what QEMU-OPTION after "--to" are: the guest goes on
  *                    where it was
+ *           busy     to a file and from it at its first place, then live while the guest changes its shadow stacks all
+ *                    the time: by precopy, in several turns, and at its second place by postcopy, where they come late
+ *           second   the file, of a guest with two CPUs, into a QEMU that forgets the SSP of the second one: that one
+ *                    faults, the first one goes on to its end
+ *           swap     the same with the two SSPs exchanged: both fault
+ *           dirty    as busy, but QEMU does not see that shadow stacks have changed: the guest finds old ones
+ *           empty    postcopy as in busy, but shadow stacks come as zeros: the guest faults
  *           absent   the guest finds no CET
  *           reload   no QEMU: loads /host/kvm-intel.ko anew, with QEMU-OPTION as its parameters
  *   -t  tell a story instead, for people: move, with forget in it
@@ -36,6 +43,8 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "guest/layout.h"
+
 #define SOCKET		"/tmp/migration"
 #define FORGET		"/host/forget.so"
 
@@ -57,6 +66,7 @@ struct vm {
 	struct stream qmp, console;
 	int serial;
 	char errors[64];	/* the file with its stderr */
+	int completed, failed, late;	/* events: its migration has completed or failed; it is postcopy now */
 };
 
 static int points, failures, telling;
@@ -177,7 +187,11 @@ static int socket_pair(int *theirs)
 	return fd[0];
 }
 
-static void start(struct vm *vm, const char *name, const char *incoming, const char *preload)
+/* Memory that comes late, as QEMU's trace tells it */
+#define LATE		"postcopy_ram_fault_thread_request"
+
+/* DEED: NULL, or what forget.c does */
+static void start_bad(struct vm *vm, const char *name, const char *incoming, const char *deed)
 {
 	char chardevs[3][64];
 	const char *argv[64] = {
@@ -185,7 +199,7 @@ static void start(struct vm *vm, const char *name, const char *incoming, const c
 		"-nodefaults", "-no-user-config", "-no-reboot", "-display", "none",
 		"-chardev", chardevs[0], "-mon", "chardev=q,mode=control",
 		"-chardev", chardevs[1], "-device", "isa-debugcon,iobase=0xe9,chardev=d",
-		"-chardev", chardevs[2], "-device", "isa-serial,chardev=s",
+		"-chardev", chardevs[2], "-device", "isa-serial,chardev=s", "-trace", LATE,
 	};
 	int theirs[3], i, n = 0, has_cpu = 0;
 
@@ -218,14 +232,21 @@ static void start(struct vm *vm, const char *name, const char *incoming, const c
 
 		dup2(errors, 1);
 		dup2(errors, 2);
-		if (preload)
-			setenv("LD_PRELOAD", preload, 1);
+		if (deed) {
+			setenv("LD_PRELOAD", FORGET, 1);
+			setenv("DEED", deed, 1);
+		}
 		execvp(argv[0], (char **)argv);
 		dprintf(2, "%s: %s\n", argv[0], strerror(errno));
 		_exit(127);
 	}
 	for (i = 0; i < 3; i++)
 		close(theirs[i]);
+}
+
+static void start(struct vm *vm, const char *name, const char *incoming)
+{
+	start_bad(vm, name, incoming, NULL);
 }
 
 /* Shows what QEMU wrote to stderr. Returns 1 if TEXT was in it */
@@ -237,6 +258,8 @@ static int show_errors(struct vm *vm, const char *text)
 
 	while (f && fgets(line, sizeof(line), f)) {
 		line[strcspn(line, "\n")] = '\0';
+		if (strstr(line, LATE))
+			continue;
 		remark("%s says: %s", vm->name, line);
 		found |= strstr(line, text) != NULL;
 	}
@@ -265,6 +288,11 @@ static char *qmp_line(struct vm *vm, const char *one, const char *other)
 	char *line;
 
 	while ((line = next_line(&vm->qmp, deadline))) {
+		if (strstr(line, "\"MIGRATION\"")) {
+			vm->completed |= strstr(line, "\"completed\"") != NULL;
+			vm->failed |= strstr(line, "\"failed\"") != NULL;
+			vm->late |= strstr(line, "\"postcopy-active\"") != NULL;
+		}
 		if (strstr(line, one) && strstr(line, other))
 			return line;
 		if (strstr(line, "\"failed\""))
@@ -304,13 +332,30 @@ static int greet(struct vm *vm)
 	return qmp_line(vm, "\"QMP\"", "") && command(vm, "{\"execute\":\"qmp_capabilities\"}") && enable(vm, "events");
 }
 
+/*
+ * The same for one that is to take the guest of OTHER. That does not run meanwhile: with it being busy, QEMU would take
+ * several times as long to start
+ */
+static int start_beside(struct vm *vm, const char *name, const char *deed, struct vm *other)
+{
+	int good;
+
+	kill(other->pid, SIGSTOP);
+	start_bad(vm, name, "defer", deed);
+	good = greet(vm);
+	kill(other->pid, SIGCONT);
+	return good;
+}
+
 static int migrated(struct vm *vm)
 {
-	return qmp_line(vm, "\"MIGRATION\"", "\"completed\"") != NULL;
+	return vm->completed || qmp_line(vm, "\"MIGRATION\"", "\"completed\"");
 }
 
 static int leave(struct vm *vm, const char *uri)
 {
+	vm->completed = 0;
+	vm->failed = 0;
 	return command(vm, "{\"execute\":\"migrate\",\"arguments\":{\"uri\":\"%s\"}}", uri);
 }
 
@@ -334,12 +379,14 @@ static const char *image_uri(void)
 	return uri;
 }
 
-/* How long the guest stood still, in ms of the host; -1 if QEMU does not tell */
-static long downtime(struct vm *vm)
+/* A number in what QEMU says of its migration; -1 if it does not tell */
+static long about_migration(struct vm *vm, const char *key)
 {
-	char *line = command(vm, "{\"execute\":\"query-migrate\"}") ? strstr(last_reply, "\"downtime\":") : NULL;
+	char quoted[64], *at;
 
-	return line ? strtol(line + strlen("\"downtime\":"), NULL, 10) : -1;
+	snprintf(quoted, sizeof(quoted), "\"%s\":", key);
+	at = command(vm, "{\"execute\":\"query-migrate\"}") ? strstr(last_reply, quoted) : NULL;
+	return at ? strtol(at + strlen(quoted), NULL, 10) : -1;
 }
 
 /*
@@ -387,13 +434,19 @@ static void go_on(struct vm *vm)
 		remark("%s: nothing can be sent to it", vm->name);
 }
 
-static void bad_ssp(const char *name, int at_once)
+/* Of a line of the guest's: #PF of a shadow stack access, or #CP of a near return */
+static int is_fault(const char *line)
+{
+	return begins(line, "not ok exception 14, error 0x4") || begins(line, "not ok exception 21, error 0x1,");
+}
+
+static void bad_ssp(const char *name, const char *deed, int at_once)
 {
 	struct vm vm;
 	char *line, *address;
 	int good;
 
-	start(&vm, name, "defer", FORGET);
+	start_bad(&vm, name, "defer", deed);
 	if (!point(greet(&vm) && come(&vm, image_uri()) && migrated(&vm), "%s: takes the guest from the file", name))
 		return;
 	/* While it waits it calls, but may not return from where it is; and it may not notice while levels return to one place. */
@@ -404,8 +457,7 @@ static void bad_ssp(const char *name, int at_once)
 		if (!at_once && line && begins(line, "wait "))
 			go_on(&vm);
 	} while (!at_once && line && !begins(line, "not ok exception") && !begins(line, "end"));
-	/* #PF of a shadow stack access, or #CP of a near return */
-	good = line && (begins(line, "not ok exception 14, error 0x4") || begins(line, "not ok exception 21, error 0x1,"));
+	good = line && is_fault(line);
 	point(good, "%s: the guest faults%s", name, at_once ? " at once" : "");
 	remark("the guest: %s", line ? line : "nothing");
 	address = good ? strstr(line, "address ") : NULL;
@@ -416,14 +468,53 @@ static void bad_ssp(const char *name, int at_once)
 
 static void forget(void)
 {
-	bad_ssp("forgetful", 1);
+	bad_ssp("forgetful", "all", 1);
 }
 
 static void stale(void)
 {
-	setenv("SSP_ADD", "8", 1);
-	bad_ssp("stale", 0);
-	unsetenv("SSP_ADD");
+	bad_ssp("stale", "stale", 0);
+}
+
+/* Of two CPUs. FIRST: the first one faults too */
+static void bad_ssps(const char *name, const char *deed, int first)
+{
+	int faults[CPUS] = { 0 }, wrong = 0, good = 0, ended = 0;
+	struct vm vm;
+	char *line;
+
+	start_bad(&vm, name, "defer", deed);
+	if (!point(greet(&vm) && come(&vm, image_uri()) && migrated(&vm), "%s: takes the guest from the file", name))
+		return;
+	while (!ended && (line = next_line(&vm.console, now() + PATIENCE))) {
+		ended = !strcmp(line, "end");
+		if (begins(line, "not ok ")) {
+			remark("the guest: %s", line);
+			faults[strstr(line, "on the second CPU") != NULL] += is_fault(line);
+			wrong += !is_fault(line);
+			if (!first)
+				go_on(&vm);
+		} else if (begins(line, "wait ")) {
+			go_on(&vm);
+		} else {
+			good += begins(line, "ok ");
+		}
+	}
+	point(faults[1] == 1, "%s: the second CPU faults at once", name);
+	point(faults[0] == first, "%s: the first one %s", name, first ? "does too" : "does not");
+	point(ended && !wrong && (first ? !good : good), "%s: the guest comes to its end%s", name,
+	      first ? ", and does nothing else" : " on the first CPU alone, which finds all as it should be");
+	finish(&vm);
+}
+
+static void second(void)
+{
+	bad_ssps("half forgetful", "second", 0);
+}
+
+static void swap(void)
+{
+	bad_ssps("confused", "swap", 1);
 }
 
 static void move(void)
@@ -431,7 +522,7 @@ static void move(void)
 	struct vm first, second, third;
 	long still;
 
-	start(&first, "first", NULL, NULL);
+	start(&first, "first", NULL);
 	if (!point(greet(&first), "first: QEMU starts") || !says(&first, "wait "))
 		return;
 	story("  A guest calls itself in user mode, on its shadow stack: %s.\n", place);
@@ -442,7 +533,7 @@ static void move(void)
 	if (telling)
 		forget();
 
-	start(&second, "second", "defer", NULL);
+	start(&second, "second", "defer");
 	if (!point(greet(&second) && come(&second, image_uri()) && migrated(&second), "second: takes it from the file")) {
 		show_errors(&second, "");
 		return;
@@ -453,14 +544,13 @@ static void move(void)
 	story("  QEMU restores the pointer, with KVM_SET_ONE_REG: loaded by it, the guest goes on.\n"
 	      "  It enters its kernel, and calls itself there: %s.\n", place);
 
-	start(&third, "third", "defer", NULL);
-	if (!point(greet(&third) && go_live(&second, &third) && migrated(&second) && migrated(&third),
+	if (!point(start_beside(&third, "third", NULL, &second) && go_live(&second, &third) && migrated(&second) && migrated(&third),
 		   "third: live migration over a socket")) {
 		show_errors(&second, "");
 		show_errors(&third, "");
 		return;
 	}
-	still = downtime(&second);
+	still = about_migration(&second, "downtime");
 	remark("the guest stood still for %ld ms of the host", still);
 	finish(&second);
 	go_on(&third);
@@ -473,11 +563,198 @@ static void move(void)
 	      "    a jump to where no ENDBR64 is      #CP, indirect branch tracking\n", still);
 }
 
+/* How many CPUs the options give the guest */
+static int cpu_count(void)
+{
+	int i, count = 1;
+
+	for (i = 0; i + 1 < option_count; i++)
+		if (!strcmp(options[i], "-smp"))
+			count = atoi(options[i + 1]);
+	return count;
+}
+
+/* How often each CPU has changed its shadow stack; false if QEMU does not tell */
+static int read_rounds(struct vm *vm, unsigned long rounds[CPUS])
+{
+	static const char text[] = "{\"execute\":\"human-monitor-command\",\"arguments\":{\"command-line\":\"xp /%dgx %d\"}}";
+
+	return command(vm, text, CPUS, ROUNDS) &&
+	       sscanf(last_reply, "{\"return\": \"%*x: %lx %lx", &rounds[0], &rounds[1]) == CPUS;
+}
+
+/*
+ * So slow, in bytes and ms, that the guest makes pages dirty faster than they are sent away; and so fast that what is
+ * left goes at once
+ */
+static int limit(struct vm *vm, long bandwidth, long late_bandwidth, long downtime)
+{
+	return command(vm, "{\"execute\":\"migrate-set-parameters\",\"arguments\":{\"max-bandwidth\":%ld,%s%ld,%s%ld}}",
+		       bandwidth, "\"max-postcopy-bandwidth\":", late_bandwidth, "\"downtime-limit\":", downtime);
+}
+
+#define SLOW		1000000
+/* Each tenth of a second */
+#define A_PAGE		40960
+#define FAST		1000000000
+/* The first one comes before anything is sent */
+#define TURNS		3
+
+/* QEMU counts bandwidth in tenths of a second. With a busy guest these would be long ones on an emulated host */
+static void let_time_pass(struct vm *vm, unsigned int ms)
+{
+	kill(vm->pid, SIGSTOP);
+	usleep(ms * 1000);
+	kill(vm->pid, SIGCONT);
+}
+
+/* Turns of sending what has become dirty, while all CPUs go on. False if it ended before, or they did not */
+static int take_turns(struct vm *from, struct vm *to)
+{
+	unsigned long before[CPUS], after[CPUS];
+	double deadline = now() + PATIENCE;
+	long turns;
+	int i, good;
+
+	if (!limit(from, SLOW, 0, 1) || !go_live(from, to) || !read_rounds(from, before))
+		return 0;
+	do {
+		let_time_pass(from, 30);
+		usleep(1000);
+		turns = about_migration(from, "dirty-sync-count");
+	} while (turns < TURNS && !from->completed && !from->failed && now() < deadline);
+	if (!read_rounds(from, after))
+		return 0;
+	good = !from->completed && turns >= TURNS;
+	remark("QEMU has asked %ld times what has become dirty", turns);
+	for (i = 0; i < cpu_count(); i++) {
+		remark("meanwhile CPU %d changed its shadow stack %lu times", i, after[i] - before[i]);
+		good &= after[i] > before[i];
+	}
+	return good;
+}
+
+/* Shadow stacks that QEMU's trace says came late: one bit for each CPU's on which it waits at its second place */
+static int late_stacks(struct vm *vm)
+{
+	FILE *f = fopen(vm->errors, "r");
+	char line[512], *at;
+	int found = 0, pages = 0;
+
+	while (f && fgets(line, sizeof(line), f)) {
+		unsigned long offset;
+
+		at = strstr(line, LATE) ? strstr(line, "offset=") : NULL;
+		if (!at)
+			continue;
+		offset = strtoul(at + strlen("offset="), NULL, 16);
+		pages++;
+		if (offset == SHADOWS + SHADOW_USER - 0x1000)
+			found |= 1;
+		if (offset == SHADOWS + 2 * SHADOW_SIZE - 0x1000)
+			found |= 2;
+	}
+	if (f)
+		fclose(f);
+	remark("%d pages came when the guest asked for them", pages);
+	return found;
+}
+
+/* Until the guest runs in TO, and its memory has yet to come */
+static int go_late(struct vm *from, struct vm *to)
+{
+	return enable(from, "postcopy-ram") && enable(to, "postcopy-ram") && limit(from, A_PAGE, 0, 1) &&
+	       go_live(from, to) && command(from, "{\"execute\":\"migrate-start-postcopy\"}") &&
+	       (let_time_pass(from, 100), from->late || qmp_line(from, "\"MIGRATION\"", "\"postcopy-active\""));
+}
+
+static void busy(void)
+{
+	int all = (1 << cpu_count()) - 1;
+	struct vm origin, first, second, third;
+
+	start(&origin, "new", NULL);
+	if (!point(greet(&origin), "new: QEMU starts") || !says(&origin, "wait "))
+		return;
+	if (!point(leave(&origin, image_uri()) && migrated(&origin), "new: migrates to a file"))
+		return;
+	finish(&origin);
+
+	start(&first, "first", "defer");
+	if (!point(greet(&first) && come(&first, image_uri()) && migrated(&first), "first: takes it from the file")) {
+		show_errors(&first, "");
+		return;
+	}
+	if (!point(start_beside(&second, "second", NULL, &first) && take_turns(&first, &second),
+		   "first: what the guest makes dirty is sent in several turns") ||
+	    !point(limit(&first, FAST, 0, 10000) && migrated(&first) && migrated(&second), "second: precopy comes to its end")) {
+		show_errors(&first, "");
+		show_errors(&second, "");
+		return;
+	}
+	finish(&first);
+	go_on(&second);
+	if (!says(&second, "wait "))
+		return;
+
+	if (!point(start_beside(&third, "third", "slow", &second) && go_late(&second, &third), "second: goes over to postcopy")) {
+		show_errors(&second, "");
+		show_errors(&third, "");
+		return;
+	}
+	go_on(&third);
+	says(&third, "end");
+	point(about_migration(&second, "postcopy-requests") > 0, "third: the guest asked for memory");
+	point(late_stacks(&third) == all, "third: the shadow stack of each CPU came late");
+	point(migrated(&second) && migrated(&third), "third: postcopy comes to its end");
+	finish(&second);
+	finish(&third);
+}
+
+/* The guest moves by precopy or postcopy, and says that its shadow stacks are not right */
+static void damage(const char *source_deed, const char *deed)
+{
+	struct vm here, there;
+	char *line = NULL;
+	int good;
+
+	start_bad(&here, "here", NULL, source_deed);
+	if (!point(greet(&here), "here: QEMU starts") || !says(&here, "wait "))
+		return;
+	good = start_beside(&there, "there", deed, &here);
+	if (deed)
+		good = good && go_late(&here, &there);
+	else
+		good = good && take_turns(&here, &there) && limit(&here, FAST, 0, 10000) && migrated(&here) && migrated(&there);
+	if (!point(good, "there: gets the guest"))
+		return;
+	go_on(&there);
+	do {
+		line = next_line(&there.console, now() + PATIENCE);
+		if (line && begins(line, "wait "))
+			go_on(&there);
+	} while (line && !begins(line, "not ok ") && strcmp(line, "end"));
+	point(line && begins(line, "not ok "), "there: the guest finds it");
+	remark("the guest: %s", line ? line : "nothing");
+	finish(&here);
+	finish(&there);
+}
+
+static void dirty(void)
+{
+	damage("dirty", NULL);
+}
+
+static void empty(void)
+{
+	damage(NULL, "empty");
+}
+
 static void take(void)
 {
 	struct vm vm;
 
-	start(&vm, "new", "defer", NULL);
+	start(&vm, "new", "defer");
 	if (!point(greet(&vm) && come(&vm, image_uri()) && migrated(&vm), "new: takes the guest from the file"))
 		show_errors(&vm, "");
 	go_on(&vm);
@@ -494,7 +771,7 @@ static void refuse(void)
 	char *line;
 	int status;
 
-	start(&vm, "unfit", "defer", NULL);
+	start(&vm, "unfit", "defer");
 	point(!greet(&vm) || !come(&vm, image_uri()) || !migrated(&vm), "unfit: does not take the guest from the file");
 	line = next_line(&vm.console, now() + 1);
 	point(!line, "unfit: the guest does not run");
@@ -514,7 +791,7 @@ static void stay(void)
 	while (to < options + all && strcmp(*to, "--to"))
 		to++;
 	option_count = to - options;
-	start(&here, "here", NULL, NULL);
+	start(&here, "here", NULL);
 	if (!point(greet(&here), "here: QEMU starts") || !says(&here, "wait "))
 		return;
 	/* The same guest for the other one, and what comes after --to */
@@ -522,8 +799,7 @@ static void stay(void)
 		*to = to[1];
 		option_count++;
 	}
-	start(&there, "there", "defer", NULL);
-	point(greet(&there) && go_live(&here, &there), "there: live migration begins");
+	point(start_beside(&there, "there", NULL, &here) && go_live(&here, &there), "there: live migration begins");
 	point(!migrated(&there), "there: it fails");
 	point(show_errors(&there, reason), "there: QEMU says '%s'", reason);
 	finish(&there);
@@ -538,7 +814,7 @@ static void absent(void)
 	struct vm vm;
 	char *line;
 
-	start(&vm, "only", NULL, NULL);
+	start(&vm, "only", NULL);
 	point(greet(&vm), "only: QEMU starts");
 	line = next_line(&vm.console, now() + PATIENCE);
 	point(line && !strcmp(line, "not ok the guest has shadow stacks and IBT"), "only: the guest finds no CET");
@@ -567,6 +843,7 @@ int main(int argc, char **argv)
 		void (*run)(void);
 	} scenarios[] = {
 		{ "move", move }, { "take", take }, { "forget", forget }, { "stale", stale }, { "refuse", refuse }, { "stay", stay },
+		{ "busy", busy }, { "second", second }, { "swap", swap }, { "dirty", dirty }, { "empty", empty },
 		{ "absent", absent }, { "reload", reload },
 	};
 	unsigned int i;

@@ -1,41 +1,131 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * forget: preloaded into QEMU, makes it a VMM that does not restore GUEST_SSP; or, with SSP_ADD in the environment,
- * one that restores a stale one: so many bytes higher
+ * forget: preloaded into QEMU, makes it a VMM that loses state. $DEED says what:
+ *
+ *   not set    does not restore GUEST_SSP
+ *   second     the same, of the second vCPU alone
+ *   stale      restores it 8 too high
+ *   swap       gives each of two vCPUs that of the other
+ *   dirty      does not see that pages with shadow stacks have become dirty
+ *   slow       loses nothing: in postcopy, the shadow stacks take some time on their way
+ *   empty      in postcopy, has zeros instead of the pages with the stacks that the guest waits on
  */
 #include <dlfcn.h>
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <stdlib.h>
+#include <string.h>
 #include <sys/ioctl.h>
+#include <unistd.h>
 
 #include <linux/kvm.h>
+#include <linux/userfaultfd.h>
 
 #include <asm/kvm_onereg.h>
 
+#include "guest/layout.h"
+
+#define PAGE	0x1000
+
+static int (*real)(int fd, unsigned long request, void *argument);
+/* By their numbers */
+static int vcpus[CPUS] = { -1, -1 };
+static uint64_t ssps[CPUS];
+/* The slot at address 0 */
+static uint32_t slot;
+static uint64_t memory;
+
+static int is(const char *deed)
+{
+	const char *wanted = getenv("DEED");
+
+	return wanted && !strcmp(wanted, deed);
+}
+
+static int set_ssp(int fd, uint64_t ssp)
+{
+	struct kvm_one_reg reg = { .id = KVM_X86_REG_KVM(KVM_REG_GUEST_SSP), .addr = (uintptr_t)&ssp };
+
+	return real(fd, KVM_SET_ONE_REG, &reg);
+}
+
+static int restore_ssp(int fd, uint64_t ssp)
+{
+	int second = fd == vcpus[1];
+
+	if (is("stale"))
+		return set_ssp(fd, ssp + 8);
+	if (is("second"))
+		return second ? 0 : set_ssp(fd, ssp);
+	if (!is("swap"))
+		return 0;
+	ssps[second] = ssp;
+	return ssps[!second] ? set_ssp(fd, ssps[!second]) | set_ssp(vcpus[!second], ssp) : 0;
+}
+
+static void lose_dirty(const struct kvm_dirty_log *log)
+{
+	uint64_t page;
+
+	if (log->slot != slot)
+		return;
+	for (page = SHADOWS / PAGE; page < SHADOW_END / PAGE; page++)
+		((uint8_t *)log->dirty_bitmap)[page / 8] &= ~(1 << page % 8);
+}
+
+static int copy_late_page(int fd, struct uffdio_copy *copy)
+{
+	static uint8_t zeros[PAGE] __attribute__((aligned(PAGE)));
+	uint64_t gpa = copy->dst - memory;
+	struct uffdio_copy empty = *copy;
+	int ret;
+
+	/* The guest gets to them meanwhile: it has the pages below */
+	if (is("slow")) {
+		static int waited;
+
+		if (gpa >= SHADOWS && gpa < SHADOW_END && !waited++)
+			usleep(50000);
+		return real(fd, UFFDIO_COPY, copy);
+	}
+	if (gpa < SHADOWS || gpa >= SHADOW_END || (gpa - SHADOWS) % SHADOW_SIZE < SHADOW_SYSCALL)
+		return real(fd, UFFDIO_COPY, copy);
+	empty.src = (uintptr_t)zeros;
+	ret = real(fd, UFFDIO_COPY, &empty);
+	copy->copy = empty.copy;
+	return ret;
+}
+
 int ioctl(int fd, unsigned long request, ...)
 {
-	static int (*real)(int fd, unsigned long request, void *argument);
+	const struct kvm_userspace_memory_region *region;
+	const struct kvm_one_reg *reg;
 	void *argument;
 	va_list ap;
+	int ret;
 
 	va_start(ap, request);
 	argument = va_arg(ap, void *);
 	va_end(ap);
 	if (!real)
 		real = dlsym(RTLD_NEXT, "ioctl");
-	if (request == KVM_SET_ONE_REG &&
-	    ((struct kvm_one_reg *)argument)->id == KVM_X86_REG_KVM(KVM_REG_GUEST_SSP)) {
-		const char *add = getenv("SSP_ADD");
-		struct kvm_one_reg stale = *(struct kvm_one_reg *)argument;
-		uint64_t ssp;
-
-		if (!add)
-			return 0;
-		ssp = *(uint64_t *)(uintptr_t)stale.addr + strtoull(add, NULL, 0);
-		stale.addr = (uintptr_t)&ssp;
-		return real(fd, request, &stale);
+	region = argument;
+	reg = argument;
+	if (request == KVM_SET_ONE_REG && reg->id == KVM_X86_REG_KVM(KVM_REG_GUEST_SSP) && !is("slow") && !is("dirty") && !is("empty"))
+		return restore_ssp(fd, *(uint64_t *)(uintptr_t)reg->addr);
+	if (request == UFFDIO_COPY && (is("empty") || is("slow")))
+		return copy_late_page(fd, argument);
+	ret = real(fd, request, argument);
+	if (request == KVM_CREATE_VCPU && (uintptr_t)argument < CPUS)
+		vcpus[(uintptr_t)argument] = ret;
+	/* KVM_SET_USER_MEMORY_REGION2 begins with the same */
+	if ((request == KVM_SET_USER_MEMORY_REGION || request == KVM_SET_USER_MEMORY_REGION2) && !region->guest_phys_addr &&
+	    region->memory_size) {
+		slot = region->slot;
+		memory = region->userspace_addr;
 	}
-	return real(fd, request, argument);
+	if (request == KVM_GET_DIRTY_LOG && is("dirty"))
+		lose_dirty(argument);
+	return ret;
 }

@@ -353,7 +353,8 @@ static void wait_here(const char *place, uint64_t shadow, uint64_t shadow_end, i
 		tell("wait ", place);
 	}
 	while (!may_go_on(wait)) {
-		touch_pages(shadow, shadow_end);
+		if (!(*rounds % 16))
+			touch_pages(shadow, shadow_end);
 		depth = CHURN_LEAST + *rounds * 37 % CHURN_MORE;
 		wrong += churn(depth, (*rounds + 1) * 0x9e3779b97f4a7c15) != depth;
 		if (has_wrss)
