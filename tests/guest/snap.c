@@ -186,26 +186,34 @@ uint64_t *snapshot_ssp(struct snapshot *s)
 	tap_bail("SSP is not in the snapshot");
 }
 
-struct machine *snapshot_machine(const struct snapshot *s)
+struct machine *snapshot_machines(const struct snapshot *all[], unsigned int n)
 {
-	const struct machine_config config = { .blank = true, .no_cpuid = true };
+	const struct machine_config config = { .cpus = n, .blank = true, .no_cpuid = true };
 	struct machine *m = machine_create(&config);
-	struct cpu *c = m->cpus[0];
+	const struct snapshot *s = all[0];
+	unsigned int i;
 	uint64_t page;
 
 	for (page = 0; page < RAM_SIZE / PAGE; page++)
 		if (s->present[page])
 			memcpy(m->ram + page * PAGE, s->ram + page * PAGE, PAGE);
-	if (ioctl(c->io.vcpu, KVM_SET_CPUID2, &s->cpuid))
-		tap_bail("KVM_SET_CPUID2");
+	for (i = 0; i < n; i++) {
+		if (ioctl(m->cpus[i]->io.vcpu, KVM_SET_CPUID2, &all[i]->cpuid))
+			tap_bail("KVM_SET_CPUID2");
+		m->cpus[i]->page = all[i]->page;
+	}
 	m->cr3 = s->cr3;
 	m->idt = s->idt;
 	m->free = s->free;
-	c->page = s->page;
 	m->nshadow_pages = s->nshadow_pages;
 	memcpy(m->shadow_pages, s->shadow_pages, sizeof(m->shadow_pages));
 	machine_touch(m, m->shadow_pages, m->nshadow_pages);
 	return m;
+}
+
+struct machine *snapshot_machine(const struct snapshot *s)
+{
+	return snapshot_machines(&s, 1);
 }
 
 static int put(struct cpu *c, unsigned int nr, const void *from)

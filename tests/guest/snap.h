@@ -58,6 +58,8 @@ void snapshot_drop_msr(struct snapshot *s, uint32_t msr);
 
 /* A new machine with the snapshot's memory and CPUID; cpus[0] has nothing else yet. */
 struct machine *snapshot_machine(const struct snapshot *s);
+/* The same of a machine with @n vCPUs, each of which has a snapshot. */
+struct machine *snapshot_machines(const struct snapshot *s[], unsigned int n);
 /* One part: 0 or a negative errno. MSRs: -EINVAL if not all were taken; *@msr, if given, is the one that was not. */
 int snapshot_put(const struct snapshot *s, struct cpu *c, enum part part, uint32_t *msr);
 /* All, without the parts in @without (bits 1 << PART_*); ends the program if KVM refuses anything. */

@@ -656,7 +656,7 @@ static const char *exception_text(char *text, size_t size, const struct exceptio
 
 const char *stop_text(const struct cpu *c)
 {
-	static char text[80];
+	static __thread char text[80];
 	const struct stop *s = &c->stop;
 
 	switch (s->kind) {
