@@ -31,7 +31,7 @@ on() {
 # What each runs, and leaves for the others.
 commands() { # NAME
 	printf '%s\n' "snapshot --save /out/$1" "snapshot --load /out/$1" "tracker --save /out/tracker-$1" \
-		"tracker --load /out/tracker-$1" reset smm redeliver guest32
+		"tracker --load /out/tracker-$1" reset smm redeliver guest32 dirty
 }
 saved=()
 # keep NAME: what it left, for those that follow.
