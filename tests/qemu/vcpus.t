@@ -1,0 +1,73 @@
+#!/bin/bash
+# SPDX-License-Identifier: GPL-2.0
+#
+# Guests with two vCPUs on hosts with two CPUs, each vCPU in the middle of its own calls on its own shadow stacks, move:
+# under Debian's QEMU 11 to a file, by precopy while their shadow stacks change, and by postcopy, where these come late;
+# and under the VMM of tests/guest. On 6.1 without PML: KVM write-protects what it logs.
+#
+# With VCPUS=all also on native, and from each of the three hosts to each.
+# shellcheck source=tests/tap.sh
+. "$(dirname "$0")/../tap.sh"
+# shellcheck source=tests/qemu/on-host.sh
+. "$(dirname "$0")/on-host.sh"
+
+guest='-bios /host/guest.bin'
+# A CPU that all three have
+model='-cpu qemu64,+xsave,+xsaves,+cet-ss,+cet-ibt,enforce -smp 2'
+# QEMU that loses something
+losses="drive second $guest $model
+drive swap $guest $model
+drive dirty $guest $model
+drive empty $guest $model"
+
+saved=()
+# keep NAME: what it left, for those that follow
+keep() {
+	local files=$tmp/$1/files
+	cp "$files/image" "$tmp/from-$1" && saved+=(-i "$tmp/from-$1" -i "$files/vcpus-$1.0" -i "$files/vcpus-$1.3")
+}
+# own NAME: for a guest of its own
+own() {
+	printf '%s\n' "drive busy $guest $model" "vcpus --save /out/vcpus-$1" "vcpus --load /out/vcpus-$1"
+}
+# from NAME...: for guests that others saved
+from() {
+	local name
+	for name; do
+		printf '%s\n' "drive -f /host/from-$name take $guest $model" "vcpus --load vcpus-$name"
+	done
+}
+# two_cpus NAME KERNEL COMMANDS [OPTION]...
+two_cpus() {
+	local name=$1 kernel=$2 commands=$3
+	shift 3
+	drive_on "$name" "$kernel" "$commands" --cpus 2 -i "$build/tests/guest/vcpus" "${saved[@]}" "$@"
+}
+without_pml=(-i "$build/tests/guest/dirty" -p kvm_intel.pml=0)
+
+earlier=()
+if [ "${VCPUS:-}" = all ]; then
+	two_cpus native native "$(own native)
+$losses
+dirty" "${without_pml[@]}"
+	keep native
+	earlier=(native)
+fi
+more=''
+[ "${VCPUS:-}" != all ] || more=$losses
+two_cpus 6.12 6.12 "$(from "${earlier[@]}")
+$(own 6.12)
+$more"
+keep 6.12
+two_cpus 6.1 6.1 "$(from "${earlier[@]}" 6.12)
+$(own 6.1)
+$losses
+dirty" "${without_pml[@]}"
+keep 6.1
+if [ "${VCPUS:-}" = all ]; then
+	same_points native 6.12
+	same_points native 6.1
+	two_cpus 'native, from the others' native "$(from 6.12 6.1)"
+	two_cpus '6.12, from 6.1' 6.12 "$(from 6.1)" "${without_pml[@]}"
+fi
+done_testing
