@@ -10,7 +10,12 @@
  *	writes OUT/params.img and OUT/optrom.img, which start the kernel of
  *	KERNELDIR with INITRD, and prints the lines of a bochsrc.  INITRD and
  *	KERNELDIR are named in them relative to SEEN-AS: Bochs runs in a chroot
- *	and sees SEEN-AS/kernel.img, SEEN-AS/initrd.img and so on.
+ *	and sees SEEN-AS/kernel.img, SEEN-AS/initrd.img and so on.  If there is
+ *	an OUT/library.img, it is put behind the MEGABYTES, in memory that is
+ *	reserved.
+ *
+ *   mkboot library FILE DIR...
+ *	makes FILE of what run --prepare left in each DIR, see library.h
  *
  * Both start the kernel at its PVH entry, so neither the self-decompression nor
  * a boot loader has to be emulated.
@@ -27,6 +32,8 @@
 #include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
+
+#include "library.h"
 
 /* Bochs hands out guest memory in 128 KiB blocks: images start on one */
 #define IMAGE_ALIGN	(2u << 20)
@@ -246,8 +253,8 @@ static int do_kernel(const char *vmlinuz, const char *dir)
 			memcpy(img + ph[i].p_paddr - base,
 			       elf.p + ph[i].p_offset, ph[i].p_filesz);
 	write_file(join(dir, "kernel.img"), img, file_end - base);
-	n = asprintf(&map, "%#" PRIx64 " %#" PRIx64 " %#" PRIx32 "\n",
-		     base, end, entry);
+	n = asprintf(&map, "%#" PRIx64 " %#" PRIx64 " %#" PRIx32 " %#" PRIx64 "\n",
+		     base, end, entry, (uint64_t)eh->e_entry);
 	if (n < 0)
 		err(1, "asprintf");
 	write_file(join(dir, "kernel.map"), map, n);
@@ -259,7 +266,9 @@ static int do_bochs(char **arg)
 	const char *kernel = arg[0], *initrd = arg[1], *cmdline = arg[3];
 	const char *optrom = arg[4], *out = arg[5], *seen_as = arg[6];
 	unsigned long megs = strtoul(arg[2], NULL, 0);
-	uint32_t base, end, entry, top, params, initrd_addr;
+	uint32_t base, end, entry, top, ram_end, params, initrd_addr;
+	const char *library = join(out, "library.img");
+	uint64_t library_size = 0;
 	unsigned char page[PARAMS_SIZE] = { 0 }, sum = 0;
 	struct memmap_entry *e = (void *)(page + MEMMAP_OFFSET);
 	struct module_entry *m = (void *)(page + MODULE_OFFSET);
@@ -275,8 +284,6 @@ static int do_bochs(char **arg)
 			 &base, &end, &entry) != 3)
 		err(1, "%s/kernel.map", kernel);
 	fclose(f);
-	if (stat(initrd, &st))
-		err(1, "%s", initrd);
 	if (megs < 64 || megs > 2048)
 		errx(1, "%s MB: out of 64 to 2048", arg[2]);
 	if (strlen(cmdline) >= MODULE_OFFSET - CMDLINE_OFFSET)
@@ -284,30 +291,44 @@ static int do_bochs(char **arg)
 	if (rom.size != ROM_SIZE)
 		errx(1, "%s: not %u bytes", optrom, ROM_SIZE);
 
-	top = (megs << 20) - ACPI_SIZE;
+	if (!stat(library, &st)) {
+		library_size = (st.st_size + IMAGE_ALIGN - 1) & ~(IMAGE_ALIGN - 1ull);
+		ram_end = megs << 20;
+		megs += (library_size >> 20) + 2;
+		if (megs > 2048)
+			errx(1, "%s: too large", library);
+		top = (megs << 20) - ACPI_SIZE;
+	} else {
+		top = (megs << 20) - ACPI_SIZE;
+		ram_end = top;
+	}
+	if (stat(initrd, &st))
+		err(1, "%s", initrd);
 	params = (end + IMAGE_ALIGN - 1) & ~(IMAGE_ALIGN - 1);
-	initrd_addr = (top - st.st_size) & ~(IMAGE_ALIGN - 1);
-	if ((uint64_t)st.st_size > top || initrd_addr < params + PARAMS_SIZE)
+	initrd_addr = (ram_end - st.st_size) & ~(IMAGE_ALIGN - 1);
+	if ((uint64_t)st.st_size > ram_end || initrd_addr < params + PARAMS_SIZE)
 		errx(1, "kernel and initramfs do not fit into %lu MB", megs);
 
 	const struct memmap_entry map[] = {
 		{ 0,		0x9f000,	RAM, 0 },
 		{ 0x9f000,	0x1000,		RESERVED, 0 },
 		{ 0xe8000,	0x18000,	RESERVED, 0 },
-		{ 0x100000,	top - 0x100000,	RAM, 0 },
+		{ 0x100000,	ram_end - 0x100000, RAM, 0 },
 		{ top,		ACPI_SIZE,	ACPI, 0 },
 		{ 0xfffc0000,	0x40000,	RESERVED, 0 },
+		{ ram_end,	library_size,	RESERVED, 0 },
 	};
+	const unsigned int entries = sizeof(map) / sizeof(*map) - !library_size;
 
 	*s = (struct start_info){
 		.magic = 0x336ec578, .version = 1, .nr_modules = 1,
 		.modlist = params + MODULE_OFFSET,
 		.cmdline = params + CMDLINE_OFFSET,
 		.memmap = params + MEMMAP_OFFSET,
-		.memmap_entries = sizeof(map) / sizeof(*map),
+		.memmap_entries = entries,
 	};
 	*m = (struct module_entry){ .paddr = initrd_addr, .size = st.st_size };
-	memcpy(e, map, sizeof(map));
+	memcpy(e, map, entries * sizeof(*map));
 	memcpy(page + CMDLINE_OFFSET, cmdline, strlen(cmdline) + 1);
 	write_file(join(out, "params.img"), page, sizeof(page));
 
@@ -328,6 +349,56 @@ static int do_bochs(char **arg)
 	       seen_as, initrd_addr);
 	printf("optramimage3: file=%s/params.img, address=%#x\n",
 	       seen_as, params);
+	if (library_size)
+		printf("optramimage4: file=%s/library.img, address=%#x\n",
+		       seen_as, ram_end);
+	return 0;
+}
+
+static uint64_t put(FILE *out, const char *dir, const char *name, uint64_t *size)
+{
+	struct blob b = map_file(join(dir, name));
+	uint64_t at = (ftell(out) + 4095) & ~4095ull;
+
+	if (fseek(out, at, SEEK_SET) || fwrite(b.p, 1, b.size, out) != b.size)
+		err(1, "library");
+	munmap((void *)b.p, b.size);
+	*size = b.size;
+	return at;
+}
+
+static int do_library(const char *file, char **dir, unsigned int n)
+{
+	struct library l = { .magic = LIBRARY_MAGIC, .entries = n };
+	uint64_t size;
+	unsigned int i;
+	FILE *out, *f;
+
+	out = fopen(file, "w");
+	if (!out || n > LIBRARY_MAX || fwrite(&l, sizeof(l), 1, out) != 1)
+		err(1, "%s", file);
+	for (i = 0; i < n; i++) {
+		struct library_entry *e = &l.entry[i];
+		const char *name = strrchr(dir[i], '/');
+
+		snprintf(e->name, sizeof(e->name), "%s", name ? name + 1 : dir[i]);
+		f = fopen(join(dir[i], "kernel.map"), "r");
+		if (!f || fscanf(f, "%" SCNx64 " %" SCNx64 " %*x %" SCNx64, &e->base, &e->end, &e->entry) != 3)
+			err(1, "%s/kernel.map", dir[i]);
+		fclose(f);
+		e->kernel = put(out, dir[i], "kernel.img", &e->kernel_size);
+		e->initrd = put(out, dir[i], "initrd.img", &e->initrd_size);
+		f = fopen(join(dir[i], "cmdline"), "r");
+		if (!f || !fgets(e->cmdline, sizeof(e->cmdline), f))
+			err(1, "%s/cmdline", dir[i]);
+		fclose(f);
+		e->cmdline[strcspn(e->cmdline, "\n")] = '\0';
+	}
+	size = ftell(out);
+	l.size = size;
+	rewind(out);
+	if (fwrite(&l, sizeof(l), 1, out) != 1 || fclose(out))
+		err(1, "%s", file);
 	return 0;
 }
 
@@ -337,5 +408,7 @@ int main(int argc, char **argv)
 		return do_kernel(argv[2], argv[3]);
 	if (argc == 9 && !strcmp(argv[1], "bochs"))
 		return do_bochs(argv + 2);
+	if (argc >= 4 && !strcmp(argv[1], "library"))
+		return do_library(argv[2], argv + 3, argc - 3);
 	errx(2, "wrong arguments");
 }
