@@ -17,6 +17,9 @@ void test_load(void);
 void test_cpuid(void);
 void test_kill(void);
 void test_smi(void);
+void test_kexec(void);
+/* To be called before /dev/kvm is opened: it loads KVM. False: one that offers no CET. */
+bool kexec_arrive(void);
 
 /* Online CPUs of the host. */
 extern unsigned int host_cpus;

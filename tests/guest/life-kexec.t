@@ -1,0 +1,75 @@
+#!/bin/bash
+# SPDX-License-Identifier: GPL-2.0
+#
+# A host does kexec while guests run: the next kernel boots as ever, and its guests see nothing of those before
+#
+# KEXEC=all in the environment takes every way from each kernel to each, and crash kernels, with our modules and the
+# distro's: ten minutes.
+. "$(dirname "$0")/../tap.sh"
+. "$(dirname "$0")/../hosts/relay.sh"
+
+kernel=$top/tests/debian/kernel
+
+# set_host NAME: the options of tests/hosts/run for a kernel, with the distro's modules if NAME ends with -distro, else ours
+set_host() {
+	host=(-H vmx -k "$("$kernel" path "${1%-distro}")")
+	case $1 in
+	native | *-distro) ;;
+	*) host+=(-m "$build/$("$kernel" release "$1")") ;;
+	esac
+}
+
+options=(-N -M msr -i "$build/tests/guest/life" -c crashkernel=192M)
+
+# prepare CPUS NAME...: these can be the next kernel
+prepare() {
+	local cpus=$1 name
+	shift
+	library=()
+	for name; do
+		set_host "$name"
+		ok "$name, $cpus CPUs: the next kernel is prepared" "$top/tests/hosts/run" "${host[@]}" "${options[@]}" --cpus "$cpus" \
+			--prepare "$tmp/$cpus/$name" -- "$build/tests/guest/life" kexec
+		library+=(-L "$tmp/$cpus/$name")
+	done
+}
+
+# way CPUS NAMES: from kernel to kernel; NAMES are as life-kexec.c has them
+way() {
+	local cpus=$1 names=$2 name
+	set_host "${names%%,*}"
+	diag "$names"
+	ok "$names: all kernels run, and do not complain" run_to "$tmp/points" "$top/tests/hosts/run" "${host[@]}" "${options[@]}" \
+		--cpus "$cpus" "${library[@]}" -c "crashkernel=192M tests.kexec=$names" -r 512 -t 900 -o "$tmp/out" --taint-ok S \
+		--complaint-ok 'Kernel panic - not syncing: sysrq triggered crash' -- "$build/tests/guest/life" kexec
+	relay "$names" "$tmp/points"
+	is "$names: so many kernels ran" "$(grep -c '^kernel ' "$tmp/out/report")" "$(tr , '\n' <<<"$names" | wc -l)"
+	cat "$tmp/points" >>"$tmp/all-points"
+}
+
+if [ "${KEXEC:-}" = all ]; then
+	# Each starts with another kernel, and is all ways from one of three to another.
+	prepare 1 6.1 6.12 native 6.1-distro 6.12-distro
+	way 1 6.1,6.1,6.12,6.12,native,native,6.1,native,6.12,6.1
+	way 1 6.12,6.1-distro,6.12,6.12-distro,6.1,6.1-distro,native,6.12-distro,native
+	way 1 native,6.1,6.12,crash:6.12
+	prepare 2 6.1 6.12 native
+	for from in 6.1 6.12 native; do
+		for to in 6.1 6.12 native; do
+			way 2 "$from,$to,crash:$from"
+		done
+	done
+else
+	prepare 2 6.1 6.12
+	way 2 6.12,6.1,crash:6.12
+fi
+
+# The same in each boot of a kernel, on each CPU. What guests may leave has points of its own.
+for name in 6.1 6.12 native; do
+	grep -q "^# state $name " "$tmp/all-points" || continue
+	sed -En "s/^# state $name(-distro)? (CPU [0-9]+:|CR4:)/\2/; T; s/ PL[0-3]_SSP=[^ ]*//g; s/^CPU [0-9]+/CPU/; p" \
+		"$tmp/all-points" | tr -d '\r' | sort -u >"$tmp/states"
+	is "$name: boots by kexec and others give the same CET state, XSS and CR4" "$(wc -l <"$tmp/states")" 2 ||
+		diag "$(cat "$tmp/states")"
+done
+done_testing
