@@ -6,7 +6,7 @@
 . "$(dirname "$0")/isolation.sh"
 
 # shellcheck disable=SC2154 # tap.sh sets build
-lacking=$build/tests/lacking/lacking.ko
+lacking=$build/tests/lacking-6.1/lacking.ko
 
 like_native 1 'life hotplug kill sleep' --cpus 2
 run_host '6.1, a CPU that lacks something' vmx "$("$top/tests/debian/kernel" path 6.1)" \

@@ -3,13 +3,14 @@
  * What a host goes through while guests use CET: it sleeps, CPUs go away and come back, KVM is unloaded and loaded,
  * VMMs are killed. Guests go on, new ones work, and nothing of a guest is left in a CPU.
  *
- *   life [--host-without-cet] [--facts FILE] [--loads N] [--smis N] PART...
+ *   life [--host-without-cet] [--facts FILE] [--loads N] [--smis N] [--jostles N] PART...
  *
  * It needs the host's module msr, and to run where the host has its modules (/host).
  *
  *   --facts FILE  answers, for the comparison of kernels
  *   --loads N     unload and load the modules so often (default 20)
  *   --smis N      so many SMIs (default 300)
+ *   --jostles N   so many guests whose thread loses its CPU all the time (default 4)
  *   PART          of parts[] below
  */
 #include <fcntl.h>
@@ -36,11 +37,13 @@ static const struct {
 	{ "cpuid", test_cpuid },
 	{ "kill", test_kill },
 	{ "smi", test_smi },
+	/* The module jostle. */
+	{ "jostle", test_jostle },
 	/* Alone, and first; see life-kexec.c. */
 	{ "kexec", test_kexec },
 };
 
-unsigned int host_cpus, loads = 20, smis = 300;
+unsigned int host_cpus, loads = 20, smis = 300, jostles = 4;
 
 /* ---- The guest that walks ---- */
 
@@ -81,34 +84,50 @@ static GUEST void wrong(struct walk *w, uint64_t what, uint64_t got)
 #define WHAT_CPL3	2
 #define WHAT_FAULT	3
 
+static GUEST void walk_once(struct walk *w)
+{
+	uint64_t got, i;
+
+	got = there_and_back(20);
+	if (got)
+		wrong(w, WHAT_CPL0, got);
+	got = g_user(there_and_back, 20);
+	if (got)
+		wrong(w, WHAT_CPL3, got);
+	if (!(w->rounds & 7)) {
+		got = g_rdmsr_safe(MSR_ABSENT, &i);
+		if (got != FAULT(VECTOR_GP))
+			wrong(w, WHAT_FAULT, got);
+	}
+	for (i = 0; i < MSRS; i++) {
+		got = g_rdmsr(all_msrs[i]);
+		/* PL3_SSP is what the first return to CPL0 left there. */
+		if (!w->rounds)
+			w->value[i] = got;
+		else if (got != w->value[i])
+			wrong(w, all_msrs[i], got);
+	}
+	w->rounds++;
+}
+
 static GUEST uint64_t walk(uint64_t cpu)
 {
 	struct walk *w = &walks[cpu];
-	uint64_t got, i;
 
-	while (!w->stop) {
-		got = there_and_back(20);
-		if (got)
-			wrong(w, WHAT_CPL0, got);
-		got = g_user(there_and_back, 20);
-		if (got)
-			wrong(w, WHAT_CPL3, got);
-		if (!(w->rounds & 7)) {
-			got = g_rdmsr_safe(MSR_ABSENT, &i);
-			if (got != FAULT(VECTOR_GP))
-				wrong(w, WHAT_FAULT, got);
-		}
-		for (i = 0; i < MSRS; i++) {
-			got = g_rdmsr(all_msrs[i]);
-			/* PL3_SSP is what the first return to CPL0 left there. */
-			if (!w->rounds)
-				w->value[i] = got;
-			else if (got != w->value[i])
-				wrong(w, all_msrs[i], got);
-		}
-		w->rounds++;
-	}
+	while (!w->stop)
+		walk_once(w);
 	return w->rounds;
+}
+
+#define CALL_STEP	5
+
+/* The same, with a stop after each round. */
+static GUEST void walk_by_steps(uint64_t cpu)
+{
+	for (;;) {
+		walk_once(&walks[cpu]);
+		g_call(CALL_STEP, walks[cpu].wrong, 0, 0);
+	}
 }
 
 /* ---- The VMM ---- */
@@ -149,16 +168,33 @@ static bool wait_for_rounds(const struct cpu *c, uint64_t n)
 	return w->rounds >= wanted;
 }
 
-void walker_start(struct walker *w, struct cpu *c, unsigned int cpu)
+static void give_state(struct cpu *c)
 {
-	w->c = c;
-	w->tid = 0;
-	w->smi = 0;
 	memset(walk_of(c), 0, sizeof(*walk_of(c)));
 	cpu_cet(c, GUEST_ALL);
 	/* Of rings that it does not use. */
 	cpu_wrmsr(c, MSR_PL1_SSP, 0xffff811100000000 + 8 * (c->number + 1));
 	cpu_wrmsr(c, MSR_PL2_SSP, 0xffff822200000000 + 8 * (c->number + 1));
+}
+
+void stepper_start(struct cpu *c)
+{
+	give_state(c);
+	cpu_start(c, walk_by_steps, c->number);
+}
+
+bool stepper_step(struct cpu *c)
+{
+	cpu_run(c);
+	return c->stop.kind == STOP_CALL && c->stop.number == CALL_STEP && !c->stop.a;
+}
+
+void walker_start(struct walker *w, struct cpu *c, unsigned int cpu)
+{
+	w->c = c;
+	w->tid = 0;
+	w->smi = 0;
+	give_state(c);
 	cpu_start(c, walk, c->number);
 	if (pthread_create(&w->thread, NULL, run_walker, w))
 		tap_bail("thread");
@@ -374,6 +410,8 @@ int main(int argc, char **argv)
 			loads = atoi(argv[++i]);
 		else if (!strcmp(argv[i], "--smis") && i + 1 < argc)
 			smis = atoi(argv[++i]);
+		else if (!strcmp(argv[i], "--jostles") && i + 1 < argc)
+			jostles = atoi(argv[++i]);
 		else
 			break;
 	}

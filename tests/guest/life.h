@@ -17,14 +17,15 @@ void test_load(void);
 void test_cpuid(void);
 void test_kill(void);
 void test_smi(void);
+void test_jostle(void);
 void test_kexec(void);
 /* To be called before /dev/kvm is opened: it loads KVM. False: one that offers no CET. */
 bool kexec_arrive(void);
 
 /* Online CPUs of the host. */
 extern unsigned int host_cpus;
-/* How often to unload and load the modules, and how many SMIs. */
-extern unsigned int loads, smis;
+/* How often to unload and load the modules, how many SMIs, how many guests to be jostled. */
+extern unsigned int loads, smis, jostles;
 
 /* ---- Walkers: vCPUs that use all CET state that there is, over and over, in a thread of the VMM each. ---- */
 
@@ -45,6 +46,10 @@ void walker_start(struct walker *w, struct cpu *c, unsigned int cpu);
 bool walker_goes_on(const struct walker *w);
 /* Ends it, and a point: it never found anything wrong. */
 void walker_stop(struct walker *w, const char *when);
+
+/* The same guest, on the caller's thread, round by round. False if anything was wrong. */
+void stepper_start(struct cpu *c);
+bool stepper_step(struct cpu *c);
 
 /* ---- Sitters: VMs that are not in KVM_RUN, in the middle of a call chain. One for each CPU and CPL. ---- */
 

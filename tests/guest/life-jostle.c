@@ -1,0 +1,223 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * A guest's thread loses its CPU wherever KVM deals with CET state: another guest runs there, and the thread goes on on
+ * another CPU, if there is one.
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <sched.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#include "life.h"
+#include "smram.h"
+
+#define HOOKS		64
+#define PARAMETERS	"/sys/module/jostle/parameters/"
+
+/* Real-time threads: each has a guest of its own, which runs when the victim is to lose this CPU. */
+static struct rival {
+	struct cpu *c;
+	pthread_t thread;
+	unsigned int cpu, runs, wrong, moves;
+	unsigned int at[HOOKS];
+} rivals[MAX_HOST_CPUS];
+
+static int device;
+static pid_t victim;
+
+static void *run_rival(void *arg)
+{
+	const struct sched_param param = { .sched_priority = 1 };
+	struct rival *r = arg;
+	unsigned int i;
+	uint64_t mask;
+
+	if (!host_move(0, r->cpu) || sched_setscheduler(0, SCHED_FIFO, &param))
+		tap_bail("a real-time thread: %s", strerror(errno));
+	for (;;) {
+		if (read(device, &mask, sizeof(mask)) != sizeof(mask))
+			tap_bail("/dev/jostle: %s", strerror(errno));
+		r->wrong += !stepper_step(r->c);
+		r->runs++;
+		for (i = 0; i < HOOKS; i++)
+			r->at[i] += mask >> i & 1;
+		if (host_cpus > 1) {
+			cpu_set_t set;
+
+			CPU_ZERO(&set);
+			CPU_SET(!r->cpu, &set);
+			r->moves += !sched_setaffinity(victim, sizeof(set), &set);
+		}
+	}
+	return NULL;
+}
+
+static void put_victim(pid_t tid)
+{
+	char text[16];
+
+	victim = tid;
+	snprintf(text, sizeof(text), "%d", tid);
+	if (!host_put(PARAMETERS "victim", text))
+		tap_bail("the module jostle");
+}
+
+static const uint32_t msrs[] = {
+	MSR_U_CET, MSR_S_CET, MSR_PL0_SSP, MSR_PL1_SSP, MSR_PL2_SSP, MSR_PL3_SSP, MSR_INT_SSP_TAB, MSR_XSS,
+};
+
+#define MSRS	ARRAY_SIZE(msrs)
+
+/*
+ * The first writes of a guest, of other values than those of the rivals, and what it reads then and before. XSS comes
+ * last: PL1_SSP and PL2_SSP exit until it is set.
+ */
+static GUEST uint64_t write_first(uint64_t n)
+{
+	const uint64_t values[MSRS] = {
+		CET_ENDBR, CET_ENDBR, 0xffff900000000000 + 8 * n, 0xffff910000000000 + 8 * n, 0xffff920000000000 + 8 * n,
+		0x7d0000000000 + 8 * n, 0xffff930000000000 + 8 * n, XSS_CET_U | XSS_CET_S,
+	};
+	uint64_t i, j, wrong = 0;
+
+	for (i = 0; i < MSRS; i++)
+		wrong += g_rdmsr(msrs[i]) != 0;
+	for (i = 0; i < MSRS; i++) {
+		g_wrmsr(msrs[i], values[i]);
+		for (j = 0; j < MSRS; j++)
+			wrong += g_rdmsr(msrs[j]) != (j <= i ? values[j] : 0);
+	}
+	for (i = 0; i < MSRS; i++)
+		g_wrmsr(msrs[i], 0);
+	for (i = 0; i < MSRS; i++)
+		wrong += g_rdmsr(msrs[i]) != 0;
+	return wrong;
+}
+
+static bool first_writes(unsigned int n)
+{
+	struct machine *m = machine_create(NULL);
+	struct cpu *c = m->cpus[0];
+	bool ok;
+
+	cpu_start(c, write_first, n);
+	cpu_run(c);
+	ok = c->stop.kind == STOP_CALL && c->stop.number == CALL_RETURNED && !c->stop.a;
+	if (!ok)
+		tap_diag("%s: %u wrong", stop_text(c), (unsigned int)c->stop.a);
+	machine_destroy(m);
+	return ok;
+}
+
+/* A guest deep in calls; its state by ioctl, there and back, and in SMM. */
+static bool whole_life(unsigned int cpl)
+{
+	uint64_t base, ssp, values[MSRS];
+	struct machine *m;
+	struct cpu *c = chain_start_deep(&m, cpl, RETURN, &base);
+	unsigned int i, bad = 0;
+
+	ssp = cpu_ssp(c);
+	for (i = 0; i < MSRS; i++)
+		values[i] = cpu_rdmsr(c, msrs[i]);
+	for (i = 0; i < MSRS; i++) {
+		cpu_wrmsr(c, msrs[i], 0);
+		bad += cpu_rdmsr(c, msrs[i]) != 0;
+		cpu_wrmsr(c, msrs[i], values[i]);
+	}
+	cpu_set_ssp(c, ssp);
+	smram_create(c);
+	smram_smi(c);
+	bad += !chain_unwinds(c, DEPTH, base, cpl);
+	for (i = 0; i < MSRS; i++)
+		if (msrs[i] != MSR_PL3_SSP)
+			bad += cpu_rdmsr(c, msrs[i]) != values[i];
+	if (bad)
+		tap_diag("CPL%u: %u wrong, %s", cpl, bad, stop_text(c));
+	machine_destroy(m);
+	return !bad;
+}
+
+static bool jostled;
+
+static void *be_jostled(void *unused)
+{
+	pid_t self = syscall(SYS_gettid);
+	unsigned int i, good = 0;
+
+	(void)unused;
+	for (i = 0; i < jostles; i++) {
+		put_victim(self);
+		good += first_writes(i);
+		put_victim(self);
+		good += whole_life(i % 2 * 3);
+	}
+	put_victim(0);
+	jostled = good == 2 * jostles;
+	return NULL;
+}
+
+static void check_hooks(void)
+{
+	unsigned int number, hits, found = 0, runs;
+	char name[64], line[128];
+	FILE *f = fopen(PARAMETERS "hooks", "r");
+
+	while (f && fgets(line, sizeof(line), f) && sscanf(line, "%u %63s %u", &number, name, &hits) == 3) {
+		if (number >= HOOKS)
+			tap_bail("function %u", number);
+		runs = rivals[0].at[number] + rivals[1].at[number];
+		tap_ok(hits && runs, "%s: its thread lost its CPU there", name);
+		tap_diag("%u times, in %u calls", runs, hits);
+		found += !!strstr(name, "vmx_cet_");
+	}
+	if (f)
+		fclose(f);
+	/* The compiler may put others into their callers. */
+	tap_ok(found >= 12, "the functions that switch CET state are among them");
+}
+
+void test_jostle(void)
+{
+	struct machine *m = machine_create(&(struct machine_config) { .cpus = host_cpus });
+	unsigned int cpu, runs = 0, wrong = 0, moves = 0;
+	pthread_t thread;
+
+	if (!host_load("jostle.ko", NULL))
+		tap_bail("jostle.ko");
+	device = open("/dev/jostle", O_RDONLY | O_CLOEXEC);
+	if (device < 0)
+		tap_bail("/dev/jostle: %s", strerror(errno));
+	for (cpu = 0; cpu < host_cpus; cpu++) {
+		rivals[cpu].c = m->cpus[cpu];
+		rivals[cpu].cpu = cpu;
+		stepper_start(m->cpus[cpu]);
+		if (!stepper_step(m->cpus[cpu]))
+			tap_bail("a guest: %s", stop_text(m->cpus[cpu]));
+		if (pthread_create(&rivals[cpu].thread, NULL, run_rival, &rivals[cpu]))
+			tap_bail("thread");
+	}
+	if (pthread_create(&thread, NULL, be_jostled, NULL))
+		tap_bail("thread");
+	pthread_join(thread, NULL);
+	for (cpu = 0; cpu < host_cpus; cpu++) {
+		runs += rivals[cpu].runs;
+		wrong += rivals[cpu].wrong;
+		moves += rivals[cpu].moves;
+		pthread_cancel(rivals[cpu].thread);
+		pthread_join(rivals[cpu].thread, NULL);
+	}
+	tap_ok(jostled, "guests whose thread loses its CPU all the time always have their own state");
+	tap_ok(runs && !wrong, "so have those that run there meanwhile");
+	tap_diag("%u of these ran, %u moves", runs, moves);
+	check_hooks();
+	close(device);
+	check_supervisor_msrs("jostled");
+	machine_destroy(m);
+	check_no_residue("jostled");
+	check_new_guests("jostled");
+	tap_ok(host_unload("jostle"), "the module goes");
+}
