@@ -178,7 +178,7 @@ static void add_hook(struct hook *hook)
 {
 	char symbol[KSYM_SYMBOL_LEN];
 	unsigned long size = 0, offset;
-	const char *p;
+	char *p;
 	int r = add_probe(hook, 0);
 
 	hook->there = !r;
@@ -191,8 +191,11 @@ static void add_hook(struct hook *hook)
 	/* "name+0xOFFSET/0xSIZE [module]" */
 	sprint_symbol(symbol, (unsigned long)probes[nprobes - 1].kprobe.addr);
 	p = strchr(symbol, '/');
-	if (p)
-		size = simple_strtoul(p + 1, NULL, 16);
+	if (p) {
+		p[1 + strcspn(p + 1, " ")] = '\0';
+		if (kstrtoul(p + 1, 16, &size))
+			size = 0;
+	}
 	/* The kernel refuses what is not the start of an instruction. */
 	for (offset = 5; offset < size; offset++)
 		add_probe(hook, offset);

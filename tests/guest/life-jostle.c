@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * A guest's thread loses its CPU wherever KVM deals with CET state: another guest runs there, and the thread goes on on
+ * A guest's thread loses its CPU wherever KVM deals with CET state: another guest runs there, and the thread moves to
  * another CPU, if there is one.
  */
 #include <errno.h>

@@ -3,13 +3,14 @@
  * What a host goes through while guests use CET: it sleeps, CPUs go away and come back, KVM is unloaded and loaded,
  * VMMs are killed. Guests go on, new ones work, and nothing of a guest is left in a CPU.
  *
- *   life [--host-without-cet] [--facts FILE] [--loads N] [--smis N] [--jostles N] PART...
+ *   life [--host-without-cet] [--facts FILE] [--loads N] [--smis N] [--resets N] [--jostles N] PART...
  *
  * It needs the host's module msr, and to run where the host has its modules (/host).
  *
  *   --facts FILE  answers, for the comparison of kernels
  *   --loads N     unload and load the modules so often (default 20)
  *   --smis N      so many SMIs (default 300)
+ *   --resets N    so many INITs and RESETs (default 18)
  *   --jostles N   so many guests whose thread loses its CPU all the time (default 4)
  *   PART          of parts[] below
  */
@@ -37,13 +38,16 @@ static const struct {
 	{ "cpuid", test_cpuid },
 	{ "kill", test_kill },
 	{ "smi", test_smi },
+	{ "reset", test_reset },
+	{ "oom", test_oom },
+	{ "close", test_close },
 	/* The module jostle. */
 	{ "jostle", test_jostle },
 	/* Alone, and first; see life-kexec.c. */
 	{ "kexec", test_kexec },
 };
 
-unsigned int host_cpus, loads = 20, smis = 300, jostles = 4;
+unsigned int host_cpus, loads = 20, smis = 300, resets = 18, jostles = 4;
 
 /* ---- The guest that walks ---- */
 
@@ -57,6 +61,7 @@ static const uint32_t all_msrs[] = {
 static struct walk {
 	uint64_t value[MSRS];
 	volatile uint64_t stop, rounds, wrong;
+	uint64_t quiet;		/* nothing that stops in the VMM */
 	uint64_t what, got;	/* the first wrong one */
 } walks[MAX_CPUS];
 
@@ -94,7 +99,7 @@ static GUEST void walk_once(struct walk *w)
 	got = g_user(there_and_back, 20);
 	if (got)
 		wrong(w, WHAT_CPL3, got);
-	if (!(w->rounds & 7)) {
+	if (!w->quiet && !(w->rounds & 7)) {
 		got = g_rdmsr_safe(MSR_ABSENT, &i);
 		if (got != FAULT(VECTOR_GP))
 			wrong(w, WHAT_FAULT, got);
@@ -170,6 +175,15 @@ static bool wait_for_rounds(const struct cpu *c, uint64_t n)
 
 static void give_state(struct cpu *c)
 {
+	static const unsigned int pages[] = { CPU_SS_PL0_PAGE, CPU_SS_IST1_PAGE, CPU_SS_IST2_PAGE };
+	unsigned int i;
+	uint64_t token;
+
+	/* Where it was stopped may have left one busy. */
+	for (i = 0; i < ARRAY_SIZE(pages); i++) {
+		token = cpu_shadow_stack(c, pages[i]);
+		memcpy(machine_at(c->machine, token), &token, sizeof(token));
+	}
 	memset(walk_of(c), 0, sizeof(*walk_of(c)));
 	cpu_cet(c, GUEST_ALL);
 	/* Of rings that it does not use. */
@@ -183,6 +197,19 @@ void stepper_start(struct cpu *c)
 	cpu_start(c, walk_by_steps, c->number);
 }
 
+void walk_start(struct cpu *c, bool quiet)
+{
+	give_state(c);
+	walk_of(c)->quiet = quiet;
+	cpu_start(c, walk, c->number);
+}
+
+void walk_wait(const struct cpu *c)
+{
+	if (!wait_for_rounds(c, 1))
+		tap_bail("vCPU %u does not run: %s", c->number, stop_text(c));
+}
+
 bool stepper_step(struct cpu *c)
 {
 	cpu_run(c);
@@ -194,8 +221,7 @@ void walker_start(struct walker *w, struct cpu *c, unsigned int cpu)
 	w->c = c;
 	w->tid = 0;
 	w->smi = 0;
-	give_state(c);
-	cpu_start(c, walk, c->number);
+	walk_start(c, false);
 	if (pthread_create(&w->thread, NULL, run_walker, w))
 		tap_bail("thread");
 	while (!__atomic_load_n(&w->tid, __ATOMIC_ACQUIRE))
@@ -410,6 +436,8 @@ int main(int argc, char **argv)
 			loads = atoi(argv[++i]);
 		else if (!strcmp(argv[i], "--smis") && i + 1 < argc)
 			smis = atoi(argv[++i]);
+		else if (!strcmp(argv[i], "--resets") && i + 1 < argc)
+			resets = atoi(argv[++i]);
 		else if (!strcmp(argv[i], "--jostles") && i + 1 < argc)
 			jostles = atoi(argv[++i]);
 		else

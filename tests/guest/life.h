@@ -17,6 +17,9 @@ void test_load(void);
 void test_cpuid(void);
 void test_kill(void);
 void test_smi(void);
+void test_reset(void);
+void test_oom(void);
+void test_close(void);
 void test_jostle(void);
 void test_kexec(void);
 /* To be called before /dev/kvm is opened: it loads KVM. False: one that offers no CET. */
@@ -24,8 +27,8 @@ bool kexec_arrive(void);
 
 /* Online CPUs of the host. */
 extern unsigned int host_cpus;
-/* How often to unload and load the modules, how many SMIs, how many guests to be jostled. */
-extern unsigned int loads, smis, jostles;
+/* How often to unload and load the modules, how many SMIs, INITs and RESETs, guests to be jostled. */
+extern unsigned int loads, smis, resets, jostles;
 
 /* ---- Walkers: vCPUs that use all CET state that there is, over and over, in a thread of the VMM each. ---- */
 
@@ -50,6 +53,10 @@ void walker_stop(struct walker *w, const char *when);
 /* The same guest, on the caller's thread, round by round. False if anything was wrong. */
 void stepper_start(struct cpu *c);
 bool stepper_step(struct cpu *c);
+/* A walker that a thread of the caller's is to run; @quiet: it has no faults, which stop in the VMM. */
+void walk_start(struct cpu *c, bool quiet);
+/* Until it has done a round from now on. */
+void walk_wait(const struct cpu *c);
 
 /* ---- Sitters: VMs that are not in KVM_RUN, in the middle of a call chain. One for each CPU and CPL. ---- */
 

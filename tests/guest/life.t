@@ -1,9 +1,10 @@
 #!/bin/bash
 # SPDX-License-Identifier: GPL-2.0
 #
-# A host sleeps, KVM is unloaded and loaded, VMMs are killed, while guests use CET: they go on, and leave nothing behind
+# A host sleeps, KVM is unloaded and loaded, VMMs are killed or run out of memory, vCPUs are reset, while guests use CET:
+# they go on, and leave nothing behind
 . "$(dirname "$0")/../tap.sh"
 . "$(dirname "$0")/isolation.sh"
 
-like_native 1 'life --facts /out/life cpuid smi kill load sleep disk' -r 512
+like_native 1 'life --facts /out/life cpuid smi reset kill oom close load sleep disk' -r 512
 done_testing
