@@ -3,8 +3,12 @@
  * Nested: an SMI while L2 runs. SMI and RSM do not touch S_CET and INT_SSP_TAB, and SSP goes through SMRAM, so L2 has its
  * own after RSM. KVM leaves L2 for SMM as by a VM exit; natively L2 comes back with what the exit loaded for L1.
  */
+#include <pthread.h>
+#include <signal.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/ioctl.h>
+#include <unistd.h>
 
 #include "hypervisor.h"
 #include "smram.h"
@@ -82,7 +86,7 @@ static void has_state(const struct smi *t, const struct triple *want, const char
 	has(t, now.table, want->table, t->l1s.table, what);
 }
 
-static void prepare(struct smi *t, bool entry)
+static void prepare(struct smi *t, bool entry, uint64_t (*l2)(uint64_t, uint64_t, uint64_t))
 {
 	struct nested *n = t->n;
 	bool shstk = t->kind->features & GUEST_SHSTK;
@@ -95,7 +99,7 @@ static void prepare(struct smi *t, bool entry)
 	}
 	/* L2 changes its state, so it is not what the VMCS had; S_CET has two values, and that of L1 is the other one. */
 	t->l2s = (struct triple) { .s_cet = own, .table = table };
-	nested_prepare(n, t->kind->features, l2_calls, table, own, 0);
+	nested_prepare(n, t->kind->features, l2, table, own, 0);
 	vmwrite(n, GUEST_S_CET, own ^ t->kind->flip);
 	t->l1s = (struct triple) { own ^ t->kind->flip, 0, shstk ? L1S_TABLE : 0 };
 	vmwrite(n, HOST_S_CET, t->l1s.s_cet);
@@ -158,7 +162,7 @@ static void smi(const struct kind *kind, bool entry, bool exit, enum way way)
 		 entry ? "entry" : exit ? "exit" : "neither", way_names[way]);
 	t.n = nested_create(&(struct nested_config) { .cpuid = kind->cpuid, .features = kind->features });
 	smram_create(t.n->c);
-	prepare(&t, entry);
+	prepare(&t, entry, l2_calls);
 	if (way == WRITES) {
 		t.written = t.l1s.s_cet ^ CET_WRSS;
 		smram_write_s_cet(t.written);
@@ -180,6 +184,112 @@ static void smi(const struct kind *kind, bool entry, bool exit, enum way way)
 	nested_destroy(t.n);
 }
 
+/* ---- SMIs at any instruction of L2 ---- */
+
+static struct {
+	uint64_t stop, rounds, wrong;
+} storm;
+
+static GUEST uint64_t ssp_below(uint64_t n)
+{
+	return n ? ssp_below(n - 1) + 8 : g_rdssp();
+}
+
+/* Calls, and compares its state, over and over. */
+static GUEST uint64_t l2_in_storm(uint64_t table, uint64_t s_cet, uint64_t c)
+{
+	(void)c;
+	g_wrmsr(MSR_INT_SSP_TAB, table);
+	g_wrmsr(MSR_S_CET, s_cet);
+	g_call(CALL_L2, 0, 0, 0);
+	while (!*(volatile uint64_t *)&storm.stop) {
+		storm.wrong += ssp_below(20) + 8 != g_rdssp();
+		storm.wrong += g_rdmsr(MSR_S_CET) != s_cet;
+		storm.wrong += g_rdmsr(MSR_INT_SSP_TAB) != table;
+		storm.rounds++;
+	}
+	g_call(CALL_L2 + 1, storm.wrong, storm.rounds, 0);
+	return 0;
+}
+
+static void no_op(int number)
+{
+	(void)number;
+}
+
+static bool storm_over;
+static pthread_t in_storm;
+
+static void *send_signals(void *unused)
+{
+	unsigned int i;
+
+	(void)unused;
+	for (i = 0; !__atomic_load_n(&storm_over, __ATOMIC_ACQUIRE); i++) {
+		pthread_kill(in_storm, SIGUSR1);
+		usleep(20 + i % 31);
+	}
+	return NULL;
+}
+
+#define STORM	100
+
+/* Not natively, where L2 loses its state (finding of smi() above). */
+static void smi_storm(bool entry, bool exit)
+{
+	struct smi t = { .kind = &kinds[0], .exit = exit };
+	struct sigaction sa = { .sa_handler = no_op };
+	unsigned int smis = 0, others = 0;
+	pthread_t thread;
+	enum place w;
+
+	snprintf(t.name, sizeof(t.name), "SMIs anywhere in L2, LOAD_CET on %s", entry && exit ? "both" :
+		 entry ? "entry" : exit ? "exit" : "neither");
+	t.n = nested_create(&(struct nested_config) { .features = kinds[0].features });
+	smram_create(t.n->c);
+	prepare(&t, entry, l2_in_storm);
+	w = nested_enter(t.n);
+	went(t.n, w, "call 272", "%s: L2 runs", t.name);
+	sigaction(SIGUSR1, &sa, NULL);
+	in_storm = pthread_self();
+	storm_over = false;
+	if (pthread_create(&thread, NULL, send_signals, NULL))
+		tap_bail("thread");
+	while (smis < STORM && others < STORM) {
+		cpu_run(t.n->c);
+		if (t.n->c->stop.kind != STOP_SIGNAL) {
+			others++;
+			continue;
+		}
+		if (ioctl(t.n->c->io.vcpu, KVM_SMI))
+			tap_bail("KVM_SMI");
+		while (cpu_run(t.n->c)->kind == STOP_SIGNAL)
+			;
+		if (t.n->c->stop.kind != STOP_CALL || !(t.n->c->io.run->flags & KVM_RUN_X86_SMM))
+			break;
+		smis++;
+	}
+	__atomic_store_n(&storm_over, true, __ATOMIC_RELEASE);
+	pthread_join(thread, NULL);
+	tap_ok(smis == STORM && !others, "%s: %u SMIs", t.name, STORM);
+	if (smis != STORM || others)
+		tap_diag("%u, and %u other stops, %s", smis, others, stop_text(t.n->c));
+	*in_guest(t.n->m, &storm.stop) = 1;
+	while (cpu_run(t.n->c)->kind == STOP_SIGNAL)
+		;
+	tap_ok(t.n->c->stop.kind == STOP_CALL && t.n->c->stop.number == CALL_L2 + 1 && !t.n->c->stop.a && t.n->c->stop.b,
+	       "%s: L2 always had its own state", t.name);
+	tap_diag("%s: %u wrong in %u rounds", stop_text(t.n->c), (unsigned int)t.n->c->stop.a,
+		 (unsigned int)t.n->c->stop.b);
+	w = nested_leave(t.n);
+	went(t.n, w, "exit 18", "%s: L2 exits", t.name);
+	if (exit) {
+		equals(t.n->after.s_cet, t.l1s.s_cet, "%s: L1 has its S_CET", t.name);
+		equals(t.n->after.table, t.l1s.table, "%s: L1 has its INT_SSP_TAB", t.name);
+	}
+	nested_destroy(t.n);
+}
+
 void test_smi(void)
 {
 	unsigned int i;
@@ -192,4 +302,6 @@ void test_smi(void)
 		smi(&kinds[1], i & 1, i & 2, PLAIN);
 		smi(&kinds[2], i & 1, i & 2, PLAIN);
 	}
+	for (i = 0; i < 4 && !native; i++)
+		smi_storm(i & 1, i & 2);
 }
