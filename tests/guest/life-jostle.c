@@ -21,12 +21,19 @@
 static struct rival {
 	struct cpu *c;
 	pthread_t thread;
-	unsigned int cpu, runs, wrong, moves;
+	unsigned int cpu, runs, wrong, left, moves;
 	unsigned int at[HOOKS];
 } rivals[MAX_HOST_CPUS];
 
 static int device;
 static pid_t victim;
+
+/* No vCPU is loaded on this CPU: the victim has just lost it. What does it have of a guest? */
+static unsigned int count_left(unsigned int cpu)
+{
+	return !!host_rdmsr_on(cpu, MSR_PL0_SSP) + !!host_rdmsr_on(cpu, MSR_PL1_SSP) + !!host_rdmsr_on(cpu, MSR_PL2_SSP) +
+	       (!host_has_cet && host_rdmsr_on(cpu, MSR_U_CET));
+}
 
 static void *run_rival(void *arg)
 {
@@ -40,6 +47,7 @@ static void *run_rival(void *arg)
 	for (;;) {
 		if (read(device, &mask, sizeof(mask)) != sizeof(mask))
 			tap_bail("/dev/jostle: %s", strerror(errno));
+		r->left += count_left(r->cpu);
 		r->wrong += !stepper_step(r->c);
 		r->runs++;
 		for (i = 0; i < HOOKS; i++)
@@ -183,7 +191,7 @@ static void check_hooks(void)
 void test_jostle(void)
 {
 	struct machine *m = machine_create(&(struct machine_config) { .cpus = host_cpus });
-	unsigned int cpu, runs = 0, wrong = 0, moves = 0;
+	unsigned int cpu, runs = 0, wrong = 0, left = 0, moves = 0;
 	pthread_t thread;
 
 	if (!host_load("jostle.ko", NULL))
@@ -194,6 +202,7 @@ void test_jostle(void)
 	for (cpu = 0; cpu < host_cpus; cpu++) {
 		rivals[cpu].c = m->cpus[cpu];
 		rivals[cpu].cpu = cpu;
+		count_left(cpu);
 		stepper_start(m->cpus[cpu]);
 		if (!stepper_step(m->cpus[cpu]))
 			tap_bail("a guest: %s", stop_text(m->cpus[cpu]));
@@ -206,12 +215,16 @@ void test_jostle(void)
 	for (cpu = 0; cpu < host_cpus; cpu++) {
 		runs += rivals[cpu].runs;
 		wrong += rivals[cpu].wrong;
+		left += rivals[cpu].left;
 		moves += rivals[cpu].moves;
 		pthread_cancel(rivals[cpu].thread);
 		pthread_join(rivals[cpu].thread, NULL);
 	}
 	tap_ok(jostled, "guests whose thread loses its CPU all the time always have their own state");
 	tap_ok(runs && !wrong, "so have those that run there meanwhile");
+	tap_ok(!left, "a CPU never has anything of a guest in PL0_SSP, PL1_SSP, PL2_SSP when its thread has lost it");
+	if (left)
+		tap_diag("%u times", left);
 	tap_diag("%u of these ran, %u moves", runs, moves);
 	check_hooks();
 	close(device);
