@@ -112,6 +112,8 @@ static bool first_writes(unsigned int n)
 	bool ok;
 
 	cpu_start(c, write_first, n);
+	/* What has been spent so far was for setting up. */
+	put_victim(victim);
 	cpu_run(c);
 	ok = c->stop.kind == STOP_CALL && c->stop.number == CALL_RETURNED && !c->stop.a;
 	if (!ok)
@@ -128,6 +130,7 @@ static bool whole_life(unsigned int cpl)
 	struct cpu *c = chain_start_deep(&m, cpl, RETURN, &base);
 	unsigned int i, bad = 0;
 
+	put_victim(victim);
 	ssp = cpu_ssp(c);
 	for (i = 0; i < MSRS; i++)
 		values[i] = cpu_rdmsr(c, msrs[i]);
