@@ -1,58 +1,63 @@
 #!/bin/bash
 # SPDX-License-Identifier: GPL-2.0
 #
-# The tests of CET and ONE_REG on a kernel with KASAN, lockdep, UBSAN and others: not one report. Long: make debug-check.
+# The tests of CET and ONE_REG on kernels with KASAN, lockdep, UBSAN, kmemleak and others: not one report. Long: make
+# debug-check.
+#
+# Environment: DEBUG_SERIES, instead of 6.12 and 6.1; DEBUG_HOSTS, see debug.sh
 . "$(dirname "$0")/../tap.sh"
-# shellcheck source=tests/hosts/relay.sh
-. "$(dirname "$0")/../hosts/relay.sh"
-# shellcheck disable=SC2154 # tap.sh sets build, tmp and top
-
-kernel=$("$top/tests/debian/built" path debug) && modules=$("$top/tests/debian/built" modules debug) &&
-	provoke=$("$top/tests/debian/built" provoke debug) || { echo "Bail out! no debug kernel"; exit 1; }
-
-# That line is no complaint.
-options=(-r 640 -t 3000 --complaint-ok 'RCU lockdep checking is enabled')
-
-mkdir "$tmp/bin"
-for p in 64/onereg 32/onereg 64/fuzz 32/fuzz 64/cet 32/cet 64/visible 64/module; do
-	cp "$build/tests/ioctl/$p" "$tmp/bin/${p/\//-}"
-done
-
-# on NAME HOST COMMANDS [OPTION]...: COMMANDS, one a line, are programs of tests/ioctl, as BITS-NAME, or of tests/guest
-on() {
-	local name=$1 host=$2 commands=$3 p programs=()
-	shift 3
-	while read -r p; do
-		[ -e "$tmp/bin/$p" ] || cp "$build/tests/guest/$p" "$tmp/bin/$p"
-		programs+=(-i "$tmp/bin/$p")
-	done < <(awk '{ print $1 }' <<<"$commands" | sort -u)
-	run_host "$name" "$host" "$kernel" "$modules" "$commands" "${programs[@]}" "${options[@]}" "$@"
-}
+# shellcheck source=tests/debug/debug.sh
+. "$(dirname "$0")/debug.sh"
+# shellcheck disable=SC2154 # tap.sh sets build, tmp and top, debug.sh sets options and with_cet
 
 # ---- The kernel reports what it is there for. Lockdep is off after a report of its own, and after KASAN's.
 
-faults='ubsan preempt lockdep list kasan sleep'
+faults='ubsan preempt lockdep list object bounds freed sleep leak'
 declare -A report_of=(
 	[ubsan]='UBSAN: shift-out-of-bounds'
 	[preempt]='BUG: using smp_processor_id\(\) in preemptible'
 	[list]='list_add corruption'
-	[kasan]='BUG: KASAN: slab-out-of-bounds'
+	[object]='ODEBUG: free active .* object type: timer_list'
+	[bounds]='BUG: KASAN: slab-out-of-bounds'
+	[freed]='BUG: KASAN: slab-use-after-free|BUG: KASAN: use-after-free'
 	[lockdep]='WARNING: possible circular locking dependency detected'
 	[sleep]='BUG: sleeping function called from invalid context'
+	[leak]='unreferenced object'
 )
-for f in $faults; do
-	printf '64-module load provoke.ko what=%s\n64-module unload provoke\n' "$f"
-done >"$tmp/faults"
-not_ok "faults of a module are reported" 126 "$top/tests/hosts/run" -H svm --icount -k "$kernel" -o "$tmp/provoked" \
-	-i "$tmp/bin/64-module" -i "$provoke" -f "$tmp/faults" "${options[@]}"
-for f in $faults; do
-	like "fault: $f" "$output" "${report_of[$f]}"
-done
+
+# provoked SERIES KERNEL PROVOKE
+provoked() {
+	local name="$1: faults" f
+	[[ $name =~ ${DEBUG_HOSTS:-.} ]] || return 0
+	for f in $faults; do
+		printf '64-module load provoke.ko what=%s\n64-module unload provoke\n' "$f"
+	done >"$tmp/faults"
+	echo "64-leaks 'a module that lost memory'" >>"$tmp/faults"
+	not_ok "$1: faults of a module are reported" 126 "$top/tests/hosts/run" -H svm --icount -k "$2" -o "$tmp/provoked-$1" \
+		-i "$(program 64-module)" -i "$(program 64-leaks)" -i "$3" -f "$tmp/faults" "${options[@]}" -c kasan_multi_shot
+	for f in $faults; do
+		like "$1: fault: $f" "$output" "${report_of[$f]}"
+	done
+}
 
 # ---- Ours give it no reason to.
 
-# By a clock that counts instructions: on a busy machine the host's timer would leave a guest no time.
-on svm svm '64-onereg
+# What is said of memory at the end of a host, with its modules and without them
+ending() { # VENDOR
+	printf '%s\n' "64-leaks 'the VMs are gone'" "64-module unload kvm_$1 kvm" "64-leaks 'the modules are unloaded'"
+}
+
+for series in ${DEBUG_SERIES:-6.12 6.1}; do
+	kernel=$("$top/tests/debian/built" path "debug-$series") &&
+		modules=$("$top/tests/debian/built" modules "debug-$series") &&
+		provoke=$("$top/tests/debian/built" module "debug-$series" "$top/tests/debug/provoke.c") &&
+		lacking=$("$top/tests/debian/built" module "debug-$series" "$top/tests/guest/lacking.c") ||
+		{ echo "Bail out! no debug kernel"; exit 1; }
+
+	provoked "$series" "$kernel" "$provoke"
+
+	# By a clock that counts instructions: on a busy machine the host's timer would leave a guest no time.
+	on "$series: svm" svm "$kernel" "$modules" "64-onereg
 32-onereg
 64-fuzz 5000 5
 64-cet --kvm none
@@ -60,9 +65,10 @@ on svm svm '64-onereg
 64-module unload kvm_amd kvm
 64-module load kvm.ko
 64-module load kvm-amd.ko
-64-cet --kvm none advertised ssp list' --icount
+64-cet --kvm none advertised ssp list
+$(ending amd)" --icount
 
-on vmx vmx '64-onereg
+	on "$series: ioctls" vmx "$kernel" "$modules" "64-onereg
 32-onereg
 64-fuzz 3000 5
 64-fuzz 3000 6 cet
@@ -70,28 +76,53 @@ on vmx vmx '64-onereg
 64-cet --kvm both
 32-cet --kvm both
 64-cet --kvm both bitmap
-snapshot
+$(ending intel)
+64-module load kvm.ko force_emulation_prefix=1
+64-module load kvm-intel.ko enable_apicv=0 cet=1
+64-cet --kvm both advertised ssp list kept
+snapshot" "${with_cet[@]}"
+
+	on "$series: guests" vmx "$kernel" "$modules" "snapshot
 tracker
 reset
 smm
 redeliver
 guest32
-hypervisor cet
-isolation
 emulator
-64-module unload kvm_intel kvm
-64-module load kvm.ko force_emulation_prefix=1
-64-module load kvm-intel.ko enable_apicv=0 cet=1
-64-cet --kvm both advertised ssp list kept
-snapshot' -p kvm_intel.cet=1 -p kvm.force_emulation_prefix=1 -M msr --taint-ok S
+controls
+$(ending intel)" "${with_cet[@]}"
 
-on 'vmx, two CPUs' vmx 'isolation cpus
+	on "$series: isolation" vmx "$kernel" "$modules" "$(for_series "$series" 'isolation ')
+$(ending intel)" "${with_cet[@]}"
+
+	on "$series: nested" vmx "$kernel" "$modules" "$(for_series "$series" 'hypervisor cet')
+nested-stress 300 1
+$(ending intel)" "${with_cet[@]}" -c 'softlockup_panic=1 hung_task_panic=1 sysctl.kernel.panic_on_rcu_stall=1'
+
+	on "$series: life" vmx "$kernel" "$modules" "$(for_series "$series" 'life --smis 100 cpuid smi kill load sleep disk')
+$(ending intel)" "${with_cet[@]}"
+
+	on "$series: two CPUs" vmx "$kernel" "$modules" "$(for_series "$series" 'isolation cpus')
 64-onereg run
-64-cet --kvm both kept' -p kvm_intel.cet=1 -p kvm.force_emulation_prefix=1 -M msr --cpus 2
+64-cet --kvm both kept
+$(for_series "$series" 'life hotplug kill sleep')
+$(ending intel)" "${with_cet[@]}" --cpus 2
 
-on 'vmx, cet=0' vmx '64-cet --kvm none
+	[ "$series" != 6.1 ] ||
+		on "$series: a CPU that lacks something" vmx "$kernel" "$modules" "life --host-without-cet refused
+$(ending intel)" "${with_cet[@]}" --cpus 2 -i "$lacking"
+
+	# Each of these keeps CET from guests.
+	on "$series: cet=0" vmx "$kernel" "$modules" "64-cet --kvm none
 64-visible --facts /out/facts
-isolation --without-cet
-emulator --without-cet' -p kvm.force_emulation_prefix=1 -M msr
+$(for_series "$series" 'isolation --without-cet')
+emulator --without-cet
+$(for p in ept=0 unrestricted_guest=0 allow_smaller_maxphyaddr=1; do
+	echo "64-module unload kvm_intel
+64-module load kvm-intel.ko enable_apicv=0 cet=1 $p
+64-cet --kvm none advertised ssp list"
+done)
+$(ending intel)" -p kvm_intel.cet=0 -p kvm.force_emulation_prefix=1 -M msr
+done
 
 done_testing
