@@ -1,0 +1,100 @@
+#!/bin/bash
+# SPDX-License-Identifier: GPL-2.0
+#
+# Faults put into a copy of our own source, one at a time: tests of cet.t, on the debug kernels, report each of them.
+#
+# Environment: DEBUG_SERIES, instead of 6.12 and 6.1; DEBUG_FAULTS, instead of all of them
+. "$(dirname "$0")/../tap.sh"
+# shellcheck source=tests/debug/debug.sh
+. "$(dirname "$0")/debug.sh"
+# shellcheck disable=SC2154 # tap.sh sets build, tmp and top, debug.sh sets options and with_cet
+# shellcheck disable=SC2317 # ok calls the functions
+
+# Lines of those that cet.t runs
+commands="64-onereg
+64-cet --kvm both
+snapshot
+64-leaks 'the VMs are gone'"
+
+tree=$tmp/tree
+
+# behind FILE TEXT MORE: put MORE behind TEXT, which must be there once, in a file of the copy
+# shellcheck disable=SC2016 # perl expands it
+behind() {
+	TEXT=$2 MORE=$3 perl -0777 -i -pe '
+		s/\Q$ENV{TEXT}\E/$&\n$ENV{MORE}/g == 1 or die "no place for the fault, or several: $ENV{TEXT}\n"' "$tree/src/$1"
+}
+
+# A CPU remembers the vCPU that it ran last, and uses it when the VM is gone.
+seed_freed() {
+	behind vmx/cet.c '__this_cpu_read(resident) == cet;' 'struct vmx_cet *seed = __this_cpu_read(resident);' &&
+		behind vmx/cet.c 'cet->resident_on = smp_processor_id();' 'if (seed) seed->xrstors = true;' &&
+		behind vmx/cet.c 'ops->vcpu_free = cet_vcpu_free;' 'ops->vcpu_free = distro.vcpu_free;'
+}
+
+# Two locks, in one order to read an MSR, in the other one to write it
+seed_lockdep() {
+	behind vmx/cet.c 'static DEFINE_PER_CPU(struct vmx_cet *, resident);' '
+		static DEFINE_SPINLOCK(seed_a);
+		static DEFINE_SPINLOCK(seed_b);
+		static void seed(spinlock_t *outer, spinlock_t *inner)
+		{
+			spin_lock(outer);
+			spin_lock(inner);
+			spin_unlock(inner);
+			spin_unlock(outer);
+		}' &&
+		behind vmx/cet.c 'val = vmx->cet.msrs[i];' 'seed(&seed_a, &seed_b);' &&
+		behind vmx/cet.c 'vmx->cet.msrs[i] = val;' 'seed(&seed_b, &seed_a);'
+}
+
+# Memory of a vCPU that nobody frees
+seed_leak() {
+	behind vmx/cet.h 'bool shstk;' 'void *seed;' &&
+		behind vmx/cet.c 'load_cet_state_by_vmcs(to_vmx(vcpu));' \
+			'to_vmx(vcpu)->cet.seed = kzalloc(64, GFP_KERNEL_ACCOUNT);'
+}
+
+# An allocation that may sleep, with preemption off
+seed_sleep() {
+	behind vmx/cet.c 'val = vmx->cet.msrs[i];' 'kfree(kzalloc(64, GFP_KERNEL));'
+}
+
+# One register more than the table has
+seed_bounds() {
+	behind synthetic.c 'reg < registers + ARRAY_SIZE(registers)' '+ 1'
+}
+
+declare -A report_of=(
+	[freed]='BUG: KASAN: (slab-)?use-after-free in __vmx_cet_load'
+	[lockdep]='WARNING: possible circular locking dependency detected'
+	[leak]='cet_vcpu_reset'
+	[sleep]='BUG: sleeping function called from invalid context'
+	[bounds]='BUG: KASAN: global-out-of-bounds in synthetic_reg_next'
+)
+
+run_seeded() { # NAME KERNEL
+	local p programs=()
+	while read -r p; do
+		programs+=(-i "$(program "$p")")
+	done < <(awk '{ print $1 }' <<<"$commands" | sort -u)
+	printf '%s\n' "$commands" >"$tmp/commands"
+	"$top/tests/hosts/run" -H vmx -k "$2" -m "$tree/modules" -f "$tmp/commands" "${programs[@]}" "${options[@]}" "${with_cet[@]}" 2>&1
+}
+
+for series in ${DEBUG_SERIES:-6.12 6.1}; do
+	kernel=$("$top/tests/debian/built" path "debug-$series") || { echo "Bail out! no debug kernel"; exit 1; }
+	for fault in ${DEBUG_FAULTS:-freed lockdep leak sleep bounds}; do
+		# make builds anew what differs from the fault before.
+		mkdir -p "$tree"
+		cp -rp "$top"/{src,include,Kbuild,Makefile,dkms.conf} "$tree/"
+		ok "$series: $fault: the fault can be put in" "seed_$fault"
+		ok "$series: $fault: the modules build" "$top/tests/debian/built" modules "debug-$series" "$tree"
+		output=$(run_seeded "$series-$fault" "$kernel") && status=0 || status=$?
+		report "$((status == 0))" "$series: $fault: the tests fail" || diag "$output"
+		like "$series: $fault: it is reported" "$output" "${report_of[$fault]}"
+	done
+	rm -rf "$tree"
+done
+
+done_testing
