@@ -95,8 +95,8 @@ matrix-migration: ## move CET guests from every host to every host; writes docs/
 	@tests/matrix-migration
 
 .PHONY: debug-check
-debug-check: ## run tests on kernels that it builds: one with KASAN, lockdep and UBSAN, one that is not Debian's (as root, long)
-	@TEST_TIMEOUT=7200 tests/run debug
+debug-check: ## run tests on kernels that it builds: 6.12 and 6.1 with KASAN, lockdep and more, one that is not Debian's (as root, hours)
+	@TEST_TIMEOUT=14400 tests/run debug
 
 .PHONY: nested-stress
 nested-stress: ## run nested guests with CET for so many ROUNDS, from SEED, on each kernel (as root, 100000 take an hour)
