@@ -39,6 +39,7 @@ int main(int argc, char **argv)
 		fprintf(stderr, "usage: leaks WHEN\n");
 		return 2;
 	}
+	printf("# program leaks\n");
 	sleep(OLD_ENOUGH);
 	for (i = 0; i < SCANS; i++)
 		scan();
