@@ -58,7 +58,10 @@ void smram_smi(struct cpu *c)
 {
 	if (ioctl(c->io.vcpu, KVM_SMI))
 		tap_bail("KVM_SMI");
-	cpu_run(c);
+	/* Other threads may send signals meanwhile. */
+	do
+		cpu_run(c);
+	while (c->stop.kind == STOP_SIGNAL);
 	if (c->stop.kind != STOP_CALL || !(c->io.run->flags & KVM_RUN_X86_SMM))
 		tap_bail("no SMM: %s", stop_text(c));
 }
