@@ -10,9 +10,8 @@
 # shellcheck disable=SC2154 # tap.sh sets build, tmp and top, debug.sh sets options and with_cet
 # shellcheck disable=SC2317 # ok calls the functions
 
-# Lines of those that cet.t runs
-commands="64-onereg
-64-cet --kvm both
+# A few of those that cet.t runs
+commands="64-cet --kvm both list
 snapshot
 64-leaks 'the VMs are gone'"
 
