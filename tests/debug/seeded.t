@@ -26,14 +26,16 @@ behind() {
 
 # A CPU remembers the vCPU that it ran last, and uses it when the VM is gone.
 seed_freed() {
-	behind vmx/cet.c '__this_cpu_read(resident) == cet;' 'struct vmx_cet *seed = __this_cpu_read(resident);' &&
-		behind vmx/cet.c 'cet->resident_on = smp_processor_id();' 'if (seed) seed->xrstors = true;' &&
-		behind vmx/cet.c 'ops->vcpu_free = cet_vcpu_free;' 'ops->vcpu_free = distro.vcpu_free;'
+	behind vmx/cet_state.c '#define NR_RARE		2' 'static DEFINE_PER_CPU(struct vmx_cet *, seed);' &&
+		behind vmx/cet_state.c 'there = vmx_cet_claim_cpu(cet);' '
+			if (__this_cpu_read(seed))
+				__this_cpu_read(seed)->xrstors = true;
+			__this_cpu_write(seed, cet);'
 }
 
 # Two locks, in one order to read an MSR, in the other one to write it
 seed_lockdep() {
-	behind vmx/cet.c 'static DEFINE_PER_CPU(struct vmx_cet *, resident);' '
+	behind vmx/cet_state.c '#define NR_RARE		2' '
 		static DEFINE_SPINLOCK(seed_a);
 		static DEFINE_SPINLOCK(seed_b);
 		static void seed(spinlock_t *outer, spinlock_t *inner)
@@ -43,20 +45,20 @@ seed_lockdep() {
 			spin_unlock(inner);
 			spin_unlock(outer);
 		}' &&
-		behind vmx/cet.c 'val = vmx->cet.msrs[i];' 'seed(&seed_a, &seed_b);' &&
-		behind vmx/cet.c 'vmx->cet.msrs[i] = val;' 'seed(&seed_b, &seed_a);'
+		behind vmx/cet_state.c 'val = vmx->cet.msrs[i];' 'seed(&seed_a, &seed_b);' &&
+		behind vmx/cet_state.c 'vmx->cet.msrs[i] = val;' 'seed(&seed_b, &seed_a);'
 }
 
 # Memory of a vCPU that nobody frees
 seed_leak() {
 	behind vmx/cet.h 'bool shstk;' 'void *seed;' &&
-		behind vmx/cet.c 'load_cet_state_by_vmcs(to_vmx(vcpu));' \
+		behind vmx/cet_setup.c 'vmx_cet_set_controls(to_vmx(vcpu));' \
 			'to_vmx(vcpu)->cet.seed = kzalloc(64, GFP_KERNEL_ACCOUNT);'
 }
 
 # An allocation that may sleep, with preemption off
 seed_sleep() {
-	behind vmx/cet.c 'val = vmx->cet.msrs[i];' 'kfree(kzalloc(64, GFP_KERNEL));'
+	behind vmx/cet_state.c 'val = vmx->cet.msrs[i];' 'kfree(kzalloc(64, GFP_KERNEL));'
 }
 
 # One register more than the table has
@@ -67,7 +69,7 @@ seed_bounds() {
 declare -A report_of=(
 	[freed]='BUG: KASAN: (slab-)?use-after-free in __vmx_cet_load'
 	[lockdep]='WARNING: possible circular locking dependency detected'
-	[leak]='cet_vcpu_reset'
+	[leak]='vmx_cet_vcpu_reset'
 	[sleep]='BUG: sleeping function called from invalid context'
 	[bounds]='BUG: KASAN: global-out-of-bounds in synthetic_reg_next'
 )
