@@ -1,7 +1,8 @@
 #!/bin/bash
 # SPDX-License-Identifier: GPL-2.0
 #
-# The same with two CPUs: vCPUs that move, CPUs that go offline
+# The CET state of guests on a host with two CPUs: vCPUs that move, CPUs that go offline
+# needs: emulated-hosts
 . "$(dirname "$0")/../tap.sh"
 . "$(dirname "$0")/isolation.sh"
 

@@ -2,6 +2,7 @@
 # SPDX-License-Identifier: GPL-2.0
 #
 # Without kvm_intel.cet guests have no CET, and KVM emulates everything
+# needs: emulated-hosts
 . "$(dirname "$0")/../tap.sh"
 . "$(dirname "$0")/isolation.sh"
 

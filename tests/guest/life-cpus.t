@@ -1,7 +1,8 @@
 #!/bin/bash
 # SPDX-License-Identifier: GPL-2.0
 #
-# The same with two CPUs, which go offline and come back; one of them lacks something
+# A host with two CPUs, which go offline and come back, and one of which lacks something, while guests use CET
+# needs: emulated-hosts lacking
 . "$(dirname "$0")/../tap.sh"
 . "$(dirname "$0")/isolation.sh"
 

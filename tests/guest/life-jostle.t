@@ -4,6 +4,7 @@
 # A guest's thread loses its CPU wherever KVM deals with CET state, and goes on on another CPU
 #
 # Not on native: there are no headers of that kernel here, for which the module could be built.
+# needs: emulated-hosts jostle
 . "$(dirname "$0")/../tap.sh"
 . "$(dirname "$0")/../hosts/relay.sh"
 

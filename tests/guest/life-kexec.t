@@ -5,6 +5,7 @@
 #
 # KEXEC=all in the environment takes every way from each kernel to each, and crash kernels, with our modules and the
 # distro's: ten minutes.
+# needs: emulated-hosts
 . "$(dirname "$0")/../tap.sh"
 . "$(dirname "$0")/../hosts/relay.sh"
 

@@ -3,6 +3,7 @@
 #
 # A host sleeps, KVM is unloaded and loaded, VMMs are killed or run out of memory, vCPUs are reset, while guests use CET:
 # they go on, and leave nothing behind
+# needs: emulated-hosts
 . "$(dirname "$0")/../tap.sh"
 . "$(dirname "$0")/isolation.sh"
 

@@ -5,6 +5,7 @@
 # the kernel's watchdogs on. What they do not see, such as a hard lock-up, ends with the time limit, from outside.
 #
 # Environment: STRESS_ROUNDS and STRESS_SEED; $CET_SERIES: instead of 6.12 and 6.1
+# needs: emulated-hosts
 . "$(dirname "$0")/../tap.sh"
 # shellcheck source=tests/hosts/relay.sh
 . "$(dirname "$0")/../hosts/relay.sh"

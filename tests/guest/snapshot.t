@@ -3,6 +3,7 @@
 #
 # Guests on live shadow stacks and IBT are saved and restored: on native, the judge, and on 6.12 and 6.1 with our modules;
 # moved from each of the three to each; and refused where KVM does not offer CET
+# needs: emulated-hosts
 . "$(dirname "$0")/../tap.sh"
 # shellcheck source=tests/hosts/relay.sh
 . "$(dirname "$0")/../hosts/relay.sh"

@@ -3,6 +3,7 @@
 #
 # What keeps CET from guests, one by one, natively and with ours: nothing is advertised, nothing is there, and ours say
 # why in one line. And sets of modules that are not all ours, or were loaded more than once.
+# needs: emulated-hosts
 . "$(dirname "$0")/../tap.sh"
 . "$(dirname "$0")/on-host.sh"
 

@@ -2,6 +2,7 @@
 # SPDX-License-Identifier: GPL-2.0
 #
 # Without kvm_intel.cet=1 VMMs, guests and tracers see of our modules what they see of the distro's.
+# needs: emulated-hosts
 . "$(dirname "$0")/../tap.sh"
 . "$(dirname "$0")/on-host.sh"
 

@@ -3,6 +3,7 @@
 #
 # CET as a VMM sees it: natively and with kvm_intel.cet=1, answer by answer; and what knows nothing of CET, with it. On
 # 6.12 and 6.1, or on what $CET_SERIES names
+# needs: emulated-hosts
 . "$(dirname "$0")/../tap.sh"
 . "$(dirname "$0")/on-host.sh"
 

@@ -2,6 +2,7 @@
 # SPDX-License-Identifier: GPL-2.0
 #
 # All ioctl tests on the svm host, for native KVM and for ours; then ours against native, answer by answer.
+# needs: emulated-hosts
 . "$(dirname "$0")/../tap.sh"
 . "$(dirname "$0")/on-host.sh"
 

@@ -4,6 +4,7 @@
 # Debian's QEMU 11 moves a guest without an operating system that is in the middle of calls on its shadow stacks: on
 # native KVM and on ours, and from each of the three hosts to each. Where it must not work, QEMU says so and the guest
 # does not run.
+# needs: emulated-hosts root-qemu
 # shellcheck source=tests/tap.sh
 . "$(dirname "$0")/../tap.sh"
 # shellcheck source=tests/qemu/on-host.sh

@@ -3,6 +3,7 @@
 #
 # Debian's QEMU 11 moves a Debian kernel, with a process on its own shadow stack that is in the middle of calls, and
 # then in a signal handler: on native KVM and on ours.
+# needs: emulated-hosts root-qemu
 # shellcheck source=tests/tap.sh
 . "$(dirname "$0")/../tap.sh"
 # shellcheck source=tests/qemu/on-host.sh

@@ -6,6 +6,7 @@
 # and under the VMM of tests/guest. On 6.1 without PML: KVM write-protects what it logs.
 #
 # This is a part: 6.1, and from there to 6.12. VCPUS=all is all of it, with native, from each of the three to each.
+# needs: emulated-hosts root-qemu
 # shellcheck source=tests/tap.sh
 . "$(dirname "$0")/../tap.sh"
 # shellcheck source=tests/qemu/on-host.sh

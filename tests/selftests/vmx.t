@@ -2,6 +2,7 @@
 # SPDX-License-Identifier: GPL-2.0
 #
 # The kernel's KVM selftests on vmx
+# needs: emulated-hosts selftests
 # shellcheck source=tests/selftests/compare.sh
 . "$(dirname "$0")/compare.sh" vmx
 
