@@ -13,7 +13,7 @@ for series in 6.12 6.1; do
 	without=
 	[ "$series" != 6.1 ] || without=--host-without-cet
 	run_host "$series" vmx "$("$top/tests/debian/kernel" path "$series")" "$build/$release" \
-		"life $without --jostles ${JOSTLES:-2} jostle" -i "$build/tests/guest/life" \
+		"life $without --jostles ${JOSTLES:-1} jostle" -i "$build/tests/guest/life" \
 		-i "$build/tests/jostle-$series/jostle.ko" -M msr -p kvm_intel.cet=1 --cpus 2 -c preempt=full
 done
 done_testing
