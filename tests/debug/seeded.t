@@ -80,7 +80,9 @@ run_seeded() { # NAME KERNEL
 		programs+=(-i "$(program "$p")")
 	done < <(awk '{ print $1 }' <<<"$commands" | sort -u)
 	printf '%s\n' "$commands" >"$tmp/commands"
-	"$top/tests/hosts/run" -H vmx -k "$2" -m "$tree/modules" -f "$tmp/commands" "${programs[@]}" "${options[@]}" "${with_cet[@]}" 2>&1
+	# After an Oops a host may hang.
+	"$top/tests/hosts/run" -H vmx -k "$2" -m "$tree/modules" -f "$tmp/commands" "${programs[@]}" "${options[@]}" \
+		"${with_cet[@]}" -c oops=panic 2>&1
 }
 
 for series in ${DEBUG_SERIES:-6.12 6.1}; do
