@@ -490,7 +490,8 @@ static void bad_ssps(const char *name, const char *deed, int first)
 	char *line;
 
 	start_bad(&vm, name, "defer", deed);
-	if (!point(greet(&vm) && come(&vm, image_uri()) && migrated(&vm) && run(&vm), "%s: takes the guest from the file", name))
+	if (!point(greet(&vm) && come(&vm, image_uri()) && migrated(&vm) && run(&vm), "%s: takes the guest from the file",
+		   name))
 		return;
 	while (!ended && (line = next_line(&vm.console, now() + PATIENCE))) {
 		ended = !strcmp(line, "end");
@@ -689,7 +690,8 @@ static void busy(void)
 	finish(&origin);
 
 	start(&first, "first", "defer");
-	if (!point(greet(&first) && come(&first, image_uri()) && migrated(&first) && run(&first), "first: takes it from the file")) {
+	if (!point(greet(&first) && come(&first, image_uri()) && migrated(&first) && run(&first),
+		   "first: takes it from the file")) {
 		show_errors(&first, "");
 		return;
 	}
@@ -705,7 +707,8 @@ static void busy(void)
 	if (!says(&second, "wait "))
 		return;
 
-	if (!point(start_beside(&third, "third", "slow", &second) && go_late(&second, &third), "second: goes over to postcopy")) {
+	if (!point(start_beside(&third, "third", "slow", &second) && go_late(&second, &third),
+		   "second: goes over to postcopy")) {
 		show_errors(&second, "");
 		show_errors(&third, "");
 		return;
