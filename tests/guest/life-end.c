@@ -117,6 +117,7 @@ static struct machine *create(pthread_t *thread)
 {
 	struct machine *m = machine_create(NULL);
 
+	machine_end_touching(m);
 	walk_start(m->cpus[0], true);
 	if (thread) {
 		if (pthread_create(thread, NULL, run_to_the_end, m->cpus[0]))
@@ -163,6 +164,7 @@ static bool close_at_rest(bool vm_first, bool unmap_first)
 	struct cpu *c = chain_start_deep(&m, 3, RETURN, &base);
 	bool ok = true;
 
+	machine_end_touching(m);
 	if (unmap_first)
 		unmap(m);
 	close(vm_first ? m->fd : c->io.vcpu);

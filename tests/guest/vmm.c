@@ -325,14 +325,20 @@ struct machine *machine_create(const struct machine_config *config)
 	return m;
 }
 
+void machine_end_touching(struct machine *m)
+{
+	if (m->toucher)
+		free_cpu(m->toucher);
+	m->toucher = NULL;
+}
+
 void machine_destroy(struct machine *m)
 {
 	unsigned int i;
 
 	for (i = 0; i < m->ncpus; i++)
 		free_cpu(m->cpus[i]);
-	if (m->toucher)
-		free_cpu(m->toucher);
+	machine_end_touching(m);
 	close(m->fd);
 	munmap(m->ram, RAM_SIZE);
 	free(m);

@@ -145,6 +145,8 @@ void check_forced_emulation(void);
 
 struct machine *machine_create(const struct machine_config *config);
 void machine_destroy(struct machine *m);
+/* For a caller that closes file descriptors itself: only cpus[] are left. machine_touch() must not follow. */
+void machine_end_touching(struct machine *m);
 
 #define find_cpuid(cpuid, leaf, index)	cpuid_entry(cpuid, leaf, index)
 /* Hides bits from CPUID(7,0); for machine_config.cpuid. */
