@@ -31,7 +31,7 @@ static uint64_t other_token, user_word;
 #define BEFORE	"mov $1, %%eax; out %%eax, $0xe9\n\t"
 #define AFTER	"mov $2, %%eax; out %%eax, $0xe9\n\t"
 #define NO_WORD	"xor %%edi, %%edi\n\t"
-#define OP(text) asm volatile(text : : : "rax", "rcx", "rdx", "rdi", "rsi", "r8", "memory")
+#define OP(text) ({ asm volatile(text : : : "rax", "rcx", "rdx", "rdi", "rsi", "r8", "memory"); })
 
 /* A call to what is right behind it does not go to the shadow stack: there is a NOP. */
 static GUEST uint64_t do_call(uint64_t a)
