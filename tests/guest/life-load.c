@@ -63,7 +63,10 @@ void test_load(void)
 	measure(&available_then, &slab_then);
 	available -= available_then;
 	slab = slab_then - slab;
-	tap_ok(available < (long)(loads - warm) * 4 + 4096 && slab < (long)(loads - warm) + 128, "memory does not get less");
+	/* A debug kernel keeps freed memory for a while. There kmemleak is asked, by the program leaks. */
+	if (access("/sys/kernel/debug/kmemleak", F_OK))
+		tap_ok(available < (long)(loads - warm) * 4 + 4096 && slab < (long)(loads - warm) + 128,
+		       "memory does not get less");
 	tap_diag("per load: %ld bytes of memory, %ld of slab", available * 1024 / (loads - warm),
 		 slab * 1024 / (loads - warm));
 	check_new_guests("the modules loaded many times");

@@ -22,9 +22,24 @@ static uint64_t slept_ms(void)
 	return (all.tv_sec - awake.tv_sec) * 1000 + (all.tv_nsec - awake.tv_nsec) / 1000000;
 }
 
+/* How often the host has slept in RAM, and woken up. */
+static unsigned int count_sleeps(void)
+{
+	FILE *f = fopen("/sys/power/suspend_stats/success", "r");
+	unsigned int n;
+
+	if (!f || fscanf(f, "%u", &n) != 1)
+		tap_bail("no suspend_stats");
+	fclose(f);
+	return n;
+}
+
 static bool sleep_to_ram(void)
 {
-	return host_put("/sys/power/mem_sleep", "deep") && host_put("/sys/power/state", "mem");
+	unsigned int before = count_sleeps();
+
+	return host_put("/sys/power/mem_sleep", "deep") && host_put("/sys/power/state", "mem") &&
+	       count_sleeps() == before + 1;
 }
 
 static volatile bool after_image;
@@ -101,7 +116,7 @@ static void with_guests(const char *how, bool (*sleep)(void))
 
 	crew_start(&crew);
 	ok = sleep();
-	tap_ok(ok && slept_ms() > before, "%s: the host sleeps and wakes up, with guests that run", how);
+	tap_ok(ok, "%s: the host sleeps and wakes up, with guests that run", how);
 	stop_if_broken();
 	tap_diag("slept for %u ms", (unsigned int)(slept_ms() - before));
 	tap_ok(walkers_return(crew.walkers), "%s: the guests go on", how);
@@ -111,12 +126,11 @@ static void with_guests(const char *how, bool (*sleep)(void))
 
 static void without_vm(const char *how, bool (*sleep)(void))
 {
-	uint64_t before = slept_ms();
 	bool ok = sleep();
 	unsigned int i;
 	char when[80];
 
-	tap_ok(ok && slept_ms() > before, "%s: the host sleeps and wakes up, without a VM", how);
+	tap_ok(ok, "%s: the host sleeps and wakes up, without a VM", how);
 	stop_if_broken();
 	/* S_CET of CPU 0 may be 0 until a guest has run there. Native, when loaded, takes that for the host's. */
 	if (access("/sys/module/kvm/version", F_OK))
