@@ -6,16 +6,20 @@
 . "$(dirname "$0")/../tap.sh"
 . "$(dirname "$0")/lib.sh"
 
-# refused WHAT STATUS REGEX SCRIPT: after SCRIPT, make install says REGEX, exits with STATUS, installs nothing
+# refused WHAT STATUS REGEX SCRIPT [RESOLVED]: after SCRIPT, make install says REGEX, exits with STATUS, and changes no module
+# on disk; then modinfo resolves the distro's, or what RESOLVED, a regular expression, says
 refused() {
 	local out
 	out=$(in_root -o "$ready" -- "$4"'
+		on_disk() { find /lib/modules/*/updates -type f 2>/dev/null | sort | xargs -r sha256sum; }
+		before=$(on_disk)
 		status ${run:-tools/install}
-		echo "resolved $(resolved)"
-		ls -d /lib/modules/*/updates 2>/dev/null')
+		[ "$(on_disk)" = "$before" ] || { echo "before:"; echo "$before"; echo "now:"; on_disk; }
+		echo "resolved $(resolved)"')
 	like "$release: $1: says so, with the command" "$out" "$3"
 	like "$release: $1: exits $2" "$out" "^status $2\$"
-	like "$release: $1: installs nothing" "$(tail -n 1 <<<"$out")" '^resolved (distro distro distro|none.*)$'
+	is "$release: $1: installs nothing" "$(sed -n '/^before:$/,/^resolved/p' <<<"$out")" ""
+	like "$release: $1: whose modules modprobe finds" "$(tail -n 1 <<<"$out")" "^resolved ${5:-(distro distro distro|none.*)}\$"
 }
 
 for release in $releases; do
@@ -43,8 +47,8 @@ for release in $releases; do
 	refused "no kernel" 3 'to fix: apt-get install linux-image-amd64' \
 		'mv /lib/modules/"$K" /'
 	refused "another package replaces kvm.ko" 3 'another package replaces KVM there: .*updates/kvm.ko.*; remove it first' \
-		'mkdir /lib/modules/"$K"/updates && cp /lib/modules/"$K"/kernel/arch/x86/kvm/kvm.ko* /lib/modules/"$K"/updates/ && depmod "$K"
-		resolved() { echo distro distro distro; }; ls() { :; }'
+		'mkdir /lib/modules/"$K"/updates && cp /lib/modules/"$K"/kernel/arch/x86/kvm/kvm.ko* /lib/modules/"$K"/updates/ && depmod "$K"' \
+		'/lib/modules/[^ ]*/updates/kvm\.ko[^ ]*\(no origin\) distro distro'
 	refused "wrong use" 2 'install --remove' \
 		'run="tools/install --purge"'
 done
