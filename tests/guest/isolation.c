@@ -22,10 +22,7 @@
 
 #include "isolation.h"
 
-static const struct {
-	const char *name;
-	void (*test)(void);
-} parts[] = {
+static const struct test_part parts[] = {
 	{ "private", test_private },
 	{ "residency", test_residency },
 	{ "first-use", test_first_use },
@@ -42,10 +39,6 @@ static const struct {
 
 /* Not one of all: the host is slower then. */
 static const char cpus_part[] = "cpus";
-
-const uint32_t cet_msrs[CET_MSRS] = {
-	MSR_U_CET, MSR_S_CET, MSR_PL0_SSP, MSR_PL1_SSP, MSR_PL2_SSP, MSR_PL3_SSP, MSR_INT_SSP_TAB,
-};
 
 const char * const cet_names[CET_MSRS] = {
 	"U_CET", "S_CET", "PL0_SSP", "PL1_SSP", "PL2_SSP", "PL3_SSP", "INT_SSP_TAB",
@@ -222,12 +215,7 @@ int main(int argc, char **argv)
 			test_cpus();
 			continue;
 		}
-		for (p = 0; p < ARRAY_SIZE(parts); p++)
-			if (!strcmp(argv[i], parts[p].name))
-				break;
-		if (p == ARRAY_SIZE(parts))
-			tap_bail("no part %s", argv[i]);
-		parts[p].test();
+		find_test_part(parts, ARRAY_SIZE(parts), argv[i])->test();
 	}
 	for (p = 0; p < ARRAY_SIZE(parts) && with_cet && !chosen; p++)
 		parts[p].test();

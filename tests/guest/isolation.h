@@ -29,15 +29,13 @@ bool finished(struct cpu *c);
 /* A line for the comparison of kernels; the name's blanks become underscores. */
 void fact(const char *name, const char *fmt, ...) __printf(2, 3);
 
-/* All CET MSRs; SSP is apart. */
-#define CET_MSRS	7
+/* Which of cet_msrs[]; SSP is apart. */
 #define VALUE_U_CET	0
 #define VALUE_S_CET	1
 #define VALUE_PL0	2
 #define VALUE_PL3	5
 #define VALUE_TABLE	6
 
-extern const uint32_t cet_msrs[CET_MSRS];
 extern const char * const cet_names[CET_MSRS];
 
 /* For each MSR as many valid values as there are @n, all different in their upper half and below. */

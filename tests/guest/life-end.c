@@ -97,11 +97,6 @@ void test_oom(void)
 
 /* ---- File descriptors ---- */
 
-static void no_op(int number)
-{
-	(void)number;
-}
-
 static void *run_to_the_end(void *arg)
 {
 	struct cpu *c = arg;
@@ -238,11 +233,10 @@ static bool outlive(void)
 
 void test_close(void)
 {
-	struct sigaction sa = { .sa_handler = no_op };
 	struct sitter sitters[MAX_SITTERS];
 	unsigned int i;
 
-	sigaction(SIGUSR1, &sa, NULL);
+	signals_end_run();
 	sitters_start(sitters);
 	for (i = 0; i < 4; i++)
 		tap_ok(close_at_rest(i & 1, i & 2), "the file descriptor of a %s is closed first, kvm_run %s",

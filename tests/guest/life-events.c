@@ -8,18 +8,12 @@
 #include "life.h"
 #include "smram.h"
 
-static void no_op(int number)
-{
-	(void)number;
-}
-
 /*
  * SMIs at any instruction of a guest that walks, one by one. The vCPU leaves KVM_RUN by a signal, and its thread asks
  * for the SMI.
  */
 void test_smi(void)
 {
-	struct sigaction sa = { .sa_handler = no_op };
 	struct machine *m = machine_create(NULL);
 	struct cpu *c = m->cpus[0];
 	struct walker w;
@@ -28,8 +22,7 @@ void test_smi(void)
 
 	smram_create(c);
 	walker_start(&w, c, 0);
-	if (sigaction(SIGUSR1, &sa, NULL))
-		tap_bail("sigaction");
+	signals_end_run();
 	for (i = 0; i < smis && ok; i++) {
 		__atomic_store_n(&w.smi, 1, __ATOMIC_RELEASE);
 		/* The signal may come before KVM_RUN begins, so more than one. */

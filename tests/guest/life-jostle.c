@@ -73,35 +73,29 @@ static void put_victim(pid_t tid)
 		tap_bail("the module jostle");
 }
 
-static const uint32_t msrs[] = {
-	MSR_U_CET, MSR_S_CET, MSR_PL0_SSP, MSR_PL1_SSP, MSR_PL2_SSP, MSR_PL3_SSP, MSR_INT_SSP_TAB, MSR_XSS,
-};
-
-#define MSRS	ARRAY_SIZE(msrs)
-
 /*
  * The first writes of a guest, of other values than those of the rivals, and what it reads then and before. XSS comes
  * last: PL1_SSP and PL2_SSP exit until it is set.
  */
 static GUEST uint64_t write_first(uint64_t n)
 {
-	const uint64_t values[MSRS] = {
+	const uint64_t values[CET_MSRS_XSS] = {
 		CET_ENDBR, CET_ENDBR, 0xffff900000000000 + 8 * n, 0xffff910000000000 + 8 * n, 0xffff920000000000 + 8 * n,
 		0x7d0000000000 + 8 * n, 0xffff930000000000 + 8 * n, XSS_CET_U | XSS_CET_S,
 	};
 	uint64_t i, j, wrong = 0;
 
-	for (i = 0; i < MSRS; i++)
-		wrong += g_rdmsr(msrs[i]) != 0;
-	for (i = 0; i < MSRS; i++) {
-		g_wrmsr(msrs[i], values[i]);
-		for (j = 0; j < MSRS; j++)
-			wrong += g_rdmsr(msrs[j]) != (j <= i ? values[j] : 0);
+	for (i = 0; i < CET_MSRS_XSS; i++)
+		wrong += g_rdmsr(cet_msrs[i]) != 0;
+	for (i = 0; i < CET_MSRS_XSS; i++) {
+		g_wrmsr(cet_msrs[i], values[i]);
+		for (j = 0; j < CET_MSRS_XSS; j++)
+			wrong += g_rdmsr(cet_msrs[j]) != (j <= i ? values[j] : 0);
 	}
-	for (i = 0; i < MSRS; i++)
-		g_wrmsr(msrs[i], 0);
-	for (i = 0; i < MSRS; i++)
-		wrong += g_rdmsr(msrs[i]) != 0;
+	for (i = 0; i < CET_MSRS_XSS; i++)
+		g_wrmsr(cet_msrs[i], 0);
+	for (i = 0; i < CET_MSRS_XSS; i++)
+		wrong += g_rdmsr(cet_msrs[i]) != 0;
 	return wrong;
 }
 
@@ -125,27 +119,27 @@ static bool first_writes(unsigned int n)
 /* A guest deep in calls; its state by ioctl, there and back, and in SMM. */
 static bool whole_life(unsigned int cpl)
 {
-	uint64_t base, ssp, values[MSRS];
+	uint64_t base, ssp, values[CET_MSRS_XSS];
 	struct machine *m;
 	struct cpu *c = chain_start_deep(&m, cpl, RETURN, &base);
 	unsigned int i, bad = 0;
 
 	put_victim(victim);
 	ssp = cpu_ssp(c);
-	for (i = 0; i < MSRS; i++)
-		values[i] = cpu_rdmsr(c, msrs[i]);
-	for (i = 0; i < MSRS; i++) {
-		cpu_wrmsr(c, msrs[i], 0);
-		bad += cpu_rdmsr(c, msrs[i]) != 0;
-		cpu_wrmsr(c, msrs[i], values[i]);
+	for (i = 0; i < CET_MSRS_XSS; i++)
+		values[i] = cpu_rdmsr(c, cet_msrs[i]);
+	for (i = 0; i < CET_MSRS_XSS; i++) {
+		cpu_wrmsr(c, cet_msrs[i], 0);
+		bad += cpu_rdmsr(c, cet_msrs[i]) != 0;
+		cpu_wrmsr(c, cet_msrs[i], values[i]);
 	}
 	cpu_set_ssp(c, ssp);
 	smram_create(c);
 	smram_smi(c);
 	bad += !chain_unwinds(c, DEPTH, base, cpl);
-	for (i = 0; i < MSRS; i++)
-		if (msrs[i] != MSR_PL3_SSP)
-			bad += cpu_rdmsr(c, msrs[i]) != values[i];
+	for (i = 0; i < CET_MSRS_XSS; i++)
+		if (cet_msrs[i] != MSR_PL3_SSP)
+			bad += cpu_rdmsr(c, cet_msrs[i]) != values[i];
 	if (bad)
 		tap_diag("CPL%u: %u wrong, %s", cpl, bad, stop_text(c));
 	machine_destroy(m);

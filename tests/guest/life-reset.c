@@ -38,10 +38,6 @@ static GUEST void send_init(uint64_t unused)
 	}
 }
 
-static const uint32_t msrs[] = {
-	MSR_U_CET, MSR_S_CET, MSR_PL0_SSP, MSR_PL1_SSP, MSR_PL2_SSP, MSR_PL3_SSP, MSR_INT_SSP_TAB,
-};
-
 #define XSS_ALL	(XSS_CET_U | XSS_CET_S)
 
 /* How much of a vCPU's CET state is left. */
@@ -50,15 +46,10 @@ static unsigned int count_left(struct cpu *c, uint64_t xss)
 	struct kvm_sregs sregs;
 	unsigned int i, left = 0;
 
-	for (i = 0; i < ARRAY_SIZE(msrs); i++)
-		left += !!cpu_rdmsr(c, msrs[i]);
+	for (i = 0; i < CET_MSRS; i++)
+		left += !!cpu_rdmsr(c, cet_msrs[i]);
 	cpu_get_sregs(c, &sregs);
 	return left + !!cpu_ssp(c) + !!(sregs.cr4 & CR4_CET) + (cpu_rdmsr(c, MSR_XSS) != xss);
-}
-
-static void no_op(int number)
-{
-	(void)number;
 }
 
 /* As VMMs do it, in one order or the other. */
@@ -74,8 +65,8 @@ static void reset(struct cpu *c, const struct kvm_sregs *sregs, bool msrs_first)
 	cpu_set_regs(c, &regs);
 	if (ioctl(c->io.vcpu, KVM_SET_VCPU_EVENTS, &events))
 		tap_bail("KVM_SET_VCPU_EVENTS");
-	for (i = 0; i < ARRAY_SIZE(msrs); i++)
-		cpu_wrmsr(c, msrs[i], 0);
+	for (i = 0; i < CET_MSRS; i++)
+		cpu_wrmsr(c, cet_msrs[i], 0);
 	cpu_wrmsr(c, MSR_XSS, 0);
 	cpu_set_ssp(c, 0);
 	if (msrs_first)
@@ -91,14 +82,13 @@ static void *run(void *arg)
 void test_reset(void)
 {
 	struct kvm_mp_state runnable = { .mp_state = KVM_MP_STATE_RUNNABLE };
-	struct sigaction sa = { .sa_handler = no_op };
 	struct machine *m = machine_create(&(struct machine_config) { .cpus = 2, .irqchip = true });
 	struct cpu *bsp = m->cpus[0], *c = m->cpus[1];
 	unsigned int i, stopped = 0, set = 0, left[3] = { 0 }, tries, kind;
 	struct kvm_sregs at_reset;
 	pthread_t thread;
 
-	sigaction(SIGUSR1, &sa, NULL);
+	signals_end_run();
 	cpu_get_sregs(c, &at_reset);
 	memcpy(machine_at(m, SIPI_CODE), sipi_code, sizeof(sipi_code));
 	cpu_start(bsp, send_init, 0);
@@ -126,7 +116,7 @@ void test_reset(void)
 		stopped += kind ? c->stop.kind == STOP_SIGNAL :
 				  c->stop.kind == STOP_CALL && c->stop.number == CALL_STARTED;
 		if (kind) {
-			set += count_left(c, 0) > ARRAY_SIZE(msrs);
+			set += count_left(c, 0) > CET_MSRS;
 			reset(c, &at_reset, kind == 2);
 		}
 		left[kind] += count_left(c, kind ? 0 : XSS_ALL);

@@ -24,10 +24,7 @@
 #include "life.h"
 #include "smram.h"
 
-static const struct {
-	const char *name;
-	void (*test)(void);
-} parts[] = {
+static const struct test_part parts[] = {
 	{ "sleep", test_sleep },
 	/* It needs 512 MB. */
 	{ "disk", test_disk },
@@ -51,15 +48,10 @@ unsigned int host_cpus, loads = 20, smis = 300, resets = 18, jostles = 4;
 
 /* ---- The guest that walks ---- */
 
-static const uint32_t all_msrs[] = {
-	MSR_U_CET, MSR_S_CET, MSR_PL0_SSP, MSR_PL1_SSP, MSR_PL2_SSP, MSR_PL3_SSP, MSR_INT_SSP_TAB,
-};
-
-#define MSRS		ARRAY_SIZE(all_msrs)
 #define MSR_ABSENT	0x6a3
 
 static struct walk {
-	uint64_t value[MSRS];
+	uint64_t value[CET_MSRS];
 	volatile uint64_t stop, rounds, wrong;
 	uint64_t quiet;		/* nothing that stops in the VMM */
 	uint64_t what, got;	/* the first wrong one */
@@ -104,13 +96,13 @@ static GUEST void walk_once(struct walk *w)
 		if (got != FAULT(VECTOR_GP))
 			wrong(w, WHAT_FAULT, got);
 	}
-	for (i = 0; i < MSRS; i++) {
-		got = g_rdmsr(all_msrs[i]);
+	for (i = 0; i < CET_MSRS; i++) {
+		got = g_rdmsr(cet_msrs[i]);
 		/* PL3_SSP is what the first return to CPL0 left there. */
 		if (!w->rounds)
 			w->value[i] = got;
 		else if (got != w->value[i])
-			wrong(w, all_msrs[i], got);
+			wrong(w, cet_msrs[i], got);
 	}
 	w->rounds++;
 }
@@ -266,8 +258,8 @@ void sitters_start(struct sitter *s)
 		s->cpl = i % 2 * 3;
 		move_main(s->cpu);
 		chain_start_deep(&s->m, s->cpl, RETURN, &s->base);
-		for (j = 0; j < MSRS; j++)
-			s->values[j] = cpu_rdmsr(s->m->cpus[0], all_msrs[j]);
+		for (j = 0; j < CET_MSRS; j++)
+			s->values[j] = cpu_rdmsr(s->m->cpus[0], cet_msrs[j]);
 	}
 	move_main(0);
 }
@@ -278,12 +270,12 @@ void sitters_end(struct sitter *s, const char *when)
 
 	for (i = 0; i < 2 * host_cpus; i++, s++) {
 		move_main(s->cpu);
-		for (j = 0; j < MSRS; j++)
-			bad += cpu_rdmsr(s->m->cpus[0], all_msrs[j]) != s->values[j];
+		for (j = 0; j < CET_MSRS; j++)
+			bad += cpu_rdmsr(s->m->cpus[0], cet_msrs[j]) != s->values[j];
 		bad += !chain_unwinds(s->m->cpus[0], DEPTH, s->base, s->cpl);
-		for (j = 0; j < MSRS; j++)
-			if (all_msrs[j] != MSR_PL3_SSP)
-				bad += cpu_rdmsr(s->m->cpus[0], all_msrs[j]) != s->values[j];
+		for (j = 0; j < CET_MSRS; j++)
+			if (cet_msrs[j] != MSR_PL3_SSP)
+				bad += cpu_rdmsr(s->m->cpus[0], cet_msrs[j]) != s->values[j];
 		machine_destroy(s->m);
 	}
 	move_main(0);
@@ -319,15 +311,15 @@ static unsigned int count_residue(unsigned int cpu, uint32_t first, uint32_t las
 	unsigned int i, bad = 0;
 	uint64_t got, want;
 
-	for (i = 0; i < MSRS; i++) {
-		if (all_msrs[i] < first || all_msrs[i] > last)
+	for (i = 0; i < CET_MSRS; i++) {
+		if (cet_msrs[i] < first || cet_msrs[i] > last)
 			continue;
-		want = all_msrs[i] == MSR_S_CET ? host_s_cet : 0;
-		got = host_rdmsr_on(cpu, all_msrs[i]);
+		want = cet_msrs[i] == MSR_S_CET ? host_s_cet : 0;
+		got = host_rdmsr_on(cpu, cet_msrs[i]);
 		if (got == want)
 			continue;
 		bad++;
-		tap_diag("CPU %u, MSR 0x%x: 0x%llx", cpu, all_msrs[i], (unsigned long long)got);
+		tap_diag("CPU %u, MSR 0x%x: 0x%llx", cpu, cet_msrs[i], (unsigned long long)got);
 	}
 	return bad;
 }
@@ -416,7 +408,8 @@ bool kvm_offers_cet(void)
 
 int main(int argc, char **argv)
 {
-	unsigned int p, cpu;
+	const struct test_part *part;
+	unsigned int cpu;
 	int i;
 
 	host_cpus = sysconf(_SC_NPROCESSORS_ONLN);
@@ -448,14 +441,10 @@ int main(int argc, char **argv)
 		tap_ok(host_rdmsr_on(cpu, MSR_S_CET) == host_s_cet, "CPU %u: the host's kernel %s IBT", cpu,
 		       host_has_cet ? "uses" : "has no");
 	for (; i < argc; i++) {
-		for (p = 0; p < ARRAY_SIZE(parts); p++)
-			if (!strcmp(argv[i], parts[p].name))
-				break;
-		if (p == ARRAY_SIZE(parts))
-			tap_bail("no part %s", argv[i]);
-		parts[p].test();
-		if (parts[p].test != test_kexec)
-			check_no_residue(parts[p].name);
+		part = find_test_part(parts, ARRAY_SIZE(parts), argv[i]);
+		part->test();
+		if (part->test != test_kexec)
+			check_no_residue(part->name);
 	}
 	return tap_done();
 }

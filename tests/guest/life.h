@@ -64,7 +64,7 @@ struct sitter {
 	struct machine *m;
 	uint64_t base;
 	unsigned int cpu, cpl;
-	uint64_t values[7];
+	uint64_t values[CET_MSRS];
 };
 
 #define MAX_SITTERS	(2 * MAX_HOST_CPUS)

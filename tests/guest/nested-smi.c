@@ -212,11 +212,6 @@ static GUEST uint64_t l2_in_storm(uint64_t table, uint64_t s_cet, uint64_t c)
 	return 0;
 }
 
-static void no_op(int number)
-{
-	(void)number;
-}
-
 static bool storm_over;
 static pthread_t in_storm;
 
@@ -238,7 +233,6 @@ static void *send_signals(void *unused)
 static void smi_storm(bool entry, bool exit)
 {
 	struct smi t = { .kind = &kinds[0], .exit = exit };
-	struct sigaction sa = { .sa_handler = no_op };
 	unsigned int smis = 0, others = 0;
 	pthread_t thread;
 	enum place w;
@@ -250,7 +244,7 @@ static void smi_storm(bool entry, bool exit)
 	prepare(&t, entry, l2_in_storm);
 	w = nested_enter(t.n);
 	went(t.n, w, "call 272", "%s: L2 runs", t.name);
-	sigaction(SIGUSR1, &sa, NULL);
+	signals_end_run();
 	in_storm = pthread_self();
 	storm_over = false;
 	if (pthread_create(&thread, NULL, send_signals, NULL))

@@ -73,11 +73,6 @@ static void *run(void *cpu)
 	return NULL;
 }
 
-static void no_op(int sig)
-{
-	(void)sig;
-}
-
 /* What it is delivered on. */
 static const struct needed {
 	const char *name;
@@ -202,11 +197,10 @@ static void saved_in_between(unsigned int cpl, const struct delivered *d, const 
 
 int main(void)
 {
-	struct sigaction sa = { .sa_handler = no_op };
 	unsigned int cpl, i, k;
 
 	vmm_open("redeliver");
-	sigaction(SIGUSR1, &sa, NULL);
+	signals_end_run();
 	for (cpl = 0; cpl <= 3; cpl += 3) {
 		for (i = 0; i < ARRAY_SIZE(delivered); i++) {
 			for (k = 0; k < ARRAY_SIZE(needed); k++) {

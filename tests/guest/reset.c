@@ -43,10 +43,6 @@ static const uint8_t sipi_code[] = {
 
 /* ---- the VMM ---- */
 
-static const uint32_t cet_msrs[] = {
-	MSR_U_CET, MSR_S_CET, MSR_PL0_SSP, MSR_PL1_SSP, MSR_PL2_SSP, MSR_PL3_SSP, MSR_INT_SSP_TAB,
-};
-
 #define XSS_ALL	(XSS_CET_U | XSS_CET_S)
 
 static struct machine *create(unsigned int cpl)
@@ -98,7 +94,7 @@ static bool all_set(struct cpu *c)
 {
 	unsigned int i;
 
-	for (i = 0; i < ARRAY_SIZE(cet_msrs); i++)
+	for (i = 0; i < CET_MSRS; i++)
 		if (!cpu_rdmsr(c, cet_msrs[i]))
 			return false;
 	return cpu_ssp(c) && cpu_rdmsr(c, MSR_XSS) == XSS_ALL;
@@ -109,7 +105,7 @@ static void check_cleared(struct cpu *c, uint64_t xss, const char *name)
 	struct kvm_sregs sregs;
 	unsigned int i;
 
-	for (i = 0; i < ARRAY_SIZE(cet_msrs); i++)
+	for (i = 0; i < CET_MSRS; i++)
 		tap_ok(!cpu_rdmsr(c, cet_msrs[i]), "%s: MSR 0x%x is 0", name, cet_msrs[i]);
 	tap_ok(!cpu_ssp(c), "%s: SSP is 0", name);
 	cpu_get_sregs(c, &sregs);
@@ -142,17 +138,11 @@ static void *run(void *arg)
 	return NULL;
 }
 
-static void no_op(int sig)
-{
-	(void)sig;
-}
-
 #define POLLS	2000
 
 /* INIT while the vCPU is in KVM_RUN. */
 static void init_while_running(unsigned int cpl)
 {
-	struct sigaction sa = { .sa_handler = no_op };
 	struct machine *m = create(cpl);
 	struct cpu *ap = m->cpus[1];
 	volatile uint64_t *counter = in_guest(m, &spinning);
@@ -162,7 +152,7 @@ static void init_while_running(unsigned int cpl)
 	char name[40];
 
 	snprintf(name, sizeof(name), "INIT to CPL%u, running", cpl);
-	sigaction(SIGUSR1, &sa, NULL);
+	signals_end_run();
 	if (pthread_create(&thread, NULL, run, ap))
 		tap_bail("thread");
 	for (i = 0; i < POLLS && !*counter; i++)

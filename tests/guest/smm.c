@@ -23,25 +23,22 @@ static struct cpu *start_in_smm(struct machine **m, unsigned int cpl, uint64_t *
 
 static void state_in_smm(unsigned int cpl)
 {
-	static const uint32_t msrs[] = {
-		MSR_U_CET, MSR_S_CET, MSR_PL0_SSP, MSR_PL1_SSP, MSR_PL2_SSP, MSR_PL3_SSP, MSR_INT_SSP_TAB, MSR_XSS,
-	};
-	uint64_t base, values[ARRAY_SIZE(msrs)];
+	uint64_t base, values[CET_MSRS_XSS];
 	struct kvm_sregs sregs;
 	struct machine *m;
 	struct cpu *c = chain_start_deep(&m, cpl, RETURN, &base);
 	unsigned int i;
 
-	for (i = 0; i < ARRAY_SIZE(msrs); i++)
-		values[i] = cpu_rdmsr(c, msrs[i]);
+	for (i = 0; i < CET_MSRS_XSS; i++)
+		values[i] = cpu_rdmsr(c, cet_msrs[i]);
 	machine_destroy(m);
 
 	c = start_in_smm(&m, cpl, &base);
 	cpu_get_sregs(c, &sregs);
 	tap_ok(!(sregs.cr4 & CR4_CET), "SMI at CPL%u: CR4.CET is 0 in SMM", cpl);
 	tap_ok(smram_get(SMRAM_SSP) == base - 8 * DEPTH, "SMI at CPL%u: SMRAM has SSP", cpl);
-	for (i = 0; i < ARRAY_SIZE(msrs); i++)
-		tap_ok(cpu_rdmsr(c, msrs[i]) == values[i], "SMI at CPL%u: MSR 0x%x stays", cpl, msrs[i]);
+	for (i = 0; i < CET_MSRS_XSS; i++)
+		tap_ok(cpu_rdmsr(c, cet_msrs[i]) == values[i], "SMI at CPL%u: MSR 0x%x stays", cpl, cet_msrs[i]);
 	tap_ok(chain_unwinds(c, DEPTH, base, cpl), "SMI at CPL%u: RSM; unwinds", cpl);
 	machine_destroy(m);
 }

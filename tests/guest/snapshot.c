@@ -413,10 +413,6 @@ static void go_on(const char *name)
 	}
 }
 
-static const uint32_t msrs[] = {
-	MSR_U_CET, MSR_S_CET, MSR_PL0_SSP, MSR_PL1_SSP, MSR_PL2_SSP, MSR_PL3_SSP, MSR_INT_SSP_TAB, MSR_XSS,
-};
-
 static int print(const char *name)
 {
 	unsigned int cpl, i;
@@ -424,8 +420,8 @@ static int print(const char *name)
 	for (cpl = 0; cpl <= 3; cpl += 3) {
 		struct snapshot *s = snapshot_load_cpl(name, cpl);
 
-		for (i = 0; i < ARRAY_SIZE(msrs); i++)
-			printf("CPL%u MSR 0x%x 0x%llx\n", cpl, msrs[i], (unsigned long long)*snapshot_msr(s, msrs[i]));
+		for (i = 0; i < CET_MSRS_XSS; i++)
+			printf("CPL%u MSR 0x%x 0x%llx\n", cpl, cet_msrs[i], (unsigned long long)*snapshot_msr(s, cet_msrs[i]));
 		printf("CPL%u SSP 0x%llx\n", cpl, (unsigned long long)*snapshot_ssp(s));
 		printf("CPL%u CR4.CET %d\n", cpl, !!(s->sregs.cr4 & CR4_CET));
 		free(s);
@@ -442,9 +438,9 @@ static void refuse(const char *name)
 
 	tap_ok(true, "KVM_SET_CPUID2 is accepted");
 	tap_ok(s->sregs.cr4 & CR4_CET && snapshot_put(s, c, PART_SREGS, NULL) == -EINVAL, "KVM_SET_SREGS2: EINVAL");
-	for (i = 0; i < ARRAY_SIZE(msrs); i++)
-		tap_ok(*snapshot_msr(s, msrs[i]) && !msrs_set(&c->io, msrs[i], *snapshot_msr(s, msrs[i])),
-		       "KVM_SET_MSRS refuses MSR 0x%x", msrs[i]);
+	for (i = 0; i < CET_MSRS_XSS; i++)
+		tap_ok(*snapshot_msr(s, cet_msrs[i]) && !msrs_set(&c->io, cet_msrs[i], *snapshot_msr(s, cet_msrs[i])),
+		       "KVM_SET_MSRS refuses MSR 0x%x", cet_msrs[i]);
 	tap_ok(snapshot_put(s, c, PART_ONE_REG, NULL) == -EINVAL, "KVM_SET_ONE_REG of SSP: EINVAL");
 	s->sregs.cr4 &= ~(uint64_t)CR4_CET;
 	tap_ok(!snapshot_put(s, c, PART_SREGS, NULL), "KVM_SET_SREGS2 without CR4.CET is accepted");

@@ -134,10 +134,6 @@ static void load(struct snapshot *s[CPUS], const unsigned int without[CPUS], con
 	machine_destroy(m);
 }
 
-static const uint32_t msrs[] = {
-	MSR_U_CET, MSR_S_CET, MSR_PL0_SSP, MSR_PL1_SSP, MSR_PL2_SSP, MSR_PL3_SSP, MSR_INT_SSP_TAB, MSR_XSS,
-};
-
 /* What a restored vCPU has, while the other one has its own */
 static void compare(struct snapshot *s[CPUS], const char *name)
 {
@@ -154,8 +150,8 @@ static void compare(struct snapshot *s[CPUS], const char *name)
 	for (i = 0; i < CPUS; i++) {
 		again = snapshot_take(m->cpus[i]);
 		same = *snapshot_ssp(again) == *snapshot_ssp(s[i]) && again->sregs.cr4 == s[i]->sregs.cr4;
-		for (j = 0; j < ARRAY_SIZE(msrs); j++)
-			same &= *snapshot_msr(again, msrs[j]) == *snapshot_msr(s[i], msrs[j]);
+		for (j = 0; j < CET_MSRS_XSS; j++)
+			same &= *snapshot_msr(again, cet_msrs[j]) == *snapshot_msr(s[i], cet_msrs[j]);
 		tap_ok(same, "%s: vCPU %u has the SSP and the CET MSRs that it had", name, i);
 		free(again);
 	}

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 #include <elf.h>
 #include <errno.h>
+#include <signal.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -80,6 +81,33 @@ void vmm_open(const char *program)
 		printf("1..0 # SKIP KVM does not offer CET\n");
 		exit(77);
 	}
+}
+
+const uint32_t cet_msrs[CET_MSRS_XSS] = {
+	MSR_U_CET, MSR_S_CET, MSR_PL0_SSP, MSR_PL1_SSP, MSR_PL2_SSP, MSR_PL3_SSP, MSR_INT_SSP_TAB, MSR_XSS,
+};
+
+static void no_op(int number)
+{
+	(void)number;
+}
+
+void signals_end_run(void)
+{
+	struct sigaction sa = { .sa_handler = no_op };
+
+	if (sigaction(SIGUSR1, &sa, NULL))
+		tap_bail("sigaction");
+}
+
+const struct test_part *find_test_part(const struct test_part *parts, unsigned int n, const char *name)
+{
+	unsigned int i;
+
+	for (i = 0; i < n; i++)
+		if (!strcmp(parts[i].name, name))
+			return &parts[i];
+	tap_bail("no part %s", name);
 }
 
 void *machine_at(struct machine *m, uint64_t gpa)

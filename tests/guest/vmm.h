@@ -137,6 +137,23 @@ struct machine {
 
 /* kvm_open(), and ends the program as a skip if KVM does not offer CET. */
 void vmm_open(const char *program);
+
+/* The CET MSRs, and behind these CET_MSRS IA32_XSS. Guests have them too. */
+#define CET_MSRS	7
+#define CET_MSRS_XSS	(CET_MSRS + 1)
+extern const uint32_t cet_msrs[CET_MSRS_XSS];
+
+/* From now on SIGUSR1 does nothing but end the KVM_RUN that a thread is in. */
+void signals_end_run(void);
+
+/* A part of a program, which its arguments name. */
+struct test_part {
+	const char *name;
+	void (*test)(void);
+};
+
+/* The one of @n @parts called @name; ends the program if there is none. */
+const struct test_part *find_test_part(const struct test_part *parts, unsigned int n, const char *name);
 /* CPUID(7,0) of KVM_GET_SUPPORTED_CPUID. */
 bool kvm_has_shstk(void);
 bool kvm_has_ibt(void);
