@@ -46,20 +46,20 @@ static bool kvm_cet_read_state(struct kvm_vcpu *vcpu, u32 msr, u64 *val)
 }
 
 /* What an instruction has to do with CET. */
-#define USES_SHSTK	BIT(0)	/* pushes to, pops from or switches the shadow stack */
-#define USES_IBT	BIT(1)	/* an indirect branch, or a far one that counts as such */
-#define IS_FAR		BIT(2)	/* may end at another privilege level */
+#define USES_SHSTK BIT(0) /* pushes to, pops from or switches the shadow stack */
+#define USES_IBT   BIT(1) /* an indirect branch, or a far one that counts as such */
+#define IS_FAR	   BIT(2) /* may end at another privilege level */
 
 static unsigned int kvm_cet_classify_group5(u8 modrm)
 {
 	switch (modrm >> 3 & 7) {
-	case 2:		/* CALL near */
+	case 2: /* CALL near */
 		return USES_SHSTK | USES_IBT;
-	case 3:		/* CALL far */
+	case 3: /* CALL far */
 		return USES_SHSTK | USES_IBT | IS_FAR;
-	case 4:		/* JMP near */
+	case 4: /* JMP near */
 		return USES_IBT;
-	case 5:		/* JMP far */
+	case 5: /* JMP far */
 		return USES_IBT | IS_FAR;
 	default:
 		return 0;
@@ -69,20 +69,20 @@ static unsigned int kvm_cet_classify_group5(u8 modrm)
 static unsigned int kvm_cet_classify_one_byte(u8 opcode, u8 modrm)
 {
 	switch (opcode) {
-	case 0xc2:	/* RET near */
+	case 0xc2: /* RET near */
 	case 0xc3:
-	case 0xe8:	/* CALL near, relative */
+	case 0xe8: /* CALL near, relative */
 		return USES_SHSTK;
-	case 0xca:	/* RET far */
+	case 0xca: /* RET far */
 	case 0xcb:
-	case 0xcf:	/* IRET */
+	case 0xcf: /* IRET */
 		return USES_SHSTK | IS_FAR;
-	case 0x9a:	/* CALL far */
-	case 0xcd:	/* INT n */
+	case 0x9a: /* CALL far */
+	case 0xcd: /* INT n */
 		return USES_SHSTK | USES_IBT | IS_FAR;
-	case 0xcc:	/* INT3 */
-	case 0xce:	/* INTO */
-	case 0xea:	/* JMP far */
+	case 0xcc: /* INT3 */
+	case 0xce: /* INTO */
+	case 0xea: /* JMP far */
 		return USES_IBT | IS_FAR;
 	case 0xff:
 		return kvm_cet_classify_group5(modrm);
@@ -94,10 +94,10 @@ static unsigned int kvm_cet_classify_one_byte(u8 opcode, u8 modrm)
 static unsigned int kvm_cet_classify_two_byte(u8 opcode)
 {
 	switch (opcode) {
-	case 0x05:	/* SYSCALL */
-	case 0x34:	/* SYSENTER */
+	case 0x05: /* SYSCALL */
+	case 0x34: /* SYSENTER */
 		return USES_SHSTK | USES_IBT | IS_FAR;
-	case 0x35:	/* SYSEXIT */
+	case 0x35: /* SYSEXIT */
 		return USES_SHSTK | IS_FAR;
 	default:
 		return 0;

@@ -25,7 +25,7 @@ extern const char kvm_onereg_build[];
 
 /* SDM volume 3, 6.15: control-protection exception. KVM's trace names it. */
 #ifndef CP_VECTOR
-#define CP_VECTOR	21
+#define CP_VECTOR 21
 #endif
 
 /**

@@ -11,61 +11,61 @@
 
 #include <asm/cpufeatures.h>
 
-#define ON_6_1	(KERNEL_VERSION(6, 2, 0) > LINUX_VERSION_CODE)
+#define ON_6_1 (KERNEL_VERSION(6, 2, 0) > LINUX_VERSION_CODE)
 
 /* 6.1 has no name for it: CPUID.(EAX=7,ECX=0):ECX[7]. */
 #ifndef X86_FEATURE_SHSTK
-#define X86_FEATURE_SHSTK	(16 * 32 + 7)
+#define X86_FEATURE_SHSTK (16 * 32 + 7)
 #endif
 
 /* 6.1 writes it out. */
 #ifndef kvm_x86_call
-#define kvm_x86_call(op)	static_call(kvm_x86_##op)
+#define kvm_x86_call(op) static_call(kvm_x86_##op)
 #endif
 
 /*
  * Whether the host's kernel switches U_CET and PL3_SSP, XSAVES component 11, with the FPU state of its tasks and of
  * guests. That of 6.1 knows nothing of CET: it runs with CR4.CET clear, and never reads or writes a CET MSR.
  */
-#define HOST_SWITCHES_CET_USER	(!ON_6_1)
+#define HOST_SWITCHES_CET_USER (!ON_6_1)
 
 /* IA32_XSS of the host. */
 #if ON_6_1
-#define kvm_host_xss()	host_xss
+#define kvm_host_xss() host_xss
 #else
-#define kvm_host_xss()	kvm_host.xss
+#define kvm_host_xss() kvm_host.xss
 #endif
 
 /* KVM runs on Hyper-V with enlightened VMCSs. */
 #if ON_6_1 && (defined(CONFIG_HYPERV) || defined(CONFIG_HYPERV_MODULE))
-#define kvm_is_using_evmcs()	static_branch_unlikely(&enable_evmcs)
+#define kvm_is_using_evmcs() static_branch_unlikely(&enable_evmcs)
 #elif ON_6_1
-#define kvm_is_using_evmcs()	false
+#define kvm_is_using_evmcs() false
 #endif
 
 /* 6.1's names for the operations. */
 #if ON_6_1
-#define enable_virtualization_cpu	hardware_enable
-#define disable_virtualization_cpu	hardware_disable
+#define enable_virtualization_cpu  hardware_enable
+#define disable_virtualization_cpu hardware_disable
 #endif
 
 /*
  * Whether KVM asks the vendor module about a CPU that comes online later, and keeps it offline if the answer is no.
  * 6.1 brings it online without VMX, and the first vCPU that is scheduled there runs into a BUG.
  */
-#define KVM_CHECKS_LATE_CPUS	(!ON_6_1)
+#define KVM_CHECKS_LATE_CPUS (!ON_6_1)
 
 /* SSP in the SMRAM image of a 64-bit CPU, at 0xff18; 6.1 has a buffer of bytes, and always SMM. */
 #if ON_6_1
-#define KVM_HAS_SMM		1
-#define kvm_smram_image		char
-#define get_smram_ssp(smram)		GET_SMSTATE(u64, smram, 0x7f18)
-#define set_smram_ssp(smram, ssp)	put_smstate(u64, smram, 0x7f18, ssp)
+#define KVM_HAS_SMM		  1
+#define kvm_smram_image		  char
+#define get_smram_ssp(smram)	  GET_SMSTATE(u64, smram, 0x7f18)
+#define set_smram_ssp(smram, ssp) put_smstate(u64, smram, 0x7f18, ssp)
 #else
-#define KVM_HAS_SMM		IS_ENABLED(CONFIG_KVM_SMM)
-#define kvm_smram_image		union kvm_smram
-#define get_smram_ssp(smram)		((smram)->smram64.ssp)
-#define set_smram_ssp(smram, val)	((smram)->smram64.ssp = (val))
+#define KVM_HAS_SMM		  IS_ENABLED(CONFIG_KVM_SMM)
+#define kvm_smram_image		  union kvm_smram
+#define get_smram_ssp(smram)	  ((smram)->smram64.ssp)
+#define set_smram_ssp(smram, val) ((smram)->smram64.ssp = (val))
 #endif
 
 #endif

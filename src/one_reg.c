@@ -15,11 +15,11 @@
 #include "synthetic.h"
 
 /* Everything above the index: architecture, size, reserved bits and type are right or wrong together. */
-#define ID_KIND(id)	((u32)((id) >> 32))
-#define ID_INDEX(id)	((u32)(id))
+#define ID_KIND(id)  ((u32)((id) >> 32))
+#define ID_INDEX(id) ((u32)(id))
 
-#define KIND_MSR	ID_KIND(KVM_X86_REG_MSR(0))
-#define KIND_KVM	ID_KIND(KVM_X86_REG_KVM(KVM_REG_GUEST_SSP))
+#define KIND_MSR ID_KIND(KVM_X86_REG_MSR(0))
+#define KIND_KVM ID_KIND(KVM_X86_REG_KVM(KVM_REG_GUEST_SSP))
 
 /*
  * Read or write an internal MSR. Whether the vCPU has the register is for the vendor module to say, and not for
@@ -102,8 +102,8 @@ static int kvm_onereg_get_reg_list(struct kvm_vcpu *vcpu, struct kvm_reg_list __
 	return 0;
 }
 
-int kvm_onereg_vcpu_ioctl(struct kvm_vcpu *vcpu, unsigned int ioctl, void __user *argp,
-			  kvm_onereg_msr_fn get_msr, kvm_onereg_msr_fn set_msr)
+int kvm_onereg_vcpu_ioctl(struct kvm_vcpu *vcpu, unsigned int ioctl, void __user *argp, kvm_onereg_msr_fn get_msr,
+			  kvm_onereg_msr_fn set_msr)
 {
 	const struct synthetic_reg *synthetic = NULL;
 	struct kvm_one_reg __user *reg = argp;

@@ -16,7 +16,7 @@ struct msr_data;
  * The index through which mainline reaches GUEST_SSP internally. Not ABI. No guest may reach it by
  * RDMSR or WRMSR, and KVM must not use it for anything else.
  */
-#define MSR_KVM_INTERNAL_GUEST_SSP	0x4b564dff
+#define MSR_KVM_INTERNAL_GUEST_SSP 0x4b564dff
 
 /**
  * typedef kvm_onereg_msr_fn - Access an MSR on behalf of user space
@@ -41,8 +41,8 @@ typedef int (*kvm_onereg_msr_fn)(struct kvm_vcpu *vcpu, unsigned int index, u64 
  *
  * Return: 0, -EFAULT, -EINVAL or -E2BIG, by the rules in <asm/kvm_onereg.h>.
  */
-int kvm_onereg_vcpu_ioctl(struct kvm_vcpu *vcpu, unsigned int ioctl, void __user *argp,
-			  kvm_onereg_msr_fn get_msr, kvm_onereg_msr_fn set_msr);
+int kvm_onereg_vcpu_ioctl(struct kvm_vcpu *vcpu, unsigned int ioctl, void __user *argp, kvm_onereg_msr_fn get_msr,
+			  kvm_onereg_msr_fn set_msr);
 
 /**
  * kvm_onereg_internal_msr - Refuse MSR_KVM_INTERNAL_GUEST_SSP

@@ -38,18 +38,18 @@ struct vmcs12;
 
 /* SDM volume 3, appendices A.1, A.4, A.5 and B.4: not in the distro's headers. */
 #ifndef VM_EXIT_LOAD_CET_STATE
-#define VM_EXIT_LOAD_CET_STATE		0x10000000
-#define VM_ENTRY_LOAD_CET_STATE		0x00100000
-#define GUEST_S_CET			0x6828
-#define GUEST_SSP			0x682a
-#define GUEST_INTR_SSP_TABLE		0x682c
-#define HOST_S_CET			0x6c18
-#define HOST_SSP			0x6c1a
-#define HOST_INTR_SSP_TABLE		0x6c1c
+#define VM_EXIT_LOAD_CET_STATE	0x10000000
+#define VM_ENTRY_LOAD_CET_STATE 0x00100000
+#define GUEST_S_CET		0x6828
+#define GUEST_SSP		0x682a
+#define GUEST_INTR_SSP_TABLE	0x682c
+#define HOST_S_CET		0x6c18
+#define HOST_SSP		0x6c1a
+#define HOST_INTR_SSP_TABLE	0x6c1c
 #endif
 
 /* IA32_VMX_BASIC: VM entry delivers hardware exceptions with or without an error code, as told. */
-#define VMX_CET_BASIC_ANY_ERROR_CODE	BIT_ULL(56)
+#define VMX_CET_BASIC_ANY_ERROR_CODE BIT_ULL(56)
 
 /*
  * Of src/cet.c in our kvm.ko. The distro's kvm.ko has neither it nor the checks that CET needs there: then the

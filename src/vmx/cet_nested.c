@@ -94,8 +94,7 @@ bool vmx_cet_nested_guest_state_valid(struct kvm_vcpu *vcpu, struct vmcs12 *vmcs
 void __vmx_cet_merge_msr_bitmap(struct vcpu_vmx *vmx, unsigned long *l1, unsigned long *l0, vmx_cet_merge_fn merge)
 {
 	static const u32 msrs[] = {
-		MSR_IA32_U_CET, MSR_IA32_S_CET,
-		MSR_IA32_PL0_SSP, MSR_IA32_PL1_SSP, MSR_IA32_PL2_SSP, MSR_IA32_PL3_SSP,
+		MSR_IA32_U_CET, MSR_IA32_S_CET, MSR_IA32_PL0_SSP, MSR_IA32_PL1_SSP, MSR_IA32_PL2_SSP, MSR_IA32_PL3_SSP,
 	};
 	int i;
 

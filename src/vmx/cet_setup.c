@@ -26,8 +26,8 @@ module_param_named(cet, enable_cet, bool, 0444);
 MODULE_PARM_DESC(cet, "Offer guests shadow stacks and indirect branch tracking (default: 0)");
 
 /* CPUID.(EAX=7,ECX=0). */
-#define CPUID7_ECX_SHSTK	BIT(7)
-#define CPUID7_EDX_IBT		BIT(20)
+#define CPUID7_ECX_SHSTK BIT(7)
+#define CPUID7_EDX_IBT	 BIT(20)
 
 static bool vmx_cet_cpu_has_control(u32 msr, u32 control)
 {
@@ -114,7 +114,7 @@ static const char *vmx_cet_obstacle(void)
 	/* Each of components 11 and 12 is switched by the host's kernel, or by us. */
 	if ((kvm_host_xss() & XSS_CET) != (HOST_SWITCHES_CET_USER ? XSS_CET_USER : 0))
 		return HOST_SWITCHES_CET_USER ? "the host's kernel does not switch the CET state of user mode" :
-			"the host's kernel switches CET state, which is not known of it here";
+						"the host's kernel switches CET state, which is not known of it here";
 	on_each_cpu(vmx_cet_check_cpu, &missing, 1);
 	return missing;
 }
@@ -259,7 +259,10 @@ static int vmx_cet_check_processor_compatibility(void)
 	return r ?: vmx_cet_check_late_cpu();
 }
 
-static int __init vmx_cet_watch_late_cpus(void) { return 0; }
+static int __init vmx_cet_watch_late_cpus(void)
+{
+	return 0;
+}
 #else
 static enum cpuhp_state vmx_cet_late_cpus_state __ro_after_init;
 

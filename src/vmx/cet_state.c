@@ -92,10 +92,10 @@ void vmx_cet_dump_vmcs(void)
 		return;
 
 	pr_err("*** CET State ***\n");
-	pr_err("Guest S_CET = 0x%016lx  SSP = 0x%016lx  INTR_SSP_TABLE = 0x%016lx\n",
-	       vmcs_readl(GUEST_S_CET), vmcs_readl(GUEST_SSP), vmcs_readl(GUEST_INTR_SSP_TABLE));
-	pr_err("Host S_CET = 0x%016lx  SSP = 0x%016lx  INTR_SSP_TABLE = 0x%016lx\n",
-	       vmcs_readl(HOST_S_CET), vmcs_readl(HOST_SSP), vmcs_readl(HOST_INTR_SSP_TABLE));
+	pr_err("Guest S_CET = 0x%016lx  SSP = 0x%016lx  INTR_SSP_TABLE = 0x%016lx\n", vmcs_readl(GUEST_S_CET),
+	       vmcs_readl(GUEST_SSP), vmcs_readl(GUEST_INTR_SSP_TABLE));
+	pr_err("Host S_CET = 0x%016lx  SSP = 0x%016lx  INTR_SSP_TABLE = 0x%016lx\n", vmcs_readl(HOST_S_CET),
+	       vmcs_readl(HOST_SSP), vmcs_readl(HOST_INTR_SSP_TABLE));
 }
 
 /* ---- The MSRs that are switched here ---- */
@@ -103,14 +103,16 @@ void vmx_cet_dump_vmcs(void)
 static const u32 vmx_cet_switched_msrs[] = {
 	MSR_IA32_PL0_SSP,
 #if !HOST_SWITCHES_CET_USER
-	MSR_IA32_U_CET, MSR_IA32_PL3_SSP,
+	MSR_IA32_U_CET,
+	MSR_IA32_PL3_SSP,
 #endif
 	/* Guests hardly use these. */
-	MSR_IA32_PL1_SSP, MSR_IA32_PL2_SSP,
+	MSR_IA32_PL1_SSP,
+	MSR_IA32_PL2_SSP,
 };
 
-#define NR_SWITCHED	ARRAY_SIZE(vmx_cet_switched_msrs)
-#define NR_RARE		2
+#define NR_SWITCHED ARRAY_SIZE(vmx_cet_switched_msrs)
+#define NR_RARE	    2
 
 static_assert(ARRAY_SIZE(((struct vmx_cet *)0)->msrs) >= NR_SWITCHED);
 
@@ -160,7 +162,11 @@ static void vmx_cet_load_xss(struct vcpu_vmx *vmx)
 
 #if HOST_SWITCHES_CET_USER
 /* The host's kernel switches PL3_SSP. */
-static bool vmx_cet_claim_cpu(struct vmx_cet *cet) { return false; }
+static bool vmx_cet_claim_cpu(struct vmx_cet *cet)
+{
+	return false;
+}
+
 static void vmx_cet_disown_cpu(void) { }
 void vmx_cet_clear_vcpu(struct vmx_cet *cet) { }
 #else
@@ -372,7 +378,7 @@ static int vmx_cet_set_user_state(struct kvm_vcpu *vcpu, u32 msr, u64 val)
 				return 0;
 			xsave->header.xfeatures |= XSS_CET_USER;
 			state = get_xsave_addr(xsave, XFEATURE_CET_USER);
-			*state = (struct cet_user_state){};
+			*state = (struct cet_user_state) {};
 		}
 		*vmx_cet_user_state_word(state, msr) = val;
 	}
@@ -381,8 +387,15 @@ static int vmx_cet_set_user_state(struct kvm_vcpu *vcpu, u32 msr, u64 val)
 }
 #else
 /* They are switched here. */
-static int vmx_cet_get_user_state(struct kvm_vcpu *vcpu, u32 msr, u64 *val) { return 1; }
-static int vmx_cet_set_user_state(struct kvm_vcpu *vcpu, u32 msr, u64 val) { return 1; }
+static int vmx_cet_get_user_state(struct kvm_vcpu *vcpu, u32 msr, u64 *val)
+{
+	return 1;
+}
+
+static int vmx_cet_set_user_state(struct kvm_vcpu *vcpu, u32 msr, u64 val)
+{
+	return 1;
+}
 #endif
 
 int vmx_cet_get_state(struct kvm_vcpu *vcpu, u32 msr, u64 *val)

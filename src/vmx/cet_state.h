@@ -9,9 +9,9 @@
 #include "cet.h"
 
 /* XSAVES components 11 (U_CET, PL3_SSP) and 12 (PL0_SSP..PL2_SSP). */
-#define XSS_CET_USER	BIT_ULL(11)
-#define XSS_CET_KERNEL	BIT_ULL(12)
-#define XSS_CET		(XSS_CET_USER | XSS_CET_KERNEL)
+#define XSS_CET_USER   BIT_ULL(11)
+#define XSS_CET_KERNEL BIT_ULL(12)
+#define XSS_CET	       (XSS_CET_USER | XSS_CET_KERNEL)
 
 /* Guests can have CET, and no CPU has anything against it. */
 extern bool vmx_cet_offered;

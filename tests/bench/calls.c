@@ -29,7 +29,7 @@
 #define MSR_S_CET	0x6a2
 #define MSR_PL0_SSP	0x6a4
 #define MSR_PL3_SSP	0x6a7
-#define MSR_INT_SSP_TAB	0x6a8
+#define MSR_INT_SSP_TAB 0x6a8
 #define MSR_XSS		0xda0
 #define XSS_CET_USER	0x800
 #define XSS_CET		0x1800
@@ -110,14 +110,14 @@ static void measure(const char *name, unsigned long request, void *arg, int expe
 static void write_guest(__u16 exits)
 {
 	static const __u8 code[] = {
-		0xbe, 0, 0,		/* mov $exits, %si */
-		0x85, 0xf6,		/* 1: test %si, %si */
-		0x74, 0x07,		/* jz 2f */
-		0x31, 0xc0,		/* xor %ax, %ax */
-		0x0f, 0xa2,		/* cpuid */
-		0x4e,			/* dec %si */
-		0xeb, 0xf5,		/* jmp 1b */
-		0xe6, 0x80,		/* 2: out %al, $0x80 */
+		0xbe, 0,    0, /* mov $exits, %si */
+		0x85, 0xf6,    /* 1: test %si, %si */
+		0x74, 0x07,    /* jz 2f */
+		0x31, 0xc0,    /* xor %ax, %ax */
+		0x0f, 0xa2,    /* cpuid */
+		0x4e,	       /* dec %si */
+		0xeb, 0xf5,    /* jmp 1b */
+		0xe6, 0x80,    /* 2: out %al, $0x80 */
 	};
 
 	memcpy(mem, code, sizeof(code));
@@ -158,8 +158,8 @@ static __u64 run_guest(__u16 exits)
 
 static int kvm;
 
-#define CPUID_ENTRIES		256
-#define CPUID_7_ECX_SHSTK	(1u << 7)
+#define CPUID_ENTRIES	  256
+#define CPUID_7_ECX_SHSTK (1u << 7)
 
 struct cpuid {
 	struct kvm_cpuid2 head;
@@ -228,7 +228,7 @@ static void measure_runs(const char *prefix)
 
 /* ---- MSR accesses, by the kernel's own trace */
 
-#define TRACING		"/sys/kernel/debug/tracing/"
+#define TRACING "/sys/kernel/debug/tracing/"
 
 static int put(const char *path, const char *text)
 {

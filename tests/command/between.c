@@ -27,7 +27,7 @@
 int delete_module(const char *name, unsigned int flags);
 int init_module(void *image, unsigned long size, const char *parameters);
 
-static void run(const char *const words[])
+static void run(const char * const words[])
 {
 	int ready[2];
 	char c;
@@ -39,7 +39,7 @@ static void run(const char *const words[])
 		close(ready[0]);
 		close(ready[1]);
 		unsetenv("LD_PRELOAD");
-		execv(words[0], (char *const *)words);
+		execv(words[0], (char * const *)words);
 		_exit(127);
 	}
 	close(ready[1]);
@@ -64,9 +64,11 @@ static void load_kvm(void)
 /* What happens before the Nth call; whether that call fails */
 static int before(void)
 {
-	static const char *const perf[] = { "/host/holder", "perf", NULL };
-	static const char *const gone[] = { "/usr/bin/bash", "-c", "mv /lib/modules/*/updates /tmp/updates; "
-		"mv /lib/modules/*/kernel/arch/x86/kvm /tmp/kvm", NULL };
+	static const char * const perf[] = { "/host/holder", "perf", NULL };
+	static const char * const gone[] = { "/usr/bin/bash", "-c",
+					     "mv /lib/modules/*/updates /tmp/updates; "
+					     "mv /lib/modules/*/kernel/arch/x86/kvm /tmp/kvm",
+					     NULL };
 	const char *what = getenv("BETWEEN"), *number = what ? strchr(what, ':') : NULL;
 	static int calls;
 
@@ -87,7 +89,7 @@ static int before(void)
 int delete_module(const char *name, unsigned int flags)
 {
 	__typeof__(delete_module) *real = dlsym(RTLD_NEXT, "delete_module");
-	static const char *const vm[] = { "/host/holder", "vm", "-name", "guest=late,x", NULL };
+	static const char * const vm[] = { "/host/holder", "vm", "-name", "guest=late,x", NULL };
 	int vendor = !!strcmp(name, "kvm"), result;
 	const char *what = getenv("BETWEEN");
 	static int done;

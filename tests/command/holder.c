@@ -162,7 +162,9 @@ static int bpf(void)
 	/* r0 = 0; exit */
 	struct bpf_insn code[] = { { .code = BPF_ALU64 | BPF_MOV | BPF_K }, { .code = BPF_JMP | BPF_EXIT } };
 	union bpf_attr load = {
-		.prog_type = BPF_PROG_TYPE_RAW_TRACEPOINT, .insns = (unsigned long)code, .insn_cnt = 2,
+		.prog_type = BPF_PROG_TYPE_RAW_TRACEPOINT,
+		.insns = (unsigned long)code,
+		.insn_cnt = 2,
 		.license = (unsigned long)"GPL",
 	};
 	union bpf_attr attach = { .raw_tracepoint.name = (unsigned long)"kvm_exit" };

@@ -32,9 +32,9 @@ static bool finds(const char *name, __u32 want)
 /* Where MSRs are: the CPU's, AMD's, Transmeta's, Hyper-V's, KVM's */
 static bool plausible(__u32 index)
 {
-	return index < 0x2000 || (index >= 0xc0000000 && index < 0xc0002100) || (index >= 0xc0010000 && index < 0xc0020000) ||
-	       (index >= 0x80868000 && index < 0x80869000) || (index >= 0x40000000 && index < 0x40002000) ||
-	       (index >= 0x4b564d00 && index < 0x4b564e00);
+	return index < 0x2000 || (index >= 0xc0000000 && index < 0xc0002100) ||
+	       (index >= 0xc0010000 && index < 0xc0020000) || (index >= 0x80868000 && index < 0x80869000) ||
+	       (index >= 0x40000000 && index < 0x40002000) || (index >= 0x4b564d00 && index < 0x4b564e00);
 }
 
 static void check_every_name(void)
@@ -85,19 +85,51 @@ static void check_spots(void)
 		const char *name;
 		__u32 index;
 	} spots[] = {
-		{ "IA32_LSTAR", 0xc0000082 }, { "LSTAR", 0xc0000082 }, { "MSR_LSTAR", 0xc0000082 }, { "msr_ia32_lstar", 0xc0000082 },
-		{ "IA32_U_CET", 0x6a0 }, { "U_CET", 0x6a0 }, { "IA32_S_CET", 0x6a2 }, { "PL0_SSP", 0x6a4 }, { "IA32_PL3_SSP", 0x6a7 },
-		{ "INT_SSP_TAB", 0x6a8 }, { "IA32_XSS", 0xda0 }, { "TSC", 0x10 }, { "IA32_TSC", 0x10 }, { "EFER", 0xc0000080 },
-		{ "IA32_EFER", 0xc0000080 }, { "STAR", 0xc0000081 }, { "KERNEL_GS_BASE", 0xc0000102 }, { "TSC_AUX", 0xc0000103 },
-		{ "IA32_SPEC_CTRL", 0x48 }, { "IA32_ARCH_CAPABILITIES", 0x10a }, { "IA32_SYSENTER_EIP", 0x176 },
-		{ "IA32_VMX_BASIC", 0x480 }, { "IA32_VMX_VMFUNC", 0x491 }, { "IA32_TSC_DEADLINE", 0x6e0 }, { "IA32_MISC_ENABLE", 0x1a0 },
-		{ "VM_HSAVE_PA", 0xc0010117 }, { "F15H_PERF_CTL5", 0xc001020a }, { "F15H_PERF_CTR5", 0xc001020b },
-		{ "KVM_WALL_CLOCK_NEW", 0x4b564d00 }, { "KVM_STEAL_TIME", 0x4b564d03 }, { "HV_X64_MSR_GUEST_OS_ID", 0x40000000 },
+		{ "IA32_LSTAR", 0xc0000082 },
+		{ "LSTAR", 0xc0000082 },
+		{ "MSR_LSTAR", 0xc0000082 },
+		{ "msr_ia32_lstar", 0xc0000082 },
+		{ "IA32_U_CET", 0x6a0 },
+		{ "U_CET", 0x6a0 },
+		{ "IA32_S_CET", 0x6a2 },
+		{ "PL0_SSP", 0x6a4 },
+		{ "IA32_PL3_SSP", 0x6a7 },
+		{ "INT_SSP_TAB", 0x6a8 },
+		{ "IA32_XSS", 0xda0 },
+		{ "TSC", 0x10 },
+		{ "IA32_TSC", 0x10 },
+		{ "EFER", 0xc0000080 },
+		{ "IA32_EFER", 0xc0000080 },
+		{ "STAR", 0xc0000081 },
+		{ "KERNEL_GS_BASE", 0xc0000102 },
+		{ "TSC_AUX", 0xc0000103 },
+		{ "IA32_SPEC_CTRL", 0x48 },
+		{ "IA32_ARCH_CAPABILITIES", 0x10a },
+		{ "IA32_SYSENTER_EIP", 0x176 },
+		{ "IA32_VMX_BASIC", 0x480 },
+		{ "IA32_VMX_VMFUNC", 0x491 },
+		{ "IA32_TSC_DEADLINE", 0x6e0 },
+		{ "IA32_MISC_ENABLE", 0x1a0 },
+		{ "VM_HSAVE_PA", 0xc0010117 },
+		{ "F15H_PERF_CTL5", 0xc001020a },
+		{ "F15H_PERF_CTR5", 0xc001020b },
+		{ "KVM_WALL_CLOCK_NEW", 0x4b564d00 },
+		{ "KVM_STEAL_TIME", 0x4b564d03 },
+		{ "HV_X64_MSR_GUEST_OS_ID", 0x40000000 },
 	};
 	/* Defined beside them, and none themselves: numbers of bits, masks, counts */
-	static const char *const none[] = {
-		"IA32_BNDCFGS_RSVD", "PLATFORM_INFO_CPUID_FAULT_BIT", "IA32_UMWAIT_CONTROL_TIME_MASK", "IA32_APICBASE_ENABLE",
-		"IA32_MISC_ENABLE_TM1_BIT", "AMD64_IBS_REG_COUNT_MAX", "IA32_POWER_CTL_BIT_EE", "EFER_NX", "", "IA32_", "MSR_",
+	static const char * const none[] = {
+		"IA32_BNDCFGS_RSVD",
+		"PLATFORM_INFO_CPUID_FAULT_BIT",
+		"IA32_UMWAIT_CONTROL_TIME_MASK",
+		"IA32_APICBASE_ENABLE",
+		"IA32_MISC_ENABLE_TM1_BIT",
+		"AMD64_IBS_REG_COUNT_MAX",
+		"IA32_POWER_CTL_BIT_EE",
+		"EFER_NX",
+		"",
+		"IA32_",
+		"MSR_",
 	};
 	bool good = true;
 	__u32 index;
@@ -114,9 +146,11 @@ static void check_spots(void)
 	}
 	check(good, "what is no MSR is none");
 	check(!strcmp(msr_name(0xc0000082), "LSTAR") && !strcmp(msr_name(0x10a), "IA32_ARCH_CAPABILITIES") &&
-	      !strcmp(msr_name(0x8b), "IA32_UCODE_REV") && !msr_name(0xdeadbeef), "of several names the one that all CPUs have is printed");
+		      !strcmp(msr_name(0x8b), "IA32_UCODE_REV") && !msr_name(0xdeadbeef),
+	      "of several names the one that all CPUs have is printed");
 	check(kvm_register_find("guest_ssp", &index) && index == 0 && kvm_register_find("KVM_REG_GUEST_SSP", &index) &&
-	      !kvm_register_find("SSP", &index) && !strcmp(kvm_register_name(0), "GUEST_SSP") && !kvm_register_name(1),
+		      !kvm_register_find("SSP", &index) && !strcmp(kvm_register_name(0), "GUEST_SSP") &&
+		      !kvm_register_name(1),
 	      "KVM-defined registers");
 }
 
@@ -133,20 +167,25 @@ static bool bit_is(__u32 leaf, __u32 subleaf, enum cpuid_register which, unsigne
 static void check_bits(void)
 {
 	check(bit_is(1, 0, EDX, 0, "FPU") & bit_is(1, 0, ECX, 5, "VMX") & bit_is(1, 0, ECX, 31, "HYPERVISOR") &
-	      bit_is(7, 0, EBX, 5, "AVX2") & bit_is(7, 0, EDX, 20, "IBT") & bit_is(7, 1, EAX, 4, "AVX_VNNI") &
-	      bit_is(0xd, 1, EAX, 3, "XSAVES") & bit_is(6, 0, EAX, 2, "ARAT") & bit_is(0x80000001, 0, ECX, 2, "SVM") &
-	      bit_is(0x80000001, 0, EDX, 29, "LM") & bit_is(0x80000008, 0, EBX, 0, "CLZERO") &
-	      bit_is(0x8000000a, 0, EDX, 0, "NPT") & bit_is(0x40000001, 0, EAX, 5, "KVM_FEATURE_STEAL_TIME"),
+		      bit_is(7, 0, EBX, 5, "AVX2") & bit_is(7, 0, EDX, 20, "IBT") & bit_is(7, 1, EAX, 4, "AVX_VNNI") &
+		      bit_is(0xd, 1, EAX, 3, "XSAVES") & bit_is(6, 0, EAX, 2, "ARAT") &
+		      bit_is(0x80000001, 0, ECX, 2, "SVM") & bit_is(0x80000001, 0, EDX, 29, "LM") &
+		      bit_is(0x80000008, 0, EBX, 0, "CLZERO") & bit_is(0x8000000a, 0, EDX, 0, "NPT") &
+		      bit_is(0x40000001, 0, EAX, 5, "KVM_FEATURE_STEAL_TIME"),
 	      "bits of CPUID, as SDM and APM have them");
 	/* REP_GOOD, of a word of Linux's own; and 1.EDX[3], which is another word than 3 */
-	check(bit_is(3, 0, EDX, 16, "") & bit_is(1, 0, EDX, 3, "PSE") & bit_is(7, 0, EAX, 0, "") & bit_is(7, 2, EDX, 0, ""),
+	check(bit_is(3, 0, EDX, 16, "") & bit_is(1, 0, EDX, 3, "PSE") & bit_is(7, 0, EAX, 0, "") &
+		      bit_is(7, 2, EDX, 0, ""),
 	      "no others");
-	check(!strcmp(xfeature_name(2), "YMM") && !strcmp(xfeature_name(9), "PKRU") && !strcmp(xfeature_name(18), "XTILE_DATA") &&
-	      !xfeature_name(14) && !xfeature_name(63), "components of XSAVE");
+	check(!strcmp(xfeature_name(2), "YMM") && !strcmp(xfeature_name(9), "PKRU") &&
+		      !strcmp(xfeature_name(18), "XTILE_DATA") && !xfeature_name(14) && !xfeature_name(63),
+	      "components of XSAVE");
 	check(!strcmp(msr_bit_name(PROCBASED2, 1), "EPT") && !strcmp(msr_bit_name(PROCBASED, 31), "SEC_CONTROLS") &&
-	      !strcmp(msr_bit_name(PINBASED, 0), "INTR_EXITING") && !msr_bit_name(PINBASED, 16) &&
-	      !strcmp(msr_bit_name(EXIT, 9), "EXIT_HOST_ADDR_SPACE_SIZE") && !strcmp(msr_bit_name(ENTRY, 2), "ENTRY_LOAD_DEBUG_CONTROLS") &&
-	      !strcmp(msr_bit_name(ARCH_CAPABILITIES, 0), "RDCL_NO"), "bits of MSRs");
+		      !strcmp(msr_bit_name(PINBASED, 0), "INTR_EXITING") && !msr_bit_name(PINBASED, 16) &&
+		      !strcmp(msr_bit_name(EXIT, 9), "EXIT_HOST_ADDR_SPACE_SIZE") &&
+		      !strcmp(msr_bit_name(ENTRY, 2), "ENTRY_LOAD_DEBUG_CONTROLS") &&
+		      !strcmp(msr_bit_name(ARCH_CAPABILITIES, 0), "RDCL_NO"),
+	      "bits of MSRs");
 }
 
 static void check_suggestion(const char *name, const char *want)

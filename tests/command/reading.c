@@ -23,7 +23,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-#define MOST	1000
+#define MOST 1000
 
 static struct {
 	struct kvm_cpuid2 head;
@@ -58,7 +58,8 @@ static void write_cpuid(unsigned long request, const char *name)
 	for (__u32 i = 0; i < cpuid.head.nent; i++) {
 		struct kvm_cpuid_entry2 *e = &cpuid.entries[i];
 
-		fprintf(out, "%s 0x%x 0x%x 0x%x 0x%x 0x%x 0x%x\n", name, e->function, e->index, e->eax, e->ebx, e->ecx, e->edx);
+		fprintf(out, "%s 0x%x 0x%x 0x%x 0x%x 0x%x 0x%x\n", name, e->function, e->index, e->eax, e->ebx, e->ecx,
+			e->edx);
 	}
 }
 

@@ -57,9 +57,7 @@ struct timed {
 	struct timer_list timer;
 };
 
-static void timed_out(struct timer_list *timer)
-{
-}
+static void timed_out(struct timer_list *timer) { }
 
 static void free_a_running_timer(void)
 {
@@ -128,9 +126,7 @@ static int __init provoke_init(void)
 	return 0;
 }
 
-static void __exit provoke_exit(void)
-{
-}
+static void __exit provoke_exit(void) { }
 
 module_init(provoke_init);
 module_exit(provoke_exit);

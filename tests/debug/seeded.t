@@ -26,7 +26,7 @@ behind() {
 
 # A CPU remembers the vCPU that it ran last, and uses it when the VM is gone.
 seed_freed() {
-	behind vmx/cet_state.c '#define NR_RARE		2' 'static DEFINE_PER_CPU(struct vmx_cet *, seed);' &&
+	behind vmx/cet_state.c '>= NR_SWITCHED);' 'static DEFINE_PER_CPU(struct vmx_cet *, seed);' &&
 		behind vmx/cet_state.c 'there = vmx_cet_claim_cpu(cet);' '
 			if (__this_cpu_read(seed))
 				__this_cpu_read(seed)->xrstors = true;
@@ -35,7 +35,7 @@ seed_freed() {
 
 # Two locks, in one order to read an MSR, in the other one to write it
 seed_lockdep() {
-	behind vmx/cet_state.c '#define NR_RARE		2' '
+	behind vmx/cet_state.c '>= NR_SWITCHED);' '
 		static DEFINE_SPINLOCK(seed_a);
 		static DEFINE_SPINLOCK(seed_b);
 		static void seed(spinlock_t *outer, spinlock_t *inner)

@@ -14,8 +14,8 @@
 
 #include <asm/kvm_onereg.h>
 
-#define MSR_LSTAR	0xc0000082U
-#define MSR_STAR	0xc0000081U
+#define MSR_LSTAR 0xc0000082U
+#define MSR_STAR  0xc0000081U
 
 static int vcpu;
 

@@ -17,29 +17,29 @@ void ring_entry(void);
  * The gadget has no ENDBR64. The entry of rings 1 and 2 stops, and goes back to ring 3. It loads SS first: with the
  * null selector that the interrupt left, Bochs 3.0 refuses the next VM entry at these CPLs.
  */
-asm(".pushsection .text\n"
+__asm__(".pushsection .text\n"
 	".global gadget, corrupt_return, bad_jump, ring_entry\n"
-"corrupt_return:\n"
-"	lea	gadget(%rip), %rax\n"
-"	mov	%rax, (%rsp)\n"
-"	ret\n"
-"bad_jump:\n"
-"	lea	gadget(%rip), %rax\n"
-"	jmp	*%rax\n"
-"gadget:\n"
-"	mov	$66, %eax\n"
-"	out	%eax, $0xe9\n"
-"	ud2\n"
-"ring_entry:\n"
-"	endbr64\n"
-"	mov	%cs, %edi\n"
-"	lea	0x10(%rdi), %esi\n"	/* RING_SS */
-"	mov	%esi, %ss\n"
-"	xor	%esi, %esi\n"
-"	rdsspq	%rsi\n"
-"	mov	$4, %eax\n"
-"	out	%eax, $0xe9\n"
-"	iretq\n"
+	"corrupt_return:\n"
+	"	lea	gadget(%rip), %rax\n"
+	"	mov	%rax, (%rsp)\n"
+	"	ret\n"
+	"bad_jump:\n"
+	"	lea	gadget(%rip), %rax\n"
+	"	jmp	*%rax\n"
+	"gadget:\n"
+	"	mov	$66, %eax\n"
+	"	out	%eax, $0xe9\n"
+	"	ud2\n"
+	"ring_entry:\n"
+	"	endbr64\n"
+	"	mov	%cs, %edi\n"
+	"	lea	0x10(%rdi), %esi\n" /* RING_SS */
+	"	mov	%esi, %ss\n"
+	"	xor	%esi, %esi\n"
+	"	rdsspq	%rsi\n"
+	"	mov	$4, %eax\n"
+	"	out	%eax, $0xe9\n"
+	"	iretq\n"
 	".popsection");
 
 /* Ring 1 and 2: a look at the CPU page first, so that EPT has the page table that the interrupt needs. */
@@ -77,16 +77,16 @@ typedef uint64_t level_fn(uint64_t value);
 static level_fn * const levels[];
 
 /* Every level is a function, and so a return address, of its own, and is called by an indirect branch. */
-#define LEVEL(n)								\
-	static GUEST uint64_t level##n(uint64_t value)				\
-	{									\
-		g_call(CALL_DOWN, n, g_rdssp(), value);				\
-		if (n == DEPTH)							\
-			do_deed();						\
-		else								\
-			value = levels[n + 1](value);				\
-		g_call(CALL_UP, n, g_rdssp(), value);				\
-		return value + 1;						\
+#define LEVEL(n)                                        \
+	static GUEST uint64_t level##n(uint64_t value)  \
+	{                                               \
+		g_call(CALL_DOWN, n, g_rdssp(), value); \
+		if (n == DEPTH)                         \
+			do_deed();                      \
+		else                                    \
+			value = levels[n + 1](value);   \
+		g_call(CALL_UP, n, g_rdssp(), value);   \
+		return value + 1;                       \
 	}
 
 LEVEL(0)
@@ -114,9 +114,9 @@ GUEST uint64_t chain_main_cpl3(uint64_t value)
 /* ---- the VMM ---- */
 
 /* DPL 1 and 2; entered from CPL3 by int $0x81 and int $0x82. */
-#define SEL_RING1	(GDT_FREE + 1)
-#define SEL_RING2	(GDT_FREE + 8 + 2)
-#define RING_SS		0x10		/* further on */
+#define SEL_RING1 (GDT_FREE + 1)
+#define SEL_RING2 (GDT_FREE + 8 + 2)
+#define RING_SS	  0x10 /* further on */
 static void add_rings(struct machine *m)
 {
 	struct cpu *c = m->cpus[0];
@@ -159,7 +159,8 @@ bool chain_is_at(struct cpu *c, unsigned int call, unsigned int level, uint64_t 
 	if (call == CALL_DOWN && level == 0)
 		*base = c->stop.b;
 	return c->stop.kind == STOP_CALL && c->stop.number == call && c->stop.a == level && *base &&
-	       c->stop.b == *base - 8 * level && c->stop.b == cpu_ssp(c) && sregs.cs.dpl == cpl && (sregs.cr4 & CR4_CET);
+	       c->stop.b == *base - 8 * level && c->stop.b == cpu_ssp(c) && sregs.cs.dpl == cpl &&
+	       (sregs.cr4 & CR4_CET);
 }
 
 bool chain_unwinds(struct cpu *c, unsigned int level, uint64_t base, unsigned int cpl)
@@ -195,8 +196,8 @@ void chain_touch_for_rings(struct machine *m)
 {
 	const struct cpu *c = m->cpus[0];
 	uint64_t pages[] = {
-		(uintptr_t)ring_entry, (uintptr_t)g_exception_stubs, m->idt, c->page,
-		c->page + CPU_IST1_PAGE * PAGE, c->page + CPU_IST2_PAGE * PAGE, 0, 0,
+		(uintptr_t)ring_entry,		(uintptr_t)g_exception_stubs,	m->idt, c->page,
+		c->page + CPU_IST1_PAGE * PAGE, c->page + CPU_IST2_PAGE * PAGE, 0,	0,
 	};
 	unsigned int ring;
 
@@ -208,6 +209,12 @@ void chain_touch_for_rings(struct machine *m)
 }
 
 const char * const deed_names[] = {
-	[RETURN] = "returns", [CORRUPT_RETURN] = "corrupts a return", [BAD_JUMP] = "jumps to no ENDBR64",
-	[BREAKPOINT] = "int3", [UNDEFINED] = "UD2", [XSAVES] = "XSAVES", [RING1] = "enters ring 1", [RING2] = "enters ring 2",
+	[RETURN] = "returns",
+	[CORRUPT_RETURN] = "corrupts a return",
+	[BAD_JUMP] = "jumps to no ENDBR64",
+	[BREAKPOINT] = "int3",
+	[UNDEFINED] = "UD2",
+	[XSAVES] = "XSAVES",
+	[RING1] = "enters ring 1",
+	[RING2] = "enters ring 2",
 };

@@ -9,24 +9,24 @@
 
 #include "vmm.h"
 
-#define DEPTH		8
-#define START_VALUE	1000
+#define DEPTH	    8
+#define START_VALUE 1000
 
 /* g_call() numbers; a is the level, b its SSP. */
-#define CALL_DOWN	1
-#define CALL_UP		2
-#define CALL_XSAVED	3	/* a = XCOMP_BV; the image is in chain_image */
-#define CALL_RING	4	/* a = CS, b = SSP */
-#define CALL_GADGET	66	/* where an attack leads to */
+#define CALL_DOWN   1
+#define CALL_UP	    2
+#define CALL_XSAVED 3  /* a = XCOMP_BV; the image is in chain_image */
+#define CALL_RING   4  /* a = CS, b = SSP */
+#define CALL_GADGET 66 /* where an attack leads to */
 
 enum deed {
-	RETURN,			/* none */
-	CORRUPT_RETURN,		/* returns to the gadget: without shadow stacks it gets there */
-	BAD_JUMP,		/* jumps to the gadget, which has no ENDBR64: without IBT it gets there */
+	RETURN,		/* none */
+	CORRUPT_RETURN, /* returns to the gadget: without shadow stacks it gets there */
+	BAD_JUMP,	/* jumps to the gadget, which has no ENDBR64: without IBT it gets there */
 	BREAKPOINT,
-	UNDEFINED,		/* UD2 */
-	XSAVES,			/* components 11 and 12; CPL0 */
-	RING1,			/* an interrupt to CPL1, CPL2; from CPL3 */
+	UNDEFINED, /* UD2 */
+	XSAVES,	   /* components 11 and 12; CPL0 */
+	RING1,	   /* an interrupt to CPL1, CPL2; from CPL3 */
 	RING2,
 };
 

@@ -11,12 +11,12 @@
 
 #include "vmm.h"
 
-#define CALL_BEFORE	1
-#define CALL_AFTER	2	/* a = where a word was written, b = the word; 0: none */
+#define CALL_BEFORE 1
+#define CALL_AFTER  2 /* a = where a word was written, b = the word; 0: none */
 
 /* Without IST: at CPL0 it stays on its shadow stack */
-#define VECTOR_PLAIN	0x90
-#define VECTOR_IST	0x91
+#define VECTOR_PLAIN 0x90
+#define VECTOR_IST   0x91
 
 /* What an operation writes to */
 enum page { OWN, OTHER, PL0, IST1, USER, PAGES };
@@ -28,15 +28,16 @@ static const char * const page_names[PAGES] = {
 /* The addresses of another shadow stack's token, and of a word on the user's */
 static uint64_t other_token, user_word;
 
-#define BEFORE	"mov $1, %%eax; out %%eax, $0xe9\n\t"
-#define AFTER	"mov $2, %%eax; out %%eax, $0xe9\n\t"
-#define NO_WORD	"xor %%edi, %%edi\n\t"
+#define BEFORE	 "mov $1, %%eax; out %%eax, $0xe9\n\t"
+#define AFTER	 "mov $2, %%eax; out %%eax, $0xe9\n\t"
+#define NO_WORD	 "xor %%edi, %%edi\n\t"
 #define OP(text) ({ asm volatile(text : : : "rax", "rcx", "rdx", "rdi", "rsi", "r8", "memory"); })
 
 /* A call to what is right behind it does not go to the shadow stack: there is a NOP. */
 static GUEST uint64_t do_call(uint64_t a)
 {
-	OP(BEFORE "call 1f\n2:\tnop\n1:\tadd $8, %%rsp; rdsspq %%rdi; lea 2b(%%rip), %%rsi\n\t" AFTER "mov $1, %%ecx; incsspq %%rcx");
+	OP(BEFORE "call 1f\n2:\tnop\n1:\tadd $8, %%rsp; rdsspq %%rdi; lea 2b(%%rip), %%rsi\n\t" AFTER
+		  "mov $1, %%ecx; incsspq %%rcx");
 	return a;
 }
 
@@ -74,13 +75,13 @@ static GUEST uint64_t do_rstorssp(uint64_t a)
 
 static GUEST uint64_t do_saveprevssp(uint64_t a)
 {
-	OP("rdsspq %%rdi; lea 1(%%rdi), %%rsi; sub $8, %%rdi; mov other_token(%%rip), %%r8; rstorssp (%%r8)\n\t"
-	   BEFORE "saveprevssp\n\t" AFTER "rstorssp (%%rdi); saveprevssp");
+	OP("rdsspq %%rdi; lea 1(%%rdi), %%rsi; sub $8, %%rdi; mov other_token(%%rip), %%r8; rstorssp (%%r8)\n\t" BEFORE
+	   "saveprevssp\n\t" AFTER "rstorssp (%%rdi); saveprevssp");
 	return a;
 }
 
 /* A restore token on this stack leads back from that of PL0_SSP. */
-#define LEAVE	"rdsspq %%r8; lea 1(%%r8), %%rcx; sub $8, %%r8; wrssq %%rcx, (%%r8)\n\t"
+#define LEAVE	  "rdsspq %%r8; lea 1(%%r8), %%rcx; sub $8, %%r8; wrssq %%rcx, (%%r8)\n\t"
 #define COME_BACK "rstorssp (%%r8); mov $1, %%ecx; incsspq %%rcx"
 
 static GUEST uint64_t do_setssbsy(uint64_t a)
@@ -111,7 +112,7 @@ static GUEST uint64_t do_plain(uint64_t a)
 static const struct operation {
 	const char *name;
 	uint64_t (*function)(uint64_t a);
-	unsigned int pages;		/* bits 1 << enum page, that it makes dirty */
+	unsigned int pages; /* bits 1 << enum page, that it makes dirty */
 	bool cpl0_only;
 	/*
 	 * The exception that it is: then @pages are dirty in the handler, and @back after its IRET, which looks for a token
@@ -136,7 +137,9 @@ static const struct operation {
 enum how { WITHOUT_CLEAR, WITH_CLEAR, UNMAPPED, HOWS };
 
 static const char * const how_names[HOWS] = {
-	"KVM_GET_DIRTY_LOG", "KVM_CLEAR_DIRTY_LOG", "not in EPT",
+	"KVM_GET_DIRTY_LOG",
+	"KVM_CLEAR_DIRTY_LOG",
+	"not in EPT",
 };
 
 static bool has_pml;
@@ -182,7 +185,8 @@ static void forget_dirty(struct machine *m, enum how how)
 	get_log(m);
 	if (how != WITHOUT_CLEAR && ioctl(m->fd, KVM_CLEAR_DIRTY_LOG, &clear))
 		tap_bail("KVM_CLEAR_DIRTY_LOG");
-	if (how == UNMAPPED && (mprotect(m->ram, RAM_SIZE, PROT_READ) || mprotect(m->ram, RAM_SIZE, PROT_READ | PROT_WRITE)))
+	if (how == UNMAPPED &&
+	    (mprotect(m->ram, RAM_SIZE, PROT_READ) || mprotect(m->ram, RAM_SIZE, PROT_READ | PROT_WRITE)))
 		tap_bail("mprotect");
 }
 
@@ -222,7 +226,8 @@ static void run_operation(const struct operation *o, unsigned int cpl, enum how 
 	snprintf(text, sizeof(text), "%s, CPL%u: %s", how_names[how], cpl, o->name);
 	if (how != WITHOUT_CLEAR) {
 		struct kvm_enable_cap cap = {
-			.cap = KVM_CAP_MANUAL_DIRTY_LOG_PROTECT2, .args = { KVM_DIRTY_LOG_MANUAL_PROTECT_ENABLE },
+			.cap = KVM_CAP_MANUAL_DIRTY_LOG_PROTECT2,
+			.args = { KVM_DIRTY_LOG_MANUAL_PROTECT_ENABLE },
 		};
 
 		if (ioctl(m->fd, KVM_ENABLE_CAP, &cap))
@@ -255,15 +260,15 @@ static void run_operation(const struct operation *o, unsigned int cpl, enum how 
 	if (!check_stop(c, "call 2", "%s%s works", text, texts[!!o->exception]))
 		goto out;
 	snprintf(text + strlen(text), sizeof(text) - strlen(text), "%s", texts[!!o->exception]);
-	check_dirty(dirty_pages(m, pages), (o->exception ? o->back : o->pages) |
-		    (cpl && o->pages & 1 << OTHER ? 1 << USER : 0), how, text);
+	check_dirty(dirty_pages(m, pages),
+		    (o->exception ? o->back : o->pages) | (cpl && o->pages & 1 << OTHER ? 1 << USER : 0), how, text);
 	if (c->stop.a) {
 		memcpy(&word, machine_at(m, c->stop.a), sizeof(word));
 		right = word == c->stop.b;
 		tap_ok(right, "%s: the page has it", text);
 		if (!right)
-			tap_diag("at 0x%llx: 0x%llx, not 0x%llx", (unsigned long long)c->stop.a, (unsigned long long)word,
-				 (unsigned long long)c->stop.b);
+			tap_diag("at 0x%llx: 0x%llx, not 0x%llx", (unsigned long long)c->stop.a,
+				 (unsigned long long)word, (unsigned long long)c->stop.b);
 	}
 	if (check_stop(c, "call 65536", "%s: goes on to its end", text))
 		tap_ok(c->stop.a == 5, "%s: and gives the right result", text);

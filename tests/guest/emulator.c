@@ -29,18 +29,18 @@ static void fact(const char *name, const char *answer)
 }
 
 /* A place in emulator-code.S. */
-#define CODE(name)	extern char e_##name[]
+#define CODE(name) extern char e_##name[]
 
 /* What the instruction has to do with CET, as far as an emulator is concerned. */
-#define SS	1u	/* uses a shadow stack */
-#define TRACKED	2u	/* starts indirect-branch tracking */
-#define FAR	4u	/* may end at another CPL, so both CPLs' CET counts */
+#define SS	1u /* uses a shadow stack */
+#define TRACKED 2u /* starts indirect-branch tracking */
+#define FAR	4u /* may end at another CPL, so both CPLs' CET counts */
 
 /* Where it is tried. */
-#define LONG0	1u	/* 64-bit code at CPL0 */
+#define LONG0	1u /* 64-bit code at CPL0 */
 #define LONG3	2u
-#define COMPAT0	4u	/* 32-bit code in long mode */
-#define COMPAT3	8u
+#define COMPAT0 4u /* 32-bit code in long mode */
+#define COMPAT3 8u
 #define LONG	(LONG0 | LONG3)
 #define COMPAT	(COMPAT0 | COMPAT3)
 #define ALL	(LONG | COMPAT)
@@ -55,10 +55,11 @@ struct insn {
 	const char *code;
 	unsigned int uses;
 	unsigned int modes;
-	unsigned int width;	/* of what it pops and of far offsets, bytes */
-	const char *outcome;	/* when KVM emulates it */
+	unsigned int width;  /* of what it pops and of far offsets, bytes */
+	const char *outcome; /* when KVM emulates it */
 };
 
+/* clang-format off */
 #define E(name, ...)	{ #name, e_##name, __VA_ARGS__ }
 
 CODE(target);
@@ -123,6 +124,7 @@ static const struct insn insns[] = {
 	E(loop,			0,			ALL,		8, "target"),
 	E(jrcxz,		0,			ALL,		8, "next"),
 };
+/* clang-format on */
 
 /* The guest's CET. */
 struct cet {
@@ -131,20 +133,20 @@ struct cet {
 	uint64_t s_cet, u_cet;
 };
 
-#define SHADOW	(CET_SHSTK | CET_WRSS)
+#define SHADOW (CET_SHSTK | CET_WRSS)
 /* Every other bit that software may set. */
-#define OTHERS	(CET_WRSS | 0x38)
+#define OTHERS (CET_WRSS | 0x38)
 
 static const struct cet cets[] = {
-	{ "without CR4.CET",		false,	0,			0 },
-	{ "CR4.CET, all off",		true,	0,			0 },
-	{ "S_CET SHSTK",		true,	SHADOW,			0 },
-	{ "S_CET ENDBR",		true,	CET_ENDBR,		0 },
-	{ "U_CET SHSTK",		true,	0,			SHADOW },
-	{ "U_CET ENDBR",		true,	0,			CET_ENDBR },
-	{ "all on",			true,	SHADOW | CET_ENDBR,	SHADOW | CET_ENDBR },
-	{ "all on without CR4.CET",	false,	SHADOW | CET_ENDBR,	SHADOW | CET_ENDBR },
-	{ "CR4.CET, other bits",	true,	OTHERS,			OTHERS },
+	{ "without CR4.CET", false, 0, 0 },
+	{ "CR4.CET, all off", true, 0, 0 },
+	{ "S_CET SHSTK", true, SHADOW, 0 },
+	{ "S_CET ENDBR", true, CET_ENDBR, 0 },
+	{ "U_CET SHSTK", true, 0, SHADOW },
+	{ "U_CET ENDBR", true, 0, CET_ENDBR },
+	{ "all on", true, SHADOW | CET_ENDBR, SHADOW | CET_ENDBR },
+	{ "all on without CR4.CET", false, SHADOW | CET_ENDBR, SHADOW | CET_ENDBR },
+	{ "CR4.CET, other bits", true, OTHERS, OTHERS },
 };
 
 /* Without CET there is only the first. */
@@ -247,9 +249,9 @@ static uint64_t prepare(struct cpu *c, const struct insn *insn, unsigned int mod
 	at = pointer + insn->width;
 	put(c, &at, 2, code[mode]);
 
-	cpu_wrmsr(c, 0xc0000081, 0x0020000800000000);	/* STAR */
-	cpu_wrmsr(c, 0xc0000082, target);		/* LSTAR */
-	cpu_wrmsr(c, 0x174, SEL_CODE64);		/* SYSENTER_CS, ESP, EIP */
+	cpu_wrmsr(c, 0xc0000081, 0x0020000800000000); /* STAR */
+	cpu_wrmsr(c, 0xc0000082, target);	      /* LSTAR */
+	cpu_wrmsr(c, 0x174, SEL_CODE64);	      /* SYSENTER_CS, ESP, EIP */
 	cpu_wrmsr(c, 0x175, stack);
 	cpu_wrmsr(c, 0x176, target);
 
@@ -260,13 +262,13 @@ static uint64_t prepare(struct cpu *c, const struct insn *insn, unsigned int mod
 	regs.rbp = stack;
 	regs.rax = target;
 	regs.rbx = pointer;
-	regs.rcx = stack;	/* LOOP, and SYSEXIT's RSP */
-	regs.rdx = target;	/* SYSEXIT's RIP */
+	regs.rcx = stack;  /* LOOP, and SYSEXIT's RSP */
+	regs.rdx = target; /* SYSEXIT's RIP */
 	cpu_set_regs(c, &regs);
 	return stack;
 }
 
-#define PREFIX	5	/* bytes */
+#define PREFIX 5 /* bytes */
 
 /* What it came to, in words. A fault is one only where the instruction is, with everything as it was. */
 static const char *outcome(struct cpu *c, const struct insn *insn, uint64_t stack, unsigned int selector)
@@ -281,8 +283,10 @@ static const char *outcome(struct cpu *c, const struct insn *insn, uint64_t stac
 	cpu_get_sregs(c, &sregs);
 	switch (s->kind) {
 	case STOP_CALL:
-		n = snprintf(text, sizeof(text), "%s", s->number == CALL_TARGET ? "target" :
-			     s->number == CALL_NEXT ? "next" : stop_text(c));
+		n = snprintf(text, sizeof(text), "%s",
+			     s->number == CALL_TARGET ? "target" :
+			     s->number == CALL_NEXT   ? "next" :
+							stop_text(c));
 		break;
 	case STOP_EXCEPTION:
 		n = snprintf(text, sizeof(text), "%s", stop_text(c));
@@ -354,8 +358,10 @@ static void check_insn(struct cpu *c, const struct insn *insn, unsigned int mode
 		snprintf(key, sizeof(key), "%s, %s", name, cets[i].name);
 		fact(key, got);
 	}
-	tap_ok(!wrong, "%s: %s", name, !with_cet ? "emulated" : insn->uses ? "refused where CET governs it" :
-	       "always emulated");
+	tap_ok(!wrong, "%s: %s", name,
+	       !with_cet  ? "emulated" :
+	       insn->uses ? "refused where CET governs it" :
+			    "always emulated");
 	if (!with_cet)
 		return;
 	/* The configurations are enough to tell each rule from every other one. */
@@ -388,9 +394,9 @@ static void check_mmio(void)
 		struct insn insn;
 		bool stack;
 	} ways[] = {
-		{ E(jmp_mem,	TRACKED,	LONG, 8, "target"),		false },
-		{ E(call_mem,	SS | TRACKED,	LONG, 8, "target, rsp-8"),	false },
-		{ E(ret,	SS,		LONG, 8, "target, rsp+8"),	true },
+		{ E(jmp_mem, TRACKED, LONG, 8, "target"), false },
+		{ E(call_mem, SS | TRACKED, LONG, 8, "target, rsp-8"), false },
+		{ E(ret, SS, LONG, 8, "target, rsp+8"), true },
 	};
 	struct machine *m = machine_create(NULL);
 	struct cpu *c = m->cpus[0];
@@ -443,13 +449,13 @@ static void check_mmio(void)
 static const struct compat_case {
 	const char *name;
 	struct cet cet;
-	unsigned int governs;	/* modes */
+	unsigned int governs; /* modes */
 } compat_cases[] = {
-	{ "S_CET SHSTK",		{ "", true,	SHADOW,	0 },		LONG0 },
-	{ "U_CET SHSTK",		{ "", true,	0,	SHADOW },	LONG3 },
-	{ "both SHSTK",			{ "", true,	SHADOW,	SHADOW },	LONG },
-	{ "SHSTK off",			{ "", true,	0,	0 },		0 },
-	{ "both SHSTK without CR4.CET",	{ "", false,	SHADOW,	SHADOW },	0 },
+	{ "S_CET SHSTK", { "", true, SHADOW, 0 }, LONG0 },
+	{ "U_CET SHSTK", { "", true, 0, SHADOW }, LONG3 },
+	{ "both SHSTK", { "", true, SHADOW, SHADOW }, LONG },
+	{ "SHSTK off", { "", true, 0, 0 }, 0 },
+	{ "both SHSTK without CR4.CET", { "", false, SHADOW, SHADOW }, 0 },
 };
 
 static void try_compat(struct cpu *c, const struct compat_case *t, unsigned int mode, bool compat, uint64_t ssp)
@@ -474,8 +480,8 @@ static void try_compat(struct cpu *c, const struct compat_case *t, unsigned int 
 		snprintf(want, sizeof(want), "target, cs %x", selector);
 	cpu_get_sregs(c, &sregs);
 	got = outcome(c, &jump, stack, sregs.cs.selector);
-	snprintf(key, sizeof(key), "far JMP, %s to %s, %s, SSP 0x%llx", mode_names[mode],
-		 compat ? "32-bit" : "64-bit", t->name, (unsigned long long)ssp);
+	snprintf(key, sizeof(key), "far JMP, %s to %s, %s, SSP 0x%llx", mode_names[mode], compat ? "32-bit" : "64-bit",
+		 t->name, (unsigned long long)ssp);
 	tap_ok(!strcmp(got, want), "%s: %s", key, want);
 	if (strcmp(got, want))
 		tap_diag("got %s", got);
@@ -504,22 +510,28 @@ struct tss32 {
 };
 
 /* With CET it must have room for SSP. */
-#define TSS_LIMIT	(sizeof(struct tss32) - 1)
+#define TSS_LIMIT (sizeof(struct tss32) - 1)
 
 static void tss_descriptor(struct cpu *c, unsigned int selector, uint64_t tss, unsigned int type)
 {
-	cpu_descriptor(c, selector, TSS_LIMIT | (tss & 0xffffff) << 16 | (uint64_t)(0x80 | type) << 40 |
-		       (tss >> 24 & 0xff) << 56);
+	cpu_descriptor(c, selector,
+		       TSS_LIMIT | (tss & 0xffffff) << 16 | (uint64_t)(0x80 | type) << 40 | (tss >> 24 & 0xff) << 56);
 }
 
 static struct kvm_segment flat(unsigned int selector, unsigned int type)
 {
 	return (struct kvm_segment) {
-		.limit = 0xffffffff, .selector = selector, .type = type, .present = 1, .db = 1, .s = 1, .g = 1,
+		.limit = 0xffffffff,
+		.selector = selector,
+		.type = type,
+		.present = 1,
+		.db = 1,
+		.s = 1,
+		.g = 1,
 	};
 }
 
-#define RFLAGS_NT	0x4000
+#define RFLAGS_NT 0x4000
 
 static const char *try_task(struct cpu *c, const char *code, const struct cet *cet, uint64_t pages)
 {
@@ -534,8 +546,15 @@ static const char *try_task(struct cpu *c, const char *code, const struct cet *c
 	cpu_start(c, e_target, 0);
 	set_cet(c, cet);
 	*t = (struct tss32) {
-		.eip = (uintptr_t)e_target, .eflags = RFLAGS_FIXED | RFLAGS_IF, .esp = cpu_stack(c, CPU_RSP0_PAGE, 1),
-		.es = SEL_DATA, .cs = SEL_CODE32, .ss = SEL_DATA, .ds = SEL_DATA, .fs = SEL_DATA, .gs = SEL_DATA,
+		.eip = (uintptr_t)e_target,
+		.eflags = RFLAGS_FIXED | RFLAGS_IF,
+		.esp = cpu_stack(c, CPU_RSP0_PAGE, 1),
+		.es = SEL_DATA,
+		.cs = SEL_CODE32,
+		.ss = SEL_DATA,
+		.ds = SEL_DATA,
+		.fs = SEL_DATA,
+		.gs = SEL_DATA,
 	};
 	t = machine_at(c->machine, old);
 	*t = (struct tss32) { .link = SEL_NEW_TSS };
@@ -551,7 +570,11 @@ static const char *try_task(struct cpu *c, const char *code, const struct cet *c
 	sregs.fs = sregs.ds;
 	sregs.gs = sregs.ds;
 	sregs.tr = (struct kvm_segment) {
-		.base = old, .limit = TSS_LIMIT, .selector = SEL_OLD_TSS, .type = 0xb, .present = 1,
+		.base = old,
+		.limit = TSS_LIMIT,
+		.selector = SEL_OLD_TSS,
+		.type = 0xb,
+		.present = 1,
 	};
 	sregs.idt.base = idt;
 	sregs.cr0 &= ~CR0_PG;
@@ -579,7 +602,10 @@ static void check_tasks(void)
 	static const struct {
 		const char *name, *code;
 	} ways[] = {
-		{ "JMP", e_task_jmp }, { "CALL", e_task_call }, { "IRET", e_task_iret }, { "INT", e_task_int },
+		{ "JMP", e_task_jmp },
+		{ "CALL", e_task_call },
+		{ "IRET", e_task_iret },
+		{ "INT", e_task_int },
 	};
 	struct cpu *c = new_cpu();
 	uint64_t pages = machine_alloc(c->machine, 2);

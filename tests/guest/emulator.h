@@ -3,12 +3,12 @@
 #ifndef TESTS_GUEST_EMULATOR_H
 #define TESTS_GUEST_EMULATOR_H
 
-#define CALL_TARGET	1	/* the branch was taken */
-#define CALL_NEXT	2	/* it was not */
+#define CALL_TARGET 1 /* the branch was taken */
+#define CALL_NEXT   2 /* it was not */
 
 /* For task switches: two 32-bit TSS, and a vector whose gate is a task gate. */
-#define SEL_OLD_TSS	0x48
-#define SEL_NEW_TSS	0x50
-#define VECTOR_TASK	0x90
+#define SEL_OLD_TSS 0x48
+#define SEL_NEW_TSS 0x50
+#define VECTOR_TASK 0x90
 
 #endif

@@ -12,13 +12,13 @@
 
 /* ---- the guest ---- */
 
-#define CALL_DOWN	1	/* a = level, b = SSP */
-#define CALL_UP		2
-#define CALL_DONE	3
-#define CALL_FAULT	100	/* + vector; a = error code, b = SSP */
-#define CALL_GADGET	66
+#define CALL_DOWN   1 /* a = level, b = SSP */
+#define CALL_UP	    2
+#define CALL_DONE   3
+#define CALL_FAULT  100 /* + vector; a = error code, b = SSP */
+#define CALL_GADGET 66
 
-#define DEPTH		4
+#define DEPTH 4
 
 enum deed { RETURN, CORRUPT_RETURN, BAD_JUMP, JUMP_ENDBR64 };
 
@@ -33,33 +33,33 @@ void gp32(void);
  * Level N stops, calls level N + 1 by an indirect branch, stops, and returns. The handlers report as calls do: they run
  * on the stack and shadow stack that they interrupted, if that was at CPL0.
  */
-asm(".pushsection .text\n"
+__asm__(".pushsection .text\n"
 	".code32\n"
 	".global start32, cp32, pf32, gp32, level32_0\n"
-"start32:\n"
-"	endbr32\n"
-"	mov	$level32_0, %eax\n"
-"	call	*%eax\n"
-"	mov	$3, %eax\n"
-"	out	%eax, $0xe9\n"
-"	ud2\n"
+	"start32:\n"
+	"	endbr32\n"
+	"	mov	$level32_0, %eax\n"
+	"	call	*%eax\n"
+	"	mov	$3, %eax\n"
+	"	out	%eax, $0xe9\n"
+	"	ud2\n"
 	".altmacro\n"
 	".macro	level n, next\n"
-"level32_\\n:\n"
-"	endbr32\n"
-"	mov	$\\n, %edi\n"
-"	xor	%esi, %esi\n"
-"	rdsspd	%esi\n"
-"	mov	$1, %eax\n"
-"	out	%eax, $0xe9\n"
-"	mov	$level32_\\next, %eax\n"
-"	call	*%eax\n"
-"	mov	$\\n, %edi\n"
-"	xor	%esi, %esi\n"
-"	rdsspd	%esi\n"
-"	mov	$2, %eax\n"
-"	out	%eax, $0xe9\n"
-"	ret\n"
+	"level32_\\n:\n"
+	"	endbr32\n"
+	"	mov	$\\n, %edi\n"
+	"	xor	%esi, %esi\n"
+	"	rdsspd	%esi\n"
+	"	mov	$1, %eax\n"
+	"	out	%eax, $0xe9\n"
+	"	mov	$level32_\\next, %eax\n"
+	"	call	*%eax\n"
+	"	mov	$\\n, %edi\n"
+	"	xor	%esi, %esi\n"
+	"	rdsspd	%esi\n"
+	"	mov	$2, %eax\n"
+	"	out	%eax, $0xe9\n"
+	"	ret\n"
 	".endm\n"
 	".set	n, 0\n"
 	".rept	4\n"
@@ -67,42 +67,42 @@ asm(".pushsection .text\n"
 	".set	n, n + 1\n"
 	".endr\n"
 	".noaltmacro\n"
-"level32_4:\n"
-"	endbr32\n"
-"	mov	$4, %edi\n"
-"	xor	%esi, %esi\n"
-"	rdsspd	%esi\n"
-"	mov	$1, %eax\n"
-"	out	%eax, $0xe9\n"
-"	mov	deed32, %eax\n"
-"	cmp	$1, %eax\n"
-"	je	1f\n"
-"	cmp	$2, %eax\n"
-"	je	2f\n"
-"	cmp	$3, %eax\n"
-"	je	3f\n"
-"	ret\n"
-"1:	movl	$gadget32, (%esp)\n"
-"	ret\n"
-"2:	mov	$gadget32, %eax\n"
-"	jmp	*%eax\n"
-"3:	mov	$wide32, %eax\n"
-"	jmp	*%eax\n"
-"wide32:\n"
-"	endbr64\n"
-"gadget32:\n"
-"	mov	$66, %eax\n"
-"	out	%eax, $0xe9\n"
-"	ud2\n"
+	"level32_4:\n"
+	"	endbr32\n"
+	"	mov	$4, %edi\n"
+	"	xor	%esi, %esi\n"
+	"	rdsspd	%esi\n"
+	"	mov	$1, %eax\n"
+	"	out	%eax, $0xe9\n"
+	"	mov	deed32, %eax\n"
+	"	cmp	$1, %eax\n"
+	"	je	1f\n"
+	"	cmp	$2, %eax\n"
+	"	je	2f\n"
+	"	cmp	$3, %eax\n"
+	"	je	3f\n"
+	"	ret\n"
+	"1:	movl	$gadget32, (%esp)\n"
+	"	ret\n"
+	"2:	mov	$gadget32, %eax\n"
+	"	jmp	*%eax\n"
+	"3:	mov	$wide32, %eax\n"
+	"	jmp	*%eax\n"
+	"wide32:\n"
+	"	endbr64\n"
+	"gadget32:\n"
+	"	mov	$66, %eax\n"
+	"	out	%eax, $0xe9\n"
+	"	ud2\n"
 	".irp	vector, 13, 14, 21\n"
-"handler32_\\vector:\n"
-"	endbr32\n"
-"	pop	%edi\n"
-"	xor	%esi, %esi\n"
-"	rdsspd	%esi\n"
-"	mov	$100 + \\vector, %eax\n"
-"	out	%eax, $0xe9\n"
-"	iret\n"
+	"handler32_\\vector:\n"
+	"	endbr32\n"
+	"	pop	%edi\n"
+	"	xor	%esi, %esi\n"
+	"	rdsspd	%esi\n"
+	"	mov	$100 + \\vector, %eax\n"
+	"	out	%eax, $0xe9\n"
+	"	iret\n"
 	".endr\n"
 	".set	gp32, handler32_13\n"
 	".set	pf32, handler32_14\n"
@@ -112,8 +112,8 @@ asm(".pushsection .text\n"
 
 /* ---- the VMM ---- */
 
-#define TSS32_ESP0	4
-#define TSS32_SS0	8
+#define TSS32_ESP0 4
+#define TSS32_SS0  8
 
 /* PAE has no write and user bits in its first level, so that gets a page of its own. */
 static uint64_t make_pdpt(struct machine *m)
@@ -247,25 +247,30 @@ static struct snapshot *take_deep(unsigned int cpl, enum deed deed)
 enum change { NOTHING, SSP_PLUS_4, SSP_0, NO_CONTROL, NO_SHSTK, NO_ENDBR };
 
 static const char * const changes[] = {
-	[NOTHING] = "as it was", [SSP_PLUS_4] = "falsified: SSP + 4", [SSP_0] = "falsified: SSP 0",
-	[NO_CONTROL] = "falsified: no S_CET or U_CET", [NO_SHSTK] = "falsified: no SH_STK_EN",
+	[NOTHING] = "as it was",
+	[SSP_PLUS_4] = "falsified: SSP + 4",
+	[SSP_0] = "falsified: SSP 0",
+	[NO_CONTROL] = "falsified: no S_CET or U_CET",
+	[NO_SHSTK] = "falsified: no SH_STK_EN",
 	[NO_ENDBR] = "falsified: no ENDBR_EN",
 };
 
 static const char * const deeds[] = {
-	[RETURN] = "returns", [CORRUPT_RETURN] = "corrupts a return", [BAD_JUMP] = "jumps to no ENDBR32",
+	[RETURN] = "returns",
+	[CORRUPT_RETURN] = "corrupts a return",
+	[BAD_JUMP] = "jumps to no ENDBR32",
 	[JUMP_ENDBR64] = "jumps to ENDBR64",
 };
 
-#define FAULT_CP	"call 121"
-#define FAULT_PF	"call 114"
+#define FAULT_CP "call 121"
+#define FAULT_PF "call 114"
 
 static void registers_are_necessary(unsigned int cpl)
 {
 	static const struct {
 		enum deed deed;
 		enum change change;
-		const char *want[2];	/* at CPL0, CPL3 */
+		const char *want[2]; /* at CPL0, CPL3 */
 		uint64_t error[2];
 	} tests[] = {
 		{ CORRUPT_RETURN, NOTHING, { FAULT_CP, FAULT_CP }, { CP_RET, CP_RET } },
@@ -310,7 +315,8 @@ static void registers_are_necessary(unsigned int cpl)
 		m = snapshot_restore(s, 0);
 		c = m->cpus[0];
 		if (check_stop(c, want, "32 bits, CPL%u, %s; %s: %s", cpl, changes[tests[i].change],
-			       deeds[tests[i].deed], want) && tests[i].error[!!cpl])
+			       deeds[tests[i].deed], want) &&
+		    tests[i].error[!!cpl])
 			tap_ok(c->stop.a == tests[i].error[!!cpl], "32 bits: with error code 0x%x",
 			       (unsigned int)tests[i].error[!!cpl]);
 		machine_destroy(m);

@@ -11,7 +11,7 @@
 #include <unistd.h>
 
 #include "host.h"
-#include "kvm.h"	/* of tests/ioctl */
+#include "kvm.h" /* of tests/ioctl */
 #include "tap.h"
 
 uint64_t host_s_cet;

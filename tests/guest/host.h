@@ -7,7 +7,7 @@
 #include <stdint.h>
 #include <sys/types.h>
 
-#define MAX_HOST_CPUS	2
+#define MAX_HOST_CPUS 2
 
 /* S_CET of the host's kernel, as it was at first: the test sets it. */
 extern uint64_t host_s_cet;

@@ -86,7 +86,8 @@ void test_capabilities(void)
 		       "MSR 0x%x: LOAD_CET may be 0", must[i]);
 	nested_destroy(n);
 
-	n = nested_create(&(struct nested_config) { .msr = MSR_VMX_TRUE_ENTRY, .clear = (uint64_t)ENTRY_LOAD_CET << 32 });
+	n = nested_create(
+		&(struct nested_config) { .msr = MSR_VMX_TRUE_ENTRY, .clear = (uint64_t)ENTRY_LOAD_CET << 32 });
 	hidden(n, ENTRY_CONTROLS, ENTRY_LOAD_CET, "entry");
 	nested_destroy(n);
 	n = nested_create(&(struct nested_config) { .msr = MSR_VMX_TRUE_EXIT, .clear = (uint64_t)EXIT_LOAD_CET << 32 });
@@ -136,12 +137,8 @@ static const struct {
 	uint32_t field;
 	const char *name;
 } cet_fields[] = {
-	{ GUEST_S_CET, "GUEST_S_CET" },
-	{ GUEST_SSP, "GUEST_SSP" },
-	{ GUEST_SSP_TABLE, "GUEST_INTR_SSP_TABLE" },
-	{ HOST_S_CET, "HOST_S_CET" },
-	{ HOST_SSP, "HOST_SSP" },
-	{ HOST_SSP_TABLE, "HOST_INTR_SSP_TABLE" },
+	{ GUEST_S_CET, "GUEST_S_CET" }, { GUEST_SSP, "GUEST_SSP" }, { GUEST_SSP_TABLE, "GUEST_INTR_SSP_TABLE" },
+	{ HOST_S_CET, "HOST_S_CET" },	{ HOST_SSP, "HOST_SSP" },   { HOST_SSP_TABLE, "HOST_INTR_SSP_TABLE" },
 };
 
 /* The fields keep what is written, each its own; they are there for every L1, as natively. */
@@ -174,7 +171,8 @@ void test_fields(void)
 
 	fields_of(n, "full");
 	l1(n, L1_VMREAD, 0x682e, 0);
-	tap_ok(n->status == FAIL_VALID && vmread(n, INSTRUCTION_ERROR) == VMFAIL_FIELD, "the field after them: error 12");
+	tap_ok(n->status == FAIL_VALID && vmread(n, INSTRUCTION_ERROR) == VMFAIL_FIELD,
+	       "the field after them: error 12");
 	nested_destroy(n);
 	n = nested_create(&(struct nested_config) { .cpuid = hide_cet });
 	fields_of(n, "L1 without CET");
@@ -184,8 +182,8 @@ void test_fields(void)
 /*
  * The four combinations of LOAD_CET on entry and exit.
  */
-#define SOME_TABLE	0x123000
-#define OTHER_TABLE	0x77000
+#define SOME_TABLE  0x123000
+#define OTHER_TABLE 0x77000
 
 /* Tells what it has, changes all of it and exits below some calls; then returns from them. */
 static GUEST uint64_t l2_triple(uint64_t a, uint64_t b, uint64_t c)
@@ -219,9 +217,7 @@ static bool check_triple(const struct triple *got, const struct triple *want, co
 
 static struct triple guest_fields(struct nested *n)
 {
-	return (struct triple) {
-		vmread(n, GUEST_S_CET), vmread(n, GUEST_SSP), vmread(n, GUEST_SSP_TABLE)
-	};
+	return (struct triple) { vmread(n, GUEST_S_CET), vmread(n, GUEST_SSP), vmread(n, GUEST_SSP_TABLE) };
 }
 
 static void combination(struct nested *n, bool entry, bool exit)
@@ -231,8 +227,11 @@ static void combination(struct nested *n, bool entry, bool exit)
 	char name[40];
 	enum place w;
 
-	snprintf(name, sizeof(name), "LOAD_CET on %s", entry && exit ? "entry and exit" : entry ? "entry" :
-		 exit ? "exit" : "neither");
+	snprintf(name, sizeof(name), "LOAD_CET on %s",
+		 entry && exit ? "entry and exit" :
+		 entry	       ? "entry" :
+		 exit	       ? "exit" :
+				 "neither");
 	nested_prepare(n, GUEST_SHSTK, l2_triple, 0, 0, 0);
 	guest = guest_fields(n);
 	if (!entry)
@@ -251,7 +250,7 @@ static void combination(struct nested *n, bool entry, bool exit)
 		return;
 	host.ssp = n->own.ssp;
 	want = entry ? guest : n->own;
-	want.ssp -= 8;	/* g_start's call */
+	want.ssp -= 8; /* g_start's call */
 	check_triple(&(struct triple) { s->b, s->a, s->c }, &want, "%s: L2 sees the values of %s", name,
 		     entry ? "the VMCS" : "L1");
 	now = triple_now(n);
@@ -338,12 +337,12 @@ void test_fields_without(void)
 	l1(n, L1_INIT, 0, 0);
 	for (i = 0; i < ARRAY_SIZE(cet_fields); i++) {
 		l1(n, L1_VMREAD, cet_fields[i].field, 0);
-		tap_ok(n->status == FAIL_VALID && vmread(n, INSTRUCTION_ERROR) == VMFAIL_FIELD,
-		       "VMREAD %s: error 12", cet_fields[i].name);
+		tap_ok(n->status == FAIL_VALID && vmread(n, INSTRUCTION_ERROR) == VMFAIL_FIELD, "VMREAD %s: error 12",
+		       cet_fields[i].name);
 		vmwrite(n, GUEST_SYSENTER_EIP, i);
 		l1(n, L1_VMWRITE, cet_fields[i].field, 0);
-		tap_ok(n->status == FAIL_VALID && vmread(n, INSTRUCTION_ERROR) == VMFAIL_FIELD,
-		       "VMWRITE %s: error 12", cet_fields[i].name);
+		tap_ok(n->status == FAIL_VALID && vmread(n, INSTRUCTION_ERROR) == VMFAIL_FIELD, "VMWRITE %s: error 12",
+		       cet_fields[i].name);
 	}
 	nested_destroy(n);
 }
@@ -379,7 +378,8 @@ void test_entries_without(void)
 	entry_without(n, HOST_CR4, CR4_CET, "vmfail 8", "HOST_CR4.CET");
 	entry_without(n, ENTRY_INTR_INFO, INTR_VALID | INTR_HARD | INTR_CODE | VECTOR_CP, "vmfail 7",
 		      "#CP with an error code");
-	entry_without(n, ENTRY_INTR_INFO, INTR_VALID | INTR_HARD | INTR_CODE | VECTOR_GP, "#GP", "#GP with an error code");
+	entry_without(n, ENTRY_INTR_INFO, INTR_VALID | INTR_HARD | INTR_CODE | VECTOR_GP, "#GP",
+		      "#GP with an error code");
 	nested_destroy(n);
 }
 

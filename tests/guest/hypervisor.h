@@ -10,168 +10,168 @@
 #include "guest.h"
 
 /* Numbers of g_call(). */
-#define CALL_IDLE	0x100	/* L1 waits for an operation */
-#define CALL_EXIT	0x101	/* L1 right after an exit of L2, nothing done yet */
-#define CALL_EXIT32	0x102	/* the same in 32-bit mode */
-#define CALL_FAIL32	0x103	/* VMLAUNCH failed in 32-bit mode */
-#define CALL_L2		0x110	/* L2's own, and up */
+#define CALL_IDLE   0x100 /* L1 waits for an operation */
+#define CALL_EXIT   0x101 /* L1 right after an exit of L2, nothing done yet */
+#define CALL_EXIT32 0x102 /* the same in 32-bit mode */
+#define CALL_FAIL32 0x103 /* VMLAUNCH failed in 32-bit mode */
+#define CALL_L2	    0x110 /* L2's own, and up */
 
-#define VECTOR_L1	0x82
+#define VECTOR_L1 0x82
 
-#define RUN_RESUME	1	/* VMRESUME, not VMLAUNCH */
-#define RUN_OWN_SSP	2	/* HOST_SSP becomes what L1 needs in order to go on */
+#define RUN_RESUME  1 /* VMRESUME, not VMLAUNCH */
+#define RUN_OWN_SSP 2 /* HOST_SSP becomes what L1 needs in order to go on */
 
-#define S_CET_NOTRACK	0x10	/* NO_TRACK_EN */
+#define S_CET_NOTRACK 0x10 /* NO_TRACK_EN */
 
 /* nested_chain()'s */
-#define BOTTOM_NOTHING	0
-#define BOTTOM_CALL	1
-#define BOTTOM_VMCALL	2
+#define BOTTOM_NOTHING	  0
+#define BOTTOM_CALL	  1
+#define BOTTOM_VMCALL	  2
 #define BOTTOM_BAD_RETURN 3
-#define BOTTOM_BAD_JUMP	4
+#define BOTTOM_BAD_JUMP	  4
 
 /* VMCS fields. */
-#define GUEST_SEL(n)	(0x0800 + 2 * (n))	/* ES, CS, SS, DS, FS, GS, LDTR, TR */
-#define HOST_SEL(n)	(0x0c00 + 2 * (n))	/* the same but LDTR: TR is 6 */
-#define MSR_BITMAP	0x2004
-#define EXIT_STORE_LIST	0x2006
-#define EXIT_LOAD_LIST	0x2008
-#define ENTRY_LOAD_LIST	0x200a
-#define EPT_POINTER	0x201a
-#define GUEST_PHYSICAL	0x2400
-#define LINK_POINTER	0x2800
-#define PIN_CONTROLS	0x4000
-#define PROC_CONTROLS	0x4002
-#define EXCEPTION_BITMAP 0x4004
-#define EXIT_CONTROLS	0x400c
-#define EXIT_STORE_COUNT 0x400e
-#define EXIT_LOAD_COUNT	0x4010
-#define ENTRY_CONTROLS	0x4012
-#define ENTRY_LOAD_COUNT 0x4014
-#define ENTRY_INTR_INFO	0x4016
-#define ENTRY_ERROR_CODE 0x4018
-#define ENTRY_LENGTH	0x401a
-#define PROC2_CONTROLS	0x401e
-#define INSTRUCTION_ERROR 0x4400
-#define EXIT_REASON	0x4402
-#define EXIT_INTR_INFO	0x4404
-#define EXIT_ERROR_CODE	0x4406
-#define EXIT_LENGTH	0x440c
-#define GUEST_LIMIT(n)	(0x4800 + 2 * (n))
-#define GUEST_GDT_LIMIT	0x4810
-#define GUEST_IDT_LIMIT	0x4812
-#define GUEST_ACCESS(n)	(0x4814 + 2 * (n))
-#define CR0_MASK	0x6000
-#define CR4_MASK	0x6002
-#define CR4_SHADOW	0x6006
+#define GUEST_SEL(n)	   (0x0800 + 2 * (n)) /* ES, CS, SS, DS, FS, GS, LDTR, TR */
+#define HOST_SEL(n)	   (0x0c00 + 2 * (n)) /* the same but LDTR: TR is 6 */
+#define MSR_BITMAP	   0x2004
+#define EXIT_STORE_LIST	   0x2006
+#define EXIT_LOAD_LIST	   0x2008
+#define ENTRY_LOAD_LIST	   0x200a
+#define EPT_POINTER	   0x201a
+#define GUEST_PHYSICAL	   0x2400
+#define LINK_POINTER	   0x2800
+#define PIN_CONTROLS	   0x4000
+#define PROC_CONTROLS	   0x4002
+#define EXCEPTION_BITMAP   0x4004
+#define EXIT_CONTROLS	   0x400c
+#define EXIT_STORE_COUNT   0x400e
+#define EXIT_LOAD_COUNT	   0x4010
+#define ENTRY_CONTROLS	   0x4012
+#define ENTRY_LOAD_COUNT   0x4014
+#define ENTRY_INTR_INFO	   0x4016
+#define ENTRY_ERROR_CODE   0x4018
+#define ENTRY_LENGTH	   0x401a
+#define PROC2_CONTROLS	   0x401e
+#define INSTRUCTION_ERROR  0x4400
+#define EXIT_REASON	   0x4402
+#define EXIT_INTR_INFO	   0x4404
+#define EXIT_ERROR_CODE	   0x4406
+#define EXIT_LENGTH	   0x440c
+#define GUEST_LIMIT(n)	   (0x4800 + 2 * (n))
+#define GUEST_GDT_LIMIT	   0x4810
+#define GUEST_IDT_LIMIT	   0x4812
+#define GUEST_ACCESS(n)	   (0x4814 + 2 * (n))
+#define CR0_MASK	   0x6000
+#define CR4_MASK	   0x6002
+#define CR4_SHADOW	   0x6006
 #define EXIT_QUALIFICATION 0x6400
-#define GUEST_CR0	0x6800
-#define GUEST_CR3	0x6802
-#define GUEST_CR4	0x6804
-#define GUEST_BASE(n)	(0x6806 + 2 * (n))
-#define GUEST_GDT_BASE	0x6816
-#define GUEST_IDT_BASE	0x6818
-#define GUEST_ACTIVITY	0x4826
-#define GUEST_DR7	0x681a
-#define GUEST_RSP	0x681c
-#define GUEST_RIP	0x681e
-#define GUEST_RFLAGS	0x6820
+#define GUEST_CR0	   0x6800
+#define GUEST_CR3	   0x6802
+#define GUEST_CR4	   0x6804
+#define GUEST_BASE(n)	   (0x6806 + 2 * (n))
+#define GUEST_GDT_BASE	   0x6816
+#define GUEST_IDT_BASE	   0x6818
+#define GUEST_ACTIVITY	   0x4826
+#define GUEST_DR7	   0x681a
+#define GUEST_RSP	   0x681c
+#define GUEST_RIP	   0x681e
+#define GUEST_RFLAGS	   0x6820
 #define GUEST_SYSENTER_EIP 0x6826
-#define GUEST_S_CET	0x6828
-#define GUEST_SSP	0x682a
-#define GUEST_SSP_TABLE	0x682c
-#define HOST_CR0	0x6c00
-#define HOST_CR3	0x6c02
-#define HOST_CR4	0x6c04
-#define HOST_GS_BASE	0x6c08
-#define HOST_TR_BASE	0x6c0a
-#define HOST_GDT_BASE	0x6c0c
-#define HOST_IDT_BASE	0x6c0e
-#define HOST_RSP	0x6c14
-#define HOST_RIP	0x6c16
-#define HOST_S_CET	0x6c18
-#define HOST_SSP	0x6c1a
-#define HOST_SSP_TABLE	0x6c1c
+#define GUEST_S_CET	   0x6828
+#define GUEST_SSP	   0x682a
+#define GUEST_SSP_TABLE	   0x682c
+#define HOST_CR0	   0x6c00
+#define HOST_CR3	   0x6c02
+#define HOST_CR4	   0x6c04
+#define HOST_GS_BASE	   0x6c08
+#define HOST_TR_BASE	   0x6c0a
+#define HOST_GDT_BASE	   0x6c0c
+#define HOST_IDT_BASE	   0x6c0e
+#define HOST_RSP	   0x6c14
+#define HOST_RIP	   0x6c16
+#define HOST_S_CET	   0x6c18
+#define HOST_SSP	   0x6c1a
+#define HOST_SSP_TABLE	   0x6c1c
 
 /* Controls. */
-#define PIN_NMI_EXITING	0x00000008u
-#define PROC_BITMAPS	0x10000000u	/* use MSR bitmaps */
-#define PROC_SECOND	0x80000000u
-#define PROC2_EPT	0x00000002u
-#define ENTRY_IA32E	0x00000200u
-#define ENTRY_LOAD_CET	0x00100000u
-#define EXIT_HOST64	0x00000200u
-#define EXIT_LOAD_CET	0x10000000u
+#define PIN_NMI_EXITING	     0x00000008u
+#define PROC_BITMAPS	     0x10000000u /* use MSR bitmaps */
+#define PROC_SECOND	     0x80000000u
+#define PROC2_EPT	     0x00000002u
+#define ENTRY_IA32E	     0x00000200u
+#define ENTRY_LOAD_CET	     0x00100000u
+#define EXIT_HOST64	     0x00000200u
+#define EXIT_LOAD_CET	     0x10000000u
 #define BASIC_ANY_ERROR_CODE (1ull << 56)
 
 /* Exits, and errors of VMX instructions. */
-#define REASON_EXCEPTION 0
-#define REASON_VMCALL	18
+#define REASON_EXCEPTION     0
+#define REASON_VMCALL	     18
 #define REASON_EPT_VIOLATION 48
-#define VMFAIL_FIELD	12
+#define VMFAIL_FIELD	     12
 
-#define INTR_VALID	0x80000000u
-#define INTR_CODE	0x00000800u	/* with error code */
-#define INTR_EXTERNAL	0x000u
-#define INTR_NMI	0x200u
-#define INTR_HARD	0x300u		/* hardware exception */
-#define INTR_SOFT	0x400u
+#define INTR_VALID	    0x80000000u
+#define INTR_CODE	    0x00000800u /* with error code */
+#define INTR_EXTERNAL	    0x000u
+#define INTR_NMI	    0x200u
+#define INTR_HARD	    0x300u /* hardware exception */
+#define INTR_SOFT	    0x400u
 #define INTR_SOFT_EXCEPTION 0x600u
 
 #define MSR_FEATURE_CONTROL 0x3a
-#define MSR_VMX_BASIC	0x480
-#define MSR_VMX_EXIT	0x483
-#define MSR_VMX_ENTRY	0x484
-#define MSR_VMX_CR4_FIXED1 0x489
-#define MSR_VMX_TRUE_PIN 0x48d
-#define MSR_VMX_TRUE_PROC 0x48e
-#define MSR_VMX_TRUE_EXIT 0x48f
-#define MSR_VMX_TRUE_ENTRY 0x490
-#define MSR_VMX_LAST	0x491
+#define MSR_VMX_BASIC	    0x480
+#define MSR_VMX_EXIT	    0x483
+#define MSR_VMX_ENTRY	    0x484
+#define MSR_VMX_CR4_FIXED1  0x489
+#define MSR_VMX_TRUE_PIN    0x48d
+#define MSR_VMX_TRUE_PROC   0x48e
+#define MSR_VMX_TRUE_EXIT   0x48f
+#define MSR_VMX_TRUE_ENTRY  0x490
+#define MSR_VMX_LAST	    0x491
 
 #ifndef __ASSEMBLER__
 #include "snap.h"
 #include "vmm.h"
 
 enum l1_kind {
-	L1_RDMSR,	/* a: MSR */
-	L1_WRMSR,	/* a: MSR, b: value */
-	L1_CR0,		/* a: value */
+	L1_RDMSR, /* a: MSR */
+	L1_WRMSR, /* a: MSR, b: value */
+	L1_CR0,	  /* a: value */
 	L1_CR4,
 	L1_RDSSP,
-	L1_VMXON,	/* the region of the machine */
+	L1_VMXON, /* the region of the machine */
 	L1_VMXOFF,
-	L1_VMCLEAR,	/* a: address */
+	L1_VMCLEAR, /* a: address */
 	L1_VMPTRLD,
-	L1_VMREAD,	/* a: field */
-	L1_VMWRITE,	/* a: field, b: value */
-	L1_FIELDS,	/* those of the mail */
-	L1_INIT,	/* VMCLEAR, VMPTRLD and all fields of the machine's VMCS */
-	L1_RUN,		/* a: RUN_* */
-	L1_SKIP,	/* over L2's instruction that exited */
-	L1_STORE,	/* a: address, b: value */
-	L1_INVEPT,	/* all */
-	L1_INTERRUPT,	/* int $VECTOR_L1, which an IRET ends */
+	L1_VMREAD,    /* a: field */
+	L1_VMWRITE,   /* a: field, b: value */
+	L1_FIELDS,    /* those of the mail */
+	L1_INIT,      /* VMCLEAR, VMPTRLD and all fields of the machine's VMCS */
+	L1_RUN,	      /* a: RUN_* */
+	L1_SKIP,      /* over L2's instruction that exited */
+	L1_STORE,     /* a: address, b: value */
+	L1_INVEPT,    /* all */
+	L1_INTERRUPT, /* int $VECTOR_L1, which an IRET ends */
 };
 
 /* What an operation, or an entry of L2, ended with. A fault in L1 is FAULT(vector). */
-#define DONE		0
-#define FAIL_INVALID	1
-#define FAIL_VALID	2
+#define DONE	     0
+#define FAIL_INVALID 1
+#define FAIL_VALID   2
 
 /* Read, or written with @value. */
 struct l1_field {
 	uint64_t field, write, value;
 };
 
-#define L1_FIELDS_MAX	24
+#define L1_FIELDS_MAX 24
 
 /* A request and its answer; and what L1 needs to know of the machine. In the guest's memory. */
 struct l1_mail {
 	uint64_t kind, a, b;
 	uint64_t status, result;
 	uint64_t vmxon, vmcs, bitmap, eptp;
-	uint64_t page, l2_page;		/* CPU pages */
+	uint64_t page, l2_page; /* CPU pages */
 	uint64_t idt;
 	uint64_t nfields;
 	struct l1_field fields[L1_FIELDS_MAX];
@@ -186,21 +186,21 @@ struct triple {
 
 /* Where nested_go() came to. */
 enum place {
-	AT_IDLE,	/* L1 waits: @status tells how the entry failed */
-	AT_EXIT,	/* L2 exited, and L1 waits again */
-	AT_STOP,	/* something else: cpu->stop. L2 is active, or L1 stopped unexpectedly */
+	AT_IDLE, /* L1 waits: @status tells how the entry failed */
+	AT_EXIT, /* L2 exited, and L1 waits again */
+	AT_STOP, /* something else: cpu->stop. L2 is active, or L1 stopped unexpectedly */
 };
 
 struct nested {
 	struct machine *m;
 	struct cpu *c;
-	struct cpu l2;			/* no vCPU: its CPU page, stacks, shadow stacks */
-	struct l1_mail *mail;		/* the guest's */
-	uint64_t status;		/* of the last operation or entry; after AT_IDLE @error too */
+	struct cpu l2;	      /* no vCPU: its CPU page, stacks, shadow stacks */
+	struct l1_mail *mail; /* the guest's */
+	uint64_t status;      /* of the last operation or entry; after AT_IDLE @error too */
 	uint64_t error;
-	struct triple own;		/* L1's when it entered L2 */
-	struct triple after;		/* L1's right after the exit, as the VMM reads it */
-	struct triple l1_sees;		/* the same as L1 reads it */
+	struct triple own;     /* L1's when it entered L2 */
+	struct triple after;   /* L1's right after the exit, as the VMM reads it */
+	struct triple l1_sees; /* the same as L1 reads it */
 	uint64_t after_cr0, after_cr4;
 	/* After an exit L1 gets @own and its control registers back from the VMM, so that it can go on. */
 	bool repair;
@@ -211,9 +211,9 @@ struct nested {
 
 struct nested_config {
 	void (*cpuid)(struct kvm_cpuid2 *cpuid, unsigned int cpu);
-	unsigned int features;		/* cpu_cet()'s, of L1 */
-	uint32_t msr;			/* a VMX capability that the VMM changes, or 0 */
-	uint64_t clear;			/* these bits of it */
+	unsigned int features; /* cpu_cet()'s, of L1 */
+	uint32_t msr;	       /* a VMX capability that the VMM changes, or 0 */
+	uint64_t clear;	       /* these bits of it */
 };
 
 /* VMX instructions are allowed, CR4.VMXE is set, VMXON is done. */
@@ -243,7 +243,7 @@ void nested_prepare(struct nested *n, unsigned int features, uint64_t (*function
 void nested_fresh_stacks(struct nested *n);
 void set_bits(struct nested *n, uint32_t field, uint64_t bits);
 void clear_bits(struct nested *n, uint32_t field, uint64_t bits);
-uint64_t l2_ssp(const struct nested *n);	/* where L2's shadow stack starts */
+uint64_t l2_ssp(const struct nested *n); /* where L2's shadow stack starts */
 uint64_t l2_table(const struct nested *n);
 
 /* Enters L2, VMLAUNCH or VMRESUME as needed, and runs on to one of enum place. HOST_SSP becomes L1's own. */
@@ -277,8 +277,8 @@ int blob_put(struct cpu *c, const struct blob *b);
 
 /* All of a machine; its L2 may be active. */
 struct saved {
-	struct snapshot *vm;	/* without what KVM takes only before VMXON */
-	struct snapshot *capabilities;	/* that alone */
+	struct snapshot *vm;	       /* without what KVM takes only before VMXON */
+	struct snapshot *capabilities; /* that alone */
 	struct blob blob;
 	struct triple l1, l2;
 };
@@ -296,7 +296,7 @@ struct nested *restore(const struct saved *s, const char *order);
 void nested_l1(void);
 uint64_t nested_enter_l2(uint64_t flags);
 void nested_exit(void);
-void nested_exit_bare(void);	/* the same place without an ENDBR */
+void nested_exit_bare(void); /* the same place without an ENDBR */
 void nested_launch32(void);
 void nested_exit32(void);
 void nested_l2_32(void);
@@ -308,7 +308,7 @@ uint64_t nested_chain(uint64_t depth, uint64_t bottom, uint64_t number);
 extern char nested_bad_return[], nested_bad_target[];
 
 extern uint64_t nested_gprs[L2_GPRS];
-extern uint64_t nested_l1_cet;		/* L1 may read its CET MSRs */
+extern uint64_t nested_l1_cet; /* L1 may read its CET MSRs */
 extern struct triple nested_seen;
 
 /* Interrupts a guest that may not come back: STOP_SIGNAL after so many milliseconds. 0: no longer. */

@@ -6,7 +6,7 @@
 
 #include "isolation.h"
 
-#define CPUS	2
+#define CPUS 2
 
 struct mover {
 	struct cpu *c;
@@ -49,8 +49,8 @@ static void stop(struct mover *m, const char *what)
 	tap_ok(!keeper_wrong_for_host(m->c), "vCPU %u, %s: KVM_GET_MSRS gives its last values", m->c->number, what);
 }
 
-#define MOVES	100
-#define ROUNDS	3
+#define MOVES  100
+#define ROUNDS 3
 
 void test_cpus(void)
 {

@@ -12,10 +12,10 @@
 #include "isolation.h"
 
 /* What a guest does first; below, an MSR of cet_msrs that it writes. */
-#define FIRST_XSS_S	(CET_MSRS + 0)
-#define FIRST_XSS	(CET_MSRS + 1)
-#define FIRST_NOTHING	(CET_MSRS + 2)
-#define FIRSTS		(CET_MSRS + 3)
+#define FIRST_XSS_S   (CET_MSRS + 0)
+#define FIRST_XSS     (CET_MSRS + 1)
+#define FIRST_NOTHING (CET_MSRS + 2)
+#define FIRSTS	      (CET_MSRS + 3)
 
 static uint64_t read_back[CET_MSRS];
 static uint64_t faults;
@@ -83,8 +83,10 @@ static void check_first_use(struct cpu *other)
 			struct machine *m = machine_create(NULL);
 			struct cpu *c = m->cpus[0];
 			uint64_t value = first < CET_MSRS ? cet_value(first, 0x2323) : 0;
-			const char *name = first < CET_MSRS ? cet_names[first] : first == FIRST_XSS_S ? "XSS[12]" :
-				first == FIRST_XSS ? "XSS[12:11]" : "nothing";
+			const char *name = first < CET_MSRS	? cet_names[first] :
+					   first == FIRST_XSS_S ? "XSS[12]" :
+					   first == FIRST_XSS	? "XSS[12:11]" :
+								  "nothing";
 
 			leave_values(other);
 			if (by_host && first < CET_MSRS)

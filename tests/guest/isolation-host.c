@@ -9,7 +9,7 @@
 static const unsigned int feature_sets[] = { 0, GUEST_SHSTK, GUEST_IBT, GUEST_SHSTK | GUEST_IBT, GUEST_ALL };
 
 /* Nothing of this CET is on at CPL0, as CR4.CET is not. */
-#define ALL_BITS	(0xffff81234567c000 | 0x3f)
+#define ALL_BITS (0xffff81234567c000 | 0x3f)
 
 static GUEST uint64_t bad_stack(uint64_t unused)
 {
@@ -27,7 +27,10 @@ static GUEST uint64_t break_return(uint64_t unused)
 		     "1:\tlea 2f(%%rip), %%rax\n\t"
 		     "mov %%rax, (%%rsp)\n\t"
 		     "ret\n"
-		     "2:" : : : "rax", "memory");
+		     "2:"
+		     :
+		     :
+		     : "rax", "memory");
 	return 0;
 }
 
@@ -44,7 +47,8 @@ static void check_s_cet(const char *when)
 static void check_failed_entries(struct cpu *c)
 {
 	static const char * const names[] = {
-		"with CR4.CET and without CR0.WP", "with CS of 32 and of 64 bits at once",
+		"with CR4.CET and without CR0.WP",
+		"with CS of 32 and of 64 bits at once",
 	};
 	struct kvm_sregs good, bad;
 	char name[80];
@@ -159,9 +163,11 @@ void test_reload(void)
 		orders_of(c)->value[i] = cet_value(i, 0x777777);
 	tap_ok(server_do(c, ORDER_WRITE), "a guest leaves its values behind");
 	if (!host_has_cet) {
-		tap_ok(host_rdmsr(MSR_PL3_SSP) == cet_value(VALUE_PL3, 0x777777), "in the host's PL3_SSP, which nothing reads");
+		tap_ok(host_rdmsr(MSR_PL3_SSP) == cet_value(VALUE_PL3, 0x777777),
+		       "in the host's PL3_SSP, which nothing reads");
 		tap_ok(!host_rdmsr(MSR_PL0_SSP) && !host_rdmsr(MSR_PL1_SSP) && !host_rdmsr(MSR_PL2_SSP) &&
-		       !host_rdmsr(MSR_U_CET), "and in no other that is switched with the vCPU");
+			       !host_rdmsr(MSR_U_CET),
+		       "and in no other that is switched with the vCPU");
 		machine_destroy(m);
 		tap_ok(host_is_clean(), "with the last VM gone, the host's CET MSRs are 0");
 	} else {

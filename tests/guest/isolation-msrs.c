@@ -11,15 +11,16 @@
 #include "isolation.h"
 
 /* What a CPU without some feature does not know. */
-#define NEEDS_SHSTK	1u
-#define NEEDS_IBT	2u
+#define NEEDS_SHSTK 1u
+#define NEEDS_IBT   2u
 
 struct probe {
 	uint64_t value;
 	bool ok;
-	unsigned int needs;	/* the value, not the MSR */
+	unsigned int needs; /* the value, not the MSR */
 };
 
+/* clang-format off */
 static const struct probe controls[] = {
 	{ 0,				true,	0 },
 	{ CET_SHSTK,			true,	NEEDS_SHSTK },
@@ -65,8 +66,9 @@ static const struct probe tables[] = {
 	{ 0xffff7fffffffffff,		false,	0 },
 	{ 0x8000000000000000,		false,	0 },
 };
+/* clang-format on */
 
-#define MAX_PROBES	24
+#define MAX_PROBES 24
 
 /* Orders for the guest, and what came of them. */
 static struct probing {
@@ -98,14 +100,13 @@ static GUEST uint64_t probe_all(uint64_t forced)
 enum way {
 	BY_HOST,	/* KVM_SET_MSRS */
 	BY_EMULATION,	/* WRMSR that KVM is made to emulate: KVM decides */
-	BY_FRESH_GUEST,	/* WRMSR of a guest that has not used CET before: KVM or the CPU decides */
+	BY_FRESH_GUEST, /* WRMSR of a guest that has not used CET before: KVM or the CPU decides */
 	BY_GUEST,	/* WRMSR of one that has */
 	WAYS
 };
 
-static const char * const way_names[WAYS] = {
-	"KVM_SET_MSRS", "emulated WRMSR", "WRMSR before any use of CET", "WRMSR"
-};
+static const char * const way_names[WAYS] = { "KVM_SET_MSRS", "emulated WRMSR", "WRMSR before any use of CET",
+					      "WRMSR" };
 
 static void only_shstk(struct kvm_cpuid2 *cpuid, unsigned int cpu)
 {
@@ -124,10 +125,10 @@ static const struct {
 	void (*cpuid)(struct kvm_cpuid2 *cpuid, unsigned int cpu);
 	unsigned int has;
 } cpus[] = {
-	{ "SHSTK and IBT",	NULL,		NEEDS_SHSTK | NEEDS_IBT },
-	{ "SHSTK alone",	only_shstk,	NEEDS_SHSTK },
-	{ "IBT alone",		only_ibt,	NEEDS_IBT },
-	{ "neither",		cpuid_hide_cet,	0 },
+	{ "SHSTK and IBT", NULL, NEEDS_SHSTK | NEEDS_IBT },
+	{ "SHSTK alone", only_shstk, NEEDS_SHSTK },
+	{ "IBT alone", only_ibt, NEEDS_IBT },
+	{ "neither", cpuid_hide_cet, 0 },
 };
 
 static unsigned int probes_of(unsigned int msr, const struct probe **p)
@@ -247,19 +248,22 @@ void test_bad_values(void)
 
 static void set_filter(struct cpu *c, const uint32_t *msrs, unsigned int n, uint32_t flags)
 {
-	static uint8_t none[8];	/* bitmap: nothing is allowed */
+	static uint8_t none[8]; /* bitmap: nothing is allowed */
 	struct kvm_msr_filter filter = { .flags = KVM_MSR_FILTER_DEFAULT_ALLOW };
 	unsigned int i;
 
 	for (i = 0; i < n; i++)
 		filter.ranges[i] = (struct kvm_msr_filter_range) {
-			.flags = flags, .nmsrs = 1, .base = msrs[i], .bitmap = none,
+			.flags = flags,
+			.nmsrs = 1,
+			.base = msrs[i],
+			.bitmap = none,
 		};
 	if (ioctl(c->io.fd, KVM_X86_SET_MSR_FILTER, &filter))
 		tap_bail("KVM_X86_SET_MSR_FILTER");
 }
 
-#define BOTH	(KVM_MSR_FILTER_READ | KVM_MSR_FILTER_WRITE)
+#define BOTH (KVM_MSR_FILTER_READ | KVM_MSR_FILTER_WRITE)
 
 static const uint32_t denied[] = { MSR_S_CET, MSR_PL0_SSP, MSR_U_CET };
 
@@ -284,8 +288,8 @@ static const char *access_one(struct cpu *c, unsigned int msr, bool write, bool 
 	}
 	cpu_answer(c, write ? ORDER_WRITE_ONE : ORDER_READ);
 	cpu_run(c);
-	while (c->stop.kind == STOP_OTHER && (run->exit_reason == KVM_EXIT_X86_RDMSR ||
-					      run->exit_reason == KVM_EXIT_X86_WRMSR)) {
+	while (c->stop.kind == STOP_OTHER &&
+	       (run->exit_reason == KVM_EXIT_X86_RDMSR || run->exit_reason == KVM_EXIT_X86_WRMSR)) {
 		bool mine = run->msr.index == cet_msrs[msr];
 
 		if (mine && !exits)
@@ -386,7 +390,8 @@ static void check_running(void)
 		set_filter(c, &denied[i], 1, BOTH);
 		pthread_join(thread, NULL);
 		tap_ok(waits && c->stop.kind == STOP_OTHER && c->io.run->exit_reason == KVM_EXIT_X86_RDMSR &&
-		       c->io.run->msr.index == denied[i], "MSR 0x%x denied while the guest reads it: exit", denied[i]);
+			       c->io.run->msr.index == denied[i],
+		       "MSR 0x%x denied while the guest reads it: exit", denied[i]);
 		set_filter(c, NULL, 0, 0);
 		c->io.run->msr.error = 0;
 		c->io.run->msr.data = 0;

@@ -12,20 +12,19 @@
 
 /* In guest memory, one for each vCPU of the machine. */
 static struct keeper {
-	uint64_t first;			/* round to begin with */
+	uint64_t first; /* round to begin with */
 	volatile uint64_t stop;
-	volatile uint64_t rounds;	/* finished */
-	volatile uint64_t switches;	/* how often it saw that the other vCPU had run */
-	volatile uint64_t bad;		/* wrong values so far; the first one: */
+	volatile uint64_t rounds;   /* finished */
+	volatile uint64_t switches; /* how often it saw that the other vCPU had run */
+	volatile uint64_t bad;	    /* wrong values so far; the first one: */
 	uint64_t bad_msr, got, want;
-	uint64_t current;		/* whose values are in the MSRs at the end */
+	uint64_t current; /* whose values are in the MSRs at the end */
 	struct cet_image image;
 } keepers[2];
 
 static volatile uint64_t last_runner;
 
-static inline __attribute__((always_inline)) void
-compare(struct keeper *k, unsigned int msr, uint64_t got)
+static inline __attribute__((always_inline)) void compare(struct keeper *k, unsigned int msr, uint64_t got)
 {
 	uint64_t want = cet_value(msr, k->current);
 
@@ -162,7 +161,7 @@ static GUEST uint64_t peek_by_xsaves(uint64_t unused)
 		seen.pl_ssp[2] = 0;
 		g_xsaves(&seen, XSS_CET);
 		found += seen.u_cet || seen.pl3_ssp != own || seen.pl_ssp[0] != own || seen.pl_ssp[1] ||
-			seen.pl_ssp[2] != own;
+			 seen.pl_ssp[2] != own;
 		peeks++;
 		if (peeks & 7)
 			continue;
@@ -179,7 +178,7 @@ static GUEST uint64_t peek_by_xsaves(uint64_t unused)
 struct runner_of {
 	struct cpu *c;
 	pthread_t thread;
-	long preempted;		/* involuntary context switches */
+	long preempted; /* involuntary context switches */
 };
 
 static void *run_until_call(void *arg)
@@ -202,8 +201,8 @@ static void set_priority(pthread_t thread, int priority)
 		tap_bail("priority");
 }
 
-#define RUNNERS		4
-#define TURNS		320
+#define RUNNERS 4
+#define TURNS	320
 
 /* Runs all until the stop flags are set, each for a while. Counts how often the host's S_CET was another. */
 static unsigned int take_turns(struct runner_of *r)
@@ -342,8 +341,11 @@ void test_private(void)
 		if (i == CET_MSRS)
 			tap_ok(!k[0].bad && !keeper_wrong_for_host(c), "no foreign value: nothing to notice");
 		else
-			tap_ok(k[0].bad == (i == VALUE_TABLE ? 2 : i == VALUE_S_CET ? 3 : 4) && k[0].bad_msr == i &&
-			       k[0].got == cet_value(i, k[1].current) && keeper_wrong_for_host(c) == 1,
+			tap_ok(k[0].bad == (i == VALUE_TABLE ? 2 :
+					    i == VALUE_S_CET ? 3 :
+							       4) &&
+				       k[0].bad_msr == i && k[0].got == cet_value(i, k[1].current) &&
+				       keeper_wrong_for_host(c) == 1,
 			       "the other one's value in %s is noticed", cet_names[i]);
 	}
 	machine_destroy(m);

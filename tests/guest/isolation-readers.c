@@ -28,7 +28,7 @@ static const volatile uint32_t not_secret = 0x5a18;
 static uint64_t secret(unsigned int n, unsigned int msr)
 {
 	return (uint64_t)~not_secret << 32 | n << 24 | (msr + 1) << 16 |
-		(msr == VALUE_U_CET ? CET_SHSTK | CET_ENDBR : 0);
+	       (msr == VALUE_U_CET ? CET_SHSTK | CET_ENDBR : 0);
 }
 
 /* The page of this process's SSP, if the process is a predecessor. A number, as guest memory has a copy of it. */
@@ -129,8 +129,8 @@ struct predecessor {
 	const char *name;
 	enum way way;
 	enum kind kind;
-	bool same_vm;		/* the other vCPU of the victim's machine */
-	bool gone;		/* destroyed before the victim runs */
+	bool same_vm; /* the other vCPU of the victim's machine */
+	bool gone;    /* destroyed before the victim runs */
 	unsigned int n;
 	struct cpu *c;
 };
@@ -227,9 +227,9 @@ struct victim {
 	struct cpu *c;
 	enum kind kind;
 	enum state state;
-	uint64_t own[CET_MSRS];		/* what is in its registers, as it must be */
-	uint64_t zero;			/* the page at address 0, behind it the last one of all */
-	uint64_t stacks;		/* of CPL1 and CPL2, and two shadow stacks */
+	uint64_t own[CET_MSRS]; /* what is in its registers, as it must be */
+	uint64_t zero;		/* the page at address 0, behind it the last one of all */
+	uint64_t stacks;	/* of CPL1 and CPL2, and two shadow stacks */
 };
 
 /* In guest memory: what a victim read by instructions. */
@@ -276,7 +276,7 @@ static GUEST void read_by_instructions(uint64_t unused)
 }
 
 /* CR2, unless the guest has a page fault. */
-#define OLD_CR2	0x7654321000
+#define OLD_CR2 0x7654321000
 
 static void start_at(struct victim *v, unsigned int cpl, uint64_t rip)
 {
@@ -425,16 +425,16 @@ static void free_victim(struct victim *v)
 struct reader {
 	const char *name;
 	void (*code)(void);
-	unsigned int cpl;		/* where it starts */
-	unsigned int msr;		/* what it reads */
-	const char *stop;		/* where it comes to */
+	unsigned int cpl; /* where it starts */
+	unsigned int msr; /* what it reads */
+	const char *stop; /* where it comes to */
 	unsigned int flags;
 };
 
-#define UNMAPPED	1u	/* address 0 is not mapped, so this faults there: not for a victim with its own */
-#define CET_ONLY	2u	/* faults without CET */
-#define NO_TOKEN	4u	/* there is no token that becomes busy */
-#define INJECTED	8u	/* by VM entry */
+#define UNMAPPED 1u /* address 0 is not mapped, so this faults there: not for a victim with its own */
+#define CET_ONLY 2u /* faults without CET */
+#define NO_TOKEN 4u /* there is no token that becomes busy */
+#define INJECTED 8u /* by VM entry */
 
 static const struct reader to_cpl0 = { "INT n to CPL0", read_int_to_cpl0, 3, VALUE_PL0, "vector 144", 0 };
 
@@ -496,7 +496,7 @@ static unsigned int search_memory(struct victim *v, bool all)
 	if (all)
 		return search("guest memory", v->m->ram, v->m->free);
 	return search("guest memory", machine_at(v->m, v->c->page), CPU_PAGES * PAGE) +
-		search("guest memory", machine_at(v->m, v->zero), 6 * PAGE);
+	       search("guest memory", machine_at(v->m, v->zero), 6 * PAGE);
 }
 
 static uint64_t linear_to_gpa(struct victim *v, uint64_t linear)
@@ -596,7 +596,7 @@ static unsigned int read_registers(struct victim *v, struct predecessor *p)
 		right = i == VALUE_U_CET ? u_cet : i == VALUE_S_CET ? 0 : v->own[i];
 		has = i < VALUE_PL0 ? kind_has_cet(v->kind) : kind_has_shstk(v->kind);
 		if (has ? !in_guest(v->m, &seen)->fault[i] && in_guest(v->m, &seen)->value[i] == right :
-		    in_guest(v->m, &seen)->fault[i] == FAULT(VECTOR_GP))
+			  in_guest(v->m, &seen)->fault[i] == FAULT(VECTOR_GP))
 			continue;
 		wrong++;
 		if (!quiet)
@@ -667,18 +667,9 @@ static const struct {
 	enum kind kind;
 	enum state state;
 } victims[] = {
-	{ NO_CET, NEVER },
-	{ NO_CET, ZEROED },
-	{ NO_CET, WRITTEN },
-	{ ONLY_IBT, NEVER },
-	{ ONLY_IBT, ZEROED },
-	{ ONLY_IBT, WRITTEN },
-	{ ONLY_SHSTK, NEVER },
-	{ ONLY_SHSTK, ZEROED },
-	{ ONLY_SHSTK, WRITTEN },
-	{ BOTH, NEVER },
-	{ BOTH, ZEROED },
-	{ BOTH, WRITTEN },
+	{ NO_CET, NEVER },	 { NO_CET, ZEROED },	{ NO_CET, WRITTEN },   { ONLY_IBT, NEVER },
+	{ ONLY_IBT, ZEROED },	 { ONLY_IBT, WRITTEN }, { ONLY_SHSTK, NEVER }, { ONLY_SHSTK, ZEROED },
+	{ ONLY_SHSTK, WRITTEN }, { BOTH, NEVER },	{ BOTH, ZEROED },      { BOTH, WRITTEN },
 };
 
 static struct machine *predecessor_machine(struct predecessor *p)
@@ -705,8 +696,8 @@ static void check_pair(unsigned int i, struct predecessor *p)
 		machine_destroy(m);
 	}
 	wrong = read_all(v, p, p == &predecessors[0], &ways);
-	tap_ok(!wrong, "after %s, in %u ways: one with %s, %s, reads its own", p->name, ways,
-	       kind_names[v->kind], state_names[v->state]);
+	tap_ok(!wrong, "after %s, in %u ways: one with %s, %s, reads its own", p->name, ways, kind_names[v->kind],
+	       state_names[v->state]);
 	if (wrong)
 		tap_diag("%u times not", wrong);
 	/* Without shadow stacks in its CPUID, a vCPU's VMM sees at most U_CET and S_CET. */
@@ -758,7 +749,7 @@ static void check_notices(void)
 	quiet = false;
 }
 
-#define EXIT_WRONG	50
+#define EXIT_WRONG 50
 
 /* In a process on a shadow stack: the host's U_CET and PL3_SSP are what must not be seen. */
 static void victims_of_host(void)

@@ -6,25 +6,25 @@
 #include "guest.h"
 
 /* Numbers of g_call(). */
-#define CALL_READY	1	/* waits for what to do next */
-#define CALL_ARMED	2	/* CR4.CET and S_CET.SH_STK_EN are set */
-#define CALL_SEEN	3	/* its first value is SSP, or -1 if RDSSP does nothing */
+#define CALL_READY 1 /* waits for what to do next */
+#define CALL_ARMED 2 /* CR4.CET and S_CET.SH_STK_EN are set */
+#define CALL_SEEN  3 /* its first value is SSP, or -1 if RDSSP does nothing */
 
 /* Vectors. */
 #define VECTOR_TO_CPL0	0x90
 #define VECTOR_TO_CPL1	0x91
 #define VECTOR_TO_CPL2	0x92
 #define VECTOR_IST	0x93
-#define VECTOR_INJECTED	0x94
+#define VECTOR_INJECTED 0x94
 #define VECTOR_STORE	0x95
 
 /* Selectors: code of CPL1 and CPL2, and call gates to CPL0, CPL1 and CPL2. */
-#define SEL_CODE_CPL1	(GDT_FREE + 0x00)
-#define SEL_CODE_CPL2	(GDT_FREE + 0x08)
-#define SEL_GATE(cpl)	(GDT_FREE + 0x10 + 0x10 * (cpl))
+#define SEL_CODE_CPL1 (GDT_FREE + 0x00)
+#define SEL_CODE_CPL2 (GDT_FREE + 0x08)
+#define SEL_GATE(cpl) (GDT_FREE + 0x10 + 0x10 * (cpl))
 
 #define MSR_STAR	0xc0000081
-#define MSR_SYSENTER_CS	0x174
+#define MSR_SYSENTER_CS 0x174
 
 #ifndef __ASSEMBLER__
 /* Where a guest starts with nothing on its stacks. None of them returns. */

@@ -12,8 +12,8 @@
 
 #include "isolation.h"
 
-#define VCPUS		3
-#define STEPS		700
+#define VCPUS 3
+#define STEPS 700
 
 static struct model {
 	struct cpu *c;
@@ -30,15 +30,37 @@ static unsigned int pick(unsigned int n)
 }
 
 enum step {
-	HOST_SETS, HOST_SETS_BY_REG, HOST_SETS_SSP, HOST_SETS_BADLY, HOST_GETS, HOST_GETS_BY_REG, HOST_SETS_XSAVE,
-	HOST_SETS_FPU, HOST_RUNS_NOTHING, GUEST_WRITES, GUEST_WRITES_ALL, GUEST_READS, GUEST_XSAVES, GUEST_XRSTORS,
+	HOST_SETS,
+	HOST_SETS_BY_REG,
+	HOST_SETS_SSP,
+	HOST_SETS_BADLY,
+	HOST_GETS,
+	HOST_GETS_BY_REG,
+	HOST_SETS_XSAVE,
+	HOST_SETS_FPU,
+	HOST_RUNS_NOTHING,
+	GUEST_WRITES,
+	GUEST_WRITES_ALL,
+	GUEST_READS,
+	GUEST_XSAVES,
+	GUEST_XRSTORS,
 	ALL_STEPS,
 };
 
 static const char * const step_names[ALL_STEPS] = {
-	"KVM_SET_MSRS", "KVM_SET_ONE_REG", "KVM_SET_ONE_REG of SSP", "KVM_SET_MSRS of a bad value", "KVM_GET_MSRS",
-	"KVM_GET_ONE_REG", "KVM_GET_XSAVE2 and KVM_SET_XSAVE", "KVM_SET_FPU", "KVM_RUN with immediate_exit",
-	"the guest's WRMSR", "the guest's WRMSR of all", "the guest's RDMSR", "the guest's XSAVES",
+	"KVM_SET_MSRS",
+	"KVM_SET_ONE_REG",
+	"KVM_SET_ONE_REG of SSP",
+	"KVM_SET_MSRS of a bad value",
+	"KVM_GET_MSRS",
+	"KVM_GET_ONE_REG",
+	"KVM_GET_XSAVE2 and KVM_SET_XSAVE",
+	"KVM_SET_FPU",
+	"KVM_RUN with immediate_exit",
+	"the guest's WRMSR",
+	"the guest's WRMSR of all",
+	"the guest's RDMSR",
+	"the guest's XSAVES",
 	"the guest's XRSTORS",
 };
 

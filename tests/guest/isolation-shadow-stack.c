@@ -12,13 +12,13 @@
 
 #include "isolation.h"
 
-#define ARCH_SHSTK_ENABLE	0x5001
-#define ARCH_SHSTK_STATUS	0x5005
-#define ARCH_SHSTK_SHSTK	1ul
-#define SEGV_BY_CP		10	/* si_code */
+#define ARCH_SHSTK_ENABLE 0x5001
+#define ARCH_SHSTK_STATUS 0x5005
+#define ARCH_SHSTK_SHSTK  1ul
+#define SEGV_BY_CP	  10 /* si_code */
 
 /* What the process in question found, for the one that started it. */
-static struct found {
+struct found {
 	bool enabled, status;
 	uint64_t ssp, ssp_at_end;
 	unsigned int runs, signals, wrong_msrs, wrong_stops, wrong_values;
@@ -26,10 +26,12 @@ static struct found {
 	bool finished;
 	/* The last wrong one: */
 	uint64_t u_cet, pl3_ssp, ssp_then;
-} *found;
+};
+
+static struct found *found;
 
 /* By two threads, and by signals. */
-#define COUNT(what, n)	__atomic_fetch_add(&found->what, n, __ATOMIC_RELAXED)
+#define COUNT(what, n) __atomic_fetch_add(&found->what, n, __ATOMIC_RELAXED)
 
 static long arch_prctl(long option, unsigned long argument)
 {
@@ -44,7 +46,9 @@ static _Noreturn void on_shadow_stack(void (*function)(void))
 {
 	long ret;
 
-	asm volatile("syscall" : "=a"(ret) : "0"(SYS_arch_prctl), "D"(ARCH_SHSTK_ENABLE), "S"(ARCH_SHSTK_SHSTK)
+	asm volatile("syscall"
+		     : "=a"(ret)
+		     : "0"(SYS_arch_prctl), "D"(ARCH_SHSTK_ENABLE), "S"(ARCH_SHSTK_SHSTK)
 		     : "rcx", "r11", "memory");
 	if (ret)
 		_exit(1);
@@ -62,7 +66,9 @@ static inline __attribute__((always_inline)) uint64_t own_msr(int fd, uint64_t m
 
 	*ssp = 0;
 	asm volatile("rdsspq %0" : "+r"(*ssp));
-	asm volatile("syscall" : "=a"(ret) : "0"(SYS_pread64), "D"(fd), "S"(&value), "d"(sizeof(value)), "r"(offset)
+	asm volatile("syscall"
+		     : "=a"(ret)
+		     : "0"(SYS_pread64), "D"(fd), "S"(&value), "d"(sizeof(value)), "r"(offset)
 		     : "rcx", "r11", "memory");
 	return ret == sizeof(value) ? value : ~0ull;
 }
@@ -111,7 +117,7 @@ static GUEST uint64_t spin(uint64_t unused)
 }
 
 /* The guest's PL0..2_SSP and INT_SSP_TAB; U_CET is what lets it work. */
-#define MARK(msr)	cet_value(msr, 0x123456)
+#define MARK(msr) cet_value(msr, 0x123456)
 
 static GUEST void run_deep(struct cpu *c, unsigned int depth)
 {
@@ -127,7 +133,7 @@ static GUEST void run_deep(struct cpu *c, unsigned int depth)
 		COUNT(wrong_stops, c->stop.kind != STOP_SIGNAL);
 		check_own(ARCH_SHSTK_SHSTK);
 		COUNT(wrong_values, cpu_rdmsr(c, MSR_PL1_SSP) != MARK(VALUE_PL0 + 1) ||
-		      cpu_rdmsr(c, MSR_U_CET) != (CET_SHSTK | CET_WRSS | CET_ENDBR));
+					    cpu_rdmsr(c, MSR_U_CET) != (CET_SHSTK | CET_WRSS | CET_ENDBR));
 	}
 }
 
@@ -209,8 +215,8 @@ static void vmm_on_shadow_stack(void)
 	found->finished = true;
 }
 
-#define EXIT_BY_CP	42
-#define EXIT_BY_RETURN	44
+#define EXIT_BY_CP     42
+#define EXIT_BY_RETURN 44
 
 static void on_segv(int number, siginfo_t *info, void *context)
 {
@@ -236,7 +242,10 @@ static void corrupt_return(void)
 		     "1:\tlea 2f(%%rip), %%rax\n\t"
 		     "mov %%rax, (%%rsp)\n\t"
 		     "ret\n"
-		     "2:" : : : "rax", "memory");
+		     "2:"
+		     :
+		     :
+		     : "rax", "memory");
 	_exit(EXIT_BY_RETURN);
 }
 
@@ -343,7 +352,8 @@ void test_host_shadow_stack(void)
 without:
 	status = status_of(vmm_without_shadow_stack, false);
 	tap_ok(status == 0 && found->finished && found->runs && !found->wrong_stops && !found->wrong_msrs &&
-	       !found->wrong_values, "a VMM without shadow stack: after KVM_RUN nothing of the guest's is in U_CET%s",
+		       !found->wrong_values,
+	       "a VMM without shadow stack: after KVM_RUN nothing of the guest's is in U_CET%s",
 	       host_has_cet ? " and PL3_SSP" : "");
 	tell_found();
 	if (!host_has_cet) {

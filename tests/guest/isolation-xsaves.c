@@ -22,8 +22,10 @@ static inline uint64_t g_xsetbv(uint64_t value)
 {
 	G_TRY_VARS(fault, error);
 
-	asm volatile(G_TRY("xsetbv") : G_TRY_OUT(fault, error)
-		     : "c"(0), "a"((uint32_t)value), "d"((uint32_t)(value >> 32)) : "memory");
+	asm volatile(G_TRY("xsetbv")
+		     : G_TRY_OUT(fault, error)
+		     : "c"(0), "a"((uint32_t)value), "d"((uint32_t)(value >> 32))
+		     : "memory");
 	return fault;
 }
 
@@ -78,10 +80,10 @@ static GUEST uint64_t set_xss(uint64_t value)
 	return 0;
 }
 
-#define XCR0_FP_SSE	3ull
-#define XCR0_AVX	7ull
+#define XCR0_FP_SSE 3ull
+#define XCR0_AVX    7ull
 /* Where the first extended component is in a compacted image; AVX's has 256 bytes. */
-#define EXTENDED	576
+#define EXTENDED 576
 
 static void set_values(struct cpu *c, uint64_t n)
 {
@@ -109,8 +111,8 @@ static size_t fill(uint64_t *to, uint64_t which, uint64_t n)
 }
 
 struct way {
-	uint64_t xcr0, xss, mask;	/* mask: what the instruction is asked for */
-	uint64_t layout;		/* what is in the image before CET's components */
+	uint64_t xcr0, xss, mask; /* mask: what the instruction is asked for */
+	uint64_t layout;	  /* what is in the image before CET's components */
 };
 
 static void check_save(struct cpu *c, const struct way *w, uint64_t n)
@@ -127,7 +129,7 @@ static void check_save(struct cpu *c, const struct way *w, uint64_t n)
 	set_values(c, n);
 	cpu_start(c, save, w->xcr0, w->xss, w->mask);
 	tap_ok(finished(c) && !r[1] && r[0] == (XSAVE_COMPACT | (w->mask & (w->xcr0 | w->xss))) &&
-	       (a->xstate_bv & XSS_CET) == saved && !memcmp(at, want, size),
+		       (a->xstate_bv & XSS_CET) == saved && !memcmp(at, want, size),
 	       "XSAVES of 0x%llx with XSS 0x%llx, XCR0 0x%llx: the image has the MSRs", (unsigned long long)w->mask,
 	       (unsigned long long)w->xss, (unsigned long long)w->xcr0);
 	for (i = size; i < 64; i++)
@@ -156,7 +158,8 @@ static void check_restore(struct cpu *c, const struct way *w, uint64_t n, uint64
 	for (i = 0; i < 6; i++) {
 		uint64_t component = i == VALUE_U_CET || i == VALUE_PL3 ? XSS_CET_U : i == VALUE_S_CET ? 0 : XSS_CET_S;
 		uint64_t want = !(component & loaded) ? cet_value(i, n + 1) :
-			component & in_image ? cet_value(i, n) : 0;
+				component & in_image  ? cet_value(i, n) :
+							0;
 
 		right &= r[2 + i] == want;
 		host &= cpu_rdmsr(c, cet_msrs[i]) == want;
@@ -210,6 +213,7 @@ static void check_refused(struct cpu *c)
 
 void test_xsaves(void)
 {
+	/* clang-format off */
 	static const struct way ways[] = {
 		{ XCR0_FP_SSE,	XSS_CET,	XSS_CET,		0 },
 		{ XCR0_FP_SSE,	XSS_CET_U,	XSS_CET_U,		0 },
@@ -221,12 +225,14 @@ void test_xsaves(void)
 		{ XCR0_AVX,	XSS_CET,	XCR0_AVX | XSS_CET,	XCR0_AVX },
 		{ XCR0_AVX,	XSS_CET,	4 | XSS_CET,		4 },
 	};
+	/* clang-format on */
 	static const struct {
 		uint64_t value;
 		bool ok;
 	} xss[] = {
-		{ XSS_CET_U, true }, { XSS_CET_S, true }, { XSS_CET, true }, { 0, true }, { 0x400, false },
-		{ 0x2000, false }, { XSS_CET | 0x100, false }, { XSS_CET | 1ull << 63, false }, { 1, false },
+		{ XSS_CET_U, true }, { XSS_CET_S, true }, { XSS_CET, true },	      { 0, true },
+		{ 0x400, false },    { 0x2000, false },	  { XSS_CET | 0x100, false }, { XSS_CET | 1ull << 63, false },
+		{ 1, false },
 	};
 	struct machine *m = machine_create(NULL);
 	struct cpu *c = m->cpus[0];
@@ -241,7 +247,7 @@ void test_xsaves(void)
 	for (i = 0; i < ARRAY_SIZE(xss); i++) {
 		cpu_start(c, set_xss, xss[i].value);
 		tap_ok(finished(c) && r[0] == (xss[i].ok ? 0 : FAULT(VECTOR_GP)) &&
-		       (r[1] == xss[i].value) == xss[i].ok && cpu_rdmsr(c, MSR_XSS) == r[1],
+			       (r[1] == xss[i].value) == xss[i].ok && cpu_rdmsr(c, MSR_XSS) == r[1],
 		       "WRMSR of XSS = 0x%llx: %s", (unsigned long long)xss[i].value, xss[i].ok ? "taken" : "#GP");
 	}
 	for (i = 0; i < ARRAY_SIZE(ways); i++)

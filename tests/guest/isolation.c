@@ -105,7 +105,7 @@ uint64_t cpu_exits(const struct cpu *c)
 	return value;
 }
 
-#define CALL_READY	1
+#define CALL_READY 1
 
 static struct orders orders[MAX_CPUS];
 
@@ -206,7 +206,8 @@ int main(int argc, char **argv)
 	       with_cet ? "offers" : "does not offer");
 	check_forced_emulation();
 	host_s_cet = host_rdmsr(MSR_S_CET);
-	tap_ok(host_s_cet == (host_has_cet ? CET_ENDBR : 0), "the host's kernel %s IBT", host_has_cet ? "uses" : "has no");
+	tap_ok(host_s_cet == (host_has_cet ? CET_ENDBR : 0), "the host's kernel %s IBT",
+	       host_has_cet ? "uses" : "has no");
 	if (!with_cet)
 		test_absent();
 	for (; i < argc; i++) {

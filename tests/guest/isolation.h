@@ -30,11 +30,11 @@ bool finished(struct cpu *c);
 void fact(const char *name, const char *fmt, ...) __printf(2, 3);
 
 /* Which of cet_msrs[]; SSP is apart. */
-#define VALUE_U_CET	0
-#define VALUE_S_CET	1
-#define VALUE_PL0	2
-#define VALUE_PL3	5
-#define VALUE_TABLE	6
+#define VALUE_U_CET 0
+#define VALUE_S_CET 1
+#define VALUE_PL0   2
+#define VALUE_PL3   5
+#define VALUE_TABLE 6
 
 extern const char * const cet_names[CET_MSRS];
 
@@ -69,19 +69,21 @@ struct cet_image {
 	uint64_t xstate_bv, xcomp_bv, zero[6];
 	uint64_t u_cet, pl3_ssp;
 	uint64_t pl_ssp[3];
-	uint64_t behind;	/* not part of it */
+	uint64_t behind; /* not part of it */
 } __attribute__((aligned(64)));
 
-#define XSAVE_COMPACT	(1ull << 63)
-#define XSS_CET		(XSS_CET_U | XSS_CET_S)
+#define XSAVE_COMPACT (1ull << 63)
+#define XSS_CET	      (XSS_CET_U | XSS_CET_S)
 
 /* For guests: RDMSR and WRMSR that KVM emulates, whatever it lets the guest do itself. */
 static inline uint64_t g_forced_wrmsr(uint32_t msr, uint64_t value)
 {
 	G_TRY_VARS(fault, error);
 
-	asm volatile(G_TRY(G_FORCED "wrmsr") : G_TRY_OUT(fault, error)
-		     : "c"(msr), "a"((uint32_t)value), "d"((uint32_t)(value >> 32)) : "memory");
+	asm volatile(G_TRY(G_FORCED "wrmsr")
+		     : G_TRY_OUT(fault, error)
+		     : "c"(msr), "a"((uint32_t)value), "d"((uint32_t)(value >> 32))
+		     : "memory");
 	return fault;
 }
 
@@ -105,8 +107,10 @@ static inline uint64_t g_xrstors(const void *image, uint64_t mask)
 {
 	G_TRY_VARS(fault, error);
 
-	asm volatile(G_TRY("xrstors64 (%2)") : G_TRY_OUT(fault, error)
-		     : "r"(image), "a"((uint32_t)mask), "d"((uint32_t)(mask >> 32)) : "memory");
+	asm volatile(G_TRY("xrstors64 (%2)")
+		     : G_TRY_OUT(fault, error)
+		     : "r"(image), "a"((uint32_t)mask), "d"((uint32_t)(mask >> 32))
+		     : "memory");
 	return fault;
 }
 
@@ -141,9 +145,9 @@ unsigned int keeper_wrong_for_host(struct cpu *c);
 enum order { ORDER_READ, ORDER_WRITE, ORDER_WRITE_ONE, ORDER_XSAVES, ORDER_XRSTORS, ORDER_EXITS, ORDER_PEEK };
 
 struct orders {
-	uint64_t value[CET_MSRS];	/* to and from the MSRs */
-	uint64_t which;			/* for ORDER_WRITE_ONE, ORDER_PEEK: an index of cet_msrs */
-	uint64_t fault;			/* what became of the last order */
+	uint64_t value[CET_MSRS]; /* to and from the MSRs */
+	uint64_t which;		  /* for ORDER_WRITE_ONE, ORDER_PEEK: an index of cet_msrs */
+	uint64_t fault;		  /* what became of the last order */
 	struct cet_image image;
 };
 

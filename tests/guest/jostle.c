@@ -18,14 +18,16 @@
 #include <linux/uaccess.h>
 #include <linux/wait.h>
 
-#define MAX_PROBES	1024
+#define MAX_PROBES 1024
 
 struct hook;
-static struct probe {
+struct probe {
 	struct kprobe kprobe;
 	struct hook *hook;
 	atomic_t left;
-} *probes;
+};
+
+static struct probe *probes;
 static int nprobes;
 
 static struct hook {
@@ -139,7 +141,8 @@ static int get_hooks(char *to, const struct kernel_param *param)
 
 	for (i = 0; i < ARRAY_SIZE(hooks); i++)
 		if (hooks[i].there)
-			n += scnprintf(to + n, PAGE_SIZE - n, "%d %s %d\n", i, hooks[i].name, atomic_read(&hooks[i].hits));
+			n += scnprintf(to + n, PAGE_SIZE - n, "%d %s %d\n", i, hooks[i].name,
+				       atomic_read(&hooks[i].hits));
 	return n;
 }
 

@@ -13,9 +13,9 @@
 
 #include <asm/msr.h>
 
-#define LACKING_CPU	1
-#define S_CET		0x6a2
-#define SH_STK_EN	BIT_ULL(0)
+#define LACKING_CPU 1
+#define S_CET	    0x6a2
+#define SH_STK_EN   BIT_ULL(0)
 
 static bool on;
 static int state;

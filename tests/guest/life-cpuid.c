@@ -7,23 +7,29 @@
 
 #include "life.h"
 
-#define SHSTK_BIT	(1u << 7)	/* CPUID(7,0).ECX */
-#define IBT_BIT		(1u << 20)	/* CPUID(7,0).EDX */
-#define XSAVES_BIT	(1u << 3)	/* CPUID(0xD,1).EAX */
+#define SHSTK_BIT  (1u << 7)  /* CPUID(7,0).ECX */
+#define IBT_BIT	   (1u << 20) /* CPUID(7,0).EDX */
+#define XSAVES_BIT (1u << 3)  /* CPUID(0xD,1).EAX */
 
 /* What a CPUID shows. */
-#define HAS_SHSTK	1u
-#define HAS_IBT		2u
-#define HAS_XSS		4u	/* components 11 and 12 */
-#define HAS_XSAVES	8u
-#define HAS_ALL		15u
+#define HAS_SHSTK  1u
+#define HAS_IBT	   2u
+#define HAS_XSS	   4u /* components 11 and 12 */
+#define HAS_XSAVES 8u
+#define HAS_ALL	   15u
 
 static const unsigned int kinds[] = {
-	HAS_ALL, HAS_ALL & ~HAS_IBT, HAS_ALL & ~HAS_SHSTK, HAS_XSS | HAS_XSAVES, HAS_XSAVES, 0, HAS_SHSTK | HAS_IBT,
+	HAS_ALL,
+	HAS_ALL & ~HAS_IBT,
+	HAS_ALL & ~HAS_SHSTK,
+	HAS_XSS | HAS_XSAVES,
+	HAS_XSAVES,
+	0,
+	HAS_SHSTK | HAS_IBT,
 	HAS_SHSTK | HAS_IBT | HAS_XSAVES,
 };
 
-#define KINDS	ARRAY_SIZE(kinds)
+#define KINDS ARRAY_SIZE(kinds)
 
 static const struct {
 	const char *name;
@@ -41,7 +47,7 @@ static const struct {
 	{ "XSS", MSR_XSS, 0, 0 },
 };
 
-#define MSRS	ARRAY_SIZE(msrs)
+#define MSRS ARRAY_SIZE(msrs)
 
 static bool set_kind(struct cpu *c, unsigned int kind)
 {

@@ -17,9 +17,9 @@
 
 /* ---- Out of memory ---- */
 
-#define CGROUPS		"/tmp/cgroups"
-#define GROUP		CGROUPS "/vmm"
-#define GROUP_MAX	"33554432"
+#define CGROUPS	  "/tmp/cgroups"
+#define GROUP	  CGROUPS "/vmm"
+#define GROUP_MAX "33554432"
 
 static unsigned int oom_kills(void)
 {
@@ -59,7 +59,7 @@ static _Noreturn void use_memory(void)
 	_exit(3);
 }
 
-#define OOMS	2
+#define OOMS 2
 
 void test_oom(void)
 {
@@ -180,8 +180,9 @@ static _Noreturn void pass_vcpu(int to)
 	} control = { .header = { CMSG_LEN(sizeof(int)), SOL_SOCKET, SCM_RIGHTS } };
 	char byte = 0;
 	struct iovec iov = { &byte, 1 };
-	struct msghdr message = { .msg_iov = &iov, .msg_iovlen = 1, .msg_control = &control,
-				  .msg_controllen = sizeof(control) };
+	struct msghdr message = {
+		.msg_iov = &iov, .msg_iovlen = 1, .msg_control = &control, .msg_controllen = sizeof(control)
+	};
 	pthread_t thread;
 	struct machine *m = create(&thread);
 
@@ -201,8 +202,9 @@ static bool outlive(void)
 	} control;
 	char byte;
 	struct iovec iov = { &byte, 1 };
-	struct msghdr message = { .msg_iov = &iov, .msg_iovlen = 1, .msg_control = &control,
-				  .msg_controllen = sizeof(control) };
+	struct msghdr message = {
+		.msg_iov = &iov, .msg_iovlen = 1, .msg_control = &control, .msg_controllen = sizeof(control)
+	};
 	int pair[2], vcpu, r, status;
 	struct kvm_regs regs;
 	pid_t pid;
@@ -243,7 +245,8 @@ void test_close(void)
 		       i & 1 ? "VM" : "vCPU", i & 2 ? "before" : "last");
 	check_supervisor_msrs("file descriptors closed");
 	for (i = 0; i < 2; i++)
-		tap_ok(close_under_run(i), "both are closed in the middle of KVM_RUN, first that of a %s", i ? "VM" : "vCPU");
+		tap_ok(close_under_run(i), "both are closed in the middle of KVM_RUN, first that of a %s",
+		       i ? "VM" : "vCPU");
 	check_supervisor_msrs("file descriptors closed in the middle of KVM_RUN");
 	tap_ok(outlive(), "a vCPU outlives its VMM");
 	sitters_end(sitters, "file descriptors closed");

@@ -6,7 +6,7 @@
 
 #include "life.h"
 
-#define ROUNDS	3
+#define ROUNDS 3
 
 void test_hotplug(void)
 {
@@ -22,7 +22,8 @@ void test_hotplug(void)
 		       "CPU 1 goes offline under a guest");
 		tap_ok(crew_goes_on(&crew), "both vCPUs go on");
 		/* Whoever could be there at once is put elsewhere. */
-		tap_ok(host_move(walkers[1].tid, 0) && host_set_online(1, true) && host_is_online(1), "CPU 1 comes back");
+		tap_ok(host_move(walkers[1].tid, 0) && host_set_online(1, true) && host_is_online(1),
+		       "CPU 1 comes back");
 		tap_ok(cpu_is_clean(1), "with nothing of a guest, and the host's S_CET");
 		tap_ok(host_move(walkers[1].tid, 1) && crew_goes_on(&crew), "a vCPU hops there and goes on");
 		tap_ok(host_move(walkers[0].tid, 1) && host_move(walkers[1].tid, 0) && crew_goes_on(&crew),
@@ -33,7 +34,7 @@ void test_hotplug(void)
 }
 
 /* lacking.c: S_CET of CPU 1 says that the kernel uses shadow stacks, so guests cannot have them there. */
-#define LACKING	"/sys/module/lacking/parameters/on"
+#define LACKING "/sys/module/lacking/parameters/on"
 
 void test_refused(void)
 {
@@ -60,7 +61,8 @@ void test_refused(void)
 	crew_end(&crew, "CPU 1 refused and taken");
 	check_no_residue("CPU 1 refused and taken");
 
-	tap_ok(unload_kvm() && host_put(LACKING, "1") && load_kvm(), "one CPU lacks something: the modules can be loaded");
+	tap_ok(unload_kvm() && host_put(LACKING, "1") && load_kvm(),
+	       "one CPU lacks something: the modules can be loaded");
 	tap_ok(!kvm_offers_cet(), "KVM offers no CET then");
 	m = machine_create(NULL);
 	tap_ok(!msrs_set(&m->cpus[0]->io, MSR_S_CET, CET_SHSTK), "a VM has none");
@@ -68,7 +70,8 @@ void test_refused(void)
 	check_stop(m->cpus[0], "call 1", "and runs");
 	machine_destroy(m);
 	check_supervisor_msrs("without CET");
-	tap_ok(unload_kvm() && host_put(LACKING, "0") && load_kvm() && kvm_offers_cet(), "it lacks nothing: KVM offers CET");
+	tap_ok(unload_kvm() && host_put(LACKING, "0") && load_kvm() && kvm_offers_cet(),
+	       "it lacks nothing: KVM offers CET");
 	check_new_guests("the modules loaded anew");
 	tap_ok(unload_kvm() && host_unload("lacking") && load_kvm(), "everything is as before");
 }

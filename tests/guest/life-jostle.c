@@ -14,8 +14,8 @@
 #include "life.h"
 #include "smram.h"
 
-#define HOOKS		64
-#define PARAMETERS	"/sys/module/jostle/parameters/"
+#define HOOKS	   64
+#define PARAMETERS "/sys/module/jostle/parameters/"
 
 /* Real-time threads: each has a guest of its own, which runs when the victim is to lose this CPU. */
 static struct rival {
@@ -31,8 +31,8 @@ static pid_t victim;
 /* No vCPU is loaded on this CPU: the victim has just lost it. What does it have of a guest? */
 static unsigned int count_left(unsigned int cpu)
 {
-	return !!host_rdmsr_on(cpu, MSR_PL0_SSP) + !!host_rdmsr_on(cpu, MSR_PL1_SSP) + !!host_rdmsr_on(cpu, MSR_PL2_SSP) +
-	       (!host_has_cet && host_rdmsr_on(cpu, MSR_U_CET));
+	return !!host_rdmsr_on(cpu, MSR_PL0_SSP) + !!host_rdmsr_on(cpu, MSR_PL1_SSP) +
+	       !!host_rdmsr_on(cpu, MSR_PL2_SSP) + (!host_has_cet && host_rdmsr_on(cpu, MSR_U_CET));
 }
 
 static void *run_rival(void *arg)
@@ -80,8 +80,14 @@ static void put_victim(pid_t tid)
 static GUEST uint64_t write_first(uint64_t n)
 {
 	const uint64_t values[CET_MSRS_XSS] = {
-		CET_ENDBR, CET_ENDBR, 0xffff900000000000 + 8 * n, 0xffff910000000000 + 8 * n, 0xffff920000000000 + 8 * n,
-		0x7d0000000000 + 8 * n, 0xffff930000000000 + 8 * n, XSS_CET_U | XSS_CET_S,
+		CET_ENDBR,
+		CET_ENDBR,
+		0xffff900000000000 + 8 * n,
+		0xffff910000000000 + 8 * n,
+		0xffff920000000000 + 8 * n,
+		0x7d0000000000 + 8 * n,
+		0xffff930000000000 + 8 * n,
+		XSS_CET_U | XSS_CET_S,
 	};
 	uint64_t i, j, wrong = 0;
 

@@ -22,21 +22,27 @@
 #include "../hosts/library.h"
 #include "life.h"
 
-#define PARAMETER	"tests.kexec="
-#define FROM		"tests.from="
-#define CRASH		"crash:"
+#define PARAMETER "tests.kexec="
+#define FROM	  "tests.from="
+#define CRASH	  "crash:"
 
-static char path[256];		/* what was in the parameter */
-static char before[40];		/* the kernel that this one comes from, "" at a plain boot */
-static char here[40], *next;	/* this one, and what is behind it in @path */
+static char path[256];	     /* what was in the parameter */
+static char before[40];	     /* the kernel that this one comes from, "" at a plain boot */
+static char here[40], *next; /* this one, and what is behind it in @path */
 static uint64_t library_at;
 
 static const struct {
 	const char *name;
 	uint32_t msr;
 } state[] = {
-	{ "U_CET", MSR_U_CET }, { "S_CET", MSR_S_CET }, { "PL0_SSP", MSR_PL0_SSP }, { "PL1_SSP", MSR_PL1_SSP },
-	{ "PL2_SSP", MSR_PL2_SSP }, { "PL3_SSP", MSR_PL3_SSP }, { "INT_SSP_TAB", MSR_INT_SSP_TAB }, { "XSS", MSR_XSS },
+	{ "U_CET", MSR_U_CET },
+	{ "S_CET", MSR_S_CET },
+	{ "PL0_SSP", MSR_PL0_SSP },
+	{ "PL1_SSP", MSR_PL1_SSP },
+	{ "PL2_SSP", MSR_PL2_SSP },
+	{ "PL3_SSP", MSR_PL3_SSP },
+	{ "INT_SSP_TAB", MSR_INT_SSP_TAB },
+	{ "XSS", MSR_XSS },
 };
 
 /* In each CPU, before KVM was there. */
@@ -147,8 +153,8 @@ bool kexec_arrive(void)
 	if (!access("irqbypass.ko", R_OK))
 		host_load("irqbypass.ko", NULL);
 	if (!host_load("kvm.ko", NULL) ||
-	    !host_load("kvm-intel.ko", is_distro() ? "enable_apicv=0 dump_invalid_vmcs=1" :
-		       "enable_apicv=0 dump_invalid_vmcs=1 cet=1"))
+	    !host_load("kvm-intel.ko",
+		       is_distro() ? "enable_apicv=0 dump_invalid_vmcs=1" : "enable_apicv=0 dump_invalid_vmcs=1 cet=1"))
 		tap_bail("KVM");
 	return !is_distro();
 }
@@ -189,10 +195,10 @@ static void find_crash_region(uint64_t *start, uint64_t *end)
 		tap_bail("no memory for a crash kernel");
 }
 
-#define UP(x)		(((x) + 0x1fffff) & ~0x1fffffull)
-#define CMDLINE_AT	0x1000
-#define CODE_AT		0x2000
-#define PARAMS_SIZE	0x3000
+#define UP(x)	    (((x) + 0x1fffff) & ~0x1fffffull)
+#define CMDLINE_AT  0x1000
+#define CODE_AT	    0x2000
+#define PARAMS_SIZE 0x3000
 
 /* kexec_load() of the kernel @name, as a boot loader would start it, at its 64-bit entry point. */
 static void load_kernel(const char *name, bool crash)

@@ -118,7 +118,7 @@ static bool killed_one(unsigned int cpus, unsigned int first)
 	       WTERMSIG(status) == SIGKILL;
 }
 
-#define KILLS	3
+#define KILLS 3
 
 void test_kill(void)
 {

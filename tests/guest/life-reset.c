@@ -8,21 +8,21 @@
 
 #include "life.h"
 
-#define MSR_APIC_BASE	0x1b
-#define X2APIC		0xc00	/* enabled, in x2APIC mode */
-#define MSR_X2APIC_ICR	0x830
-#define ICR_INIT	0x4500
-#define ICR_SIPI	0x4600
-#define TARGET		1ull	/* APIC id */
+#define MSR_APIC_BASE  0x1b
+#define X2APIC	       0xc00 /* enabled, in x2APIC mode */
+#define MSR_X2APIC_ICR 0x830
+#define ICR_INIT       0x4500
+#define ICR_SIPI       0x4600
+#define TARGET	       1ull /* APIC id */
 
-#define CALL_READY	6
-#define CALL_STARTED	7
+#define CALL_READY   6
+#define CALL_STARTED 7
 
 /* What SIPI starts: real mode, at this address. */
-#define SIPI_CODE	0x8000
+#define SIPI_CODE 0x8000
 
 static const uint8_t sipi_code[] = {
-	0x66, 0xb8, CALL_STARTED, 0, 0, 0,	/* mov $CALL_STARTED, %eax */
+	0x66, 0xb8,	 CALL_STARTED, 0, 0, 0, /* mov $CALL_STARTED, %eax */
 	0xe7, PORT_CALL,			/* out %ax, $PORT_CALL */
 	0xeb, 0xfe,
 };
@@ -38,7 +38,7 @@ static GUEST void send_init(uint64_t unused)
 	}
 }
 
-#define XSS_ALL	(XSS_CET_U | XSS_CET_S)
+#define XSS_ALL (XSS_CET_U | XSS_CET_S)
 
 /* How much of a vCPU's CET state is left. */
 static unsigned int count_left(struct cpu *c, uint64_t xss)

@@ -94,8 +94,8 @@ static bool walkers_return(struct walker *w)
 	return ok;
 }
 
-#define TAINT_OOPS	(1ul << 7)
-#define TAINT_WARNING	(1ul << 9)
+#define TAINT_OOPS    (1ul << 7)
+#define TAINT_WARNING (1ul << 9)
 
 /* A host whose KVM did not wake up would run into one Oops after another. */
 static void stop_if_broken(void)

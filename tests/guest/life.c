@@ -48,13 +48,13 @@ unsigned int host_cpus, loads = 20, smis = 300, resets = 18, jostles = 4;
 
 /* ---- The guest that walks ---- */
 
-#define MSR_ABSENT	0x6a3
+#define MSR_ABSENT 0x6a3
 
 static struct walk {
 	uint64_t value[CET_MSRS];
 	volatile uint64_t stop, rounds, wrong;
-	uint64_t quiet;		/* nothing that stops in the VMM */
-	uint64_t what, got;	/* the first wrong one */
+	uint64_t quiet;	    /* nothing that stops in the VMM */
+	uint64_t what, got; /* the first wrong one */
 } walks[MAX_CPUS];
 
 static GUEST uint64_t down(uint64_t n)
@@ -77,9 +77,9 @@ static GUEST void wrong(struct walk *w, uint64_t what, uint64_t got)
 	w->wrong++;
 }
 
-#define WHAT_CPL0	1
-#define WHAT_CPL3	2
-#define WHAT_FAULT	3
+#define WHAT_CPL0  1
+#define WHAT_CPL3  2
+#define WHAT_FAULT 3
 
 static GUEST void walk_once(struct walk *w)
 {
@@ -116,7 +116,7 @@ static GUEST uint64_t walk(uint64_t cpu)
 	return w->rounds;
 }
 
-#define CALL_STEP	5
+#define CALL_STEP 5
 
 /* The same, with a stop after each round. */
 static GUEST void walk_by_steps(uint64_t cpu)
@@ -152,7 +152,7 @@ static void *run_walker(void *arg)
 }
 
 /* Busy guests have the CPU to themselves for most of the time. */
-#define POLLS	2000
+#define POLLS 2000
 
 static bool wait_for_rounds(const struct cpu *c, uint64_t n)
 {

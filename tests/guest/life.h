@@ -67,7 +67,7 @@ struct sitter {
 	uint64_t values[CET_MSRS];
 };
 
-#define MAX_SITTERS	(2 * MAX_HOST_CPUS)
+#define MAX_SITTERS (2 * MAX_HOST_CPUS)
 
 void sitters_start(struct sitter *s);
 /* A point: they go on and end as they should. They are gone then. */

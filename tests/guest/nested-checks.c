@@ -5,8 +5,8 @@
 
 #include "hypervisor.h"
 
-#define ENTRY	1	/* with LOAD_CET on entry */
-#define EXIT	2
+#define ENTRY 1 /* with LOAD_CET on entry */
+#define EXIT  2
 
 /* The field becomes (old & ~clear) ^ set. */
 struct change {
@@ -21,12 +21,12 @@ struct check {
 	const char *want;
 };
 
-#define ALL		(~0ull)
-#define NOT_CANONICAL	0x0000800000000000ull
-#define HIGH		0xffff800000000000ull
-#define PASSES		"exit 18"
-#define BAD_HOST	"vmfail 8"
-#define BAD_GUEST	"exit 0x80000021"
+#define ALL	      (~0ull)
+#define NOT_CANONICAL 0x0000800000000000ull
+#define HIGH	      0xffff800000000000ull
+#define PASSES	      "exit 18"
+#define BAD_HOST      "vmfail 8"
+#define BAD_GUEST     "exit 0x80000021"
 
 static const struct check host_checks[] = {
 	{ "nothing changed", EXIT, { { 0 } }, PASSES },
@@ -43,8 +43,10 @@ static const struct check host_checks[] = {
 	{ "host S_CET bit 13", EXIT, { { HOST_S_CET, 0, 1 << 13 } }, BAD_HOST },
 	{ "host S_CET bit 14", EXIT, { { HOST_S_CET, 0, 1 << 14 } }, PASSES },
 	{ "host S_CET suppress", EXIT, { { HOST_S_CET, 0, CET_SUPPRESS } }, PASSES },
-	{ "host S_CET tracker, and an ENDBR there", EXIT,
-	  { { HOST_S_CET, 0, CET_WAIT_ENDBR }, { HOST_RIP, ALL, (uintptr_t)nested_exit } }, PASSES },
+	{ "host S_CET tracker, and an ENDBR there",
+	  EXIT,
+	  { { HOST_S_CET, 0, CET_WAIT_ENDBR }, { HOST_RIP, ALL, (uintptr_t)nested_exit } },
+	  PASSES },
 	{ "host S_CET suppress and tracker", EXIT, { { HOST_S_CET, 0, CET_SUPPRESS | CET_WAIT_ENDBR } }, BAD_HOST },
 	{ "host S_CET high", EXIT, { { HOST_S_CET, 0, HIGH } }, PASSES },
 	{ "host S_CET not canonical", EXIT, { { HOST_S_CET, 0, NOT_CANONICAL } }, BAD_HOST },
@@ -67,7 +69,9 @@ static const struct check guest_checks[] = {
 	{ "nothing changed", ENTRY | EXIT, { { 0 } }, PASSES },
 	{ "guest CR4.CET without CR0.WP", ENTRY | EXIT, { { GUEST_CR0, CR0_WP, 0 } }, BAD_GUEST },
 	{ "the same without LOAD_CET", EXIT, { { GUEST_CR0, CR0_WP, 0 } }, BAD_GUEST },
-	{ "guest without CR4.CET and CR0.WP", ENTRY | EXIT, { { GUEST_CR0, CR0_WP, 0 }, { GUEST_CR4, CR4_CET, 0 } },
+	{ "guest without CR4.CET and CR0.WP",
+	  ENTRY | EXIT,
+	  { { GUEST_CR0, CR0_WP, 0 }, { GUEST_CR4, CR4_CET, 0 } },
 	  PASSES },
 	{ "guest S_CET bit 5", ENTRY | EXIT, { { GUEST_S_CET, 0, 1 << 5 } }, PASSES },
 	{ "guest S_CET bit 6", ENTRY | EXIT, { { GUEST_S_CET, 0, 1 << 6 } }, BAD_GUEST },
@@ -80,7 +84,9 @@ static const struct check guest_checks[] = {
 	{ "guest S_CET bit 14", ENTRY | EXIT, { { GUEST_S_CET, 0, 1 << 14 } }, PASSES },
 	{ "guest S_CET suppress", ENTRY | EXIT, { { GUEST_S_CET, 0, CET_SUPPRESS } }, PASSES },
 	{ "guest S_CET tracker, and an ENDBR there", ENTRY | EXIT, { { GUEST_S_CET, 0, CET_WAIT_ENDBR } }, PASSES },
-	{ "guest S_CET suppress and tracker", ENTRY | EXIT, { { GUEST_S_CET, 0, CET_SUPPRESS | CET_WAIT_ENDBR } },
+	{ "guest S_CET suppress and tracker",
+	  ENTRY | EXIT,
+	  { { GUEST_S_CET, 0, CET_SUPPRESS | CET_WAIT_ENDBR } },
 	  BAD_GUEST },
 	{ "guest S_CET high", ENTRY | EXIT, { { GUEST_S_CET, 0, HIGH } }, PASSES },
 	/* KVM leaves this one to the processor. */
@@ -104,8 +110,8 @@ static const struct check guest_checks[] = {
 
 /* What every check begins with; VMCS fields that a check or an exit changes. */
 static const uint32_t kept[] = {
-	GUEST_S_CET, GUEST_SSP, GUEST_SSP_TABLE, GUEST_CR0, GUEST_CR4, GUEST_RIP,
-	HOST_S_CET, HOST_SSP, HOST_SSP_TABLE, HOST_CR0, HOST_CR4, HOST_RIP, ENTRY_CONTROLS, EXIT_CONTROLS,
+	GUEST_S_CET, GUEST_SSP,	     GUEST_SSP_TABLE, GUEST_CR0, GUEST_CR4, GUEST_RIP,	    HOST_S_CET,
+	HOST_SSP,    HOST_SSP_TABLE, HOST_CR0,	      HOST_CR4,	 HOST_RIP,  ENTRY_CONTROLS, EXIT_CONTROLS,
 };
 
 static void one_check(struct nested *n, const struct check *t, const uint64_t *base)

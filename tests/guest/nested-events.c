@@ -35,19 +35,19 @@ static void warm_up(struct nested *n, unsigned int features, uint64_t depth, uin
  * Injection. What arrives in L2 is read from its stack: with an error code where the vector has none, or without
  * where it has one, the frame that the library's handler leaves is shifted by a word.
  */
-#define CODE	3
+#define CODE 3
 
 struct injection {
 	const char *name;
 	uint32_t info;
 	uint32_t code;
-	const char *any;	/* with BASIC_ANY_ERROR_CODE */
-	const char *fixed;	/* without */
+	const char *any;   /* with BASIC_ANY_ERROR_CODE */
+	const char *fixed; /* without */
 };
 
-#define IN_L2		"in L2"
-#define IN_L2_CODE	"in L2 with code"
-#define REFUSED		"vmfail 7"
+#define IN_L2	   "in L2"
+#define IN_L2_CODE "in L2 with code"
+#define REFUSED	   "vmfail 7"
 
 static const struct injection injections[] = {
 	{ "#CP with a code", VECTOR_CP | INTR_HARD | INTR_CODE, CODE, IN_L2_CODE, REFUSED },
@@ -147,7 +147,8 @@ static void intercept(struct nested *n, bool l1s, uint64_t bottom)
 	vmwrite(n, EXCEPTION_BITMAP, l1s ? 1u << VECTOR_CP : ~(1u << VECTOR_CP));
 	w = nested_enter(n);
 	if (!l1s) {
-		if (went(n, w, bottom == BOTTOM_BAD_RETURN ? "#CP(1)" : "#CP(3)", "%s, not intercepted: L2 handles it", name))
+		if (went(n, w, bottom == BOTTOM_BAD_RETURN ? "#CP(1)" : "#CP(3)", "%s, not intercepted: L2 handles it",
+			 name))
 			equals(n->c->stop.frame->rip, rip, "%s, not intercepted: where it happened", name);
 		nested_leave(n);
 		return;
@@ -157,10 +158,10 @@ static void intercept(struct nested *n, bool l1s, uint64_t bottom)
 	equals(n->intr_info, INTR_VALID | INTR_CODE | INTR_HARD | VECTOR_CP, "%s, intercepted: what it is", name);
 	equals(n->error_code, code, "%s, intercepted: error code", name);
 	equals(vmread(n, GUEST_RIP), rip, "%s, intercepted: where it happened", name);
-	equals(vmread(n, GUEST_SSP), l2_ssp(n) - 5 * 8,
-	       "%s, intercepted: L2's SSP is that of the fault", name);
-	equals(vmread(n, GUEST_S_CET), CET_SHSTK | CET_WRSS | CET_ENDBR |
-	       (bottom == BOTTOM_BAD_JUMP ? CET_WAIT_ENDBR : 0), "%s, intercepted: L2's S_CET with the tracker", name);
+	equals(vmread(n, GUEST_SSP), l2_ssp(n) - 5 * 8, "%s, intercepted: L2's SSP is that of the fault", name);
+	equals(vmread(n, GUEST_S_CET),
+	       CET_SHSTK | CET_WRSS | CET_ENDBR | (bottom == BOTTOM_BAD_JUMP ? CET_WAIT_ENDBR : 0),
+	       "%s, intercepted: L2's S_CET with the tracker", name);
 	if (bottom != BOTTOM_BAD_JUMP)
 		return;
 	/* The tracker that was stored matters when L2 goes on. */
@@ -227,8 +228,8 @@ void test_interception(void)
 /*
  * L2's CET MSRs.
  */
-#define BITMAP_READ	0x000
-#define BITMAP_WRITE	0x800
+#define BITMAP_READ  0x000
+#define BITMAP_WRITE 0x800
 
 static void bitmap_set(struct nested *n, unsigned int part, uint32_t msr)
 {
@@ -255,8 +256,8 @@ static const struct l2_msr {
 	uint32_t msr;
 	const char *name;
 	uint64_t good, bad;
-	bool shared;		/* with L1: not switched by VMX */
-	uint32_t field;		/* of the VMCS */
+	bool shared;	/* with L1: not switched by VMX */
+	uint32_t field; /* of the VMCS */
 } l2_msrs[] = {
 	{ MSR_U_CET, "U_CET", CET_SHSTK | CET_ENDBR, 1 << 6, true, 0 },
 	{ MSR_S_CET, "S_CET", CET_SHSTK | CET_WRSS | S_CET_NOTRACK, 1 << 6, false, GUEST_S_CET },

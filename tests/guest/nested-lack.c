@@ -86,8 +86,8 @@ static GUEST uint64_t l2_try(uint64_t msr, uint64_t value, uint64_t c)
  */
 static void neither(void)
 {
-	static const uint32_t msrs[] = { MSR_U_CET, MSR_S_CET, MSR_PL0_SSP, MSR_PL1_SSP, MSR_PL2_SSP, MSR_PL3_SSP,
-					 MSR_INT_SSP_TAB };
+	static const uint32_t msrs[] = { MSR_U_CET,   MSR_S_CET,   MSR_PL0_SSP,	   MSR_PL1_SSP,
+					 MSR_PL2_SSP, MSR_PL3_SSP, MSR_INT_SSP_TAB };
 	struct nested *n = nested_create(&(struct nested_config) { .cpuid = hide_cet });
 	const struct stop *s = &n->c->stop;
 	unsigned int i;
@@ -183,7 +183,7 @@ void test_no_ept(void)
 /*
  * Many entries and failures, with all that may go wrong; the caller looks at the host afterwards.
  */
-#define ROUNDS	40
+#define ROUNDS 40
 
 static const struct {
 	bool entry, exit;
@@ -192,8 +192,8 @@ static const struct {
 	const char *want;
 } rounds[] = {
 	{ true, true, GUEST_S_CET, 0, "exit 18" },
-	{ true, true, GUEST_S_CET, 1 << 6, "exit 0x80000021" },		/* KVM sees it */
-	{ true, true, GUEST_S_CET, 1ull << 47, "exit 0x80000021" },	/* the CPU does */
+	{ true, true, GUEST_S_CET, 1 << 6, "exit 0x80000021" },	    /* KVM sees it */
+	{ true, true, GUEST_S_CET, 1ull << 47, "exit 0x80000021" }, /* the CPU does */
 	{ false, true, GUEST_S_CET, 0, "exit 18" },
 	{ true, true, HOST_S_CET, 1 << 6, "vmfail 8" },
 	{ true, false, GUEST_S_CET, 0, "exit 18" },

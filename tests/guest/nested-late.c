@@ -9,16 +9,16 @@
 
 #include "hypervisor.h"
 
-#define L1S_TABLE	0x123000
-#define L2S_TABLE	0x77000
+#define L1S_TABLE 0x123000
+#define L2S_TABLE 0x77000
 
 struct failure {
 	const char *name;
 	uint32_t field;
-	uint64_t flip;		/* these bits of it */
+	uint64_t flip; /* these bits of it */
 	const char *want;
-	bool loaded;		/* L2's CET state, if LOAD_CET is set on entry */
-	bool entry;		/* with LOAD_CET on entry alone */
+	bool loaded; /* L2's CET state, if LOAD_CET is set on entry */
+	bool entry;  /* with LOAD_CET on entry alone */
 	bool no_ept;
 };
 
@@ -44,8 +44,10 @@ static const struct triple garbage[] = {
 static const char *whose_triple(const struct triple *got, const struct triple *own, const struct triple *host,
 				const struct triple *guest)
 {
-	return same(got, own) ? "L1's own" : same(got, host) ? "host fields" : same(got, guest) ? "guest fields" :
-	       "a mixture";
+	return same(got, own)	? "L1's own" :
+	       same(got, host)	? "host fields" :
+	       same(got, guest) ? "guest fields" :
+				  "a mixture";
 }
 
 static uint64_t bad_list(struct nested *n)
@@ -85,8 +87,12 @@ static void late(const struct nested_config *config, const struct failure *f, bo
 	const char *got;
 	enum place w;
 
-	snprintf(name, sizeof(name), "%sentry fails by %s, LOAD_CET on %s%s", kind, f->name, entry && exit ? "both" :
-		 entry ? "entry" : exit ? "exit" : "neither", fields == &garbage[1] ? ", garbage" : "");
+	snprintf(name, sizeof(name), "%sentry fails by %s, LOAD_CET on %s%s", kind, f->name,
+		 entry && exit ? "both" :
+		 entry	       ? "entry" :
+		 exit	       ? "exit" :
+				 "neither",
+		 fields == &garbage[1] ? ", garbage" : "");
 	if (f->no_ept)
 		n->mail->eptp = 0;
 	nested_prepare(n, features, NULL, 0, 0, 0);
@@ -142,8 +148,10 @@ static void late(const struct nested_config *config, const struct failure *f, bo
 	}
 	if (went(n, w, f->want, "%s: L1 goes on", name)) {
 		if (!native)
-			tap_ok(same(&now, want), "%s: L1 has what %s", name, exit ? "the host fields say" :
-			       want == &guest ? "was loaded for L2" : "it had");
+			tap_ok(same(&now, want), "%s: L1 has what %s", name,
+			       exit	      ? "the host fields say" :
+			       want == &guest ? "was loaded for L2" :
+						"it had");
 		if (!native && !same(&now, want)) {
 			tell_triple("got", &now);
 			tell_triple("wanted", want);

@@ -118,7 +118,8 @@ void test_two(void)
 		n->mail->vmcs = vmcs[i];
 		nested_prepare(n, GUEST_SHSTK, NULL, 0, 0, 0);
 		vmwrite(n, GUEST_RIP, (uintptr_t)nested_vmcall);
-		want[i] = (struct triple) { i ? CET_SHSTK | CET_WRSS : CET_SHSTK, l2_ssp(n) - 64 * i, 0x44000 + 16 * i };
+		want[i] = (struct triple) { i ? CET_SHSTK | CET_WRSS : CET_SHSTK, l2_ssp(n) - 64 * i,
+					    0x44000 + 16 * i };
 		vmwrite(n, GUEST_S_CET, want[i].s_cet);
 		vmwrite(n, GUEST_SSP, want[i].ssp);
 		vmwrite(n, GUEST_SSP_TABLE, want[i].table);
@@ -245,7 +246,7 @@ static GUEST uint64_t l2_access(uint64_t msr, uint64_t b, uint64_t c)
 /* Denies MSRs 0x6a0 to 0x6a8, or nothing. */
 static void filter(struct nested *n, bool deny)
 {
-	uint8_t allow[2] = { 0, 0xfe };	/* 0x6a9 and up */
+	uint8_t allow[2] = { 0, 0xfe }; /* 0x6a9 and up */
 	struct kvm_msr_filter f = {
 		.flags = KVM_MSR_FILTER_DEFAULT_ALLOW,
 		.ranges[0] = {

@@ -6,10 +6,10 @@
 #include "hypervisor.h"
 
 /* No shadow stack, and no address that anybody else uses. */
-#define SECRET	0xffffa5e763210000
+#define SECRET 0xffffa5e763210000
 
-#define CALL_READS	1	/* about to read */
-#define CALL_LEFT	2	/* has left secrets */
+#define CALL_READS 1 /* about to read */
+#define CALL_LEFT  2 /* has left secrets */
 
 static inline __attribute__((always_inline)) void leave_secrets(void)
 {
@@ -78,7 +78,7 @@ static void check_fault(struct cpu *c, uint64_t cr2, const char *name)
 {
 	const struct exception_frame *f = c->stop.frame;
 	bool ok = c->stop.kind == STOP_EXCEPTION && f->vector == VECTOR_PF && f->error & PF_SHADOW_STACK &&
-		f->cr2 == cr2;
+		  f->cr2 == cr2;
 
 	tap_ok(ok, "%s", name);
 	if (!ok)

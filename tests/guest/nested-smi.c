@@ -13,8 +13,8 @@
 #include "hypervisor.h"
 #include "smram.h"
 
-#define DEPTH		4
-#define L1S_TABLE	0x123000
+#define DEPTH	  4
+#define L1S_TABLE 0x123000
 
 /* A kind of L1, by its CPUID; @flip is a bit of S_CET that it may change. */
 struct kind {
@@ -33,16 +33,19 @@ static const struct kind kinds[] = {
 enum way { PLAIN, WRITES, MOVED_NESTED_FIRST, MOVED_NESTED_LAST, WAYS };
 
 static const char * const way_names[] = {
-	"", ", the handler writes S_CET", ", moved in SMM, nested state first", ", moved in SMM, nested state last",
+	"",
+	", the handler writes S_CET",
+	", moved in SMM, nested state first",
+	", moved in SMM, nested state last",
 };
 
 struct smi {
 	char name[120];
 	const struct kind *kind;
-	bool exit;			/* LOAD_CET */
+	bool exit; /* LOAD_CET */
 	enum way way;
-	struct triple l1s, l2s;		/* VM exit loads this; L2 has this */
-	uint64_t written;		/* to S_CET by the handler */
+	struct triple l1s, l2s; /* VM exit loads this; L2 has this */
+	uint64_t written;	/* to S_CET by the handler */
 	struct nested *n;
 };
 
@@ -158,8 +161,12 @@ static void smi(const struct kind *kind, bool entry, bool exit, enum way way)
 	struct triple want;
 	enum place w;
 
-	snprintf(t.name, sizeof(t.name), "SMI in L2, %sLOAD_CET on %s%s", kind->name, entry && exit ? "both" :
-		 entry ? "entry" : exit ? "exit" : "neither", way_names[way]);
+	snprintf(t.name, sizeof(t.name), "SMI in L2, %sLOAD_CET on %s%s", kind->name,
+		 entry && exit ? "both" :
+		 entry	       ? "entry" :
+		 exit	       ? "exit" :
+				 "neither",
+		 way_names[way]);
 	t.n = nested_create(&(struct nested_config) { .cpuid = kind->cpuid, .features = kind->features });
 	smram_create(t.n->c);
 	prepare(&t, entry, l2_calls);
@@ -227,7 +234,7 @@ static void *send_signals(void *unused)
 	return NULL;
 }
 
-#define STORM	100
+#define STORM 100
 
 /* Not natively, where L2 loses its state (finding of smi() above). */
 static void smi_storm(bool entry, bool exit)
@@ -237,8 +244,11 @@ static void smi_storm(bool entry, bool exit)
 	pthread_t thread;
 	enum place w;
 
-	snprintf(t.name, sizeof(t.name), "SMIs anywhere in L2, LOAD_CET on %s", entry && exit ? "both" :
-		 entry ? "entry" : exit ? "exit" : "neither");
+	snprintf(t.name, sizeof(t.name), "SMIs anywhere in L2, LOAD_CET on %s",
+		 entry && exit ? "both" :
+		 entry	       ? "entry" :
+		 exit	       ? "exit" :
+				 "neither");
 	t.n = nested_create(&(struct nested_config) { .features = kinds[0].features });
 	smram_create(t.n->c);
 	prepare(&t, entry, l2_in_storm);
@@ -271,7 +281,8 @@ static void smi_storm(bool entry, bool exit)
 	*in_guest(t.n->m, &storm.stop) = 1;
 	while (cpu_run(t.n->c)->kind == STOP_SIGNAL)
 		;
-	tap_ok(t.n->c->stop.kind == STOP_CALL && t.n->c->stop.number == CALL_L2 + 1 && !t.n->c->stop.a && t.n->c->stop.b,
+	tap_ok(t.n->c->stop.kind == STOP_CALL && t.n->c->stop.number == CALL_L2 + 1 && !t.n->c->stop.a &&
+		       t.n->c->stop.b,
 	       "%s: L2 always had its own state", t.name);
 	tap_diag("%s: %u wrong in %u rounds", stop_text(t.n->c), (unsigned int)t.n->c->stop.a,
 		 (unsigned int)t.n->c->stop.b);

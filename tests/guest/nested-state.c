@@ -9,15 +9,15 @@
 #include "hypervisor.h"
 
 /* Where the VMCS in it has its fields: KVM's ABI. */
-#define AT_HOST_S_CET	680
-#define AT_HOST_SSP	688
-#define AT_HOST_TABLE	696
-#define AT_GUEST_S_CET	704
-#define AT_GUEST_SSP	712
-#define AT_GUEST_TABLE	720
-#define AT_GUEST_CR4	440
-#define AT_HOST_CR4	600
-#define AT_EXIT_CONTROLS 768
+#define AT_HOST_S_CET	  680
+#define AT_HOST_SSP	  688
+#define AT_HOST_TABLE	  696
+#define AT_GUEST_S_CET	  704
+#define AT_GUEST_SSP	  712
+#define AT_GUEST_TABLE	  720
+#define AT_GUEST_CR4	  440
+#define AT_HOST_CR4	  600
+#define AT_EXIT_CONTROLS  768
 #define AT_ENTRY_CONTROLS 780
 
 static uint64_t blob_get(const struct blob *b, unsigned int at)
@@ -49,22 +49,18 @@ static void blob_set32(struct blob *b, unsigned int at, uint32_t value)
 
 static struct triple blob_guest(const struct blob *b)
 {
-	return (struct triple) {
-		blob_get(b, AT_GUEST_S_CET), blob_get(b, AT_GUEST_SSP), blob_get(b, AT_GUEST_TABLE)
-	};
+	return (struct triple) { blob_get(b, AT_GUEST_S_CET), blob_get(b, AT_GUEST_SSP), blob_get(b, AT_GUEST_TABLE) };
 }
 
 static struct triple blob_host(const struct blob *b)
 {
-	return (struct triple) {
-		blob_get(b, AT_HOST_S_CET), blob_get(b, AT_HOST_SSP), blob_get(b, AT_HOST_TABLE)
-	};
+	return (struct triple) { blob_get(b, AT_HOST_S_CET), blob_get(b, AT_HOST_SSP), blob_get(b, AT_HOST_TABLE) };
 }
 
 /*
  * The state that is saved: L2 deep in calls, on its shadow stack; below it L1, on its own.
  */
-#define DEPTH	5
+#define DEPTH 5
 
 static GUEST uint64_t l2_deep(uint64_t a, uint64_t b, uint64_t l2_page)
 {

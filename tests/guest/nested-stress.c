@@ -20,27 +20,30 @@
 #include "hypervisor.h"
 #include "smram.h"
 
-#define VECTOR_NMI	2
-#define TABLE_SIZE	64	/* of an INT_SSP_TAB */
+#define VECTOR_NMI 2
+#define TABLE_SIZE 64 /* of an INT_SSP_TAB */
 
 /* From a token to where a handler's SSP is: CS, LIP and SSP are pushed. */
-#define HANDLER_SSP(top)	((top) - 24)
+static inline uint64_t handler_ssp(uint64_t top)
+{
+	return top - 24;
+}
 
 /*
  * L2: does what the VMM orders, for ever.
  */
 enum l2_kind {
-	L2_CALLS,	/* stops at the bottom */
-	L2_VMCALL,	/* at the bottom */
+	L2_CALLS,  /* stops at the bottom */
+	L2_VMCALL, /* at the bottom */
 	L2_BAD_RETURN,
 	L2_BAD_JUMP,
-	L2_MSRS,	/* S_CET and INT_SSP_TAB become @a and @b */
+	L2_MSRS, /* S_CET and INT_SSP_TAB become @a and @b */
 	L2_UD,
 	L2_KINDS
 };
 
-#define CALL_L2_IDLE	(CALL_L2 + 1)
-#define CALL_L2_BOTTOM	(CALL_L2 + 2)
+#define CALL_L2_IDLE   (CALL_L2 + 1)
+#define CALL_L2_BOTTOM (CALL_L2 + 2)
 
 static struct {
 	uint64_t kind, depth, a, b;
@@ -49,7 +52,7 @@ static struct {
 static GUEST void l2_main(void)
 {
 	static const uint8_t bottoms[] = { BOTTOM_CALL, BOTTOM_VMCALL, BOTTOM_BAD_RETURN, BOTTOM_BAD_JUMP };
-	uint64_t (*volatile chain)(uint64_t, uint64_t, uint64_t) = nested_chain;
+	uint64_t (* volatile chain)(uint64_t, uint64_t, uint64_t) = nested_chain;
 	uint64_t returns = 0;
 
 	for (;;) {
@@ -80,26 +83,61 @@ static GUEST void l1_ud(void)
 enum absent { PRESENT, NOT_IN_L1, NOT_IN_HOST, NOT_IN_SLOT };
 
 enum count {
-	ENTRIES, EXITS, FAILED_ENTRIES, NMI_L1, NMI_L2, NMI_EXITS, SMI_L1, SMI_L2, INJECTED, INTERCEPTED, OWN_CP, OWN_UD,
-	ABSENT_L1, ABSENT_HOST, ABSENT_SLOT, SIGNALS, HANDLER_EXITS, MOVES, MOVES_SMM, MOVES_SIGNAL, COUNTS
+	ENTRIES,
+	EXITS,
+	FAILED_ENTRIES,
+	NMI_L1,
+	NMI_L2,
+	NMI_EXITS,
+	SMI_L1,
+	SMI_L2,
+	INJECTED,
+	INTERCEPTED,
+	OWN_CP,
+	OWN_UD,
+	ABSENT_L1,
+	ABSENT_HOST,
+	ABSENT_SLOT,
+	SIGNALS,
+	HANDLER_EXITS,
+	MOVES,
+	MOVES_SMM,
+	MOVES_SIGNAL,
+	COUNTS
 };
 
 static const char * const count_names[COUNTS] = {
-	"entries", "exits", "entries that failed late", "NMIs in L1", "NMIs in L2", "NMIs that exit", "SMIs in L1",
-	"SMIs in L2", "#CP injected", "#CP intercepted", "#CP of L2's own", "#UD of L2's own",
-	"shadow stacks absent in L1's EPT", "shadow stacks absent in the host", "shadow stacks absent in the memslots",
-	"signals", "exits from a handler of L2", "moves", "moves in SMM", "moves after a signal",
+	"entries",
+	"exits",
+	"entries that failed late",
+	"NMIs in L1",
+	"NMIs in L2",
+	"NMIs that exit",
+	"SMIs in L1",
+	"SMIs in L2",
+	"#CP injected",
+	"#CP intercepted",
+	"#CP of L2's own",
+	"#UD of L2's own",
+	"shadow stacks absent in L1's EPT",
+	"shadow stacks absent in the host",
+	"shadow stacks absent in the memslots",
+	"signals",
+	"exits from a handler of L2",
+	"moves",
+	"moves in SMM",
+	"moves after a signal",
 };
 
 bool native;
 
 static struct nested *n;
-static struct triple l1_has, l2_has, host_fields;	/* the model, while the guest is stopped */
-static bool entry, exits, intercept, nmi_exits;		/* LOAD_CET on entry, on exit; what L1 gets */
+static struct triple l1_has, l2_has, host_fields; /* the model, while the guest is stopped */
+static bool entry, exits, intercept, nmi_exits;	  /* LOAD_CET on entry, on exit; what L1 gets */
 static bool in_l1;
-static bool l2_busy[2];					/* tokens of IST 1 and IST 2 */
-static bool nmi;					/* is to come */
-static bool resuming;					/* L2, by RSM */
+static bool l2_busy[2]; /* tokens of IST 1 and IST 2 */
+static bool nmi;	/* is to come */
+static bool resuming;	/* L2, by RSM */
 static enum absent absent;
 static uint64_t absent_page;
 static uint64_t l1_tables[2], l2_tables[2], ept_table;
@@ -226,8 +264,8 @@ static void expect_tokens(const char *when)
 /*
  * Memory: L2's shadow stack has a memslot of its own, and L1's EPT has small pages there.
  */
-#define SLOT_ALL	0
-#define SLOT_SHADOW	50
+#define SLOT_ALL    0
+#define SLOT_SHADOW 50
 
 static void slot(unsigned int number, uint64_t gpa, uint64_t size)
 {
@@ -506,7 +544,7 @@ static void in_handler(unsigned int ist, uint64_t vector, uint64_t error)
 	struct exception_frame *f = n->c->stop.frame;
 	struct triple interrupted = l2_has, now;
 
-	l2_has.ssp = HANDLER_SSP(top);
+	l2_has.ssp = handler_ssp(top);
 	/* The handler's ENDBR has been. */
 	l2_has.s_cet &= ~(uint64_t)CET_WAIT_ENDBR;
 	l2_busy[ist - 1] = true;
@@ -514,7 +552,7 @@ static void in_handler(unsigned int ist, uint64_t vector, uint64_t error)
 	expect_triple(&now, &l2_has, "handler");
 	expect(f->vector, vector, "handler: vector");
 	expect(f->error, error, "handler: error code");
-	expect(token(HANDLER_SSP(top)), interrupted.ssp, "handler: the interrupted SSP");
+	expect(token(handler_ssp(top)), interrupted.ssp, "handler: the interrupted SSP");
 	expect_tokens("handler");
 	if (one_in(8))
 		smi(true);
@@ -602,7 +640,7 @@ static void broken(enum place w, enum l2_kind kind)
 static void skip_ud(enum place w)
 {
 	struct exception_frame *f = n->c->stop.frame;
-	uint64_t lip = HANDLER_SSP(cpu_shadow_stack(&n->l2, CPU_SS_IST1_PAGE)) + 8;
+	uint64_t lip = handler_ssp(cpu_shadow_stack(&n->l2, CPU_SS_IST1_PAGE)) + 8;
 
 	if (w != AT_STOP || n->c->stop.kind != STOP_EXCEPTION || f->vector != VECTOR_UD)
 		lost(w, "#UD in L2");
@@ -666,7 +704,7 @@ static void order_l2(enum l2_kind kind)
 	l2_has.ssp = ssp;
 	expect_stop(w, CALL_L2_IDLE, "L2 waits for an order");
 	if (kind == L2_BAD_JUMP)
-		depth += (uintptr_t)nested_bad_target;	/* its register is also that of the result */
+		depth += (uintptr_t)nested_bad_target; /* its register is also that of the result */
 	if (kind != L2_MSRS && kind != L2_UD)
 		expect(n->c->stop.c, depth, "L2: returns");
 	/* L2 may not have used the page. */
@@ -686,7 +724,7 @@ static void disturb_l1(void)
 		cpu_run(n->c);
 		if (n->c->stop.kind != STOP_EXCEPTION || n->c->stop.frame->vector != VECTOR_NMI)
 			lost(AT_STOP, "NMI in L1");
-		expect(n->c->stop.frame->ssp, HANDLER_SSP(top), "NMI in L1: SSP");
+		expect(n->c->stop.frame->ssp, handler_ssp(top), "NMI in L1: SSP");
 		expect(token(top), top | 1, "NMI in L1: token");
 		cpu_run(n->c);
 		if (n->c->stop.kind != STOP_CALL || n->c->stop.number != CALL_IDLE)
@@ -710,8 +748,10 @@ static void failed_entry(void)
 		uint64_t flip;
 		uint64_t reason;
 	} ways[] = {
-		{ GUEST_ACTIVITY, 7, 0x80000021 }, { LINK_POINTER, 0xff0, 0x80000021 },
-		{ GUEST_RFLAGS, 2, 0x80000021 }, { ENTRY_LOAD_COUNT, 1, 0x80000022 },
+		{ GUEST_ACTIVITY, 7, 0x80000021 },
+		{ LINK_POINTER, 0xff0, 0x80000021 },
+		{ GUEST_RFLAGS, 2, 0x80000021 },
+		{ ENTRY_LOAD_COUNT, 1, 0x80000022 },
 	};
 	unsigned int way = rnd(ARRAY_SIZE(ways));
 	struct triple want = l1_has, guest = l2_has;
@@ -881,7 +921,7 @@ static void host_watches(const char *name)
 }
 
 /* Of so many rounds none of these may be missing. */
-#define ROUNDS_FOR_ALL	1000
+#define ROUNDS_FOR_ALL 1000
 
 int main(int argc, char **argv)
 {

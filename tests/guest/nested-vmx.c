@@ -27,7 +27,9 @@ static GUEST uint64_t do_vmread(uint64_t field, uint64_t *value)
 	uint32_t flags = 0;
 
 	asm volatile(G_TRY("vmread %4, %3\n\tsetc %%al\n\tsetz %%ah")
-		     : G_TRY_OUT(fault, error), "+&a"(flags), "=&r"(*value) : "r"(field) : "memory");
+		     : G_TRY_OUT(fault, error), "+&a"(flags), "=&r"(*value)
+		     : "r"(field)
+		     : "memory");
 	return vmx_status(fault, flags);
 }
 
@@ -37,20 +39,23 @@ static GUEST uint64_t do_vmwrite(uint64_t field, uint64_t value)
 	uint32_t flags = 0;
 
 	asm volatile(G_TRY("vmwrite %3, %4\n\tsetc %%al\n\tsetz %%ah")
-		     : G_TRY_OUT(fault, error), "+&a"(flags) : "r"(value), "r"(field) : "memory");
+		     : G_TRY_OUT(fault, error), "+&a"(flags)
+		     : "r"(value), "r"(field)
+		     : "memory");
 	return vmx_status(fault, flags);
 }
 
 /* VMXON, VMCLEAR, VMPTRLD */
-#define DO_REGION(insn)									\
-	static GUEST uint64_t do_ ## insn(uint64_t address)				\
-	{										\
-		G_TRY_VARS(fault, error);						\
-		uint32_t flags = 0;							\
-											\
-		asm volatile(G_TRY(#insn " %3\n\tsetc %%al\n\tsetz %%ah")		\
-			     : G_TRY_OUT(fault, error), "+&a"(flags) : "m"(address) : "memory"); \
-		return vmx_status(fault, flags);					\
+#define DO_REGION(insn)                                                   \
+	static GUEST uint64_t do_##insn(uint64_t address)                 \
+	{                                                                 \
+		G_TRY_VARS(fault, error);                                 \
+		uint32_t flags = 0;                                       \
+		asm volatile(G_TRY(#insn " %3\n\tsetc %%al\n\tsetz %%ah") \
+			     : G_TRY_OUT(fault, error), "+&a"(flags)      \
+			     : "m"(address)                               \
+			     : "memory");                                 \
+		return vmx_status(fault, flags);                          \
 	}
 DO_REGION(vmxon)
 DO_REGION(vmclear)
@@ -72,7 +77,9 @@ static GUEST uint64_t do_invept(void)
 	uint32_t flags = 0;
 
 	asm volatile(G_TRY("invept %3, %4\n\tsetc %%al\n\tsetz %%ah")
-		     : G_TRY_OUT(fault, error), "+&a"(flags) : "m"(none), "r"(all) : "memory");
+		     : G_TRY_OUT(fault, error), "+&a"(flags)
+		     : "m"(none), "r"(all)
+		     : "memory");
 	return vmx_status(fault, flags);
 }
 
@@ -189,7 +196,7 @@ static GUEST void operation(struct l1_mail *n)
 	case L1_FIELDS:
 		for (v = 0; v < n->nfields; v++)
 			n->status |= n->fields[v].write ? do_vmwrite(n->fields[v].field, n->fields[v].value) :
-				     do_vmread(n->fields[v].field, &n->fields[v].value);
+							  do_vmread(n->fields[v].field, &n->fields[v].value);
 		break;
 	case L1_INIT:
 		n->status = vmcs_init();
@@ -488,8 +495,8 @@ void nested_prepare(struct nested *n, unsigned int features, uint64_t (*function
 		return;
 	set_bits(n, ENTRY_CONTROLS, ENTRY_LOAD_CET);
 	set_bits(n, EXIT_CONTROLS, EXIT_LOAD_CET);
-	vmwrite(n, GUEST_S_CET, (features & GUEST_SHSTK ? CET_SHSTK | CET_WRSS : 0) |
-		(features & GUEST_IBT ? CET_ENDBR : 0));
+	vmwrite(n, GUEST_S_CET,
+		(features & GUEST_SHSTK ? CET_SHSTK | CET_WRSS : 0) | (features & GUEST_IBT ? CET_ENDBR : 0));
 	vmwrite(n, GUEST_SSP, features & GUEST_SHSTK ? l2_ssp(n) : 0);
 	vmwrite(n, GUEST_SSP_TABLE, features & GUEST_SHSTK ? l2_table(n) : 0);
 	vmwrite(n, HOST_S_CET, cpu_rdmsr(n->c, MSR_S_CET));
@@ -518,7 +525,9 @@ static void look(struct nested *n)
 enum place nested_go(struct nested *n)
 {
 	struct l1_field of_exit[] = {
-		{ .field = EXIT_REASON }, { .field = EXIT_QUALIFICATION }, { .field = EXIT_INTR_INFO },
+		{ .field = EXIT_REASON },
+		{ .field = EXIT_QUALIFICATION },
+		{ .field = EXIT_INTR_INFO },
 		{ .field = EXIT_ERROR_CODE },
 	};
 

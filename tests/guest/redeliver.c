@@ -53,7 +53,7 @@ static void give_back(int uffd, struct machine *m, uint64_t gpa, const uint8_t *
 		tap_bail("UFFDIO_COPY");
 }
 
-#define POLLS	2000
+#define POLLS 2000
 
 /* Somebody waits for the page: true. */
 static bool wait_for_fault(int uffd, struct machine *m, uint64_t gpa)
@@ -76,8 +76,8 @@ static void *run(void *cpu)
 /* What it is delivered on. */
 static const struct needed {
 	const char *name;
-	unsigned int page;		/* CPU_*_PAGE */
-	unsigned int cpls;		/* 1 << CPL: from where */
+	unsigned int page; /* CPU_*_PAGE */
+	unsigned int cpls; /* 1 << CPL: from where */
 } needed[] = {
 	{ "the handler's stack", CPU_IST1_PAGE, 1 << 0 | 1 << 3 },
 	/* From CPL3 Bochs cannot: see machine_touch(). */
@@ -140,7 +140,8 @@ static void redelivered(unsigned int cpl, const struct delivered *d, const struc
 		tap_ok((c->stop.frame->cs & 3) == cpl, "CPL%u, %s: from there", cpl, d->text);
 	/* Once: now the handler returns. The cause is still there, but at CPL0 the tracker has seen the handler's ENDBR64. */
 	chain_run(c);
-	tap_ok(!strcmp(stop_text(c), d->deed == BAD_JUMP && !cpl ? "call 66" : d->text), "CPL%u, %s: once", cpl, d->text);
+	tap_ok(!strcmp(stop_text(c), d->deed == BAD_JUMP && !cpl ? "call 66" : d->text), "CPL%u, %s: once", cpl,
+	       d->text);
 	machine_destroy(m);
 	close(uffd);
 }
@@ -171,7 +172,8 @@ static void saved_in_between(unsigned int cpl, const struct delivered *d, const 
 	}
 	give_back(uffd, m, gpa, content);
 	pthread_join(thread, NULL);
-	tap_ok(is_injected(c, d), "CPL%u, %s, %s: KVM_GET_VCPU_EVENTS has it, and its error code", cpl, d->text, n->name);
+	tap_ok(is_injected(c, d), "CPL%u, %s, %s: KVM_GET_VCPU_EVENTS has it, and its error code", cpl, d->text,
+	       n->name);
 	s = snapshot_take(c);
 	check_stop(c, d->text, "CPL%u, %s, %s: the same vCPU has it", cpl, d->text, n->name);
 	machine_destroy(m);

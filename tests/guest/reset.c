@@ -13,8 +13,8 @@
 
 /* ---- the guest ---- */
 
-#define CALL_READY	5
-#define CALL_STARTED	7
+#define CALL_READY   5
+#define CALL_STARTED 7
 
 static volatile uint64_t spinning;
 
@@ -33,17 +33,17 @@ static GUEST void spin_below(uint64_t a)
 }
 
 /* What SIPI starts: real mode, at this address. */
-#define SIPI_CODE	0x8000
+#define SIPI_CODE 0x8000
 
 static const uint8_t sipi_code[] = {
-	0x66, 0xb8, CALL_STARTED, 0, 0, 0,	/* mov $CALL_STARTED, %eax */
-	0xe7, PORT_CALL,	/* out %ax, $PORT_CALL */
+	0x66, 0xb8,	 CALL_STARTED, 0, 0, 0, /* mov $CALL_STARTED, %eax */
+	0xe7, PORT_CALL,			/* out %ax, $PORT_CALL */
 	0xeb, 0xfe,
 };
 
 /* ---- the VMM ---- */
 
-#define XSS_ALL	(XSS_CET_U | XSS_CET_S)
+#define XSS_ALL (XSS_CET_U | XSS_CET_S)
 
 static struct machine *create(unsigned int cpl)
 {
@@ -78,8 +78,8 @@ static void send(struct machine *m, unsigned int mode, unsigned int vector)
 		tap_bail("KVM_SIGNAL_MSI");
 }
 
-#define DELIVER_INIT	5
-#define DELIVER_SIPI	6
+#define DELIVER_INIT 5
+#define DELIVER_SIPI 6
 
 static unsigned int mp_state(struct cpu *c)
 {
@@ -138,7 +138,7 @@ static void *run(void *arg)
 	return NULL;
 }
 
-#define POLLS	2000
+#define POLLS 2000
 
 /* INIT while the vCPU is in KVM_RUN. */
 static void init_while_running(unsigned int cpl)
@@ -218,7 +218,8 @@ static void set_after_clear(uint32_t msr, uint64_t value, uint32_t other)
 	struct cpu *c = m->cpus[0];
 	uint64_t one = 0, two = 1;
 
-	tap_ok(msrs_set(&c->io, MSR_U_CET, CET_ENDBR) && msrs_set(&c->io, MSR_PL3_SSP, 0x5000), "MSR %#x: both set", msr);
+	tap_ok(msrs_set(&c->io, MSR_U_CET, CET_ENDBR) && msrs_set(&c->io, MSR_PL3_SSP, 0x5000), "MSR %#x: both set",
+	       msr);
 	cpu_start(c, clear_user_state, 0);
 	check_stop(c, "call 65536", "the guest clears both");
 	tap_ok(msrs_set(&c->io, msr, value) && msrs_get(&c->io, msr, &one) && one == value, "MSR %#x: set again", msr);

@@ -47,8 +47,8 @@ static void falsified_ssp(unsigned int cpl)
 {
 	static const struct {
 		const char *name;
-		uint64_t and, add;
-		const char *want[2];	/* at CPL0, CPL3 */
+		uint64_t mask, add;
+		const char *want[2]; /* at CPL0, CPL3 */
 	} tests[] = {
 		{ "+ 8", ~0ull, 8, { "#CP(1)", "#CP(1)" } },
 		{ "0", 0, 0, { "#PF(0x40)", "#PF(0x44)" } },
@@ -66,7 +66,7 @@ static void falsified_ssp(unsigned int cpl)
 		bool ok;
 
 		c = start_in_smm(&m, cpl, &base);
-		ssp = (smram_get(SMRAM_SSP) & tests[i].and) + tests[i].add;
+		ssp = (smram_get(SMRAM_SSP) & tests[i].mask) + tests[i].add;
 		smram_put(SMRAM_SSP, ssp);
 		chain_run(c);
 		ok = !strcmp(stop_text(c), want);

@@ -5,16 +5,16 @@
 
 #include "smram.h"
 
-#define SMBASE		0x30000
-#define SMRAM_SIZE	0x10000
-#define SMRAM_ENTRY	0x8000
+#define SMBASE	    0x30000
+#define SMRAM_SIZE  0x10000
+#define SMRAM_ENTRY 0x8000
 
 /* KVM's address space that SMM sees. */
-#define SPACE_SMM	1
+#define SPACE_SMM 1
 
 static const uint8_t handler[] = {
-	0xe6, PORT_CALL,	/* out %al, $PORT_CALL */
-	0x0f, 0xaa,		/* rsm */
+	0xe6, PORT_CALL, /* out %al, $PORT_CALL */
+	0x0f, 0xaa,	 /* rsm */
 };
 
 /* In 16-bit mode: mov $MSR_S_CET, %ecx; mov $..., %eax; xor %edx, %edx; wrmsr */
@@ -22,7 +22,7 @@ static const uint8_t write_s_cet[] = {
 	0x66, 0xb9, 0xa2, 0x06, 0, 0, 0x66, 0xb8, 0, 0, 0, 0, 0x66, 0x31, 0xd2, 0x0f, 0x30,
 };
 
-#define WRITE_S_CET_VALUE	8
+#define WRITE_S_CET_VALUE 8
 
 static uint8_t *smram;
 

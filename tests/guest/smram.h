@@ -5,7 +5,7 @@
 
 #include "vmm.h"
 
-#define SMRAM_SSP	0xff18	/* of the 64-bit layout */
+#define SMRAM_SSP 0xff18 /* of the 64-bit layout */
 
 /* Gives the vCPU's machine the SMRAM, as it is. */
 void smram_attach(struct cpu *c);

@@ -12,15 +12,15 @@
 
 #include "snap.h"
 
-#define ID_SSP	KVM_X86_REG_KVM(KVM_REG_GUEST_SSP)
+#define ID_SSP KVM_X86_REG_KVM(KVM_REG_GUEST_SSP)
 
-#define MSR_TSC			0x10u
+#define MSR_TSC 0x10u
 /* The capabilities of nested VMX: the two kernels differ in what has nothing to do with CET. */
-#define MSR_VMX_FIRST		0x480u
-#define MSR_VMX_LAST		0x492u
-#define MSR_KVM_ASYNC_PF_INT	0x4b564d06u
-#define MSR_HV_VP_RUNTIME	0x40000010u
-#define MSR_HV_REFERENCE_COUNT	0x40000020u
+#define MSR_VMX_FIRST	       0x480u
+#define MSR_VMX_LAST	       0x492u
+#define MSR_KVM_ASYNC_PF_INT   0x4b564d06u
+#define MSR_HV_VP_RUNTIME      0x40000010u
+#define MSR_HV_REFERENCE_COUNT 0x40000020u
 
 /* Time goes on between two snapshots: not compared. */
 static bool is_clock(uint32_t msr)
@@ -31,9 +31,9 @@ static bool is_clock(uint32_t msr)
 const char *part_name(enum part part)
 {
 	static const char * const names[PARTS] = {
-		[PART_SREGS] = "SREGS2", [PART_REGS] = "REGS", [PART_XCRS] = "XCRS", [PART_XSAVE] = "XSAVE",
-		[PART_MSRS] = "MSRS", [PART_ONE_REG] = "ONE_REG", [PART_EVENTS] = "EVENTS",
-		[PART_MP_STATE] = "MP_STATE", [PART_DEBUGREGS] = "DEBUGREGS",
+		[PART_SREGS] = "SREGS2",  [PART_REGS] = "REGS",		[PART_XCRS] = "XCRS",
+		[PART_XSAVE] = "XSAVE",	  [PART_MSRS] = "MSRS",		[PART_ONE_REG] = "ONE_REG",
+		[PART_EVENTS] = "EVENTS", [PART_MP_STATE] = "MP_STATE", [PART_DEBUGREGS] = "DEBUGREGS",
 	};
 
 	return names[part];
@@ -362,8 +362,8 @@ static bool is_own_code(uint64_t gpa, const uint8_t *content)
 	return false;
 }
 
-#define PRESENT_IN_FILE		1
-#define PRESENT_IN_PROGRAM	2
+#define PRESENT_IN_FILE	   1
+#define PRESENT_IN_PROGRAM 2
 
 bool snapshot_save(const struct snapshot *s, const char *path)
 {

@@ -10,21 +10,21 @@
 
 /* In the usual order. KVM_SET_CPUID2 goes before all of them. */
 enum part {
-	PART_SREGS,		/* KVM_GET_SREGS2 */
+	PART_SREGS, /* KVM_GET_SREGS2 */
 	PART_REGS,
 	PART_XCRS,
 	PART_XSAVE,
-	PART_MSRS,		/* of KVM_GET_MSR_INDEX_LIST, those that can be read */
-	PART_ONE_REG,		/* of KVM_GET_REG_LIST */
+	PART_MSRS,    /* of KVM_GET_MSR_INDEX_LIST, those that can be read */
+	PART_ONE_REG, /* of KVM_GET_REG_LIST */
 	PART_EVENTS,
 	PART_MP_STATE,
 	PART_DEBUGREGS,
 	PARTS
 };
 
-#define SNAP_MSRS	512
-#define SNAP_REGS	8
-#define SNAP_XSAVE	0x3000
+#define SNAP_MSRS  512
+#define SNAP_REGS  8
+#define SNAP_XSAVE 0x3000
 
 struct snapshot {
 	struct kvm_cpuid2 cpuid;

@@ -26,7 +26,8 @@ static void migrate_everywhere(unsigned int cpl)
 	int level;
 
 	for (level = 0; level <= DEPTH; level++) {
-		tap_ok(chain_is_at(c, CALL_DOWN, level, &base, cpl), "CPL%u: migrated at each level: calls level %d", cpl, level);
+		tap_ok(chain_is_at(c, CALL_DOWN, level, &base, cpl), "CPL%u: migrated at each level: calls level %d",
+		       cpl, level);
 		c = migrate(&m);
 	}
 	for (level = DEPTH; level >= 0; level--) {
@@ -60,7 +61,8 @@ static void restore_from_each_depth(unsigned int cpl)
 		c = m->cpus[0];
 		for (ok = true, level = depth + 1; ok && level <= DEPTH; level++)
 			ok = chain_is_at(c, CALL_DOWN, level, &base, cpl);
-		tap_ok(ok && chain_unwinds(c, DEPTH, base, cpl), "CPL%u: a snapshot at depth %u goes down, and unwinds", cpl, depth);
+		tap_ok(ok && chain_unwinds(c, DEPTH, base, cpl), "CPL%u: a snapshot at depth %u goes down, and unwinds",
+		       cpl, depth);
 		machine_destroy(m);
 		free(s[depth]);
 	}
@@ -106,7 +108,7 @@ static void make_order(enum part order[PARTS], unsigned int number)
 	}
 }
 
-#define ORDERS	(2 * PARTS + 6)
+#define ORDERS (2 * PARTS + 6)
 
 static void restore_in_each_order(unsigned int cpl)
 {
@@ -166,7 +168,7 @@ static void drop(struct snapshot *s, uint64_t msr)
 }
 
 /* The index of an MSR, and something else. */
-#define MSR_AND(msr, value)	((msr) | (uint64_t)(value) << 32)
+#define MSR_AND(msr, value) ((msr) | (uint64_t)(value) << 32)
 
 static void add_to(struct snapshot *s, uint64_t x)
 {
@@ -197,6 +199,7 @@ static void make_ist1_busy(struct snapshot *s, uint64_t msr)
 	s->ram[token] |= 1;
 }
 
+/* clang-format off */
 static const struct falsified {
 	enum deed deed;
 	const char *name;		/* NULL: nothing is falsified */
@@ -257,6 +260,7 @@ static const struct falsified {
 	{ BREAKPOINT, "INT_SSP_TAB - 8", add_to, MSR_AND(MSR_INT_SSP_TAB, -8), 0, { "#DF", "#DF" } },
 	{ BREAKPOINT, "the token of INT_SSP_TAB[1] busy", make_ist1_busy, MSR_INT_SSP_TAB, 0, { "#DF", "#DF" } },
 };
+/* clang-format on */
 
 static void check_restored(const struct snapshot *s, const struct falsified *f, unsigned int cpl, uint64_t base,
 			   const char *prefix)
@@ -373,8 +377,9 @@ static void xss_is_necessary(void)
 	tap_ok(i->xcomp_bv == (1ull << 63 | XSS_CET_U | XSS_CET_S) && i->xstate_bv == (XSS_CET_U | XSS_CET_S),
 	       "XSS: XSAVES saves components 11 and 12");
 	tap_ok(i->u_cet == cpu_rdmsr(c, MSR_U_CET) && i->pl3_ssp == cpu_rdmsr(c, MSR_PL3_SSP) &&
-	       i->pl0_ssp == cpu_rdmsr(c, MSR_PL0_SSP) && i->pl1_ssp == cpu_rdmsr(c, MSR_PL1_SSP) &&
-	       i->pl2_ssp == cpu_rdmsr(c, MSR_PL2_SSP) && i->u_cet && i->pl3_ssp && i->pl0_ssp && i->pl1_ssp && i->pl2_ssp,
+		       i->pl0_ssp == cpu_rdmsr(c, MSR_PL0_SSP) && i->pl1_ssp == cpu_rdmsr(c, MSR_PL1_SSP) &&
+		       i->pl2_ssp == cpu_rdmsr(c, MSR_PL2_SSP) && i->u_cet && i->pl3_ssp && i->pl0_ssp && i->pl1_ssp &&
+		       i->pl2_ssp,
 	       "XSS: the image is what the MSRs are");
 	machine_destroy(m);
 
@@ -421,7 +426,8 @@ static int print(const char *name)
 		struct snapshot *s = snapshot_load_cpl(name, cpl);
 
 		for (i = 0; i < CET_MSRS_XSS; i++)
-			printf("CPL%u MSR 0x%x 0x%llx\n", cpl, cet_msrs[i], (unsigned long long)*snapshot_msr(s, cet_msrs[i]));
+			printf("CPL%u MSR 0x%x 0x%llx\n", cpl, cet_msrs[i],
+			       (unsigned long long)*snapshot_msr(s, cet_msrs[i]));
 		printf("CPL%u SSP 0x%llx\n", cpl, (unsigned long long)*snapshot_ssp(s));
 		printf("CPL%u CR4.CET %d\n", cpl, !!(s->sregs.cr4 & CR4_CET));
 		free(s);

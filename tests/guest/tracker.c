@@ -14,9 +14,9 @@
 
 /* ---- the guest ---- */
 
-#define CALL_READY	1	/* the branch is next */
-#define CALL_LANDED	10	/* with ENDBR64 */
-#define CALL_GADGET	66	/* without */
+#define CALL_READY  1  /* the branch is next */
+#define CALL_LANDED 10 /* with ENDBR64 */
+#define CALL_GADGET 66 /* without */
 
 void branch_jmp(void);
 void branch_call(void);
@@ -24,27 +24,27 @@ void landing(void);
 void gadget(void);
 
 /* RDI is where to go; the VMM writes it. */
-asm(".pushsection .text\n"
+__asm__(".pushsection .text\n"
 	".global branch_jmp, branch_call, landing, gadget\n"
-"branch_jmp:\n"
-"	endbr64\n"
-"	mov	$1, %eax\n"
-"	out	%eax, $0xe9\n"
-"	jmp	*%rdi\n"
-"branch_call:\n"
-"	endbr64\n"
-"	mov	$1, %eax\n"
-"	out	%eax, $0xe9\n"
-"	call	*%rdi\n"
-"landing:\n"
-"	endbr64\n"
-"	mov	$10, %eax\n"
-"	out	%eax, $0xe9\n"
-"	ud2\n"
-"gadget:\n"
-"	mov	$66, %eax\n"
-"	out	%eax, $0xe9\n"
-"	ud2\n"
+	"branch_jmp:\n"
+	"	endbr64\n"
+	"	mov	$1, %eax\n"
+	"	out	%eax, $0xe9\n"
+	"	jmp	*%rdi\n"
+	"branch_call:\n"
+	"	endbr64\n"
+	"	mov	$1, %eax\n"
+	"	out	%eax, $0xe9\n"
+	"	call	*%rdi\n"
+	"landing:\n"
+	"	endbr64\n"
+	"	mov	$10, %eax\n"
+	"	out	%eax, $0xe9\n"
+	"	ud2\n"
+	"gadget:\n"
+	"	mov	$66, %eax\n"
+	"	out	%eax, $0xe9\n"
+	"	ud2\n"
 	".popsection");
 
 /* ---- the VMM ---- */
@@ -108,7 +108,8 @@ static void saved_behind_the_branch(unsigned int cpl, const struct branch *b, vo
 	cpu_get_regs(c, &regs);
 	tap_ok(regs.rip == (uintptr_t)target, "CPL%u, %s to %s: one step goes there", cpl, b->name, name);
 	tap_ok(cpu_rdmsr(c, msr) == (CET_SHSTK | CET_WRSS | CET_ENDBR | CET_WAIT_ENDBR) &&
-	       cpu_rdmsr(c, other) == other_before, "CPL%u, %s to %s: the tracker waits", cpl, b->name, name);
+		       cpu_rdmsr(c, other) == other_before,
+	       "CPL%u, %s to %s: the tracker waits", cpl, b->name, name);
 	s = snapshot_take(c);
 	machine_destroy(m);
 	if (save)

@@ -16,7 +16,7 @@
 #include "host.h"
 #include "snap.h"
 
-#define CPUS	2
+#define CPUS 2
 
 static const unsigned int cpls[CPUS] = { 0, 3 };
 /* How deep each is when it is saved. The second one has further to go */
@@ -112,7 +112,8 @@ static void save(const char *name)
 }
 
 /* WANT: NULL if that vCPU unwinds, else where it stops */
-static void load(struct snapshot *s[CPUS], const unsigned int without[CPUS], const char *const want[CPUS], const char *name)
+static void load(struct snapshot *s[CPUS], const unsigned int without[CPUS], const char * const want[CPUS],
+		 const char *name)
 {
 	struct machine *m = snapshot_machines((const struct snapshot **)s, CPUS);
 	struct vcpu v[CPUS] = { 0 };
@@ -126,8 +127,8 @@ static void load(struct snapshot *s[CPUS], const unsigned int without[CPUS], con
 	}
 	run_both(v, restore_and_unwind);
 	for (i = 0; i < CPUS; i++) {
-		tap_ok(want[i] ? !strcmp(stop_text(v[i].c), want[i]) : v[i].good, "%s: vCPU %u, CPL%u: %s", name, i, cpls[i],
-		       want[i] ? want[i] : "unwinds");
+		tap_ok(want[i] ? !strcmp(stop_text(v[i].c), want[i]) : v[i].good, "%s: vCPU %u, CPL%u: %s", name, i,
+		       cpls[i], want[i] ? want[i] : "unwinds");
 		if (want[i] || !v[i].good)
 			tap_diag("%s", stop_text(v[i].c));
 	}
@@ -162,7 +163,7 @@ static void go_on(const char *file)
 {
 	static const unsigned int whole[CPUS], no_second_ssp[CPUS] = { 0, 1 << PART_ONE_REG };
 	static const char * const unwind[CPUS], * const second_faults[CPUS] = { NULL, "#PF(0x46)" },
-		* const both_fault[CPUS] = { "#PF(0x41)", "#PF(0x47)" };
+							* const both_fault[CPUS] = { "#PF(0x41)", "#PF(0x47)" };
 	struct snapshot *s[CPUS];
 	char name[100];
 	uint64_t ssp;

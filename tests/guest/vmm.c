@@ -15,10 +15,10 @@
 
 #include "vmm.h"
 
-#define PROGRAM_BASE	0x200000ull
+#define PROGRAM_BASE 0x200000ull
 
 /* What machine_alloc() gives: above what real-mode code of a test may want to use, below the program. */
-#define ALLOC_FIRST	0x10000ull
+#define ALLOC_FIRST 0x10000ull
 
 static struct kvm_cpuid2 *supported;
 
@@ -39,8 +39,8 @@ static struct kvm_cpuid2 *supported_cpuid(void)
 	return supported;
 }
 
-#define SHSTK	(1u << 7)	/* CPUID(7,0).ECX */
-#define IBT	(1u << 20)	/* CPUID(7,0).EDX */
+#define SHSTK (1u << 7)	 /* CPUID(7,0).ECX */
+#define IBT   (1u << 20) /* CPUID(7,0).EDX */
 
 bool kvm_has_shstk(void)
 {
@@ -154,7 +154,7 @@ void machine_slot(struct machine *m, unsigned int space, uint64_t gpa, void *mem
 		tap_bail("KVM_SET_USER_MEMORY_REGION 0x%llx", (unsigned long long)gpa);
 }
 
-#define PTE_ADDRESS	0x000ffffffffff000ull
+#define PTE_ADDRESS 0x000ffffffffff000ull
 
 void machine_map(struct machine *m, uint64_t linear, uint64_t gpa, uint64_t bits)
 {
@@ -178,8 +178,9 @@ void machine_gate(struct machine *m, unsigned int vector, uint64_t handler, unsi
 void machine_gate_to(struct machine *m, unsigned int vector, unsigned int selector, uint64_t handler, unsigned int dpl,
 		     unsigned int ist)
 {
-	put64(m, m->idt + 16 * vector, (handler & 0xffff) | selector << 16 | (uint64_t)ist << 32 |
-	      (uint64_t)(0x8e | dpl << 5) << 40 | (handler >> 16 & 0xffff) << 48);
+	put64(m, m->idt + 16 * vector,
+	      (handler & 0xffff) | selector << 16 | (uint64_t)ist << 32 | (uint64_t)(0x8e | dpl << 5) << 40 |
+		      (handler >> 16 & 0xffff) << 48);
 	put64(m, m->idt + 16 * vector + 8, handler >> 32);
 }
 
@@ -189,7 +190,7 @@ void cpu_descriptor(struct cpu *c, unsigned int selector, uint64_t descriptor)
 }
 
 /* Some room at the upper end: an IRET looks for a token there, and tests may look past it. */
-#define HEADROOM	40
+#define HEADROOM 40
 
 uint64_t cpu_stack(const struct cpu *c, unsigned int page, unsigned int pages)
 {
@@ -250,10 +251,8 @@ static void make_cpu_pages(struct cpu *c)
 	c->page = machine_alloc(m, CPU_PAGES);
 	machine_shadow_stack(m, c->page + CPU_SS_PAGE * PAGE, false, false);
 	machine_shadow_stack(m, c->page + CPU_SS_PL0_PAGE * PAGE, false, true);
-	put64(m, c->page + CPU_SSP_TABLE + 8,
-	      machine_shadow_stack(m, c->page + CPU_SS_IST1_PAGE * PAGE, false, true));
-	put64(m, c->page + CPU_SSP_TABLE + 16,
-	      machine_shadow_stack(m, c->page + CPU_SS_IST2_PAGE * PAGE, false, true));
+	put64(m, c->page + CPU_SSP_TABLE + 8, machine_shadow_stack(m, c->page + CPU_SS_IST1_PAGE * PAGE, false, true));
+	put64(m, c->page + CPU_SSP_TABLE + 16, machine_shadow_stack(m, c->page + CPU_SS_IST2_PAGE * PAGE, false, true));
 	machine_shadow_stack(m, c->page + CPU_SS_USER_PAGE * PAGE, true, false);
 
 	put64(m, c->page + CPU_RSP0, cpu_stack(c, CPU_RSP0_PAGE, 1));
@@ -508,10 +507,11 @@ void cpu_cet(struct cpu *c, unsigned int features)
 	sregs.cr0 |= CR0_PE | CR0_WP | CR0_NE | CR0_ET;
 	sregs.cr4 |= CR4_CET;
 	cpu_set_sregs(c, &sregs);
-	cpu_wrmsr(c, MSR_S_CET, (features & GUEST_SHSTK ? CET_SHSTK | CET_WRSS : 0) |
-		  (features & GUEST_IBT ? CET_ENDBR : 0));
-	cpu_wrmsr(c, MSR_U_CET, (features & GUEST_USER_SHSTK ? CET_SHSTK | CET_WRSS : 0) |
-		  (features & GUEST_USER_IBT ? CET_ENDBR : 0));
+	cpu_wrmsr(c, MSR_S_CET,
+		  (features & GUEST_SHSTK ? CET_SHSTK | CET_WRSS : 0) | (features & GUEST_IBT ? CET_ENDBR : 0));
+	cpu_wrmsr(c, MSR_U_CET,
+		  (features & GUEST_USER_SHSTK ? CET_SHSTK | CET_WRSS : 0) |
+			  (features & GUEST_USER_IBT ? CET_ENDBR : 0));
 	if (features & GUEST_SHSTK) {
 		cpu_wrmsr(c, MSR_PL0_SSP, cpu_shadow_stack(c, CPU_SS_PL0_PAGE));
 		cpu_wrmsr(c, MSR_INT_SSP_TAB, c->page + CPU_SSP_TABLE);
@@ -554,21 +554,21 @@ static bool recover(struct cpu *c, struct exception_frame *f)
 
 /* Flat 32-bit code without paging: reads and writes at each address of the list at ESI, up to a zero, then OUT. */
 static const uint8_t touch_code[] = {
-	0xad,			/* 1: lodsl */
-	0x85, 0xc0,		/* test %eax, %eax */
-	0x74, 0x06,		/* jz 2f */
-	0x8b, 0x10,		/* mov (%eax), %edx */
-	0x89, 0x10,		/* mov %edx, (%eax) */
-	0xeb, 0xf5,		/* jmp 1b */
-	0xe6, PORT_CALL,	/* 2: outb %al, $PORT_CALL */
+	0xad,		 /* 1: lodsl */
+	0x85, 0xc0,	 /* test %eax, %eax */
+	0x74, 0x06,	 /* jz 2f */
+	0x8b, 0x10,	 /* mov (%eax), %edx */
+	0x89, 0x10,	 /* mov %edx, (%eax) */
+	0xeb, 0xf5,	 /* jmp 1b */
+	0xe6, PORT_CALL, /* 2: outb %al, $PORT_CALL */
 };
 
-#define TOUCH_CODE	0x1000
-#define TOUCH_LIST	(TOUCH_CODE + sizeof(touch_code))
-#define TOUCH_END	(2 * TOUCH_CODE)
+#define TOUCH_CODE 0x1000
+#define TOUCH_LIST (TOUCH_CODE + sizeof(touch_code))
+#define TOUCH_END  (2 * TOUCH_CODE)
 
 /* The vCPU that touches: any id that no other has. */
-#define TOUCHER		200
+#define TOUCHER 200
 
 void machine_touch(struct machine *m, const uint64_t *pages, unsigned int n)
 {
@@ -674,8 +674,8 @@ void cpu_answer(struct cpu *c, uint64_t value)
 static const char *exception_text(char *text, size_t size, const struct exception_frame *f)
 {
 	static const char * const names[32] = {
-		"#DE", "#DB", "NMI", "#BP", "#OF", "#BR", "#UD", "#NM", "#DF", NULL, "#TS", "#NP", "#SS", "#GP", "#PF",
-		NULL, "#MF", "#AC", "#MC", "#XM", "#VE", "#CP",
+		"#DE", "#DB", "NMI", "#BP", "#OF", "#BR", "#UD", "#NM", "#DF", NULL,  "#TS",
+		"#NP", "#SS", "#GP", "#PF", NULL,  "#MF", "#AC", "#MC", "#XM", "#VE", "#CP",
 	};
 	const char *name = f->vector < 32 ? names[f->vector] : NULL;
 

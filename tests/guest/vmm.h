@@ -69,13 +69,13 @@
 #include <linux/kvm.h>
 
 #include "guest.h"
-#include "kvm.h"	/* of tests/ioctl */
+#include "kvm.h" /* of tests/ioctl */
 #include "tap.h"
 
-#define PAGE		0x1000ull
-#define RAM_SIZE	0x400000ull	/* at 0; this program is in the upper half */
-#define MAX_CPUS	4
-#define MAX_CPUID	256
+#define PAGE		 0x1000ull
+#define RAM_SIZE	 0x400000ull /* at 0; this program is in the upper half */
+#define MAX_CPUS	 4
+#define MAX_CPUID	 256
 #define MAX_SHADOW_PAGES 128
 
 struct machine;
@@ -83,7 +83,7 @@ struct machine;
 /* What to create; a zeroed one is what NULL stands for: one vCPU, all that KVM supports in CPUID. */
 struct machine_config {
 	unsigned int cpus;
-	bool irqchip;		/* KVM_CREATE_IRQCHIP; only then is there INIT */
+	bool irqchip; /* KVM_CREATE_IRQCHIP; only then is there INIT */
 	/* May edit what KVM_SET_CPUID2 gets; find_cpuid() helps. */
 	void (*cpuid)(struct kvm_cpuid2 *cpuid, unsigned int cpu);
 	/* No copy of the program, no tables: for the target of a restore. The vCPUs have CPUID. */
@@ -93,54 +93,54 @@ struct machine_config {
 };
 
 enum stop_kind {
-	STOP_CALL,		/* g_call() */
-	STOP_EXCEPTION,		/* a vector of the IDT */
+	STOP_CALL,	/* g_call() */
+	STOP_EXCEPTION, /* a vector of the IDT */
 	STOP_HLT,
 	STOP_SHUTDOWN,
 	STOP_FAIL_ENTRY,
 	STOP_INTERNAL_ERROR,
-	STOP_DEBUG,		/* KVM_SET_GUEST_DEBUG */
+	STOP_DEBUG, /* KVM_SET_GUEST_DEBUG */
 	STOP_MMIO,
-	STOP_SIGNAL,		/* EINTR */
-	STOP_FAILED,		/* KVM_RUN: another errno */
-	STOP_OTHER,		/* run->exit_reason tells */
+	STOP_SIGNAL, /* EINTR */
+	STOP_FAILED, /* KVM_RUN: another errno */
+	STOP_OTHER,  /* run->exit_reason tells */
 };
 
 struct stop {
 	enum stop_kind kind;
-	uint64_t number, a, b, c;		/* STOP_CALL */
-	struct exception_frame *frame;		/* STOP_EXCEPTION, in the guest's memory */
-	int err;				/* STOP_FAILED */
+	uint64_t number, a, b, c;      /* STOP_CALL */
+	struct exception_frame *frame; /* STOP_EXCEPTION, in the guest's memory */
+	int err;		       /* STOP_FAILED */
 };
 
 struct cpu {
-	struct vm io;		/* for the functions of kvm.h; only vcpu, run and fd (the VM's) are set */
+	struct vm io; /* for the functions of kvm.h; only vcpu, run and fd (the VM's) are set */
 	struct machine *machine;
 	unsigned int number;
-	uint64_t page;		/* CPU page; its stacks are behind it, see guest.h */
-	struct stop stop;	/* where it stopped last */
+	uint64_t page;	  /* CPU page; its stacks are behind it, see guest.h */
+	struct stop stop; /* where it stopped last */
 	struct kvm_cpuid2 *cpuid;
 };
 
 struct machine {
 	int fd;
 	uint8_t *ram;
-	uint64_t free;		/* the next page that machine_alloc() gives */
+	uint64_t free; /* the next page that machine_alloc() gives */
 	uint64_t cr3, idt;
 	unsigned int slots;
 	uint64_t shadow_pages[MAX_SHADOW_PAGES];
 	unsigned int nshadow_pages;
 	unsigned int ncpus;
 	struct cpu *cpus[MAX_CPUS];
-	struct cpu *toucher;	/* machine_touch()'s */
+	struct cpu *toucher; /* machine_touch()'s */
 };
 
 /* kvm_open(), and ends the program as a skip if KVM does not offer CET. */
 void vmm_open(const char *program);
 
 /* The CET MSRs, and behind these CET_MSRS IA32_XSS. Guests have them too. */
-#define CET_MSRS	7
-#define CET_MSRS_XSS	(CET_MSRS + 1)
+#define CET_MSRS     7
+#define CET_MSRS_XSS (CET_MSRS + 1)
 extern const uint32_t cet_msrs[CET_MSRS_XSS];
 
 /* From now on SIGUSR1 does nothing but end the KVM_RUN that a thread is in. */
@@ -165,7 +165,7 @@ void machine_destroy(struct machine *m);
 /* For a caller that closes file descriptors itself: only cpus[] are left. machine_touch() must not follow. */
 void machine_end_touching(struct machine *m);
 
-#define find_cpuid(cpuid, leaf, index)	cpuid_entry(cpuid, leaf, index)
+#define find_cpuid(cpuid, leaf, index) cpuid_entry(cpuid, leaf, index)
 /* Hides bits from CPUID(7,0); for machine_config.cpuid. */
 void cpuid_hide_shstk(struct kvm_cpuid2 *cpuid);
 void cpuid_hide_ibt(struct kvm_cpuid2 *cpuid);
@@ -175,7 +175,7 @@ uint64_t machine_alloc(struct machine *m, unsigned int pages);
 /* A further memslot. @space 1 is SMM's; physical address @gpa shows @memory. */
 void machine_slot(struct machine *m, unsigned int space, uint64_t gpa, void *memory, uint64_t size, uint32_t flags);
 void *machine_at(struct machine *m, uint64_t gpa);
-#define in_guest(m, pointer)	((typeof(pointer))machine_at(m, (uintptr_t)(pointer)))
+#define in_guest(m, pointer) ((typeof(pointer))machine_at(m, (uintptr_t)(pointer)))
 
 /* Page-table bits. */
 #define PTE_P		0x01ull
@@ -185,8 +185,8 @@ void *machine_at(struct machine *m, uint64_t gpa);
 #define PTE_D		0x40ull
 #define PTE_NX		(1ull << 63)
 #define PTE_NORMAL	(PTE_P | PTE_W | PTE_U | PTE_A | PTE_D)
-#define PTE_SHADOW	(PTE_P | PTE_A | PTE_D)		/* a shadow stack of CPL<3 */
-#define PTE_USER_SHADOW	(PTE_SHADOW | PTE_U)
+#define PTE_SHADOW	(PTE_P | PTE_A | PTE_D) /* a shadow stack of CPL<3 */
+#define PTE_USER_SHADOW (PTE_SHADOW | PTE_U)
 
 /* Maps one page; any canonical linear address. @bits 0 unmaps. The guest's TLB is the caller's business. */
 void machine_map(struct machine *m, uint64_t linear, uint64_t gpa, uint64_t bits);
@@ -196,13 +196,13 @@ void machine_gate_to(struct machine *m, unsigned int vector, unsigned int select
 		     unsigned int ist);
 /* An 8-byte descriptor in a vCPU's GDT. */
 void cpu_descriptor(struct cpu *c, unsigned int selector, uint64_t descriptor);
-#define DESC_CODE64	0x00af9b000000ffffull
-#define DESC_CODE32	0x00cf9b000000ffffull
-#define DESC_CODE16	0x00009b000000ffffull
-#define DESC_DATA	0x00cf93000000ffffull
-#define DESC_DPL1	0x0000200000000000ull
-#define DESC_DPL2	0x0000400000000000ull
-#define DESC_DPL3	0x0000600000000000ull
+#define DESC_CODE64 0x00af9b000000ffffull
+#define DESC_CODE32 0x00cf9b000000ffffull
+#define DESC_CODE16 0x00009b000000ffffull
+#define DESC_DATA   0x00cf93000000ffffull
+#define DESC_DPL1   0x0000200000000000ull
+#define DESC_DPL2   0x0000400000000000ull
+#define DESC_DPL3   0x0000600000000000ull
 
 /* The linear address of a stack of this vCPU, where it starts (its upper end). */
 uint64_t cpu_stack(const struct cpu *c, unsigned int page, unsigned int pages);
@@ -223,8 +223,8 @@ void machine_touch(struct machine *m, const uint64_t *pages, unsigned int n);
  * CPL0 or CPL3, function(a, b, c) on the vCPU's own stacks, by KVM_SET_SREGS and KVM_SET_REGS. When it returns:
  * "call 65536", c->stop.a is what it returned.
  */
-#define cpu_start(c, function, ...)		cpu_start_at(c, 0, (uintptr_t)(function), (uint64_t[3]) { __VA_ARGS__ })
-#define cpu_start_user(c, function, ...)	cpu_start_at(c, 3, (uintptr_t)(function), (uint64_t[3]) { __VA_ARGS__ })
+#define cpu_start(c, function, ...)	 cpu_start_at(c, 0, (uintptr_t)(function), (uint64_t[3]) { __VA_ARGS__ })
+#define cpu_start_user(c, function, ...) cpu_start_at(c, 3, (uintptr_t)(function), (uint64_t[3]) { __VA_ARGS__ })
 void cpu_start_at(struct cpu *c, unsigned int cpl, uint64_t function, const uint64_t arguments[3]);
 /* The special registers for that, not yet set. */
 void cpu_usual_sregs(struct cpu *c, unsigned int cpl, struct kvm_sregs *sregs);
@@ -233,11 +233,11 @@ void cpu_usual_sregs(struct cpu *c, unsigned int cpl, struct kvm_sregs *sregs);
  * CET by KVM_SET_MSRS, KVM_SET_ONE_REG and CR4, for the CPL that cpu_start() takes next, or took. Features for CPL0 and
  * CPL3 apart. WRSS comes with SHSTK; sets PL0_SSP, PL3_SSP and INT_SSP_TAB, too, with SHSTK.
  */
-#define GUEST_SHSTK	1u	/* CPL0 */
-#define GUEST_IBT	2u
+#define GUEST_SHSTK	 1u /* CPL0 */
+#define GUEST_IBT	 2u
 #define GUEST_USER_SHSTK 4u
-#define GUEST_USER_IBT	8u
-#define GUEST_ALL	(GUEST_SHSTK | GUEST_IBT | GUEST_USER_SHSTK | GUEST_USER_IBT)
+#define GUEST_USER_IBT	 8u
+#define GUEST_ALL	 (GUEST_SHSTK | GUEST_IBT | GUEST_USER_SHSTK | GUEST_USER_IBT)
 void cpu_cet(struct cpu *c, unsigned int features);
 
 /*

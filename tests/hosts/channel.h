@@ -10,11 +10,11 @@
 #ifndef TESTS_HOSTS_CHANNEL_H
 #define TESTS_HOSTS_CHANNEL_H
 
-#define FRAME_OUTPUT	'o'	/* of the programs, stdout and stderr */
-#define FRAME_KMSG	'k'	/* kernel log as dmesg(1) shows it */
-#define FRAME_FILE	'f'	/* part of a file below /out */
-#define FRAME_REPORT	'r'	/* one line about the host, see below */
-#define FRAME_END	'e'	/* nothing follows: the host did all it had to */
+#define FRAME_OUTPUT 'o' /* of the programs, stdout and stderr */
+#define FRAME_KMSG   'k' /* kernel log as dmesg(1) shows it */
+#define FRAME_FILE   'f' /* part of a file below /out */
+#define FRAME_REPORT 'r' /* one line about the host, see below */
+#define FRAME_END    'e' /* nothing follows: the host did all it had to */
 
 /*
  * Report lines:
@@ -27,7 +27,7 @@
  *	error TEXT
  */
 
-#define FRAME_NAME_MAX	1024
-#define FRAME_DATA_MAX	4096
+#define FRAME_NAME_MAX 1024
+#define FRAME_DATA_MAX 4096
 
 #endif

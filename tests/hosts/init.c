@@ -37,9 +37,9 @@
 
 #include "channel.h"
 
-#define WORDS_MAX	256
+#define WORDS_MAX 256
 
-#define __printf(a, b)	__attribute__((format(printf, a, b)))
+#define __printf(a, b) __attribute__((format(printf, a, b)))
 
 static int channel = -1, kmsg = -1;
 
@@ -57,12 +57,10 @@ static void write_all(const char *p, size_t size)
 	}
 }
 
-static void send_frame(char type, const char *name, const void *data,
-		       size_t size)
+static void send_frame(char type, const char *name, const void *data, size_t size)
 {
 	char header[FRAME_NAME_MAX + 32];
-	int n = snprintf(header, sizeof(header), "%c %zu %s\n", type, size,
-			 name);
+	int n = snprintf(header, sizeof(header), "%c %zu %s\n", type, size, name);
 
 	write_all(header, n);
 	write_all(data, size);
@@ -97,8 +95,7 @@ static void open_channel(void)
 	tcsetattr(channel, TCSANOW, &t);
 }
 
-static void mount_one(const char *type, const char *where, const char *options,
-		      int required)
+static void mount_one(const char *type, const char *where, const char *options, int required)
 {
 	mkdir(where, 0755);
 	if (mount(type, where, type, 0, options) && required)
@@ -142,8 +139,8 @@ static void send_kmsg(void)
 		end = strchr(++text, '\n');
 		if (end)
 			*end = '\0';
-		size = snprintf(line, sizeof(line), "<%u>[%5llu.%06llu] %s\n",
-				priority, us / 1000000, us % 1000000, text);
+		size = snprintf(line, sizeof(line), "<%u>[%5llu.%06llu] %s\n", priority, us / 1000000, us % 1000000,
+				text);
 		if (fill + size > sizeof(batch)) {
 			send_frame(FRAME_KMSG, "", batch, fill);
 			fill = 0;
@@ -218,8 +215,7 @@ static int load_module(char *line)
 	if (parameters)
 		*parameters++ = '\0';
 	fd = open(line, O_RDONLY | O_CLOEXEC);
-	failed = fd < 0 || syscall(SYS_finit_module, fd,
-				   parameters ? parameters : "", 0);
+	failed = fd < 0 || syscall(SYS_finit_module, fd, parameters ? parameters : "", 0);
 	if (failed)
 		report("module %s failed %s", line, strerror(errno));
 	else
@@ -344,7 +340,7 @@ static void run_command(char *line, int number)
 		if (p[1].revents & POLLIN)
 			send_output(master);
 		else if (p[1].revents & POLLHUP)
-			p[1].fd = -1;	/* it closed its terminal, and lives */
+			p[1].fd = -1; /* it closed its terminal, and lives */
 		/* A command that ends this kernel: a frame that is cut off would garble those of the next one */
 		if (p[2].fd >= 0 && !access("/tmp/quiet", F_OK))
 			p[2].fd = -1;
@@ -412,11 +408,9 @@ static void send_files(const char *dir)
 		char path[FRAME_NAME_MAX];
 		struct stat st;
 
-		if (!strcmp(entry[i]->d_name, ".") ||
-		    !strcmp(entry[i]->d_name, ".."))
+		if (!strcmp(entry[i]->d_name, ".") || !strcmp(entry[i]->d_name, ".."))
 			continue;
-		if (snprintf(path, sizeof(path), "%s/%s", dir,
-			     entry[i]->d_name) >= (int)sizeof(path) ||
+		if (snprintf(path, sizeof(path), "%s/%s", dir, entry[i]->d_name) >= (int)sizeof(path) ||
 		    strchr(path, '\n') || lstat(path, &st))
 			report("error name of a file in %s", dir);
 		else if (S_ISDIR(st.st_mode))
@@ -448,8 +442,7 @@ static void install_busybox(void)
 	mkdir("/bin", 0755);
 	pid = fork();
 	if (!pid) {
-		execl("/host/busybox", "busybox", "--install", "-s", "/bin",
-		      NULL);
+		execl("/host/busybox", "busybox", "--install", "-s", "/bin", NULL);
 		_exit(127);
 	}
 	waitpid(pid, NULL, 0);
@@ -461,8 +454,7 @@ int main(void)
 
 	mkdir("/proc", 0755);
 	mkdir("/dev", 0755);
-	if (mount("proc", "/proc", "proc", 0, NULL) ||
-	    mount("devtmpfs", "/dev", "devtmpfs", 0, NULL))
+	if (mount("proc", "/proc", "proc", 0, NULL) || mount("devtmpfs", "/dev", "devtmpfs", 0, NULL))
 		exit(1);
 	open_channel();
 	kmsg = open("/dev/kmsg", O_RDONLY | O_NONBLOCK | O_CLOEXEC);

@@ -8,9 +8,9 @@
 
 #include <stdint.h>
 
-#define LIBRARY_PARAMETER	"tests.library="
-#define LIBRARY_MAGIC		0x3152415242494cull
-#define LIBRARY_MAX		8
+#define LIBRARY_PARAMETER "tests.library="
+#define LIBRARY_MAGIC	  0x3152415242494cull
+#define LIBRARY_MAX	  8
 
 struct library_entry {
 	char name[32];

@@ -36,22 +36,22 @@
 #include "library.h"
 
 /* Bochs hands out guest memory in 128 KiB blocks: images start on one */
-#define IMAGE_ALIGN	(2u << 20)
+#define IMAGE_ALIGN (2u << 20)
 
 /* The BIOS puts the ACPI tables into the last 64 KiB of RAM */
-#define ACPI_SIZE	0x10000u
+#define ACPI_SIZE 0x10000u
 
-#define ROM_BASE	0xd0000u
-#define ROM_SIZE	512u
-#define ROM_PARAMS	0x1f0u
+#define ROM_BASE   0xd0000u
+#define ROM_SIZE   512u
+#define ROM_PARAMS 0x1f0u
 
 /* Layout of the page with the start_info */
-#define PARAMS_SIZE	4096u
-#define CMDLINE_OFFSET	0x100u
-#define MODULE_OFFSET	0xa00u
-#define MEMMAP_OFFSET	0xb00u
+#define PARAMS_SIZE    4096u
+#define CMDLINE_OFFSET 0x100u
+#define MODULE_OFFSET  0xa00u
+#define MEMMAP_OFFSET  0xb00u
 
-#define XEN_ELFNOTE_PHYS32_ENTRY	18
+#define XEN_ELFNOTE_PHYS32_ENTRY 18
 
 enum e820 { RAM = 1, RESERVED = 2, ACPI = 3 };
 
@@ -136,8 +136,7 @@ static const char *decompressor(const unsigned char *p)
 	for (i = 0; i < sizeof(known) / sizeof(*known); i++)
 		if (!memcmp(p, known[i].magic, known[i].len))
 			return known[i].tool;
-	errx(1, "unknown compression of the kernel: %02x %02x %02x %02x",
-	     p[0], p[1], p[2], p[3]);
+	errx(1, "unknown compression of the kernel: %02x %02x %02x %02x", p[0], p[1], p[2], p[3]);
 }
 
 static void run_tool(const char *tool, const char *in, const char *out)
@@ -156,8 +155,7 @@ static void run_tool(const char *tool, const char *in, const char *out)
 		execlp(tool, tool, "-dc", NULL);
 		err(1, "%s", tool);
 	}
-	if (waitpid(pid, &status, 0) != pid || !WIFEXITED(status) ||
-	    WEXITSTATUS(status))
+	if (waitpid(pid, &status, 0) != pid || !WIFEXITED(status) || WEXITSTATUS(status))
 		errx(1, "%s -dc failed", tool);
 }
 
@@ -183,8 +181,7 @@ static void unpack(const char *vmlinuz, const char *vmlinux, const char *packed)
 		errx(1, "%s: payload out of bounds", vmlinuz);
 	tool = decompressor(bz.p + offset);
 	/* The build appends the unpacked size, which only gzip has by itself */
-	write_file(packed, bz.p + offset,
-		   strcmp(tool, "gzip") ? length - 4 : length);
+	write_file(packed, bz.p + offset, strcmp(tool, "gzip") ? length - 4 : length);
 	run_tool(tool, packed, vmlinux);
 	unlink(packed);
 }
@@ -199,8 +196,7 @@ static uint32_t pvh_entry(const struct blob *elf, const Elf64_Phdr *ph)
 		size_t desc = name + ((n->n_namesz + 3) & ~3u);
 		uint32_t entry;
 
-		if (n->n_type == XEN_ELFNOTE_PHYS32_ENTRY &&
-		    !memcmp(elf->p + name, "Xen", 4)) {
+		if (n->n_type == XEN_ELFNOTE_PHYS32_ENTRY && !memcmp(elf->p + name, "Xen", 4)) {
 			memcpy(&entry, elf->p + desc, 4);
 			return entry;
 		}
@@ -250,11 +246,10 @@ static int do_kernel(const char *vmlinuz, const char *dir)
 		err(1, "calloc");
 	for (i = 0; i < eh->e_phnum; i++)
 		if (ph[i].p_type == PT_LOAD)
-			memcpy(img + ph[i].p_paddr - base,
-			       elf.p + ph[i].p_offset, ph[i].p_filesz);
+			memcpy(img + ph[i].p_paddr - base, elf.p + ph[i].p_offset, ph[i].p_filesz);
 	write_file(join(dir, "kernel.img"), img, file_end - base);
-	n = asprintf(&map, "%#" PRIx64 " %#" PRIx64 " %#" PRIx32 " %#" PRIx64 "\n",
-		     base, end, entry, (uint64_t)eh->e_entry);
+	n = asprintf(&map, "%#" PRIx64 " %#" PRIx64 " %#" PRIx32 " %#" PRIx64 "\n", base, end, entry,
+		     (uint64_t)eh->e_entry);
 	if (n < 0)
 		err(1, "asprintf");
 	write_file(join(dir, "kernel.map"), map, n);
@@ -280,8 +275,7 @@ static int do_bochs(char **arg)
 	size_t i;
 
 	f = fopen(join(kernel, "kernel.map"), "r");
-	if (!f || fscanf(f, "%" SCNx32 " %" SCNx32 " %" SCNx32,
-			 &base, &end, &entry) != 3)
+	if (!f || fscanf(f, "%" SCNx32 " %" SCNx32 " %" SCNx32, &base, &end, &entry) != 3)
 		err(1, "%s/kernel.map", kernel);
 	fclose(f);
 	if (megs < 64 || megs > 2048)
@@ -310,24 +304,26 @@ static int do_bochs(char **arg)
 		errx(1, "kernel and initramfs do not fit into %lu MB", megs);
 
 	const struct memmap_entry map[] = {
-		{ 0,		0x9f000,	RAM, 0 },
-		{ 0x9f000,	0x1000,		RESERVED, 0 },
-		{ 0xe8000,	0x18000,	RESERVED, 0 },
-		{ 0x100000,	ram_end - 0x100000, RAM, 0 },
-		{ top,		ACPI_SIZE,	ACPI, 0 },
-		{ 0xfffc0000,	0x40000,	RESERVED, 0 },
-		{ ram_end,	library_size,	RESERVED, 0 },
+		{ 0, 0x9f000, RAM, 0 },
+		{ 0x9f000, 0x1000, RESERVED, 0 },
+		{ 0xe8000, 0x18000, RESERVED, 0 },
+		{ 0x100000, ram_end - 0x100000, RAM, 0 },
+		{ top, ACPI_SIZE, ACPI, 0 },
+		{ 0xfffc0000, 0x40000, RESERVED, 0 },
+		{ ram_end, library_size, RESERVED, 0 },
 	};
 	const unsigned int entries = sizeof(map) / sizeof(*map) - !library_size;
 
-	*s = (struct start_info){
-		.magic = 0x336ec578, .version = 1, .nr_modules = 1,
+	*s = (struct start_info) {
+		.magic = 0x336ec578,
+		.version = 1,
+		.nr_modules = 1,
 		.modlist = params + MODULE_OFFSET,
 		.cmdline = params + CMDLINE_OFFSET,
 		.memmap = params + MEMMAP_OFFSET,
 		.memmap_entries = entries,
 	};
-	*m = (struct module_entry){ .paddr = initrd_addr, .size = st.st_size };
+	*m = (struct module_entry) { .paddr = initrd_addr, .size = st.st_size };
 	memcpy(e, map, entries * sizeof(*map));
 	memcpy(page + CMDLINE_OFFSET, cmdline, strlen(cmdline) + 1);
 	write_file(join(out, "params.img"), page, sizeof(page));
@@ -341,17 +337,12 @@ static int do_bochs(char **arg)
 	write_file(join(out, "optrom.img"), image, ROM_SIZE);
 
 	printf("memory: guest=%lu, host=%lu\n", megs, megs);
-	printf("optromimage1: file=%s/optrom.img, address=%#x\n",
-	       seen_as, ROM_BASE);
-	printf("optramimage1: file=%s/kernel.img, address=%#x\n",
-	       seen_as, base);
-	printf("optramimage2: file=%s/initrd.img, address=%#x\n",
-	       seen_as, initrd_addr);
-	printf("optramimage3: file=%s/params.img, address=%#x\n",
-	       seen_as, params);
+	printf("optromimage1: file=%s/optrom.img, address=%#x\n", seen_as, ROM_BASE);
+	printf("optramimage1: file=%s/kernel.img, address=%#x\n", seen_as, base);
+	printf("optramimage2: file=%s/initrd.img, address=%#x\n", seen_as, initrd_addr);
+	printf("optramimage3: file=%s/params.img, address=%#x\n", seen_as, params);
 	if (library_size)
-		printf("optramimage4: file=%s/library.img, address=%#x\n",
-		       seen_as, ram_end);
+		printf("optramimage4: file=%s/library.img, address=%#x\n", seen_as, ram_end);
 	return 0;
 }
 

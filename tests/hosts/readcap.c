@@ -7,7 +7,7 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
-#define GUEST_BLOCK	(128 * 1024)
+#define GUEST_BLOCK (128 * 1024)
 
 ssize_t read(int fd, void *buf, size_t n)
 {

@@ -98,8 +98,7 @@ static int get_header(char *type, size_t *size, char *name)
 			break;
 	}
 	line[fill] = '\0';
-	if (sscanf(line, "%c %zu%n", type, size, &used) != 2 || !used ||
-	    line[used] != ' ' || *size > FRAME_DATA_MAX) {
+	if (sscanf(line, "%c %zu%n", type, size, &used) != 2 || !used || line[used] != ' ' || *size > FRAME_DATA_MAX) {
 		fprintf(report, "error garbled channel: %s\n", line);
 		return 0;
 	}

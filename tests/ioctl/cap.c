@@ -16,8 +16,7 @@ static const struct {
 
 static void check_extension(int fd, int want, const char *fd_name)
 {
-	struct outcome o = xioctl(fd, KVM_CHECK_EXTENSION,
-				  (void *)(uintptr_t)CAP_ONE_REG);
+	struct outcome o = xioctl(fd, KVM_CHECK_EXTENSION, (void *)(uintptr_t)CAP_ONE_REG);
 
 	tap_ok(o.ret == want, "KVM_CHECK_EXTENSION on %s is %d", fd_name, want);
 	if (o.ret != want)
@@ -29,13 +28,10 @@ static void check_no_such_cap(const struct vm *vm)
 {
 	struct kvm_enable_cap enable = { .cap = CAP_ONE_REG };
 
-	check_errno(xioctl(vm->vcpu, KVM_CHECK_EXTENSION,
-			   (void *)(uintptr_t)CAP_ONE_REG),
-		    EINVAL, "KVM_CHECK_EXTENSION on a vCPU");
-	check_errno(xioctl(vm->vcpu, KVM_ENABLE_CAP, &enable), EINVAL,
-		    "KVM_ENABLE_CAP on a vCPU");
-	check_errno(xioctl(vm->fd, KVM_ENABLE_CAP, &enable), EINVAL,
-		    "KVM_ENABLE_CAP on a VM");
+	check_errno(xioctl(vm->vcpu, KVM_CHECK_EXTENSION, (void *)(uintptr_t)CAP_ONE_REG), EINVAL,
+		    "KVM_CHECK_EXTENSION on a vCPU");
+	check_errno(xioctl(vm->vcpu, KVM_ENABLE_CAP, &enable), EINVAL, "KVM_ENABLE_CAP on a vCPU");
+	check_errno(xioctl(vm->fd, KVM_ENABLE_CAP, &enable), EINVAL, "KVM_ENABLE_CAP on a VM");
 }
 
 static void check_wrong_fds(const struct vm *vm)
@@ -45,10 +41,8 @@ static void check_wrong_fds(const struct vm *vm)
 	unsigned int i;
 
 	for (i = 0; i < ARRAY_SIZE(ioctls); i++) {
-		check_errno(xioctl(vm->fd, ioctls[i].nr, &reg), ENOTTY,
-			    "%s on a VM", ioctls[i].name);
-		check_errno(xioctl(kvm_dev, ioctls[i].nr, &reg), EINVAL,
-			    "%s on the system fd", ioctls[i].name);
+		check_errno(xioctl(vm->fd, ioctls[i].nr, &reg), ENOTTY, "%s on a VM", ioctls[i].name);
+		check_errno(xioctl(kvm_dev, ioctls[i].nr, &reg), EINVAL, "%s on the system fd", ioctls[i].name);
 	}
 }
 
@@ -77,10 +71,9 @@ void test_absent(void)
 	check_no_such_cap(&vm);
 	check_wrong_fds(&vm);
 	for (i = 0; i < ARRAY_SIZE(ioctls); i++) {
-		check_errno(xioctl(vm.vcpu, ioctls[i].nr, &reg), EINVAL,
-			    "%s on a vCPU", ioctls[i].name);
-		check_errno(xioctl(vm.vcpu, ioctls[i].nr, NULL), EINVAL,
-			    "%s on a vCPU without argument", ioctls[i].name);
+		check_errno(xioctl(vm.vcpu, ioctls[i].nr, &reg), EINVAL, "%s on a vCPU", ioctls[i].name);
+		check_errno(xioctl(vm.vcpu, ioctls[i].nr, NULL), EINVAL, "%s on a vCPU without argument",
+			    ioctls[i].name);
 	}
 	vm_destroy(&vm);
 }

@@ -54,14 +54,12 @@ static uint64_t reg_id(const struct cet_reg *r)
 	return r->msr ? ID_MSR_BASE | r->msr : ID_GUEST_SSP;
 }
 
-struct outcome reg_get(const struct vm *vm, const struct cet_reg *r,
-		       uint64_t *value)
+struct outcome reg_get(const struct vm *vm, const struct cet_reg *r, uint64_t *value)
 {
 	return get_reg(vm, reg_id(r), value);
 }
 
-struct outcome reg_set(const struct vm *vm, const struct cet_reg *r,
-		       uint64_t value)
+struct outcome reg_set(const struct vm *vm, const struct cet_reg *r, uint64_t value)
 {
 	return set_reg(vm, reg_id(r), value);
 }
@@ -88,7 +86,7 @@ static void wrong_use(void)
 	unsigned int i;
 
 	fprintf(stderr, "usage: cet --kvm both|shstk|none [--facts FILE] [GROUP...]\n"
-		"groups:");
+			"groups:");
 	for (i = 0; i < ARRAY_SIZE(groups); i++)
 		fprintf(stderr, " %s", groups[i].name);
 	fprintf(stderr, "\n");

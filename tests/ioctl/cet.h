@@ -9,10 +9,10 @@
 #define MSR_S_CET	0x6a2u
 #define MSR_PL0_SSP	0x6a4u
 #define MSR_PL3_SSP	0x6a7u
-#define MSR_INT_SSP_TAB	0x6a8u
+#define MSR_INT_SSP_TAB 0x6a8u
 #define MSR_XSS		0xda0u
 
-#define XSS_CET		0x1800ull
+#define XSS_CET 0x1800ull
 
 /* A vCPU: what its CPUID says, and what of that KVM supports. */
 struct kind {
@@ -22,7 +22,7 @@ struct kind {
 	bool ibt;
 };
 
-#define KINDS	5
+#define KINDS 5
 
 /* both, shadow stacks alone, IBT alone, neither, and without CPUID at all */
 extern struct kind kinds[KINDS];
@@ -34,21 +34,19 @@ enum reg_rule { RULE_CONTROL, RULE_SSP, RULE_TABLE };
 
 struct cet_reg {
 	const char *name;
-	uint32_t msr;		/* 0: GUEST_SSP, which is no MSR */
+	uint32_t msr; /* 0: GUEST_SSP, which is no MSR */
 	enum reg_rule rule;
-	bool listed;		/* in KVM_GET_MSR_INDEX_LIST, if KVM has it */
+	bool listed; /* in KVM_GET_MSR_INDEX_LIST, if KVM has it */
 };
 
-#define CET_REGS	9
+#define CET_REGS 9
 
 extern const struct cet_reg cet_regs[CET_REGS];
 
 bool reg_exists(const struct kind *k, const struct cet_reg *r);
 /* By ONE_REG; the result is that of the ioctl. */
-struct outcome reg_get(const struct vm *vm, const struct cet_reg *r,
-		       uint64_t *value);
-struct outcome reg_set(const struct vm *vm, const struct cet_reg *r,
-		       uint64_t value);
+struct outcome reg_get(const struct vm *vm, const struct cet_reg *r, uint64_t *value);
+struct outcome reg_set(const struct vm *vm, const struct cet_reg *r, uint64_t value);
 
 void test_advertised(void);
 void test_matrix(void);

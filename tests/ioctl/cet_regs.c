@@ -7,11 +7,11 @@
 
 #include "cet.h"
 
-#define CANARY		0xa5a5a5a5a5a5a5a5ull
+#define CANARY 0xa5a5a5a5a5a5a5a5ull
 
-#define CPUID_7_ECX_SHSTK	(1u << 7)
-#define CPUID_7_ECX_LA57	(1u << 16)
-#define CPUID_7_EDX_IBT		(1u << 20)
+#define CPUID_7_ECX_SHSTK (1u << 7)
+#define CPUID_7_ECX_LA57  (1u << 16)
+#define CPUID_7_EDX_IBT	  (1u << 20)
 
 /*
  * What an address has to be canonical for: KVM takes the host's width, whatever the
@@ -52,8 +52,7 @@ static bool control_valid(const struct kind *k, uint64_t value)
 	return !(value & 0x3000) && (value & 0xc00) != 0xc00;
 }
 
-static bool value_valid(const struct kind *k, const struct cet_reg *r,
-			uint64_t value)
+static bool value_valid(const struct kind *k, const struct cet_reg *r, uint64_t value)
 {
 	switch (r->rule) {
 	case RULE_CONTROL:
@@ -66,23 +65,63 @@ static bool value_valid(const struct kind *k, const struct cet_reg *r,
 }
 
 /* Besides each single bit */
-static const uint64_t values[] = {
-	0, 3, 5, 6, 7, 8, 0xc, 0x10, 0x3f, 0x40, 0x400, 0x800, 0xc00, 0xc04, 0xc3f,
-	0x43f, 0x83f, 0x1000, 0x2000, 0x3000, 0x4000, 0x7000, 0x4004, 0x3fff,
-	0x123456789000, 0x123456789001, 0x123456789002, 0x123456789003,
-	0x123456789004, 0x123456789008,
-	0x7ffffffffffc, 0x7fffffffffff, 0x7fffffffc03f, 0x7ffffffff000,
-	0x800000000000, 0xffff7ffffffff000, 0xffff800000000000,
-	0xffff800000000001, 0xffff80000000c000, 0xfffffffffffff004,
-	0xfffffffffffffffc, 0xffffffffffffffff, 0xffffffffffffc000,
-	0xffffffffffffc43f, 0xffffffffffffc83f,
-	0xfffffffffffc000, 0xff000000000000, 0x100000000000000,
-	0xfeffffffffffc000, 0xff00000000000000, 0x8000000000000000,
-	0x8000000000000004, 0x4000000000000000, 0xffff0000ffff0000,
-};
+static const uint64_t values[] = { 0,
+				   3,
+				   5,
+				   6,
+				   7,
+				   8,
+				   0xc,
+				   0x10,
+				   0x3f,
+				   0x40,
+				   0x400,
+				   0x800,
+				   0xc00,
+				   0xc04,
+				   0xc3f,
+				   0x43f,
+				   0x83f,
+				   0x1000,
+				   0x2000,
+				   0x3000,
+				   0x4000,
+				   0x7000,
+				   0x4004,
+				   0x3fff,
+				   0x123456789000,
+				   0x123456789001,
+				   0x123456789002,
+				   0x123456789003,
+				   0x123456789004,
+				   0x123456789008,
+				   0x7ffffffffffc,
+				   0x7fffffffffff,
+				   0x7fffffffc03f,
+				   0x7ffffffff000,
+				   0x800000000000,
+				   0xffff7ffffffff000,
+				   0xffff800000000000,
+				   0xffff800000000001,
+				   0xffff80000000c000,
+				   0xfffffffffffff004,
+				   0xfffffffffffffffc,
+				   0xffffffffffffffff,
+				   0xffffffffffffc000,
+				   0xffffffffffffc43f,
+				   0xffffffffffffc83f,
+				   0xfffffffffffc000,
+				   0xff000000000000,
+				   0x100000000000000,
+				   0xfeffffffffffc000,
+				   0xff00000000000000,
+				   0x8000000000000000,
+				   0x8000000000000004,
+				   0x4000000000000000,
+				   0xffff0000ffff0000 };
 
-#define SINGLE_BITS	64
-#define ALL_VALUES	(SINGLE_BITS + ARRAY_SIZE(values))
+#define SINGLE_BITS 64
+#define ALL_VALUES  (SINGLE_BITS + ARRAY_SIZE(values))
 
 /*
  * A bitmap base that is not canonical: native KVM takes it and WRMSR of U_CET faults in
@@ -100,10 +139,9 @@ static uint64_t nth_value(unsigned int i)
 
 enum path { BY_MSRS, BY_ONE_REG, PATHS };
 
-static const char *const path_names[PATHS] = { "KVM_SET_MSRS", "ONE_REG" };
+static const char * const path_names[PATHS] = { "KVM_SET_MSRS", "ONE_REG" };
 
-static bool set_by(enum path path, const struct vm *vm, const struct cet_reg *r,
-		   uint64_t value)
+static bool set_by(enum path path, const struct vm *vm, const struct cet_reg *r, uint64_t value)
 {
 	struct outcome o;
 
@@ -116,28 +154,25 @@ static bool set_by(enum path path, const struct vm *vm, const struct cet_reg *r,
 }
 
 /* By every path there is; a register that does not exist keeps what was there. */
-static bool reads_as(const struct vm *vm, const struct cet_reg *r, bool readable,
-		     uint64_t want)
+static bool reads_as(const struct vm *vm, const struct cet_reg *r, bool readable, uint64_t want)
 {
 	uint64_t value = CANARY;
 	struct outcome o = reg_get(vm, r, &value);
 
-	if (readable ? o.ret || value != want :
-	    o.ret != -1 || o.err != EINVAL || value != CANARY)
+	if (readable ? o.ret || value != want : o.ret != -1 || o.err != EINVAL || value != CANARY)
 		return false;
 	if (!r->msr)
 		return true;
 	value = CANARY;
-	return msrs_get(vm, r->msr, &value) == readable &&
-	       (!readable || value == want);
+	return msrs_get(vm, r->msr, &value) == readable && (!readable || value == want);
 }
 
 /*
  * One register of one vCPU with all values. What a vCPU does not have is zero if KVM
  * lists it, for VMMs that save what is listed, and otherwise an error.
  */
-static void check_reg(const struct vm *vm, const struct kind *k,
-		      const struct cet_reg *r, enum path path, const char *when)
+static void check_reg(const struct vm *vm, const struct kind *k, const struct cet_reg *r, enum path path,
+		      const char *when)
 {
 	const bool listed = r->listed && (host_shstk || host_ibt);
 	const bool exists = reg_exists(k, r), readable = exists || listed;
@@ -146,8 +181,7 @@ static void check_reg(const struct vm *vm, const struct kind *k,
 	bool ok, want, good = true;
 	unsigned int i;
 
-	snprintf(name, sizeof(name), "%s%s: %s by %s", k->name, when, r->name,
-		 path_names[path]);
+	snprintf(name, sizeof(name), "%s%s: %s by %s", k->name, when, r->name, path_names[path]);
 	for (i = 0; i < ALL_VALUES && good; i++) {
 		value = nth_value(i);
 		if (not_for_native(r, value)) {
@@ -165,18 +199,16 @@ static void check_reg(const struct vm *vm, const struct kind *k,
 			state = value;
 		good = ok == want && reads_as(vm, r, readable, state);
 		if (!good)
-			tap_diag("0x%llx is %s, and then:", (unsigned long long)value,
-				 ok ? "taken" : "refused");
+			tap_diag("0x%llx is %s, and then:", (unsigned long long)value, ok ? "taken" : "refused");
 	}
 	if (!good) {
 		struct outcome o = reg_get(vm, r, &value);
 
-		tap_diag("GET: %d %s 0x%llx", o.ret, errno_name(o.err),
-			 (unsigned long long)value);
+		tap_diag("GET: %d %s 0x%llx", o.ret, errno_name(o.err), (unsigned long long)value);
 	}
 	tap_ok(good, "%s: %zu values", name, ALL_VALUES);
-	tap_fact(name, "bits 0x%016llx, values %s, then %s", (unsigned long long)bits,
-		 taken, readable ? "readable" : "not readable");
+	tap_fact(name, "bits 0x%016llx, values %s, then %s", (unsigned long long)bits, taken,
+		 readable ? "readable" : "not readable");
 	/* Nothing may stay for the next. */
 	if (readable && !set_by(path, vm, r, 0))
 		tap_ok(false, "%s: 0 at the end", name);
@@ -210,8 +242,7 @@ void test_bitmap(void)
 		if (!not_for_native(&cet_regs[0], value))
 			continue;
 		check_errno(reg_set(&vm, &cet_regs[0], value), EINVAL,
-			    "U_CET: SET 0x%llx, a base that is not canonical",
-			    (unsigned long long)value);
+			    "U_CET: SET 0x%llx, a base that is not canonical", (unsigned long long)value);
 		o = reg_get(&vm, &cet_regs[0], &value);
 		check_value(o, value, 0x4004, "U_CET: value kept");
 	}
@@ -236,9 +267,9 @@ static void check_apart(const struct vm *vm, const struct kind *k)
 		for (i = 0; i < CET_REGS - 1; i++) {
 			r = &cet_regs[i];
 			if (reg_exists(k, r))
-				good &= reads_as(vm, r, true, r->rule == RULE_CONTROL ?
-						 (j ? 0x4000 * k->ibt : 0) :
-						 0x1000 * (i + 1 + (!r->msr && k->shstk)));
+				good &= reads_as(vm, r, true,
+						 r->rule == RULE_CONTROL ? (j ? 0x4000 * k->ibt : 0) :
+									   0x1000 * (i + 1 + (!r->msr && k->shstk)));
 		}
 		for (i = 0; i < CET_REGS; i++)
 			if (reg_exists(k, &cet_regs[i]) && cet_regs[i].rule == RULE_CONTROL)
@@ -278,34 +309,29 @@ void test_advertised(void)
 	unsigned int i;
 
 	e = cpuid_entry(cpuid, 7, 0) ?: &none;
-	tap_ok(!(e->ecx & CPUID_7_ECX_SHSTK) == !host_shstk,
-	       "SHSTK is %ssupported", host_shstk ? "" : "not ");
-	tap_ok(!(e->edx & CPUID_7_EDX_IBT) == !host_ibt,
-	       "IBT is %ssupported", host_ibt ? "" : "not ");
+	tap_ok(!(e->ecx & CPUID_7_ECX_SHSTK) == !host_shstk, "SHSTK is %ssupported", host_shstk ? "" : "not ");
+	tap_ok(!(e->edx & CPUID_7_EDX_IBT) == !host_ibt, "IBT is %ssupported", host_ibt ? "" : "not ");
 	e = cpuid_entry(cpuid, 0xd, 1) ?: &none;
-	tap_ok((e->ecx & XSS_CET) == (any ? XSS_CET : 0),
-	       "XSS bits 11 and 12 are %ssupported", any ? "" : "not ");
+	tap_ok((e->ecx & XSS_CET) == (any ? XSS_CET : 0), "XSS bits 11 and 12 are %ssupported", any ? "" : "not ");
 	for (i = 0; i < cpuid->nent; i++) {
 		e = &cpuid->entries[i];
 		if (e->function == 0xd) {
 			char name[32];
 
 			snprintf(name, sizeof(name), "CPUID 0xd.%u", e->index);
-			tap_fact(name, "0x%x 0x%x 0x%x 0x%x", e->eax, e->ebx,
-				 e->ecx, e->edx);
+			tap_fact(name, "0x%x 0x%x 0x%x 0x%x", e->eax, e->ebx, e->ecx, e->edx);
 		}
 	}
 	e = cpuid_entry(cpuid, 0xd, 11) ?: &none;
-	tap_ok(any ? e->eax == 16 && (e->ecx & 1) : !e->eax && !e->ecx,
-	       "state component 11 is %s", any ? "16 bytes of XSS" : "not there");
+	tap_ok(any ? e->eax == 16 && (e->ecx & 1) : !e->eax && !e->ecx, "state component 11 is %s",
+	       any ? "16 bytes of XSS" : "not there");
 	e = cpuid_entry(cpuid, 0xd, 12) ?: &none;
-	tap_ok(any ? e->eax == 24 && (e->ecx & 1) : !e->eax && !e->ecx,
-	       "state component 12 is %s", any ? "24 bytes of XSS" : "not there");
+	tap_ok(any ? e->eax == 24 && (e->ecx & 1) : !e->eax && !e->ecx, "state component 12 is %s",
+	       any ? "24 bytes of XSS" : "not there");
 	for (i = 0; i < CET_REGS; i++)
 		if (cet_regs[i].msr)
-			tap_ok(msr_listed(list, cet_regs[i].msr) == (any && cet_regs[i].listed),
-			       "%s is %slisted", cet_regs[i].name,
-			       any && cet_regs[i].listed ? "" : "not ");
+			tap_ok(msr_listed(list, cet_regs[i].msr) == (any && cet_regs[i].listed), "%s is %slisted",
+			       cet_regs[i].name, any && cet_regs[i].listed ? "" : "not ");
 	tap_ok(msr_listed(list, MSR_XSS) == any, "XSS is %slisted", any ? "" : "not ");
 	free(list);
 	free(cpuid);
@@ -320,16 +346,14 @@ static void check_faults(const struct vm *vm)
 
 	pages_create(&p);
 	check_errno(set_reg(vm, ID_GUEST_SSP, 0x1000), 0, "GUEST_SSP: SET");
-	check_errno(one_reg(vm->vcpu, GET_ONE_REG, ID_GUEST_SSP, 0), EFAULT,
-		    "GUEST_SSP: GET: addr NULL");
-	check_errno(one_reg(vm->vcpu, SET_ONE_REG, ID_GUEST_SSP, 0), EFAULT,
-		    "GUEST_SSP: SET: addr NULL");
-	check_errno(one_reg(vm->vcpu, GET_ONE_REG, ID_GUEST_SSP, user_addr(p.ro_end - 8)),
-		    EFAULT, "GUEST_SSP: GET: addr read-only");
-	check_errno(one_reg(vm->vcpu, SET_ONE_REG, ID_GUEST_SSP, user_addr(p.rw_end - 7)),
-		    EFAULT, "GUEST_SSP: SET: addr across the end of memory");
-	check_errno(one_reg(vm->vcpu, GET_ONE_REG, ID_GUEST_SSP, user_addr(p.rw_end - 8)),
-		    0, "GUEST_SSP: GET: addr up to the end of memory");
+	check_errno(one_reg(vm->vcpu, GET_ONE_REG, ID_GUEST_SSP, 0), EFAULT, "GUEST_SSP: GET: addr NULL");
+	check_errno(one_reg(vm->vcpu, SET_ONE_REG, ID_GUEST_SSP, 0), EFAULT, "GUEST_SSP: SET: addr NULL");
+	check_errno(one_reg(vm->vcpu, GET_ONE_REG, ID_GUEST_SSP, user_addr(p.ro_end - 8)), EFAULT,
+		    "GUEST_SSP: GET: addr read-only");
+	check_errno(one_reg(vm->vcpu, SET_ONE_REG, ID_GUEST_SSP, user_addr(p.rw_end - 7)), EFAULT,
+		    "GUEST_SSP: SET: addr across the end of memory");
+	check_errno(one_reg(vm->vcpu, GET_ONE_REG, ID_GUEST_SSP, user_addr(p.rw_end - 8)), 0,
+		    "GUEST_SSP: GET: addr up to the end of memory");
 	memcpy(&value, p.rw_end - 8, 8);
 	tap_ok(value == 0x1000, "GUEST_SSP: no fault has changed it");
 }
@@ -358,10 +382,8 @@ static void check_bad_ids(const struct vm *vm)
 	unsigned int i;
 
 	for (i = 0; i < ARRAY_SIZE(bad); i++) {
-		check_errno(get_reg(vm, bad[i].id, &value), EINVAL,
-			    "GUEST_SSP and %s: GET", bad[i].name);
-		check_errno(set_reg(vm, bad[i].id, 0), EINVAL,
-			    "GUEST_SSP and %s: SET", bad[i].name);
+		check_errno(get_reg(vm, bad[i].id, &value), EINVAL, "GUEST_SSP and %s: GET", bad[i].name);
+		check_errno(set_reg(vm, bad[i].id, 0), EINVAL, "GUEST_SSP and %s: SET", bad[i].name);
 	}
 	tap_ok(value == CANARY, "no GET of a bad id stored a value");
 }
@@ -371,17 +393,14 @@ static void check_guest_msr(struct vm *vm)
 {
 	uint64_t value = 0;
 
-	tap_ok(guest_rdmsr(vm, MSR_INTERNAL_SSP, &value) == GUEST_GOT_GP,
-	       "a guest with SHSTK reads 0x4b564dff: #GP");
-	tap_ok(guest_wrmsr(vm, MSR_INTERNAL_SSP, 0) == GUEST_GOT_GP,
-	       "a guest with SHSTK writes 0x4b564dff: #GP");
+	tap_ok(guest_rdmsr(vm, MSR_INTERNAL_SSP, &value) == GUEST_GOT_GP, "a guest with SHSTK reads 0x4b564dff: #GP");
+	tap_ok(guest_wrmsr(vm, MSR_INTERNAL_SSP, 0) == GUEST_GOT_GP, "a guest with SHSTK writes 0x4b564dff: #GP");
 }
 
 void test_ssp(void)
 {
 	static const uint64_t bad[] = {
-		0x123456789001, 0x123456789002, 0x8000000000000000, 1ull << 57,
-		0xfeffffffffffff00,
+		0x123456789001, 0x123456789002, 0x8000000000000000, 1ull << 57, 0xfeffffffffffff00,
 	};
 	const uint64_t good = 0x123456789000;
 	uint64_t value = 0;
@@ -403,14 +422,12 @@ void test_ssp(void)
 	o = get_reg(&vm, ID_GUEST_SSP, &value);
 	check_value(o, value, good, "GUEST_SSP: GET");
 	for (i = 0; i < ARRAY_SIZE(bad); i++) {
-		check_errno(set_reg(&vm, ID_GUEST_SSP, bad[i]), EINVAL,
-			    "GUEST_SSP: SET 0x%llx", (unsigned long long)bad[i]);
-		o = get_reg(&vm, ID_GUEST_SSP, &value);
-		check_value(o, value, good, "GUEST_SSP: SET 0x%llx: value kept",
+		check_errno(set_reg(&vm, ID_GUEST_SSP, bad[i]), EINVAL, "GUEST_SSP: SET 0x%llx",
 			    (unsigned long long)bad[i]);
+		o = get_reg(&vm, ID_GUEST_SSP, &value);
+		check_value(o, value, good, "GUEST_SSP: SET 0x%llx: value kept", (unsigned long long)bad[i]);
 	}
-	tap_ok(msrs_get(&vm, MSR_INTERNAL_SSP, &value) && value == good,
-	       "GUEST_SSP is MSR 0x4b564dff for the host");
+	tap_ok(msrs_get(&vm, MSR_INTERNAL_SSP, &value) && value == good, "GUEST_SSP is MSR 0x4b564dff for the host");
 	check_faults(&vm);
 	check_bad_ids(&vm);
 	check_guest_msr(&vm);
@@ -424,10 +441,9 @@ void test_ssp(void)
 
 /* ---- KVM_GET_REG_LIST */
 
-#define ROOM	1000
+#define ROOM 1000
 
-static void check_room(const struct vm *vm, const struct kind *k, uint64_t n,
-		       const char *name)
+static void check_room(const struct vm *vm, const struct kind *k, uint64_t n, const char *name)
 {
 	const uint64_t count = k->shstk;
 	uint64_t list[1 + ROOM];
@@ -440,15 +456,13 @@ static void check_room(const struct vm *vm, const struct kind *k, uint64_t n,
 	list[0] = n;
 	o = xioctl(vm->vcpu, GET_REG_LIST, list);
 	check_errno(o, n < count ? E2BIG : 0, "%s: list: n=%s", k->name, name);
-	tap_ok(list[0] == count, "%s: list: n=%s: n becomes %llu", k->name, name,
-	       (unsigned long long)count);
+	tap_ok(list[0] == count, "%s: list: n=%s: n becomes %llu", k->name, name, (unsigned long long)count);
 	for (i = 1 + (n >= count ? count : 0); i <= ROOM; i++)
 		if (list[i] != CANARY)
 			untouched = false;
 	tap_ok(untouched, "%s: list: n=%s: the rest untouched", k->name, name);
 	if (count && n)
-		tap_ok(list[1] == ID_GUEST_SSP, "%s: list: n=%s: GUEST_SSP", k->name,
-		       name);
+		tap_ok(list[1] == ID_GUEST_SSP, "%s: list: n=%s: GUEST_SSP", k->name, name);
 }
 
 static void check_list_memory(const struct vm *vm, const struct kind *k)
@@ -460,24 +474,22 @@ static void check_list_memory(const struct vm *vm, const struct kind *k)
 	pages_create(&p);
 	check_errno(xioctl(vm->vcpu, GET_REG_LIST, NULL), EFAULT, "%s: list: NULL", k->name);
 	check_errno(xioctl(vm->vcpu, GET_REG_LIST, p.none), EFAULT, "%s: list: inaccessible", k->name);
-	check_errno(xioctl(vm->vcpu, GET_REG_LIST, p.ro_end - 64), EFAULT,
-		    "%s: list: read-only", k->name);
+	check_errno(xioctl(vm->vcpu, GET_REG_LIST, p.ro_end - 64), EFAULT, "%s: list: read-only", k->name);
 	/* n can be read and written, the entry behind it cannot. */
 	memcpy(p.rw_end - 8, &n, 8);
-	check_errno(xioctl(vm->vcpu, GET_REG_LIST, p.rw_end - 8), EFAULT,
-		    "%s: list: n=1 at the end of memory", k->name);
+	check_errno(xioctl(vm->vcpu, GET_REG_LIST, p.rw_end - 8), EFAULT, "%s: list: n=1 at the end of memory",
+		    k->name);
 	memcpy(&n, p.rw_end - 8, 8);
 	tap_ok(n == 1, "%s: list: n=1 at the end of memory: n stays 1", k->name);
 	n = 0;
 	memcpy(p.rw_end - 8, &n, 8);
-	check_errno(xioctl(vm->vcpu, GET_REG_LIST, p.rw_end - 8), E2BIG,
-		    "%s: list: n=0 at the end of memory", k->name);
+	check_errno(xioctl(vm->vcpu, GET_REG_LIST, p.rw_end - 8), E2BIG, "%s: list: n=0 at the end of memory", k->name);
 	memcpy(&n, p.rw_end - 8, 8);
 	tap_ok(n == 1, "%s: list: n=0 at the end of memory: n becomes 1", k->name);
 	n = 7;
 	memcpy(p.rw_end - 15, &n, 8);
-	check_errno(xioctl(vm->vcpu, GET_REG_LIST, p.rw_end - 15), EFAULT,
-		    "%s: list: the entry is one byte short", k->name);
+	check_errno(xioctl(vm->vcpu, GET_REG_LIST, p.rw_end - 15), EFAULT, "%s: list: the entry is one byte short",
+		    k->name);
 	memcpy(&n, p.rw_end - 15, 8);
 	tap_ok(n == 1, "%s: list: the entry is one byte short: n becomes 1", k->name);
 
@@ -540,15 +552,14 @@ static void check_ignored(const struct kind *k)
 			check_value(o, value, 0, "%s: GET", name);
 		check_errno(reg_set(&vm, r, 0), want, "%s: SET 0", name);
 		/* What exists is still told when a value is bad. */
-		check_errno(reg_set(&vm, r, 0x80), exists && r->rule == RULE_CONTROL ?
-			    EINVAL : want, "%s: SET 0x80", name);
-		check_errno(reg_set(&vm, r, 1ull << 63 | 0x41), exists ? EINVAL : want,
-			    "%s: SET 0x8000000000000041", name);
+		check_errno(reg_set(&vm, r, 0x80), exists && r->rule == RULE_CONTROL ? EINVAL : want, "%s: SET 0x80",
+			    name);
+		check_errno(reg_set(&vm, r, 1ull << 63 | 0x41), exists ? EINVAL : want, "%s: SET 0x8000000000000041",
+			    name);
 		value = CANARY;
 		o = reg_get(&vm, r, &value);
 		if (!want)
-			check_value(o, value, exists && r->rule != RULE_CONTROL ? 0x80 : 0,
-				    "%s: GET after that", name);
+			check_value(o, value, exists && r->rule != RULE_CONTROL ? 0x80 : 0, "%s: GET after that", name);
 		if (exists)
 			reg_set(&vm, r, 0);
 	}

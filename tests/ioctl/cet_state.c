@@ -11,10 +11,10 @@
 
 #include "cet.h"
 
-#define CR0_WP		(1ull << 16)
-#define CR4_CET		(1ull << 23)
+#define CR0_WP	(1ull << 16)
+#define CR4_CET (1ull << 23)
 
-#define ID_XSS		(ID_MSR_BASE | MSR_XSS)
+#define ID_XSS (ID_MSR_BASE | MSR_XSS)
 
 /* ---- XSS */
 
@@ -25,8 +25,8 @@ static bool xss_set(const struct vm *vm, uint64_t value, bool by_msrs)
 
 static void check_xss_values(const struct kind *k, unsigned int flags, const char *how)
 {
-	const uint64_t allowed = (host_shstk || host_ibt) && (flags & VM_CET_XSS) &&
-				 !(flags & VM_NO_XSAVES) ? XSS_CET : 0;
+	const uint64_t allowed = (host_shstk || host_ibt) && (flags & VM_CET_XSS) && !(flags & VM_NO_XSAVES) ? XSS_CET :
+													       0;
 	static const uint64_t more[] = { 0, 0x1800, 0x1801, 0x900, 0x3800, ~0ull, 0x800, 0 };
 	uint64_t value, got, state = 0, bits = 0;
 	unsigned int i, by_msrs;
@@ -45,13 +45,11 @@ static void check_xss_values(const struct kind *k, unsigned int flags, const cha
 			if (ok && i < 64)
 				bits |= value;
 			/* Zero is what a reset writes, before there is any CPUID. */
-			if (ok == !(value & ~allowed) && !get_reg(&vm, ID_XSS, &got).ret &&
-			    got == state)
+			if (ok == !(value & ~allowed) && !get_reg(&vm, ID_XSS, &got).ret && got == state)
 				continue;
 			if (good)
-				tap_diag("0x%llx is %s, then there is 0x%llx",
-					 (unsigned long long)value, ok ? "taken" : "refused",
-					 (unsigned long long)got);
+				tap_diag("0x%llx is %s, then there is 0x%llx", (unsigned long long)value,
+					 ok ? "taken" : "refused", (unsigned long long)got);
 			good = false;
 		}
 	tap_ok(good, "%s takes 0x%llx and nothing else", name, (unsigned long long)allowed);
@@ -82,14 +80,12 @@ static uint32_t compacted_size(struct kvm_cpuid2 *cpuid, uint64_t components)
 	return size;
 }
 
-#define COMPACTED	(1u << 1 | 1u << 3)	/* XSAVEC, XSAVES */
+#define COMPACTED (1u << 1 | 1u << 3) /* XSAVEC, XSAVES */
 
-static void check_size(struct vm *vm, struct kvm_cpuid2 *supported, uint64_t xcr0,
-		       uint64_t xss)
+static void check_size(struct vm *vm, struct kvm_cpuid2 *supported, uint64_t xcr0, uint64_t xss)
 {
 	const struct kvm_cpuid_entry2 *d1 = cpuid_entry(supported, 0xd, 1);
-	const uint32_t want = d1 && (d1->eax & COMPACTED) ?
-			      compacted_size(supported, xcr0 | xss) : 0;
+	const uint32_t want = d1 && (d1->eax & COMPACTED) ? compacted_size(supported, xcr0 | xss) : 0;
 	struct kvm_xcrs xcrs = {
 		.nr_xcrs = 1,
 		.xcrs[0] = { .xcr = 0, .value = xcr0 },
@@ -99,8 +95,7 @@ static void check_size(struct vm *vm, struct kvm_cpuid2 *supported, uint64_t xcr
 	char name[80];
 	bool ok;
 
-	snprintf(name, sizeof(name), "XCR0 0x%llx, XSS 0x%llx", (unsigned long long)xcr0,
-		 (unsigned long long)xss);
+	snprintf(name, sizeof(name), "XCR0 0x%llx, XSS 0x%llx", (unsigned long long)xcr0, (unsigned long long)xss);
 	if (xioctl(vm->vcpu, KVM_SET_XCRS, &xcrs).ret || !xss_set(vm, xss, true)) {
 		tap_ok(false, "%s can be set", name);
 		return;
@@ -118,10 +113,9 @@ static void check_size(struct vm *vm, struct kvm_cpuid2 *supported, uint64_t xcr
 	/* The standard format knows nothing of XSS. */
 	e = cpuid_entry(cpuid, 0xd, 0);
 	ok = guest_cpuid(vm, 0xd, 0, &guest);
-	tap_ok(e && ok && e->ebx == guest.ebx && e->ebx <= e->ecx,
-	       "%s: CPUID(0xD,0) is as without", name);
-	snprintf(name, sizeof(name), "XCR0 0x%llx, XSS 0x%llx: CPUID 0xd.0",
-		 (unsigned long long)xcr0, (unsigned long long)xss);
+	tap_ok(e && ok && e->ebx == guest.ebx && e->ebx <= e->ecx, "%s: CPUID(0xD,0) is as without", name);
+	snprintf(name, sizeof(name), "XCR0 0x%llx, XSS 0x%llx: CPUID 0xd.0", (unsigned long long)xcr0,
+		 (unsigned long long)xss);
 	tap_fact(name, "%u %u", e ? e->ebx : 0, e ? e->ecx : 0);
 	free(cpuid);
 }
@@ -180,8 +174,7 @@ static void check_cr4(const struct kind *k)
 
 	vm_create(&vm, k->flags | VM_MEMORY);
 	/* KVM looks at CR0 and CR4 one by one here, and so any order restores. */
-	check_errno(set_cr(&vm, 0, CR4_CET), cet ? 0 : EINVAL,
-		    "%s: KVM_SET_SREGS with CR4.CET", k->name);
+	check_errno(set_cr(&vm, 0, CR4_CET), cet ? 0 : EINVAL, "%s: KVM_SET_SREGS with CR4.CET", k->name);
 	tap_ok(cr4_has_cet(&vm) == cet, "%s: CR4.CET is %s", k->name, cet ? "set" : "clear");
 	guest_load(&vm, GUEST_HLT, 0, 0);
 	end = guest_run(&vm, NULL);
@@ -189,15 +182,12 @@ static void check_cr4(const struct kind *k)
 		tap_ok(end == GUEST_OTHER_EXIT && vm.run->exit_reason == KVM_EXIT_FAIL_ENTRY,
 		       "%s: with CR4.CET and without CR0.WP the CPU refuses", k->name);
 		snprintf(name, sizeof(name), "%s: FAIL_ENTRY", k->name);
-		tap_fact(name, "0x%llx",
-			 (unsigned long long)vm.run->fail_entry.hardware_entry_failure_reason);
-		check_errno(set_cr(&vm, CR0_WP, CR4_CET), 0,
-			    "%s: KVM_SET_SREGS with CR4.CET and CR0.WP", k->name);
+		tap_fact(name, "0x%llx", (unsigned long long)vm.run->fail_entry.hardware_entry_failure_reason);
+		check_errno(set_cr(&vm, CR0_WP, CR4_CET), 0, "%s: KVM_SET_SREGS with CR4.CET and CR0.WP", k->name);
 		guest_load(&vm, GUEST_HLT, 0, 0);
 		tap_ok(guest_run(&vm, NULL) == GUEST_DONE, "%s: runs with CR4.CET", k->name);
 		tap_ok(cr4_has_cet(&vm), "%s: CR4.CET is still set", k->name);
-		check_errno(set_cr(&vm, CR0_WP, 0), 0,
-			    "%s: KVM_SET_SREGS without CR4.CET", k->name);
+		check_errno(set_cr(&vm, CR0_WP, 0), 0, "%s: KVM_SET_SREGS without CR4.CET", k->name);
 	}
 	guest_load(&vm, GUEST_HLT, 0, 0);
 	tap_ok(guest_run(&vm, NULL) == GUEST_DONE, "%s: runs without CR4.CET", k->name);
@@ -231,13 +221,12 @@ static void check_visible(const struct vm *vm, const struct kind *k, const char 
 		good = false;
 	}
 	tap_ok(good, "%s: the registers of a vCPU with %s", when, k->name);
-	check_errno(xioctl(vm->vcpu, GET_REG_LIST, &n), k->shstk ? E2BIG : 0,
-		    "%s: list of a vCPU with %s", when, k->name);
-	check_errno(set_cr(vm, 0, CR4_CET), k->shstk || k->ibt ? 0 : EINVAL,
-		    "%s: CR4.CET of a vCPU with %s", when, k->name);
+	check_errno(xioctl(vm->vcpu, GET_REG_LIST, &n), k->shstk ? E2BIG : 0, "%s: list of a vCPU with %s", when,
+		    k->name);
+	check_errno(set_cr(vm, 0, CR4_CET), k->shstk || k->ibt ? 0 : EINVAL, "%s: CR4.CET of a vCPU with %s", when,
+		    k->name);
 	set_cr(vm, 0, 0);
-	check_errno(set_reg(vm, ID_XSS, XSS_CET),
-		    listed && (k->flags & VM_CET_XSS) ? 0 : EINVAL,
+	check_errno(set_reg(vm, ID_XSS, XSS_CET), listed && (k->flags & VM_CET_XSS) ? 0 : EINVAL,
 		    "%s: XSS of a vCPU with %s", when, k->name);
 	set_reg(vm, ID_XSS, 0);
 }
@@ -276,8 +265,7 @@ void test_toggle(void)
 	check_errno(vm_set_cpuid(&vm, kinds[last].flags), 0, "the same CPUID after a run");
 	for (i = 0; i < KINDS - 1; i++)
 		if (i != last)
-			check_errno(vm_set_cpuid(&vm, kinds[i].flags), EINVAL,
-				    "CPUID after a run: %s", kinds[i].name);
+			check_errno(vm_set_cpuid(&vm, kinds[i].flags), EINVAL, "CPUID after a run: %s", kinds[i].name);
 	check_visible(&vm, &kinds[last], "after a run");
 	vm_destroy(&vm);
 }
@@ -289,14 +277,12 @@ static void check_no_cet_in(const struct kvm_xsave *x, const char *name)
 	/* XSTATE_BV and XCOMP_BV */
 	const uint64_t *header = (const void *)&x->region[512 / 4];
 
-	tap_ok(!(header[0] & XSS_CET) && !(header[1] & XSS_CET),
-	       "%s: bits 11 and 12 are clear", name);
+	tap_ok(!(header[0] & XSS_CET) && !(header[1] & XSS_CET), "%s: bits 11 and 12 are clear", name);
 }
 
 void test_xsave(void)
 {
-	const uint64_t size = xioctl(kvm_dev, KVM_CHECK_EXTENSION,
-				     (void *)KVM_CAP_XSAVE2).ret;
+	const uint64_t size = xioctl(kvm_dev, KVM_CHECK_EXTENSION, (void *)KVM_CAP_XSAVE2).ret;
 	struct kvm_vcpu_events events = { 0 }, again = { 0 };
 	struct kvm_xsave *x = calloc(1, size > sizeof(*x) ? size : sizeof(*x));
 	uint64_t *header = (void *)&x->region[512 / 4];
@@ -308,8 +294,7 @@ void test_xsave(void)
 	vm_create(&vm, kinds[0].flags | VM_MEMORY);
 	for (i = 0; i < CET_REGS; i++)
 		if (reg_exists(&kinds[0], &cet_regs[i]))
-			tap_ok(!reg_set(&vm, &cet_regs[i], 0x4000).ret, "%s is not zero",
-			       cet_regs[i].name);
+			tap_ok(!reg_set(&vm, &cet_regs[i], 0x4000).ret, "%s is not zero", cet_regs[i].name);
 	if (host_shstk || host_ibt)
 		tap_ok(!set_reg(&vm, ID_XSS, XSS_CET).ret, "XSS is not zero");
 	for (i = 0; i < 2; i++) {
@@ -320,8 +305,7 @@ void test_xsave(void)
 		check_errno(xioctl(vm.vcpu, KVM_SET_XSAVE, x), 0, "%s, and back", name);
 		for (bit = 11; bit < 13; bit++) {
 			header[0] |= 1ull << bit;
-			check_errno(xioctl(vm.vcpu, KVM_SET_XSAVE, x), EINVAL,
-				    "%s with bit %u, and back", name, bit);
+			check_errno(xioctl(vm.vcpu, KVM_SET_XSAVE, x), EINVAL, "%s with bit %u, and back", name, bit);
 			header[0] &= ~(1ull << bit);
 		}
 		if (size > sizeof(*x)) {
@@ -334,8 +318,8 @@ void test_xsave(void)
 	/* The image has no CET state, and to set it leaves that alone. */
 	for (i = 0; i < CET_REGS; i++)
 		if (reg_exists(&kinds[0], &cet_regs[i]))
-			tap_ok(!reg_get(&vm, &cet_regs[i], &value).ret && value == 0x4000,
-			       "%s is as it was", cet_regs[i].name);
+			tap_ok(!reg_get(&vm, &cet_regs[i], &value).ret && value == 0x4000, "%s is as it was",
+			       cet_regs[i].name);
 
 	if (xioctl(vm.vcpu, KVM_GET_VCPU_EVENTS, &events).ret)
 		tap_bail("KVM_GET_VCPU_EVENTS");
@@ -345,8 +329,8 @@ void test_xsave(void)
 	events.exception.error_code = 3;
 	check_errno(xioctl(vm.vcpu, KVM_SET_VCPU_EVENTS, &events), 0, "#CP as an event");
 	check_errno(xioctl(vm.vcpu, KVM_GET_VCPU_EVENTS, &again), 0, "#CP read back");
-	tap_ok(again.exception.injected && again.exception.nr == 21 &&
-	       again.exception.has_error_code && again.exception.error_code == 3,
+	tap_ok(again.exception.injected && again.exception.nr == 21 && again.exception.has_error_code &&
+		       again.exception.error_code == 3,
 	       "#CP is read back with its error code");
 	vm_destroy(&vm);
 	free(x);
@@ -354,7 +338,7 @@ void test_xsave(void)
 
 /* ---- values stay */
 
-#define VMS	3
+#define VMS 3
 
 static uint64_t distinct(const struct kind *k, unsigned int vm, unsigned int reg)
 {
@@ -378,11 +362,9 @@ static bool all_distinct(const struct vm *vms, const struct kind *k)
 		for (i = 0; i < CET_REGS; i++) {
 			if (!reg_exists(k, &cet_regs[i]))
 				continue;
-			if (!reg_get(&vms[v], &cet_regs[i], &value).ret &&
-			    value == distinct(k, v, i))
+			if (!reg_get(&vms[v], &cet_regs[i], &value).ret && value == distinct(k, v, i))
 				continue;
-			tap_diag("VM %u, %s: 0x%llx instead of 0x%llx", v, cet_regs[i].name,
-				 (unsigned long long)value,
+			tap_diag("VM %u, %s: 0x%llx instead of 0x%llx", v, cet_regs[i].name, (unsigned long long)value,
 				 (unsigned long long)distinct(k, v, i));
 			return false;
 		}

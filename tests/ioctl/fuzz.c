@@ -20,7 +20,7 @@
 
 #include "kvm.h"
 
-#define CANARY	0xa5
+#define CANARY 0xa5
 
 static uint64_t random_state;
 
@@ -43,16 +43,16 @@ static unsigned int below(unsigned int n)
 enum place {
 	PLACE_GOOD,
 	PLACE_UNALIGNED,
-	PLACE_AT_END,		/* fits exactly */
+	PLACE_AT_END, /* fits exactly */
 	PLACE_READ_ONLY,
-	PLACE_STRADDLING,	/* its last byte does not exist */
+	PLACE_STRADDLING, /* its last byte does not exist */
 	PLACE_NULL,
 	PLACE_UNMAPPED,
 	PLACE_KERNEL,
 	PLACES
 };
 
-static const char *const place_names[PLACES] = {
+static const char * const place_names[PLACES] = {
 	[PLACE_GOOD] = "good",
 	[PLACE_UNALIGNED] = "unaligned",
 	[PLACE_AT_END] = "at the end of memory",
@@ -89,11 +89,9 @@ struct area {
 static void area_create(struct area *a)
 {
 	a->size = sysconf(_SC_PAGESIZE);
-	a->writable = mmap(NULL, 4 * a->size, PROT_NONE,
-			   MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	a->writable = mmap(NULL, 4 * a->size, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
 	a->read_only = a->writable + 2 * a->size;
-	if (a->writable == MAP_FAILED ||
-	    mprotect(a->writable, a->size, PROT_READ | PROT_WRITE))
+	if (a->writable == MAP_FAILED || mprotect(a->writable, a->size, PROT_READ | PROT_WRITE))
 		tap_bail("memory");
 }
 
@@ -113,16 +111,14 @@ static uint64_t area_addr(const struct area *a, enum place p, size_t size)
 	case PLACE_UNMAPPED:
 		return user_addr(a->writable + a->size + 64);
 	case PLACE_KERNEL:
-		return sizeof(void *) == 8 ? 0xffff888000001000ull :
-					     0xfffff000ull;
+		return sizeof(void *) == 8 ? 0xffff888000001000ull : 0xfffff000ull;
 	default:
 		return 0;
 	}
 }
 
 /* Fills the area and puts @data where @p points, as far as that is memory. */
-static void area_fill(const struct area *a, enum place p, const void *data,
-		      size_t size)
+static void area_fill(const struct area *a, enum place p, const void *data, size_t size)
 {
 	uint8_t *at = (uint8_t *)(uintptr_t)area_addr(a, p, size);
 
@@ -145,13 +141,8 @@ static uint32_t random_msr(void)
 	static const struct {
 		uint32_t base, count;
 	} dense[] = {
-		{ 0, 0x1000 },
-		{ 0xc0000080, 5 },
-		{ 0xc0000000, 0x200 },
-		{ 0xc0010000, 0x2000 },
-		{ 0x40000000, 0x200 },
-		{ 0x4b564d00, 0x100 },
-		{ 0x6a0, 9 },
+		{ 0, 0x1000 },	       { 0xc0000080, 5 },     { 0xc0000000, 0x200 }, { 0xc0010000, 0x2000 },
+		{ 0x40000000, 0x200 }, { 0x4b564d00, 0x100 }, { 0x6a0, 9 },
 	};
 	unsigned int i = below(ARRAY_SIZE(dense) + 3);
 
@@ -232,7 +223,7 @@ struct call {
 	enum place argp;
 	enum place addr;
 	uint64_t id;
-	uint64_t value;		/* that SET takes */
+	uint64_t value; /* that SET takes */
 };
 
 /* vCPUs with shadow stacks have one KVM-defined register: GUEST_SSP. */
@@ -245,8 +236,7 @@ static uint32_t msr_of(uint64_t id)
 }
 
 /* What the ABI says, in its order. Writes @oracle as the other VM ought to be written. */
-static int model_reg(const struct call *c, const struct vm *oracle,
-		     uint64_t *got)
+static int model_reg(const struct call *c, const struct vm *oracle, uint64_t *got)
 {
 	if (!readable(c->argp))
 		return -EFAULT;
@@ -282,15 +272,14 @@ static int model_list(const struct call *c)
 }
 
 struct fuzz {
-	struct vm vm;		/* takes the calls */
+	struct vm vm; /* takes the calls */
 	struct vm oracle;
 	struct area argp;
 	struct area addr;
 };
 
 /* Equal values, unless the MSR moves by itself. */
-static bool same_value(const struct fuzz *f, uint32_t msr, uint64_t a,
-		       uint64_t b)
+static bool same_value(const struct fuzz *f, uint32_t msr, uint64_t a, uint64_t b)
 {
 	uint64_t before, after;
 
@@ -308,21 +297,18 @@ static bool rest_untouched(const struct area *a, uint64_t at, size_t size)
 	const uint8_t *p;
 
 	for (p = a->writable; p < a->writable + a->size; p++)
-		if ((user_addr(p) < at || user_addr(p) >= at + size) &&
-		    *p != CANARY)
+		if ((user_addr(p) < at || user_addr(p) >= at + size) && *p != CANARY)
 			return false;
 	return true;
 }
 
 /* NULL if all is well, else what is not. */
-static const char *try_reg(const struct fuzz *f, const struct call *c,
-			   struct outcome *o, int *want)
+static const char *try_reg(const struct fuzz *f, const struct call *c, struct outcome *o, int *want)
 {
 	const uint64_t addr = area_addr(&f->addr, c->addr, 8);
 	const uint64_t argp = area_addr(&f->argp, c->argp, 16);
 	const struct kvm_one_reg reg = { .id = c->id, .addr = addr };
-	const uint64_t initial = c->nr == SET_ONE_REG ? c->value :
-				 0x0101010101010101ull * CANARY;
+	const uint64_t initial = c->nr == SET_ONE_REG ? c->value : 0x0101010101010101ull * CANARY;
 	uint64_t want_value = 0, a, b = 0;
 	bool same;
 
@@ -335,8 +321,7 @@ static const char *try_reg(const struct fuzz *f, const struct call *c,
 		return "result";
 	if (!rest_untouched(&f->argp, argp, sizeof(reg)))
 		return "memory around argp";
-	if (readable(c->argp) && memcmp((void *)(uintptr_t)argp, &reg,
-					sizeof(reg)))
+	if (readable(c->argp) && memcmp((void *)(uintptr_t)argp, &reg, sizeof(reg)))
 		return "argp written";
 	if (!rest_untouched(&f->addr, addr, sizeof(initial)))
 		return "memory around addr";
@@ -344,21 +329,18 @@ static const char *try_reg(const struct fuzz *f, const struct call *c,
 		memcpy(&a, (void *)(uintptr_t)addr, sizeof(a));
 		if (!same_value(f, msr_of(c->id), a, want_value))
 			return "value";
-	} else if (readable(c->addr) && memcmp((void *)(uintptr_t)addr,
-					       &initial, sizeof(initial))) {
+	} else if (readable(c->addr) && memcmp((void *)(uintptr_t)addr, &initial, sizeof(initial))) {
 		return "memory at addr";
 	}
 	if (c->nr == SET_ONE_REG) {
-		same = msrs_get(&f->vm, msr_of(c->id), &a) ==
-		       msrs_get(&f->oracle, msr_of(c->id), &b);
+		same = msrs_get(&f->vm, msr_of(c->id), &a) == msrs_get(&f->oracle, msr_of(c->id), &b);
 		if (!same || !same_value(f, msr_of(c->id), a, b))
 			return "state after SET";
 	}
 	return NULL;
 }
 
-static const char *try_list(const struct fuzz *f, const struct call *c,
-			    struct outcome *o, int *want)
+static const char *try_list(const struct fuzz *f, const struct call *c, struct outcome *o, int *want)
 {
 	const uint64_t argp = area_addr(&f->argp, c->argp, 8);
 	size_t written = sizeof(uint64_t);
@@ -390,9 +372,7 @@ static const char *try_list(const struct fuzz *f, const struct call *c,
 static bool fuzz_once(const struct fuzz *f)
 {
 	static const unsigned int ioctls[] = {
-		GET_ONE_REG, GET_ONE_REG, GET_ONE_REG,
-		SET_ONE_REG, SET_ONE_REG, SET_ONE_REG,
-		GET_REG_LIST,
+		GET_ONE_REG, GET_ONE_REG, GET_ONE_REG, SET_ONE_REG, SET_ONE_REG, SET_ONE_REG, GET_REG_LIST,
 	};
 	struct call c = {
 		.nr = ioctls[below(ARRAY_SIZE(ioctls))],
@@ -415,10 +395,8 @@ static bool fuzz_once(const struct fuzz *f)
 	if (!bad)
 		return true;
 	tap_diag("%s differs", bad);
-	tap_diag("ioctl 0x%x, id 0x%016llx, value 0x%llx", c.nr,
-		 (unsigned long long)c.id, (unsigned long long)c.value);
-	tap_diag("argp %s, addr %s", place_names[c.argp],
-		 place_names[c.addr]);
+	tap_diag("ioctl 0x%x, id 0x%016llx, value 0x%llx", c.nr, (unsigned long long)c.id, (unsigned long long)c.value);
+	tap_diag("argp %s, addr %s", place_names[c.argp], place_names[c.addr]);
 	tap_diag("wanted: %s", errno_name(-want));
 	tap_diag("got: %d %s", o.ret, errno_name(o.err));
 	return false;
@@ -448,8 +426,7 @@ int main(int argc, char **argv)
 			break;
 	tap_ok(i == count, "random calls answer as the model says");
 	if (i < count)
-		tap_diag("call %lu; to repeat: fuzz %lu %lu%s", i, i + 1, seed,
-			 shadow_stacks ? " cet" : "");
+		tap_diag("call %lu; to repeat: fuzz %lu %lu%s", i, i + 1, seed, shadow_stacks ? " cet" : "");
 	tap_ok(largest_one_reg_result <= 0, "no result was positive");
 	return tap_done();
 }

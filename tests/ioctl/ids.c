@@ -17,13 +17,12 @@ _Static_assert(KVM_SET_ONE_REG == SET_ONE_REG, "SET");
 _Static_assert(KVM_GET_REG_LIST == GET_REG_LIST, "list");
 _Static_assert(KVM_CAP_ONE_REG == CAP_ONE_REG, "capability");
 
-#define CANARY		0xa5a5a5a5a5a5a5a5ull
+#define CANARY 0xa5a5a5a5a5a5a5a5ull
 
 static bool failed_get_stored;
 
 /* GET and SET with nothing bad but the id. */
-static void check_bad_id(const struct vm *vm, uint64_t id, const char *name,
-			 const char *detail)
+static void check_bad_id(const struct vm *vm, uint64_t id, const char *name, const char *detail)
 {
 	uint64_t value = CANARY;
 
@@ -64,8 +63,7 @@ static void check_golden_bad_ids(const struct vm *vm)
 		check_bad_id(vm, bad[i].id, "bad id:", bad[i].name);
 }
 
-static void check_bad_field(const struct vm *vm, uint64_t id, const char *name,
-			    unsigned int n)
+static void check_bad_field(const struct vm *vm, uint64_t id, const char *name, unsigned int n)
 {
 	char detail[8];
 
@@ -126,8 +124,7 @@ static void check_kvm_defined(const struct vm *vm, const char *when)
 	for (i = 0; i < ARRAY_SIZE(ids); i++)
 		check_bad_id(vm, ids[i].id, ids[i].name, when);
 	/* SSP under the MSR numbers it has had. */
-	check_bad_id(vm, ID_MSR_BASE | MSR_INTERNAL_SSP, "MSR 0x4b564dff",
-		     when);
+	check_bad_id(vm, ID_MSR_BASE | MSR_INTERNAL_SSP, "MSR 0x4b564dff", when);
 	check_bad_id(vm, ID_MSR_BASE | MSR_OLD_SSP, "MSR 0x4b564d09", when);
 }
 
@@ -161,8 +158,7 @@ static void check_good_ids(const struct vm *vm, const char *when)
 	for (i = 0; i < ARRAY_SIZE(good); i++) {
 		o = get_reg(vm, good[i].id, &value);
 		if (good[i].constant)
-			check_value(o, value, 0, "%s %s: GET", good[i].name,
-				    when);
+			check_value(o, value, 0, "%s %s: GET", good[i].name, when);
 		else
 			check_errno(o, 0, "%s %s: GET", good[i].name, when);
 	}

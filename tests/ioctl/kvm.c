@@ -24,8 +24,7 @@ void kvm_open(const char *program)
 	printf("# program %s, %zu bits\n", program, 8 * sizeof(void *));
 	kvm_dev = open("/dev/kvm", O_RDWR | O_CLOEXEC);
 	if (kvm_dev < 0) {
-		printf("1..0 # SKIP cannot open /dev/kvm: %s\n",
-		       strerror(errno));
+		printf("1..0 # SKIP cannot open /dev/kvm: %s\n", strerror(errno));
 		exit(77);
 	}
 }
@@ -55,8 +54,7 @@ static int open_param(const char *name, int flags)
 {
 	char path[96];
 
-	snprintf(path, sizeof(path), "%s/module/kvm/parameters/%s",
-		 sysfs_root(), name);
+	snprintf(path, sizeof(path), "%s/module/kvm/parameters/%s", sysfs_root(), name);
 	return open(path, flags | O_CLOEXEC);
 }
 
@@ -87,8 +85,7 @@ struct outcome xioctl(int fd, unsigned int nr, const void *arg)
 	errno = 0;
 	o.ret = ioctl(fd, nr, arg);
 	o.err = errno;
-	if ((nr == GET_ONE_REG || nr == SET_ONE_REG || nr == GET_REG_LIST) &&
-	    o.ret > largest_one_reg_result)
+	if ((nr == GET_ONE_REG || nr == SET_ONE_REG || nr == GET_REG_LIST) && o.ret > largest_one_reg_result)
 		largest_one_reg_result = o.ret;
 	return o;
 }
@@ -164,18 +161,17 @@ bool msr_listed(const struct kvm_msr_list *list, uint32_t index)
 	return false;
 }
 
-#define CPUID_ENTRIES	256
-#define CPUID_7_ECX_SHSTK	(1u << 7)
-#define CPUID_7_EDX_IBT		(1u << 20)
-#define CPUID_D_1_EAX_XSAVES	(1u << 3)
-#define CPUID_D_1_ECX_CET	(3u << 11)
+#define CPUID_ENTRIES	     256
+#define CPUID_7_ECX_SHSTK    (1u << 7)
+#define CPUID_7_EDX_IBT	     (1u << 20)
+#define CPUID_D_1_EAX_XSAVES (1u << 3)
+#define CPUID_D_1_ECX_CET    (3u << 11)
 
 static struct kvm_cpuid2 *get_cpuid(int fd, unsigned int nr, const char *name)
 {
 	struct kvm_cpuid2 *cpuid;
 
-	cpuid = calloc(1, sizeof(*cpuid) +
-			  CPUID_ENTRIES * sizeof(cpuid->entries[0]));
+	cpuid = calloc(1, sizeof(*cpuid) + CPUID_ENTRIES * sizeof(cpuid->entries[0]));
 	if (!cpuid)
 		tap_bail("CPUID");
 	cpuid->nent = CPUID_ENTRIES;
@@ -194,14 +190,12 @@ struct kvm_cpuid2 *vcpu_cpuid(const struct vm *vm)
 	return get_cpuid(vm->vcpu, KVM_GET_CPUID2, "KVM_GET_CPUID2");
 }
 
-struct kvm_cpuid_entry2 *cpuid_entry(struct kvm_cpuid2 *cpuid, uint32_t function,
-				     uint32_t index)
+struct kvm_cpuid_entry2 *cpuid_entry(struct kvm_cpuid2 *cpuid, uint32_t function, uint32_t index)
 {
 	unsigned int i;
 
 	for (i = 0; i < cpuid->nent; i++)
-		if (cpuid->entries[i].function == function &&
-		    cpuid->entries[i].index == index)
+		if (cpuid->entries[i].function == function && cpuid->entries[i].index == index)
 			return &cpuid->entries[i];
 	return NULL;
 }
@@ -243,8 +237,7 @@ static void add_memory(struct vm *vm)
 		.memory_size = GUEST_MEMORY,
 	};
 
-	vm->memory = mmap(NULL, GUEST_MEMORY, PROT_READ | PROT_WRITE,
-			  MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	vm->memory = mmap(NULL, GUEST_MEMORY, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
 	if (vm->memory == MAP_FAILED)
 		tap_bail("guest memory");
 	region.userspace_addr = user_addr(vm->memory);
@@ -271,8 +264,7 @@ void vm_create(struct vm *vm, unsigned int flags)
 	if (vm->vcpu < 0)
 		tap_bail("KVM_CREATE_VCPU");
 	vm->run_size = ioctl(kvm_dev, KVM_GET_VCPU_MMAP_SIZE, 0);
-	vm->run = mmap(NULL, vm->run_size, PROT_READ | PROT_WRITE, MAP_SHARED,
-		       vm->vcpu, 0);
+	vm->run = mmap(NULL, vm->run_size, PROT_READ | PROT_WRITE, MAP_SHARED, vm->vcpu, 0);
 	if (vm->run == MAP_FAILED)
 		tap_bail("struct kvm_run");
 	if ((flags & VM_CPUID) && vm_set_cpuid(vm, flags).ret)
@@ -288,15 +280,14 @@ void vm_destroy(struct vm *vm)
 		munmap(vm->memory, GUEST_MEMORY);
 }
 
-#define MSR_APIC_BASE	0x1bu
-#define APIC_X2APIC	0xc00ull
+#define MSR_APIC_BASE 0x1bu
+#define APIC_X2APIC   0xc00ull
 
 bool vm_enable_x2apic(struct vm *vm)
 {
 	uint64_t base;
 
-	return msrs_get(vm, MSR_APIC_BASE, &base) &&
-	       msrs_set(vm, MSR_APIC_BASE, base | APIC_X2APIC);
+	return msrs_get(vm, MSR_APIC_BASE, &base) && msrs_set(vm, MSR_APIC_BASE, base | APIC_X2APIC);
 }
 
 static const struct {
@@ -311,16 +302,15 @@ static const struct {
 	[GUEST_SPIN] = { { 0xfe, 0x06, 0x00, 0x30, 0xeb, 0xfa }, 6 },
 };
 
-#define VECTOR_GP	13
+#define VECTOR_GP 13
 
 /*
  * Interrupts on: Bochs 3.0 holds back the host's interrupts as long as the guest has
  * them off, and then a spinning guest never ends. None are injected.
  */
-#define GUEST_RFLAGS	0x202
+#define GUEST_RFLAGS 0x202
 
-void guest_load(struct vm *vm, enum guest_code code, uint32_t ecx,
-		uint64_t edx_eax)
+void guest_load(struct vm *vm, enum guest_code code, uint32_t ecx, uint64_t edx_eax)
 {
 	const uint16_t handler[2] = { GUEST_GP, 0 };
 	struct kvm_regs regs = {
@@ -333,18 +323,15 @@ void guest_load(struct vm *vm, enum guest_code code, uint32_t ecx,
 	};
 	struct kvm_sregs sregs;
 
-	memcpy(vm->memory + VECTOR_GP * sizeof(handler), handler,
-	       sizeof(handler));
+	memcpy(vm->memory + VECTOR_GP * sizeof(handler), handler, sizeof(handler));
 	memcpy(vm->memory + GUEST_GP, guest_codes[GUEST_HLT].bytes, 1);
-	memcpy(vm->memory + GUEST_CODE, guest_codes[code].bytes,
-	       guest_codes[code].size);
+	memcpy(vm->memory + GUEST_CODE, guest_codes[code].bytes, guest_codes[code].size);
 
 	if (ioctl(vm->vcpu, KVM_GET_SREGS, &sregs))
 		tap_bail("KVM_GET_SREGS");
 	sregs.cs.selector = 0;
 	sregs.cs.base = 0;
-	if (ioctl(vm->vcpu, KVM_SET_SREGS, &sregs) ||
-	    ioctl(vm->vcpu, KVM_SET_REGS, &regs))
+	if (ioctl(vm->vcpu, KVM_SET_SREGS, &sregs) || ioctl(vm->vcpu, KVM_SET_REGS, &regs))
 		tap_bail("guest registers");
 }
 
@@ -381,8 +368,7 @@ enum guest_end guest_wrmsr(struct vm *vm, uint32_t msr, uint64_t value)
 	return guest_run(vm, NULL);
 }
 
-bool guest_cpuid(struct vm *vm, uint32_t function, uint32_t index,
-		 struct kvm_cpuid_entry2 *entry)
+bool guest_cpuid(struct vm *vm, uint32_t function, uint32_t index, struct kvm_cpuid_entry2 *entry)
 {
 	struct kvm_regs regs;
 
@@ -413,7 +399,7 @@ void sleep_ms(unsigned int ms)
  * Polls instead of seconds: where the host is emulated, a second inside can be a minute
  * outside, and a loaded machine must not make a test fail.
  */
-#define POLLS	2000
+#define POLLS 2000
 
 static void no_op(int sig)
 {
@@ -519,12 +505,10 @@ bool wait_for_exit(pid_t pid, int *status)
 void pages_create(struct pages *p)
 {
 	size_t size = sysconf(_SC_PAGESIZE);
-	uint8_t *m = mmap(NULL, 4 * size, PROT_NONE,
-			  MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	uint8_t *m = mmap(NULL, 4 * size, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
 
 	/* writable, inaccessible, read-only, inaccessible */
-	if (m == MAP_FAILED || mprotect(m, size, PROT_READ | PROT_WRITE) ||
-	    mprotect(m + 2 * size, size, PROT_READ))
+	if (m == MAP_FAILED || mprotect(m, size, PROT_READ | PROT_WRITE) || mprotect(m + 2 * size, size, PROT_READ))
 		tap_bail("pages");
 	p->rw_end = m + size;
 	p->none = m + size;

@@ -15,16 +15,16 @@
 #include "tap.h"
 
 /* What vm_create() adds to a bare VM with one vCPU. */
-#define VM_CPUID	1	/* everything supported, without SHSTK and IBT */
-#define VM_IRQCHIP	2	/* local APIC in the kernel */
-#define VM_MEMORY	4	/* GUEST_MEMORY bytes at guest address 0 */
+#define VM_CPUID   1 /* everything supported, without SHSTK and IBT */
+#define VM_IRQCHIP 2 /* local APIC in the kernel */
+#define VM_MEMORY  4 /* GUEST_MEMORY bytes at guest address 0 */
 /* With VM_CPUID; the bits are set whether KVM supports them or not. */
-#define VM_SHSTK	8
-#define VM_IBT		16
-#define VM_CET_XSS	32	/* CPUID(0xD,1).ECX has bits 11 and 12 */
-#define VM_NO_XSAVES	64
+#define VM_SHSTK     8
+#define VM_IBT	     16
+#define VM_CET_XSS   32 /* CPUID(0xD,1).ECX has bits 11 and 12 */
+#define VM_NO_XSAVES 64
 
-#define GUEST_MEMORY	0x10000u
+#define GUEST_MEMORY 0x10000u
 
 struct vm {
 	int fd;
@@ -63,8 +63,7 @@ bool msrs_set(const struct vm *vm, uint32_t index, uint64_t value);
 struct kvm_cpuid2 *kvm_cpuid(unsigned int nr);
 /* KVM_GET_CPUID2; to be freed. */
 struct kvm_cpuid2 *vcpu_cpuid(const struct vm *vm);
-struct kvm_cpuid_entry2 *cpuid_entry(struct kvm_cpuid2 *cpuid, uint32_t function,
-				     uint32_t index);
+struct kvm_cpuid_entry2 *cpuid_entry(struct kvm_cpuid2 *cpuid, uint32_t function, uint32_t index);
 
 /* KVM_GET_MSR_INDEX_LIST or its feature variant; to be freed. */
 struct kvm_msr_list *msr_list(unsigned int nr);
@@ -79,24 +78,22 @@ static inline uint64_t user_addr(const void *p)
  * Guest code. The guest starts at GUEST_CODE in real mode; its #GP handler is one HLT at
  * GUEST_GP. GUEST_COUNTER is the byte that GUEST_SPIN increments for ever.
  */
-#define GUEST_CODE	0x1000u
-#define GUEST_GP	0x2000u
-#define GUEST_COUNTER	0x3000u
+#define GUEST_CODE    0x1000u
+#define GUEST_GP      0x2000u
+#define GUEST_COUNTER 0x3000u
 
 enum guest_code { GUEST_HLT, GUEST_RDMSR, GUEST_WRMSR, GUEST_CPUID, GUEST_SPIN };
 
 enum guest_end { GUEST_DONE, GUEST_GOT_GP, GUEST_OTHER_EXIT };
 
 /* @ecx and @edx_eax: what the code starts with. */
-void guest_load(struct vm *vm, enum guest_code code, uint32_t ecx,
-		uint64_t edx_eax);
+void guest_load(struct vm *vm, enum guest_code code, uint32_t ecx, uint64_t edx_eax);
 /* Runs until HLT; @value is what RDMSR returned. */
 enum guest_end guest_run(struct vm *vm, uint64_t *value);
 enum guest_end guest_rdmsr(struct vm *vm, uint32_t msr, uint64_t *value);
 enum guest_end guest_wrmsr(struct vm *vm, uint32_t msr, uint64_t value);
 /* What the guest gets for its CPUID; false if it does not get that far. */
-bool guest_cpuid(struct vm *vm, uint32_t function, uint32_t index,
-		 struct kvm_cpuid_entry2 *entry);
+bool guest_cpuid(struct vm *vm, uint32_t function, uint32_t index, struct kvm_cpuid_entry2 *entry);
 
 /* A thread in KVM_RUN of a guest that spins. */
 struct runner {
@@ -123,9 +120,9 @@ bool kvm_param_set(const char *name, char value);
 
 /* Pages with something inaccessible right behind them. */
 struct pages {
-	uint8_t *rw_end;	/* the end of a writable page */
-	uint8_t *ro_end;	/* the end of a read-only page */
-	uint8_t *none;		/* an inaccessible page */
+	uint8_t *rw_end; /* the end of a writable page */
+	uint8_t *ro_end; /* the end of a read-only page */
+	uint8_t *none;	 /* an inaccessible page */
 };
 
 void pages_create(struct pages *p);

@@ -13,19 +13,20 @@
 
 #include "tap.h"
 
-#define KMEMLEAK	"/sys/kernel/debug/kmemleak"
+#define KMEMLEAK "/sys/kernel/debug/kmemleak"
 
 /* It does not report what is younger than 5 s, or changed since the scan before. */
-#define OLD_ENOUGH	6
-#define SCANS		3
+#define OLD_ENOUGH 6
+#define SCANS	   3
 
 static void scan(void)
 {
 	int fd = open(KMEMLEAK, O_WRONLY | O_CLOEXEC);
 
 	if (fd < 0 || write(fd, "scan", 4) != 4)
-		tap_bail("%s: no scan. To fix: take a kernel with CONFIG_DEBUG_KMEMLEAK; if it is one, its log says why not",
-			 KMEMLEAK);
+		tap_bail(
+			"%s: no scan. To fix: take a kernel with CONFIG_DEBUG_KMEMLEAK; if it is one, its log says why not",
+			KMEMLEAK);
 	close(fd);
 }
 

@@ -16,8 +16,8 @@
 #include "kvm.h"
 #include "onereg.h"
 
-#define CANARY		0xa5a5a5a5a5a5a5a5ull
-#define LSTAR_VALUE	0x0000123456789abcull
+#define CANARY	    0xa5a5a5a5a5a5a5a5ull
+#define LSTAR_VALUE 0x0000123456789abcull
 
 static struct pages pages;
 
@@ -38,34 +38,23 @@ static void check_argp(const struct vm *vm)
 		unsigned int nr = ioctls[i].nr;
 		const char *name = ioctls[i].name;
 
-		check_errno(xioctl(vm->vcpu, nr, NULL), EFAULT,
-			    "%s: argp NULL", name);
-		check_errno(xioctl(vm->vcpu, nr, pages.none), EFAULT,
-			    "%s: argp inaccessible", name);
-		check_errno(xioctl(vm->vcpu, nr, (void *)(uintptr_t)-4096ll),
-			    EFAULT, "%s: argp kernel address", name);
-		check_errno(xioctl(vm->vcpu, nr, pages.rw_end - 8), EFAULT,
-			    "%s: argp across the end of memory", name);
-		check_errno(xioctl(vm->vcpu, nr, pages.rw_end - 15), EFAULT,
-			    "%s: argp one byte short", name);
-		check_errno(xioctl(vm->vcpu, nr, pages.rw_end - 16), 0,
-			    "%s: argp up to the end of memory", name);
-		check_errno(xioctl(vm->vcpu, nr, unaligned + 3), 0,
-			    "%s: argp unaligned", name);
+		check_errno(xioctl(vm->vcpu, nr, NULL), EFAULT, "%s: argp NULL", name);
+		check_errno(xioctl(vm->vcpu, nr, pages.none), EFAULT, "%s: argp inaccessible", name);
+		check_errno(xioctl(vm->vcpu, nr, (void *)(uintptr_t)-4096ll), EFAULT, "%s: argp kernel address", name);
+		check_errno(xioctl(vm->vcpu, nr, pages.rw_end - 8), EFAULT, "%s: argp across the end of memory", name);
+		check_errno(xioctl(vm->vcpu, nr, pages.rw_end - 15), EFAULT, "%s: argp one byte short", name);
+		check_errno(xioctl(vm->vcpu, nr, pages.rw_end - 16), 0, "%s: argp up to the end of memory", name);
+		check_errno(xioctl(vm->vcpu, nr, unaligned + 3), 0, "%s: argp unaligned", name);
 	}
-	tap_ok(!memcmp(unaligned + 3, &reg, sizeof(reg)) &&
-	       !memcmp(pages.rw_end - 16, &reg, sizeof(reg)),
+	tap_ok(!memcmp(unaligned + 3, &reg, sizeof(reg)) && !memcmp(pages.rw_end - 16, &reg, sizeof(reg)),
 	       "argp is never written");
 
 	/* The value may even overwrite the argument. */
 	reg.id = ID_LSTAR;
 	reg.addr = user_addr(&reg.addr);
-	check_errno(set_reg(vm, ID_LSTAR, LSTAR_VALUE), 0,
-		    "LSTAR before GET into its own argument: SET");
-	check_errno(xioctl(vm->vcpu, GET_ONE_REG, &reg), 0,
-		    "GET: into its own argument");
-	tap_ok(reg.id == ID_LSTAR && reg.addr == LSTAR_VALUE,
-	       "GET: into its own argument stores the value");
+	check_errno(set_reg(vm, ID_LSTAR, LSTAR_VALUE), 0, "LSTAR before GET into its own argument: SET");
+	check_errno(xioctl(vm->vcpu, GET_ONE_REG, &reg), 0, "GET: into its own argument");
+	tap_ok(reg.id == ID_LSTAR && reg.addr == LSTAR_VALUE, "GET: into its own argument stores the value");
 }
 
 static void check_read_only_argp(const struct vm *vm)
@@ -79,10 +68,8 @@ static void check_read_only_argp(const struct vm *vm)
 	reg->id = ID_EFER;
 	reg->addr = user_addr(&value);
 	mprotect(pages.ro_end - size, size, PROT_READ);
-	check_errno(xioctl(vm->vcpu, GET_ONE_REG, reg), 0,
-		    "GET: argp read-only");
-	check_errno(xioctl(vm->vcpu, SET_ONE_REG, reg), 0,
-		    "SET: argp read-only");
+	check_errno(xioctl(vm->vcpu, GET_ONE_REG, reg), 0, "GET: argp read-only");
+	check_errno(xioctl(vm->vcpu, SET_ONE_REG, reg), 0, "SET: argp read-only");
 }
 
 static void check_addr(const struct vm *vm)
@@ -109,30 +96,26 @@ static void check_addr(const struct vm *vm)
 
 	/* What SET would take from the part that can be read. */
 	memset(pages.rw_end - 8, 0, 8);
-	check_errno(set_reg(vm, ID_LSTAR, LSTAR_VALUE), 0,
-		    "LSTAR before bad addr: SET");
+	check_errno(set_reg(vm, ID_LSTAR, LSTAR_VALUE), 0, "LSTAR before bad addr: SET");
 	for (i = 0; i < ARRAY_SIZE(bad); i++) {
 		uint64_t addr = bad[i].addr;
 		const char *name = bad[i].name;
 
-		check_errno(one_reg(vm->vcpu, GET_ONE_REG, ID_LSTAR, addr),
-			    EFAULT, "GET: addr %s", name);
-		check_errno(one_reg(vm->vcpu, SET_ONE_REG, ID_LSTAR, addr),
-			    EFAULT, "SET: addr %s", name);
+		check_errno(one_reg(vm->vcpu, GET_ONE_REG, ID_LSTAR, addr), EFAULT, "GET: addr %s", name);
+		check_errno(one_reg(vm->vcpu, SET_ONE_REG, ID_LSTAR, addr), EFAULT, "SET: addr %s", name);
 		/* The register is read before memory is touched ... */
-		check_errno(one_reg(vm->vcpu, GET_ONE_REG, ID_UNKNOWN, addr),
-			    EINVAL, "GET: addr %s, unknown MSR", name);
+		check_errno(one_reg(vm->vcpu, GET_ONE_REG, ID_UNKNOWN, addr), EINVAL, "GET: addr %s, unknown MSR",
+			    name);
 		/* ... and memory before the register. */
-		check_errno(one_reg(vm->vcpu, SET_ONE_REG, ID_UNKNOWN, addr),
-			    EFAULT, "SET: addr %s, unknown MSR", name);
+		check_errno(one_reg(vm->vcpu, SET_ONE_REG, ID_UNKNOWN, addr), EFAULT, "SET: addr %s, unknown MSR",
+			    name);
 		/* The id comes before both. */
-		check_errno(one_reg(vm->vcpu, GET_ONE_REG, ID_GUEST_SSP, addr),
-			    EINVAL, "GET: addr %s, GUEST_SSP", name);
-		check_errno(one_reg(vm->vcpu, SET_ONE_REG, ID_GUEST_SSP, addr),
-			    EINVAL, "SET: addr %s, GUEST_SSP", name);
-		check_errno(one_reg(vm->vcpu, SET_ONE_REG,
-				    0x2020000200000010ull, addr),
-			    EINVAL, "SET: addr %s, bad size", name);
+		check_errno(one_reg(vm->vcpu, GET_ONE_REG, ID_GUEST_SSP, addr), EINVAL, "GET: addr %s, GUEST_SSP",
+			    name);
+		check_errno(one_reg(vm->vcpu, SET_ONE_REG, ID_GUEST_SSP, addr), EINVAL, "SET: addr %s, GUEST_SSP",
+			    name);
+		check_errno(one_reg(vm->vcpu, SET_ONE_REG, 0x2020000200000010ull, addr), EINVAL,
+			    "SET: addr %s, bad size", name);
 	}
 	for (lstar = 0, i = 1; i <= 7; i++)
 		lstar |= pages.rw_end[-(int)i];
@@ -141,12 +124,9 @@ static void check_addr(const struct vm *vm)
 	tap_ok(lstar == LSTAR_VALUE, "SET: bad addr leaves the register alone");
 	tap_ok(value == 0, "GET: bad addr stores nothing");
 
-	check_errno(one_reg(vm->vcpu, GET_ONE_REG, ID_LSTAR,
-			    user_addr(pages.ro_end - 8)),
-		    EFAULT, "GET: addr read-only");
-	check_errno(one_reg(vm->vcpu, SET_ONE_REG, ID_LSTAR,
-			    user_addr(pages.ro_end - 128)),
-		    0, "SET: addr read-only");
+	check_errno(one_reg(vm->vcpu, GET_ONE_REG, ID_LSTAR, user_addr(pages.ro_end - 8)), EFAULT,
+		    "GET: addr read-only");
+	check_errno(one_reg(vm->vcpu, SET_ONE_REG, ID_LSTAR, user_addr(pages.ro_end - 128)), 0, "SET: addr read-only");
 }
 
 static void check_eight_bytes(const struct vm *vm)
@@ -161,20 +141,16 @@ static void check_eight_bytes(const struct vm *vm)
 
 		memset(end - 32, 0xa5, 32);
 		memcpy(at, &value, 8);
-		check_errno(one_reg(vm->vcpu, SET_ONE_REG, ID_LSTAR,
-				    user_addr(at)),
-			    0, "SET: addr %u bytes before the end", offset + 8);
+		check_errno(one_reg(vm->vcpu, SET_ONE_REG, ID_LSTAR, user_addr(at)), 0,
+			    "SET: addr %u bytes before the end", offset + 8);
 		memset(end - 32, 0xa5, 32);
-		check_errno(one_reg(vm->vcpu, GET_ONE_REG, ID_LSTAR,
-				    user_addr(at)),
-			    0, "GET: addr %u bytes before the end", offset + 8);
+		check_errno(one_reg(vm->vcpu, GET_ONE_REG, ID_LSTAR, user_addr(at)), 0,
+			    "GET: addr %u bytes before the end", offset + 8);
 		exact = !memcmp(at, &value, 8);
 		for (i = 1; i <= 32; i++)
-			if ((end - i < at || end - i >= at + 8) &&
-			    end[-(int)i] != 0xa5)
+			if ((end - i < at || end - i >= at + 8) && end[-(int)i] != 0xa5)
 				exact = false;
-		tap_ok(exact, "GET: addr %u bytes before the end: exactly 8 bytes stored",
-		       offset + 8);
+		tap_ok(exact, "GET: addr %u bytes before the end: exactly 8 bytes stored", offset + 8);
 	}
 }
 
@@ -182,18 +158,14 @@ static void check_failed_get(const struct vm *vm)
 {
 	uint64_t value = CANARY;
 
-	check_errno(get_reg(vm, ID_UNKNOWN, &value), EINVAL,
-		    "unknown MSR: GET");
+	check_errno(get_reg(vm, ID_UNKNOWN, &value), EINVAL, "unknown MSR: GET");
 	tap_ok(value == CANARY, "unknown MSR: GET stores nothing");
-	check_errno(set_reg(vm, ID_UNKNOWN, 0), EINVAL,
-		    "unknown MSR: SET 0");
-	check_errno(set_reg(vm, ID_UNKNOWN, 1), EINVAL,
-		    "unknown MSR: SET 1");
+	check_errno(set_reg(vm, ID_UNKNOWN, 0), EINVAL, "unknown MSR: SET 0");
+	check_errno(set_reg(vm, ID_UNKNOWN, 1), EINVAL, "unknown MSR: SET 1");
 }
 
 /* Memory that has to be paged in while the ioctl is under way. */
-static void check_absent_page(const struct vm *vm, uint8_t *page, size_t size,
-			      const char *name)
+static void check_absent_page(const struct vm *vm, uint8_t *page, size_t size, const char *name)
 {
 	bool stored = true, fetched = true;
 	uint64_t value, id = ID_LSTAR;
@@ -203,13 +175,12 @@ static void check_absent_page(const struct vm *vm, uint8_t *page, size_t size,
 		value = LSTAR_VALUE + i;
 		set_reg(vm, id, value);
 		madvise(page, size, MADV_DONTNEED);
-		if (one_reg(vm->vcpu, GET_ONE_REG, id, user_addr(page)).ret ||
-		    memcmp(page, &value, 8))
+		if (one_reg(vm->vcpu, GET_ONE_REG, id, user_addr(page)).ret || memcmp(page, &value, 8))
 			stored = false;
 		madvise(page, size, MADV_DONTNEED);
 		/* Reads as zero, or what the file has. */
-		if (one_reg(vm->vcpu, SET_ONE_REG, id, user_addr(page)).ret ||
-		    get_reg(vm, id, &value).ret || memcmp(page, &value, 8))
+		if (one_reg(vm->vcpu, SET_ONE_REG, id, user_addr(page)).ret || get_reg(vm, id, &value).ret ||
+		    memcmp(page, &value, 8))
 			fetched = false;
 	}
 	tap_ok(stored, "GET: into a dropped %s page", name);
@@ -223,8 +194,7 @@ static void check_absent_pages(const struct vm *vm)
 	uint8_t *page;
 	int fd;
 
-	page = mmap(NULL, size, PROT_READ | PROT_WRITE,
-		    MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	page = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
 	check_absent_page(vm, page, size, "anonymous");
 	munmap(page, size);
 
@@ -239,10 +209,10 @@ static void check_absent_pages(const struct vm *vm)
 	if (ftruncate(fd, 0))
 		tap_bail("%s", path);
 	page = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
-	check_errno(one_reg(vm->vcpu, GET_ONE_REG, ID_LSTAR, user_addr(page)),
-		    EFAULT, "GET: addr behind the end of a file");
-	check_errno(one_reg(vm->vcpu, SET_ONE_REG, ID_LSTAR, user_addr(page)),
-		    EFAULT, "SET: addr behind the end of a file");
+	check_errno(one_reg(vm->vcpu, GET_ONE_REG, ID_LSTAR, user_addr(page)), EFAULT,
+		    "GET: addr behind the end of a file");
+	check_errno(one_reg(vm->vcpu, SET_ONE_REG, ID_LSTAR, user_addr(page)), EFAULT,
+		    "SET: addr behind the end of a file");
 	munmap(page, size);
 	close(fd);
 	unlink(path);
@@ -250,7 +220,7 @@ static void check_absent_pages(const struct vm *vm)
 
 struct pager {
 	int fd;
-	uint8_t *content;	/* a page */
+	uint8_t *content; /* a page */
 	unsigned int faults;
 };
 
@@ -264,8 +234,7 @@ static void *serve_one_fault(void *arg)
 		.len = size,
 	};
 
-	if (read(p->fd, &msg, sizeof(msg)) != sizeof(msg) ||
-	    msg.event != UFFD_EVENT_PAGEFAULT)
+	if (read(p->fd, &msg, sizeof(msg)) != sizeof(msg) || msg.event != UFFD_EVENT_PAGEFAULT)
 		return NULL;
 	/* Let the ioctl wait for a while, with all it holds. */
 	sleep_ms(2);
@@ -275,8 +244,7 @@ static void *serve_one_fault(void *arg)
 	return NULL;
 }
 
-static void check_user_fault(const struct vm *vm, unsigned int nr,
-			     const char *name)
+static void check_user_fault(const struct vm *vm, unsigned int nr, const char *name)
 {
 	size_t size = sysconf(_SC_PAGESIZE);
 	struct uffdio_api api = { .api = UFFD_API };
@@ -290,12 +258,10 @@ static void check_user_fault(const struct vm *vm, unsigned int nr,
 	p.fd = syscall(SYS_userfaultfd, O_CLOEXEC);
 	if (p.fd < 0 || ioctl(p.fd, UFFDIO_API, &api)) {
 		tap_skip("no userfaultfd", "%s: addr behind userfaultfd", name);
-		tap_skip("no userfaultfd", "%s: addr behind userfaultfd: value",
-			 name);
+		tap_skip("no userfaultfd", "%s: addr behind userfaultfd: value", name);
 		return;
 	}
-	page = mmap(NULL, 2 * size, PROT_READ | PROT_WRITE,
-		    MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	page = mmap(NULL, 2 * size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
 	p.content = page + size;
 	memset(p.content, 0, size);
 	reg.range.start = user_addr(page);
@@ -314,8 +280,7 @@ static void check_user_fault(const struct vm *vm, unsigned int nr,
 	pthread_cancel(thread);
 	pthread_join(thread, NULL);
 	get_reg(vm, ID_LSTAR, &got);
-	tap_ok(p.faults == 1 && got == value && !memcmp(page, &value, 8),
-	       "%s: addr behind userfaultfd: value", name);
+	tap_ok(p.faults == 1 && got == value && !memcmp(page, &value, 8), "%s: addr behind userfaultfd: value", name);
 	munmap(page, 2 * size);
 	close(p.fd);
 }

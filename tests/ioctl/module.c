@@ -54,6 +54,6 @@ int main(int argc, char **argv)
 		return 0;
 	}
 	fprintf(stderr, "usage: module load FILE [PARAMETER=VALUE]...\n"
-		"       module unload NAME...\n");
+			"       module unload NAME...\n");
 	return 2;
 }

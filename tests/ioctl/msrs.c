@@ -10,21 +10,18 @@
 #include "kvm.h"
 #include "onereg.h"
 
-#define CANARY		0xa5a5a5a5a5a5a5a5ull
+#define CANARY 0xa5a5a5a5a5a5a5a5ull
 
 /* More than a few differences say nothing new. */
-#define MAX_DIAG	10
+#define MAX_DIAG 10
 
 static unsigned int diags;
 
-static void differs(const char *what, uint32_t msr, struct outcome o,
-		    uint64_t got, bool want_ok, uint64_t want)
+static void differs(const char *what, uint32_t msr, struct outcome o, uint64_t got, bool want_ok, uint64_t want)
 {
 	if (diags++ < MAX_DIAG)
-		tap_diag("%s of MSR 0x%x: %d %s 0x%llx, but MSR ioctl: %s 0x%llx",
-			 what, msr, o.ret, errno_name(o.err),
-			 (unsigned long long)got, want_ok ? "ok" : "failed",
-			 (unsigned long long)want);
+		tap_diag("%s of MSR 0x%x: %d %s 0x%llx, but MSR ioctl: %s 0x%llx", what, msr, o.ret, errno_name(o.err),
+			 (unsigned long long)got, want_ok ? "ok" : "failed", (unsigned long long)want);
 }
 
 /*
@@ -44,8 +41,7 @@ static bool same_get(const struct vm *vm, uint32_t msr)
 	} else {
 		same = o.ret == 0 && value == before;
 		if (!same && o.ret == 0 && msrs_get(vm, msr, &after))
-			same = value == after ||
-			       (before <= value && value <= after) ||
+			same = value == after || (before <= value && value <= after) ||
 			       (before >= value && value >= after);
 	}
 	if (!same)
@@ -119,8 +115,7 @@ static bool same_writes(const struct twins *t, uint32_t msr)
 	return same;
 }
 
-static void check_list(const struct kvm_msr_list *list, unsigned int flags,
-		       const char *name)
+static void check_list(const struct kvm_msr_list *list, unsigned int flags, const char *name)
 {
 	bool get = true, set = true;
 	struct twins t;
@@ -140,14 +135,12 @@ static void check_list(const struct kvm_msr_list *list, unsigned int flags,
 static void check_lists(void)
 {
 	struct kvm_msr_list *list = msr_list(KVM_GET_MSR_INDEX_LIST);
-	struct kvm_msr_list *features =
-		msr_list(KVM_GET_MSR_FEATURE_INDEX_LIST);
+	struct kvm_msr_list *features = msr_list(KVM_GET_MSR_FEATURE_INDEX_LIST);
 
 	tap_ok(list->nmsrs > 0, "there are listed MSRs");
 	check_list(list, 0, "listed MSRs without CPUID");
 	check_list(list, VM_CPUID, "listed MSRs with CPUID");
-	check_list(list, VM_CPUID | VM_IRQCHIP,
-		   "listed MSRs with CPUID and APIC");
+	check_list(list, VM_CPUID | VM_IRQCHIP, "listed MSRs with CPUID and APIC");
 	check_list(features, 0, "feature MSRs without CPUID");
 	check_list(features, VM_CPUID, "feature MSRs with CPUID");
 	free(features);
@@ -157,6 +150,7 @@ static void check_lists(void)
 /* MSRs that KVM_GET_MSR_INDEX_LIST does not list, or not on every host. */
 static void check_unlisted(void)
 {
+	/* clang-format off */
 	static const uint32_t unlisted[] = {
 		0xc0000100, 0xc0000101, 0xc0000102,	/* FS, GS, KERNEL_GS */
 		0x1b, 0x17, 0x8b, 0x9b, 0x9e, 0xce, 0xcd, 0xe7, 0xe8, 0xfe,
@@ -174,23 +168,22 @@ static void check_unlisted(void)
 		0xc0010117, 0xc001011f, 0xc0011029, 0xc0010000, 0xc0010200,
 		0xdeadbeef, 0xffffffff,
 	};
+	/* clang-format on */
 	struct twins t;
 	unsigned int i;
 
 	diags = 0;
 	twins_create(&t, VM_CPUID);
 	for (i = 0; i < ARRAY_SIZE(unlisted); i++) {
-		tap_ok(same_get(&t.regs, unlisted[i]),
-		       "MSR 0x%x: GET like KVM_GET_MSRS", unlisted[i]);
-		tap_ok(same_writes(&t, unlisted[i]),
-		       "MSR 0x%x: SET like KVM_SET_MSRS", unlisted[i]);
+		tap_ok(same_get(&t.regs, unlisted[i]), "MSR 0x%x: GET like KVM_GET_MSRS", unlisted[i]);
+		tap_ok(same_writes(&t, unlisted[i]), "MSR 0x%x: SET like KVM_SET_MSRS", unlisted[i]);
 	}
 	twins_destroy(&t);
 }
 
-#define X2APIC_FIRST	0x800u
-#define X2APIC_LAST	0x8ffu
-#define X2APIC_TPR	0x808u
+#define X2APIC_FIRST 0x800u
+#define X2APIC_LAST  0x8ffu
+#define X2APIC_TPR   0x808u
 
 static bool same_x2apic_range(const struct vm *vm)
 {
@@ -212,20 +205,16 @@ static void check_x2apic(void)
 
 	vm_create(&vm, VM_CPUID);
 	tap_ok(same_x2apic_range(&vm), "x2APIC MSRs without APIC");
-	check_errno(get_reg(&vm, tpr_id, &value), EINVAL,
-		    "x2APIC TPR without APIC: GET");
+	check_errno(get_reg(&vm, tpr_id, &value), EINVAL, "x2APIC TPR without APIC: GET");
 	vm_destroy(&vm);
 
 	vm_create(&vm, VM_CPUID | VM_IRQCHIP);
 	tap_ok(same_x2apic_range(&vm), "x2APIC MSRs in xAPIC mode");
-	check_errno(get_reg(&vm, tpr_id, &value), EINVAL,
-		    "x2APIC TPR in xAPIC mode: GET");
-	check_errno(set_reg(&vm, tpr_id, 0), EINVAL,
-		    "x2APIC TPR in xAPIC mode: SET");
+	check_errno(get_reg(&vm, tpr_id, &value), EINVAL, "x2APIC TPR in xAPIC mode: GET");
+	check_errno(set_reg(&vm, tpr_id, 0), EINVAL, "x2APIC TPR in xAPIC mode: SET");
 	tap_ok(vm_enable_x2apic(&vm), "x2APIC mode can be entered");
 	tap_ok(same_x2apic_range(&vm), "x2APIC MSRs in x2APIC mode");
-	check_errno(set_reg(&vm, tpr_id, 0x20), 0,
-		    "x2APIC TPR in x2APIC mode: SET");
+	check_errno(set_reg(&vm, tpr_id, 0x20), 0, "x2APIC TPR in x2APIC mode: SET");
 	o = get_reg(&vm, tpr_id, &value);
 	check_value(o, value, 0x20, "x2APIC TPR in x2APIC mode: GET");
 	vm_destroy(&vm);
@@ -247,11 +236,8 @@ static uint32_t random_msr(void)
 	static const struct {
 		uint32_t base, count;
 	} dense[] = {
-		{ 0, 0x1000 },
-		{ 0xc0000000, 0x200 },
-		{ 0xc0010000, 0x2000 },
-		{ 0x40000000, 0x200 },
-		{ 0x4b564d00, 0x100 },
+		{ 0, 0x1000 },	       { 0xc0000000, 0x200 }, { 0xc0010000, 0x2000 },
+		{ 0x40000000, 0x200 }, { 0x4b564d00, 0x100 },
 	};
 	uint32_t r = next_random();
 	unsigned int i = r % (2 * ARRAY_SIZE(dense));
@@ -277,16 +263,14 @@ static void check_random(void)
 }
 
 /* A register that can be written freely: both paths see each other. */
-static void check_both_paths(const struct vm *vm, uint32_t msr, uint64_t value,
-			     const char *name)
+static void check_both_paths(const struct vm *vm, uint32_t msr, uint64_t value, const char *name)
 {
 	const uint64_t id = ID_MSR_BASE | msr;
 	uint64_t got = CANARY;
 	struct outcome o;
 
 	check_errno(set_reg(vm, id, value), 0, "%s: SET", name);
-	tap_ok(msrs_get(vm, msr, &got) && got == value,
-	       "%s: SET, then KVM_GET_MSRS", name);
+	tap_ok(msrs_get(vm, msr, &got) && got == value, "%s: SET, then KVM_GET_MSRS", name);
 	tap_ok(msrs_set(vm, msr, 0), "%s: KVM_SET_MSRS 0", name);
 	o = get_reg(vm, id, &got);
 	check_value(o, got, 0, "%s: KVM_SET_MSRS 0, then GET", name);
@@ -295,8 +279,7 @@ static void check_both_paths(const struct vm *vm, uint32_t msr, uint64_t value,
 	check_value(o, got, value, "%s: KVM_SET_MSRS, then GET", name);
 }
 
-static void check_refused_value(const struct vm *vm, uint32_t msr,
-				uint64_t bad, uint64_t kept, const char *name,
+static void check_refused_value(const struct vm *vm, uint32_t msr, uint64_t bad, uint64_t kept, const char *name,
 				const char *why)
 {
 	const uint64_t id = ID_MSR_BASE | msr;
@@ -314,11 +297,8 @@ static void check_values(void)
 		uint32_t msr;
 		const char *name;
 	} canonical[] = {
-		{ 0xc0000082, "LSTAR" },
-		{ 0xc0000083, "CSTAR" },
-		{ 0xc0000100, "FS_BASE" },
-		{ 0xc0000101, "GS_BASE" },
-		{ 0xc0000102, "KERNEL_GS_BASE" },
+		{ 0xc0000082, "LSTAR" },   { 0xc0000083, "CSTAR" },	     { 0xc0000100, "FS_BASE" },
+		{ 0xc0000101, "GS_BASE" }, { 0xc0000102, "KERNEL_GS_BASE" },
 	};
 	const uint64_t kernel = 0xffff888000001000ull;
 	uint64_t got = 0;
@@ -336,25 +316,19 @@ static void check_values(void)
 		snprintf(half, sizeof(half), "%s upper half", name);
 		check_both_paths(&vm, msr, kernel, half);
 		/* Neither canonical with 48 nor with 57 bits. */
-		check_refused_value(&vm, msr, 1ull << 63, kernel, name,
-				    "with bit 63 alone");
-		check_refused_value(&vm, msr, 1ull << 56, kernel, name,
-				    "with bit 56 alone");
+		check_refused_value(&vm, msr, 1ull << 63, kernel, name, "with bit 63 alone");
+		check_refused_value(&vm, msr, 1ull << 56, kernel, name, "with bit 56 alone");
 	}
 	/* SCE, LME and NXE; then the reserved bit 2. */
 	check_both_paths(&vm, 0xc0000080, 0x901, "EFER");
-	check_refused_value(&vm, 0xc0000080, 0x904, 0x901, "EFER",
-			    "with a reserved bit");
+	check_refused_value(&vm, 0xc0000080, 0x904, 0x901, "EFER", "with a reserved bit");
 	check_both_paths(&vm, 0xc0000081, 0x0123456789abcdefull, "STAR");
 	check_both_paths(&vm, 0x174, 0x10, "SYSENTER_CS");
-	check_refused_value(&vm, 0x277, 0x0007040600070402ull,
-			    0x0007040600070406ull, "PAT",
-			    "with a reserved type");
+	check_refused_value(&vm, 0x277, 0x0007040600070402ull, 0x0007040600070406ull, "PAT", "with a reserved type");
 
 	check_errno(set_reg(&vm, ID_TSC, 1ull << 40), 0, "TSC: SET");
 	get_reg(&vm, ID_TSC, &got);
-	tap_ok(got >= 1ull << 40 && got < 1ull << 41,
-	       "TSC: SET, then GET: runs on from there");
+	tap_ok(got >= 1ull << 40 && got < 1ull << 41, "TSC: SET, then GET: runs on from there");
 	vm_destroy(&vm);
 }
 
@@ -384,15 +358,10 @@ static void check_advertised_zero(void)
 
 			value = CANARY;
 			o = get_reg(&vm, id, &value);
-			tap_ok(o.err == want &&
-			       value == (listed ? 0 : CANARY),
-			       "MSR 0x%x %s CPUID: GET is 0 if listed",
+			tap_ok(o.err == want && value == (listed ? 0 : CANARY), "MSR 0x%x %s CPUID: GET is 0 if listed",
 			       cet[i], when);
-			tap_ok(set_reg(&vm, id, 0).err == want,
-			       "MSR 0x%x %s CPUID: SET 0 if listed", cet[i],
-			       when);
-			check_errno(set_reg(&vm, id, 4), EINVAL,
-				    "MSR 0x%x %s CPUID: SET 4", cet[i], when);
+			tap_ok(set_reg(&vm, id, 0).err == want, "MSR 0x%x %s CPUID: SET 0 if listed", cet[i], when);
+			check_errno(set_reg(&vm, id, 4), EINVAL, "MSR 0x%x %s CPUID: SET 4", cet[i], when);
 		}
 		vm_destroy(&vm);
 	}

@@ -25,23 +25,17 @@ static const struct {
 	const char *name;
 	void (*run)(void);
 } groups[] = {
-	{ "cap", test_cap },
-	{ "ids", test_ids },
-	{ "memory", test_memory },
-	{ "reglist", test_reglist },
-	{ "msrs", test_msrs },
-	{ "policy", test_policy },
-	{ "run", test_run },
+	{ "cap", test_cap },   { "ids", test_ids },	  { "memory", test_memory }, { "reglist", test_reglist },
+	{ "msrs", test_msrs }, { "policy", test_policy }, { "run", test_run },
 };
 
 static void wrong_use(void)
 {
 	unsigned int i;
 
-	fprintf(stderr,
-		"usage: onereg [--facts FILE] [--random N] [GROUP...]\n"
-		"       onereg --absent\n"
-		"groups:");
+	fprintf(stderr, "usage: onereg [--facts FILE] [--random N] [GROUP...]\n"
+			"       onereg --absent\n"
+			"groups:");
 	for (i = 0; i < ARRAY_SIZE(groups); i++)
 		fprintf(stderr, " %s", groups[i].name);
 	fprintf(stderr, "\n");

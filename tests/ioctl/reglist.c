@@ -10,7 +10,7 @@
 #include "kvm.h"
 #include "onereg.h"
 
-#define CANARY		0xa5a5a5a5a5a5a5a5ull
+#define CANARY 0xa5a5a5a5a5a5a5a5ull
 
 static void check_empty(const struct vm *vm, uint64_t n, const char *name)
 {
@@ -52,34 +52,25 @@ static void check_pointers(const struct vm *vm)
 	struct pages p;
 
 	pages_create(&p);
-	check_errno(xioctl(vm->vcpu, GET_REG_LIST, NULL), EFAULT,
-		    "list: NULL");
-	check_errno(xioctl(vm->vcpu, GET_REG_LIST, p.none), EFAULT,
-		    "list: inaccessible");
-	check_errno(xioctl(vm->vcpu, GET_REG_LIST,
-			   (void *)(uintptr_t)-4096ll), EFAULT,
-		    "list: kernel address");
+	check_errno(xioctl(vm->vcpu, GET_REG_LIST, NULL), EFAULT, "list: NULL");
+	check_errno(xioctl(vm->vcpu, GET_REG_LIST, p.none), EFAULT, "list: inaccessible");
+	check_errno(xioctl(vm->vcpu, GET_REG_LIST, (void *)(uintptr_t)-4096ll), EFAULT, "list: kernel address");
 
 	/* n can be read, but not written back. */
-	check_errno(xioctl(vm->vcpu, GET_REG_LIST, p.ro_end - 64), EFAULT,
-		    "list: read-only");
-	check_errno(xioctl(vm->vcpu, GET_REG_LIST, p.rw_end - 4), EFAULT,
-		    "list: n across the end of memory");
+	check_errno(xioctl(vm->vcpu, GET_REG_LIST, p.ro_end - 64), EFAULT, "list: read-only");
+	check_errno(xioctl(vm->vcpu, GET_REG_LIST, p.rw_end - 4), EFAULT, "list: n across the end of memory");
 	/* No entries follow, so nothing behind n may be touched. */
 	memcpy(p.rw_end - 8, &n, 8);
-	check_errno(xioctl(vm->vcpu, GET_REG_LIST, p.rw_end - 8), 0,
-		    "list: n at the end of memory");
+	check_errno(xioctl(vm->vcpu, GET_REG_LIST, p.rw_end - 8), 0, "list: n at the end of memory");
 	memcpy(&n, p.rw_end - 8, 8);
 	tap_ok(n == 0, "list: n at the end of memory is 0");
 
 	memset(buffer, 0xa5, sizeof(buffer));
 	n = 1;
 	memcpy(buffer + 3, &n, 8);
-	check_errno(xioctl(vm->vcpu, GET_REG_LIST, buffer + 3), 0,
-		    "list: unaligned");
+	check_errno(xioctl(vm->vcpu, GET_REG_LIST, buffer + 3), 0, "list: unaligned");
 	memcpy(&n, buffer + 3, 8);
-	tap_ok(n == 0 && buffer[2] == 0xa5 && buffer[11] == 0xa5,
-	       "list: unaligned n is 0, its neighbours untouched");
+	tap_ok(n == 0 && buffer[2] == 0xa5 && buffer[11] == 0xa5, "list: unaligned n is 0, its neighbours untouched");
 }
 
 void test_reglist(void)

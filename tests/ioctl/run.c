@@ -14,7 +14,7 @@
 #include "kvm.h"
 #include "onereg.h"
 
-#define MSR_LSTAR	0xc0000082u
+#define MSR_LSTAR 0xc0000082u
 
 static void check_guest_sees(void)
 {
@@ -25,18 +25,14 @@ static void check_guest_sees(void)
 	struct vm vm;
 
 	vm_create(&vm, VM_CPUID | VM_MEMORY);
-	check_errno(set_reg(&vm, ID_LSTAR, host_value), 0,
-		    "LSTAR before the first run: SET");
-	tap_ok(guest_rdmsr(&vm, MSR_LSTAR, &value) == GUEST_DONE &&
-	       value == host_value, "LSTAR: guest reads what SET wrote");
-	tap_ok(guest_wrmsr(&vm, MSR_LSTAR, guest_value) == GUEST_DONE,
-	       "LSTAR: guest writes");
+	check_errno(set_reg(&vm, ID_LSTAR, host_value), 0, "LSTAR before the first run: SET");
+	tap_ok(guest_rdmsr(&vm, MSR_LSTAR, &value) == GUEST_DONE && value == host_value,
+	       "LSTAR: guest reads what SET wrote");
+	tap_ok(guest_wrmsr(&vm, MSR_LSTAR, guest_value) == GUEST_DONE, "LSTAR: guest writes");
 	o = get_reg(&vm, ID_LSTAR, &value);
 	check_value(o, value, guest_value, "LSTAR after a guest write: GET");
-	check_errno(set_reg(&vm, ID_LSTAR, host_value), 0,
-		    "LSTAR after a run: SET");
-	tap_ok(guest_rdmsr(&vm, MSR_LSTAR, &value) == GUEST_DONE &&
-	       value == host_value,
+	check_errno(set_reg(&vm, ID_LSTAR, host_value), 0, "LSTAR after a run: SET");
+	tap_ok(guest_rdmsr(&vm, MSR_LSTAR, &value) == GUEST_DONE && value == host_value,
 	       "LSTAR: guest reads what SET wrote after a run");
 	vm_destroy(&vm);
 }
@@ -62,9 +58,8 @@ static bool frozen_alike(struct vm *vm, uint32_t msr, uint64_t value)
 		msrs_set(vm, msr, before);
 	if (by_msrs == by_reg && (ok ? o.ret == 0 : o.err == EINVAL))
 		return true;
-	tap_diag("MSR 0x%x = 0x%llx: %d %s, but KVM_SET_MSRS %s", msr,
-		 (unsigned long long)value, o.ret, errno_name(o.err),
-		 ok ? "ok" : "failed");
+	tap_diag("MSR 0x%x = 0x%llx: %d %s, but KVM_SET_MSRS %s", msr, (unsigned long long)value, o.ret,
+		 errno_name(o.err), ok ? "ok" : "failed");
 	return false;
 }
 
@@ -114,8 +109,7 @@ static void check_vmx_after_run(void)
 	guest_run(&vm, NULL);
 	/* Bits 8:6 are activity states, which may be taken away. */
 	changed = value & ~(1ull << 6);
-	tap_ok(set_reg(&vm, ID_MSR_BASE | msr, value).ret == 0,
-	       "%s: same value", name);
+	tap_ok(set_reg(&vm, ID_MSR_BASE | msr, value).ret == 0, "%s: same value", name);
 	tap_ok(frozen_alike(&vm, msr, changed), "%s: another value", name);
 	vm_destroy(&vm);
 }
@@ -137,8 +131,7 @@ static int wait_for_vcpu(void *arg)
 	if (w->nr == GET_REG_LIST)
 		w->result = xioctl(w->vm->vcpu, GET_REG_LIST, &w->value);
 	else
-		w->result = one_reg(w->vm->vcpu, w->nr, ID_LSTAR,
-				    user_addr(&w->value));
+		w->result = one_reg(w->vm->vcpu, w->nr, ID_LSTAR, user_addr(&w->value));
 	__atomic_store_n(&w->done, 1, __ATOMIC_RELEASE);
 	return 0;
 }
@@ -169,13 +162,11 @@ static void check_blocks(struct vm *vm, unsigned int nr, const char *name)
 		tap_bail("guest does not run");
 	pthread_create(&thread, NULL, waiter_thread, &w);
 	blocked = wait_until_blocked(getpid(), waiter_tid(&w));
-	tap_ok(blocked && guest_is_progressing(vm) &&
-	       !__atomic_load_n(&w.done, __ATOMIC_ACQUIRE),
+	tap_ok(blocked && guest_is_progressing(vm) && !__atomic_load_n(&w.done, __ATOMIC_ACQUIRE),
 	       "%s waits while the vCPU runs", name);
 	/* A signal that does not kill does not end the wait. */
 	pthread_kill(thread, SIGUSR1);
-	tap_ok(guest_is_progressing(vm) &&
-	       !__atomic_load_n(&w.done, __ATOMIC_ACQUIRE),
+	tap_ok(guest_is_progressing(vm) && !__atomic_load_n(&w.done, __ATOMIC_ACQUIRE),
 	       "%s is not interrupted by a signal", name);
 	runner_stop(&r);
 	tap_ok(r.result.err == EINTR, "%s: KVM_RUN is kicked", name);
@@ -198,24 +189,20 @@ static void check_killed_waiter(struct vm *vm)
 	bool blocked;
 	pid_t pid;
 
-	stack = mmap(NULL, stack_size, PROT_READ | PROT_WRITE,
-		     MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	stack = mmap(NULL, stack_size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
 	if (stack == MAP_FAILED || !runner_start(&r, vm))
 		tap_bail("guest does not run");
-	pid = clone(wait_for_vcpu, stack + stack_size,
-		    CLONE_VM | CLONE_FILES | SIGCHLD, &w);
+	pid = clone(wait_for_vcpu, stack + stack_size, CLONE_VM | CLONE_FILES | SIGCHLD, &w);
 	if (pid < 0)
 		tap_bail("clone");
 	blocked = wait_until_blocked(pid, waiter_tid(&w));
 	kill(pid, SIGKILL);
-	tap_ok(wait_for_exit(pid, &status) && WIFSIGNALED(status) &&
-	       WTERMSIG(status) == SIGKILL,
+	tap_ok(wait_for_exit(pid, &status) && WIFSIGNALED(status) && WTERMSIG(status) == SIGKILL,
 	       "a waiter can be killed while the vCPU runs");
 	tap_ok(blocked && !w.done, "the killed waiter was waiting");
 	tap_ok(guest_is_progressing(vm), "the vCPU runs on");
 	runner_stop(&r);
-	check_errno(get_reg(vm, ID_LSTAR, &value), 0,
-		    "GET after a waiter was killed");
+	check_errno(get_reg(vm, ID_LSTAR, &value), 0, "GET after a waiter was killed");
 	munmap(stack, stack_size);
 }
 
@@ -266,8 +253,7 @@ static void check_other_mm(const struct vm *vm)
 	int status = -1;
 	pid_t pid;
 
-	f = mmap(NULL, sizeof(*f), PROT_READ | PROT_WRITE,
-		 MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+	f = mmap(NULL, sizeof(*f), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
 	if (f == MAP_FAILED)
 		tap_bail("shared memory");
 	pid = fork();
@@ -281,18 +267,15 @@ static void check_other_mm(const struct vm *vm)
 		f->bad_id = get_reg(vm, 0, &value);
 		_exit(0);
 	}
-	tap_ok(wait_for_exit(pid, &status) && status == 0,
-	       "a forked child calls");
+	tap_ok(wait_for_exit(pid, &status) && status == 0, "a forked child calls");
 	check_errno(f->get, EIO, "GET from a forked child");
 	check_errno(f->set, EIO, "SET from a forked child");
 	check_errno(f->list, EIO, "list from a forked child");
 	check_errno(f->null, EIO, "GET from a forked child: argp NULL");
 	check_errno(f->bad_id, EIO, "GET from a forked child: bad id");
-	check_errno(get_reg(vm, ID_EFER, &value), 0,
-		    "GET after a forked child");
+	check_errno(get_reg(vm, ID_EFER, &value), 0, "GET after a forked child");
 	munmap(f, sizeof(*f));
-	tap_skip("nothing an unprivileged VMM does makes a VM dead",
-		 "EIO from a dead VM");
+	tap_skip("nothing an unprivileged VMM does makes a VM dead", "EIO from a dead VM");
 }
 
 void test_run(void)

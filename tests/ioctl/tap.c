@@ -17,17 +17,9 @@ const char *errno_name(int err)
 		int err;
 		const char *name;
 	} names[] = {
-		{ 0, "0" },
-		{ E2BIG, "E2BIG" },
-		{ EBUSY, "EBUSY" },
-		{ EFAULT, "EFAULT" },
-		{ EINTR, "EINTR" },
-		{ EINVAL, "EINVAL" },
-		{ EIO, "EIO" },
-		{ ENOMEM, "ENOMEM" },
-		{ ENOTTY, "ENOTTY" },
-		{ ENXIO, "ENXIO" },
-		{ EPERM, "EPERM" },
+		{ 0, "0" },	      { E2BIG, "E2BIG" },   { EBUSY, "EBUSY" }, { EFAULT, "EFAULT" },
+		{ EINTR, "EINTR" },   { EINVAL, "EINVAL" }, { EIO, "EIO" },	{ ENOMEM, "ENOMEM" },
+		{ ENOTTY, "ENOTTY" }, { ENXIO, "ENXIO" },   { EPERM, "EPERM" },
 	};
 	static char number[16];
 	unsigned int i;
@@ -76,13 +68,12 @@ static void point(bool ok, const char *name)
 	printf("%sok %u - %s\n", ok ? "" : "not ", points, name);
 }
 
-#define FORMAT_NAME(name, fmt)				\
-	do {						\
-		va_list ap;				\
-							\
-		va_start(ap, fmt);			\
-		vsnprintf(name, sizeof(name), fmt, ap);	\
-		va_end(ap);				\
+#define FORMAT_NAME(name, fmt)                          \
+	do {                                            \
+		va_list ap;                             \
+		va_start(ap, fmt);                      \
+		vsnprintf(name, sizeof(name), fmt, ap); \
+		va_end(ap);                             \
 	} while (0)
 
 void tap_ok(bool ok, const char *fmt, ...)
@@ -156,8 +147,7 @@ void check_errno(struct outcome o, int want, const char *fmt, ...)
 	fact(name, o, NULL);
 }
 
-void check_value(struct outcome o, uint64_t got, uint64_t want,
-		 const char *fmt, ...)
+void check_value(struct outcome o, uint64_t got, uint64_t want, const char *fmt, ...)
 {
 	bool ok = o.ret == 0 && got == want;
 	char name[160];
@@ -166,8 +156,7 @@ void check_value(struct outcome o, uint64_t got, uint64_t want,
 	point(ok, name);
 	if (!ok) {
 		tap_diag("wanted: 0 with 0x%llx", (unsigned long long)want);
-		tap_diag("got: %d %s with 0x%llx", o.ret, errno_name(o.err),
-			 (unsigned long long)got);
+		tap_diag("got: %d %s with 0x%llx", o.ret, errno_name(o.err), (unsigned long long)got);
 	}
 	fact(name, o, o.ret == 0 ? &got : NULL);
 }

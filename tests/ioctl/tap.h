@@ -9,10 +9,10 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-#define ARRAY_SIZE(a)	(sizeof(a) / sizeof((a)[0]))
+#define ARRAY_SIZE(a) (sizeof(a) / sizeof((a)[0]))
 
 #ifndef __printf
-#define __printf(fmt, args)	__attribute__((format(printf, fmt, args)))
+#define __printf(fmt, args) __attribute__((format(printf, fmt, args)))
 #endif
 
 /* What one ioctl answered: its result, and errno if that was -1. */
@@ -33,10 +33,8 @@ _Noreturn void tap_bail(const char *fmt, ...) __printf(1, 2);
  * check_value() is for values that the architecture defines: the value
  * becomes part of the fact.
  */
-void check_errno(struct outcome o, int want, const char *fmt, ...)
-	__printf(3, 4);
-void check_value(struct outcome o, uint64_t got, uint64_t want,
-		 const char *fmt, ...) __printf(4, 5);
+void check_errno(struct outcome o, int want, const char *fmt, ...) __printf(3, 4);
+void check_value(struct outcome o, uint64_t got, uint64_t want, const char *fmt, ...) __printf(4, 5);
 
 /* A fact without a point: what is not right or wrong, but has to be the same. */
 void tap_fact(const char *name, const char *fmt, ...) __printf(2, 3);

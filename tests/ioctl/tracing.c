@@ -23,11 +23,11 @@
 
 #include "kvm.h"
 
-#define EVENTS		"/sys/kernel/tracing/events"
-#define STATISTICS	"/sys/kernel/debug/kvm"
+#define EVENTS	   "/sys/kernel/tracing/events"
+#define STATISTICS "/sys/kernel/debug/kvm"
 
 /* Always intercepted */
-#define MSR_APIC_BASE	0x1bu
+#define MSR_APIC_BASE 0x1bu
 
 /* Reads all of a file as one line, without its line "ID: ", which depends on what was loaded before. */
 static bool read_as_line(const char *path, char *text, size_t size)

@@ -17,7 +17,7 @@
 
 #include "kvm.h"
 
-#define CAPABILITIES	300
+#define CAPABILITIES 300
 
 static const struct {
 	const char *name;
@@ -60,10 +60,8 @@ static void write_cpuid(unsigned int nr, const char *which)
 	for (i = 0; i < cpuid->nent; i++) {
 		struct kvm_cpuid_entry2 *e = &cpuid->entries[i];
 
-		snprintf(name, sizeof(name), "%s CPUID %u 0x%x.%u", which, i, e->function,
-			 e->index);
-		tap_fact(name, "0x%x 0x%x 0x%x 0x%x 0x%x", e->flags, e->eax, e->ebx,
-			 e->ecx, e->edx);
+		snprintf(name, sizeof(name), "%s CPUID %u 0x%x.%u", which, i, e->function, e->index);
+		tap_fact(name, "0x%x 0x%x 0x%x 0x%x 0x%x", e->flags, e->eax, e->ebx, e->ecx, e->edx);
 		written++;
 	}
 	free(cpuid);
@@ -80,8 +78,7 @@ static void write_list(unsigned int nr, const char *which, const struct vm *vm)
 	for (i = 0; i < list->nmsrs; i++) {
 		snprintf(name, sizeof(name), "%s %u", which, i);
 		if (vm && msrs_get(vm, list->indices[i], &value))
-			tap_fact(name, "0x%x: 0x%llx", list->indices[i],
-				 (unsigned long long)value);
+			tap_fact(name, "0x%x: 0x%llx", list->indices[i], (unsigned long long)value);
 		else
 			tap_fact(name, "0x%x", list->indices[i]);
 		written++;
@@ -94,8 +91,12 @@ static void write_list(unsigned int nr, const char *which, const struct vm *vm)
 static const struct {
 	uint32_t first, last;
 } ranges[] = {
-	{ 0x6a0, 0x6a9 }, { 0xda0, 0xda0 }, { MSR_INTERNAL_SSP, MSR_INTERNAL_SSP },
-	{ MSR_OLD_SSP, MSR_OLD_SSP }, { 0x480, 0x493 }, { MSR_UNKNOWN, MSR_UNKNOWN },
+	{ 0x6a0, 0x6a9 },
+	{ 0xda0, 0xda0 },
+	{ MSR_INTERNAL_SSP, MSR_INTERNAL_SSP },
+	{ MSR_OLD_SSP, MSR_OLD_SSP },
+	{ 0x480, 0x493 },
+	{ MSR_UNKNOWN, MSR_UNKNOWN },
 };
 
 /* TSC; Hyper-V's time that the vCPU has run, reference time, and frequency of the TSC, which was measured. */
@@ -107,8 +108,7 @@ static bool is_time(uint32_t msr)
 static void write_msr(const struct vm *vm, const char *kind, uint32_t msr)
 {
 	static const uint64_t values[] = {
-		0, 1, 4, 0x40, 0x800, 0x1000, 0x1800, 0x4000, 0x123456789000,
-		0xffff800000000000, ~0ull, 0,
+		0, 1, 4, 0x40, 0x800, 0x1000, 0x1800, 0x4000, 0x123456789000, 0xffff800000000000, ~0ull, 0,
 	};
 	char name[64], taken[ARRAY_SIZE(values) + 1] = "";
 	uint64_t value = 0;
@@ -180,7 +180,7 @@ static uint64_t accepted_bits(const struct vm *vm, enum which_register which)
 
 static void write_control_registers(const char *kind, unsigned int flags)
 {
-	static const char *const names[] = { "CR0", "CR4", "EFER" };
+	static const char * const names[] = { "CR0", "CR4", "EFER" };
 	unsigned int i;
 	char name[64];
 	struct vm vm;
@@ -196,10 +196,9 @@ static void write_control_registers(const char *kind, unsigned int flags)
 }
 
 /* How an access of the guest ends: here, or as an exit with a reason. */
-static void write_guest_msr(struct vm *vm, const char *kind, enum guest_code code,
-			    uint32_t msr)
+static void write_guest_msr(struct vm *vm, const char *kind, enum guest_code code, uint32_t msr)
 {
-	static const char *const ends[] = {
+	static const char * const ends[] = {
 		[GUEST_DONE] = "done",
 		[GUEST_GOT_GP] = "#GP",
 		[GUEST_OTHER_EXIT] = "exit",
@@ -210,11 +209,9 @@ static void write_guest_msr(struct vm *vm, const char *kind, enum guest_code cod
 
 	guest_load(vm, code, msr, 0);
 	end = guest_run(vm, &value);
-	snprintf(name, sizeof(name), "%s guest's %s 0x%x", kind,
-		 code == GUEST_RDMSR ? "RDMSR" : "WRMSR", msr);
+	snprintf(name, sizeof(name), "%s guest's %s 0x%x", kind, code == GUEST_RDMSR ? "RDMSR" : "WRMSR", msr);
 	if (end == GUEST_OTHER_EXIT)
-		tap_fact(name, "exit %u, reason 0x%x", vm->run->exit_reason,
-			 vm->run->msr.reason);
+		tap_fact(name, "exit %u, reason 0x%x", vm->run->exit_reason, vm->run->msr.reason);
 	else if (end == GUEST_DONE && code == GUEST_RDMSR)
 		tap_fact(name, "0x%llx", (unsigned long long)value);
 	else
@@ -231,8 +228,8 @@ static void write_guest(const char *kind, unsigned int flags, bool exits)
 	static const struct {
 		uint32_t function, index;
 	} leaves[] = {
-		{ 0, 0 }, { 1, 0 }, { 7, 0 }, { 7, 1 }, { 0xd, 0 }, { 0xd, 1 }, { 0xd, 2 },
-		{ 0xd, 11 }, { 0xd, 12 }, { 0x80000001, 0 }, { 0x80000008, 0 },
+		{ 0, 0 },   { 1, 0 },	 { 7, 0 },    { 7, 1 },		 { 0xd, 0 },	    { 0xd, 1 },
+		{ 0xd, 2 }, { 0xd, 11 }, { 0xd, 12 }, { 0x80000001, 0 }, { 0x80000008, 0 },
 	};
 	struct kvm_enable_cap enable = {
 		.cap = KVM_CAP_X86_USER_SPACE_MSR,
@@ -248,8 +245,7 @@ static void write_guest(const char *kind, unsigned int flags, bool exits)
 	if (exits && xioctl(vm.fd, KVM_ENABLE_CAP, &enable).ret)
 		tap_bail("KVM_CAP_X86_USER_SPACE_MSR");
 	for (i = 0; i < ARRAY_SIZE(leaves) && !exits; i++) {
-		snprintf(name, sizeof(name), "%s guest's CPUID 0x%x.%u", kind,
-			 leaves[i].function, leaves[i].index);
+		snprintf(name, sizeof(name), "%s guest's CPUID 0x%x.%u", kind, leaves[i].function, leaves[i].index);
 		if (guest_cpuid(&vm, leaves[i].function, leaves[i].index, &e))
 			tap_fact(name, "0x%x 0x%x 0x%x 0x%x", e.eax, e.ebx, e.ecx, e.edx);
 		else

@@ -45,19 +45,19 @@
 
 #include "guest/layout.h"
 
-#define SOCKET		"/tmp/migration"
-#define FORGET		"/host/forget.so"
+#define SOCKET "/tmp/migration"
+#define FORGET "/host/forget.so"
 
 /* Seconds of the host. They pass slowly on an emulated one that is busy: its own limit may come first */
-#define PATIENCE	120
+#define PATIENCE 120
 
 /* No line of a guest or of QMP is longer */
-#define LINE		4096
+#define LINE 4096
 
 struct stream {
 	int fd;
 	char data[LINE];
-	size_t size, used;	/* used: what the last line took, still in front */
+	size_t size, used; /* used: what the last line took, still in front */
 };
 
 struct vm {
@@ -65,8 +65,8 @@ struct vm {
 	pid_t pid;
 	struct stream qmp, console;
 	int serial;
-	char errors[64];	/* the file with its stderr */
-	int completed, failed, late;	/* events: its migration has completed or failed; it is postcopy now */
+	char errors[64];	     /* the file with its stderr */
+	int completed, failed, late; /* events: its migration has completed or failed; it is postcopy now */
 };
 
 static int points, failures, telling;
@@ -77,7 +77,7 @@ static char *last_reply;
 /* What the guest last said about where it is */
 static char place[LINE];
 
-#define __printf(a, b)	__attribute__((format(printf, a, b)))
+#define __printf(a, b) __attribute__((format(printf, a, b)))
 
 static void __printf(1, 2) remark(const char *format, ...)
 {
@@ -188,12 +188,13 @@ static int socket_pair(int *theirs)
 }
 
 /* Memory that comes late, as QEMU's trace tells it */
-#define LATE		"postcopy_ram_fault_thread_request"
+#define LATE "postcopy_ram_fault_thread_request"
 
 /* DEED: NULL, or what forget.c does */
 static void start_bad(struct vm *vm, const char *name, const char *incoming, const char *deed)
 {
 	char chardevs[3][64];
+	/* clang-format off */
 	const char *argv[64] = {
 		"qemu-system-x86_64", "-accel", "kvm", "-M", "pc,hpet=off,usb=off,vmport=off,smm=off", "-m", megabytes,
 		"-nodefaults", "-no-user-config", "-no-reboot", "-display", "none",
@@ -201,6 +202,7 @@ static void start_bad(struct vm *vm, const char *name, const char *incoming, con
 		"-chardev", chardevs[1], "-device", "isa-debugcon,iobase=0xe9,chardev=d",
 		"-chardev", chardevs[2], "-device", "isa-serial,chardev=s", "-trace", LATE,
 	};
+	/* clang-format on */
 	int theirs[3], i, n = 0, has_cpu = 0;
 
 	memset(vm, 0, sizeof(*vm));
@@ -373,8 +375,8 @@ static int come(struct vm *vm, const char *uri)
 /* With a way back, so that the source learns when the other one fails. Its guest would stay stopped otherwise */
 static int go_live(struct vm *from, struct vm *to)
 {
-	return enable(from, "return-path") && enable(to, "return-path") &&
-	       come(to, "unix:" SOCKET) && leave(from, "unix:" SOCKET);
+	return enable(from, "return-path") && enable(to, "return-path") && come(to, "unix:" SOCKET) &&
+	       leave(from, "unix:" SOCKET);
 }
 
 static const char *image_uri(void)
@@ -490,8 +492,8 @@ static void bad_ssps(const char *name, const char *deed, int first)
 	char *line;
 
 	start_bad(&vm, name, "defer", deed);
-	if (!point(greet(&vm) && come(&vm, image_uri()) && migrated(&vm) && run(&vm), "%s: takes the guest from the file",
-		   name))
+	if (!point(greet(&vm) && come(&vm, image_uri()) && migrated(&vm) && run(&vm),
+		   "%s: takes the guest from the file", name))
 		return;
 	while (!ended && (line = next_line(&vm.console, now() + PATIENCE))) {
 		ended = !strcmp(line, "end");
@@ -541,7 +543,8 @@ static void move(void)
 		forget();
 
 	start(&second, "second", "defer");
-	if (!point(greet(&second) && come(&second, image_uri()) && migrated(&second), "second: takes it from the file")) {
+	if (!point(greet(&second) && come(&second, image_uri()) && migrated(&second),
+		   "second: takes it from the file")) {
 		show_errors(&second, "");
 		return;
 	}
@@ -549,9 +552,11 @@ static void move(void)
 	if (!says(&second, "wait "))
 		return;
 	story("  QEMU restores the pointer, with KVM_SET_ONE_REG: loaded by it, the guest goes on.\n"
-	      "  It enters its kernel, and calls itself there: %s.\n", place);
+	      "  It enters its kernel, and calls itself there: %s.\n",
+	      place);
 
-	if (!point(start_beside(&third, "third", NULL, &second) && go_live(&second, &third) && migrated(&second) && migrated(&third),
+	if (!point(start_beside(&third, "third", NULL, &second) && go_live(&second, &third) && migrated(&second) &&
+			   migrated(&third),
 		   "third: live migration over a socket")) {
 		show_errors(&second, "");
 		show_errors(&third, "");
@@ -567,7 +572,8 @@ static void move(void)
 	      "  It returns from all of its calls: each return address is the one that its shadow stack has kept.\n"
 	      "  Before and after each move it did what CET forbids, and was caught each time:\n"
 	      "    a forged return address            #CP, the shadow stack has another one\n"
-	      "    a jump to where no ENDBR64 is      #CP, indirect branch tracking\n", still);
+	      "    a jump to where no ENDBR64 is      #CP, indirect branch tracking\n",
+	      still);
 }
 
 /* How many CPUs the options give the guest */
@@ -584,7 +590,8 @@ static int cpu_count(void)
 /* How often each CPU has changed its shadow stack; false if QEMU does not tell */
 static int read_rounds(struct vm *vm, unsigned long rounds[CPUS])
 {
-	static const char text[] = "{\"execute\":\"human-monitor-command\",\"arguments\":{\"command-line\":\"xp /%dgx %d\"}}";
+	static const char text[] =
+		"{\"execute\":\"human-monitor-command\",\"arguments\":{\"command-line\":\"xp /%dgx %d\"}}";
 
 	return command(vm, text, CPUS, ROUNDS) &&
 	       sscanf(last_reply, "{\"return\": \"%*x: %lx %lx", &rounds[0], &rounds[1]) == CPUS;
@@ -600,12 +607,12 @@ static int limit(struct vm *vm, long bandwidth, long late_bandwidth, long downti
 		       bandwidth, "\"max-postcopy-bandwidth\":", late_bandwidth, "\"downtime-limit\":", downtime);
 }
 
-#define SLOW		1000000
+#define SLOW 1000000
 /* Each tenth of a second */
-#define A_PAGE		40960
-#define FAST		1000000000
+#define A_PAGE 40960
+#define FAST   1000000000
 /* The first one comes before anything is sent */
-#define TURNS		3
+#define TURNS 3
 
 /* QEMU counts bandwidth in tenths of a second. With a busy guest these would be long ones on an emulated host */
 static void let_time_pass(struct vm *vm, unsigned int ms)
@@ -697,7 +704,8 @@ static void busy(void)
 	}
 	if (!point(start_beside(&second, "second", NULL, &first) && take_turns(&first, &second),
 		   "first: what the guest makes dirty is sent in several turns") ||
-	    !point(limit(&first, FAST, 0, 10000) && migrated(&first) && migrated(&second), "second: precopy comes to its end")) {
+	    !point(limit(&first, FAST, 0, 10000) && migrated(&first) && migrated(&second),
+		   "second: precopy comes to its end")) {
 		show_errors(&first, "");
 		show_errors(&second, "");
 		return;
@@ -736,7 +744,8 @@ static void damage(const char *source_deed, const char *deed)
 	if (deed)
 		good = good && go_late(&here, &there);
 	else
-		good = good && take_turns(&here, &there) && limit(&here, FAST, 0, 10000) && migrated(&here) && migrated(&there);
+		good = good && take_turns(&here, &there) && limit(&here, FAST, 0, 10000) && migrated(&here) &&
+		       migrated(&there);
 	if (!point(good, "there: gets the guest"))
 		return;
 	go_on(&there);
@@ -766,7 +775,8 @@ static void take(void)
 	struct vm vm;
 
 	start(&vm, "new", "defer");
-	if (!point(greet(&vm) && come(&vm, image_uri()) && migrated(&vm) && run(&vm), "new: takes the guest from the file"))
+	if (!point(greet(&vm) && come(&vm, image_uri()) && migrated(&vm) && run(&vm),
+		   "new: takes the guest from the file"))
 		show_errors(&vm, "");
 	go_on(&vm);
 	if (says(&vm, "wait ")) {
@@ -790,7 +800,8 @@ static void refuse(void)
 		remark("it says: %s", line);
 	point(show_errors(&vm, reason), "unfit: QEMU says '%s'", reason);
 	status = finish(&vm);
-	point(status && !(WIFSIGNALED(status) && WTERMSIG(status) == SIGKILL), "unfit: QEMU ends, and not with success");
+	point(status && !(WIFSIGNALED(status) && WTERMSIG(status) == SIGKILL),
+	      "unfit: QEMU ends, and not with success");
 }
 
 static void stay(void)
@@ -853,9 +864,10 @@ int main(int argc, char **argv)
 		const char *name;
 		void (*run)(void);
 	} scenarios[] = {
-		{ "move", move }, { "take", take }, { "forget", forget }, { "stale", stale }, { "refuse", refuse }, { "stay", stay },
-		{ "busy", busy }, { "second", second }, { "swap", swap }, { "dirty", dirty }, { "empty", empty },
-		{ "absent", absent }, { "reload", reload },
+		{ "move", move },     { "take", take },	  { "forget", forget }, { "stale", stale },
+		{ "refuse", refuse }, { "stay", stay },	  { "busy", busy },	{ "second", second },
+		{ "swap", swap },     { "dirty", dirty }, { "empty", empty },	{ "absent", absent },
+		{ "reload", reload },
 	};
 	unsigned int i;
 	int c;

@@ -26,7 +26,7 @@
 
 #include "guest/layout.h"
 
-#define PAGE	0x1000
+#define PAGE 0x1000
 
 static int (*real)(int fd, unsigned long request, void *argument);
 /* By their numbers */
@@ -112,7 +112,8 @@ int ioctl(int fd, unsigned long request, ...)
 		real = dlsym(RTLD_NEXT, "ioctl");
 	region = argument;
 	reg = argument;
-	if (request == KVM_SET_ONE_REG && reg->id == KVM_X86_REG_KVM(KVM_REG_GUEST_SSP) && !is("slow") && !is("dirty") && !is("empty"))
+	if (request == KVM_SET_ONE_REG && reg->id == KVM_X86_REG_KVM(KVM_REG_GUEST_SSP) && !is("slow") &&
+	    !is("dirty") && !is("empty"))
 		return restore_ssp(fd, *(uint64_t *)(uintptr_t)reg->addr);
 	if (request == UFFDIO_COPY && (is("empty") || is("slow")))
 		return copy_late_page(fd, argument);
@@ -120,8 +121,8 @@ int ioctl(int fd, unsigned long request, ...)
 	if (request == KVM_CREATE_VCPU && (uintptr_t)argument < CPUS)
 		vcpus[(uintptr_t)argument] = ret;
 	/* KVM_SET_USER_MEMORY_REGION2 begins with the same */
-	if ((request == KVM_SET_USER_MEMORY_REGION || request == KVM_SET_USER_MEMORY_REGION2) && !region->guest_phys_addr &&
-	    region->memory_size) {
+	if ((request == KVM_SET_USER_MEMORY_REGION || request == KVM_SET_USER_MEMORY_REGION2) &&
+	    !region->guest_phys_addr && region->memory_size) {
 		slot = region->slot;
 		memory = region->userspace_addr;
 	}

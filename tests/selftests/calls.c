@@ -18,7 +18,7 @@
 
 #include "calls.h"
 
-#define CPUID_1_ECX_HYPERVISOR	(1u << 31)
+#define CPUID_1_ECX_HYPERVISOR (1u << 31)
 
 /* Shared with the parent and with what the test forks: it may end in any way */
 static struct calls *calls;
@@ -29,8 +29,7 @@ __attribute__((constructor)) static void map_calls(void)
 
 	if (!fd)
 		return;
-	calls = mmap(NULL, sizeof(*calls), PROT_READ | PROT_WRITE, MAP_SHARED,
-		     atoi(fd), 0);
+	calls = mmap(NULL, sizeof(*calls), PROT_READ | PROT_WRITE, MAP_SHARED, atoi(fd), 0);
 	if (calls == MAP_FAILED)
 		abort();
 }
@@ -40,8 +39,7 @@ static int counted(int which, int result)
 	if (calls) {
 		__atomic_add_fetch(&calls->made[which], 1, __ATOMIC_RELAXED);
 		if (!result)
-			__atomic_add_fetch(&calls->succeeded[which], 1,
-					   __ATOMIC_RELAXED);
+			__atomic_add_fetch(&calls->succeeded[which], 1, __ATOMIC_RELAXED);
 	}
 	return result;
 }
@@ -87,8 +85,7 @@ int __wrap_ioctl(int fd, unsigned long request, ...)
 		return r;
 	case KVM_SET_USER_MEMORY_REGION2:
 		if (r < 0 && errno == ENOTTY)
-			return __real_ioctl(fd, KVM_SET_USER_MEMORY_REGION,
-					    argument);
+			return __real_ioctl(fd, KVM_SET_USER_MEMORY_REGION, argument);
 		return r;
 	default:
 		return r;

@@ -4,7 +4,7 @@
 #define CALLS_H
 
 /* Number of the file descriptor that both of them map */
-#define CALLS_FD	"ONEREG_CALLS_FD"
+#define CALLS_FD "ONEREG_CALLS_FD"
 
 enum { GET_ONE_REG, SET_ONE_REG, GET_REG_LIST, CALLS };
 

@@ -25,9 +25,9 @@
 
 #include "calls.h"
 
-#define KSFT_SKIP	4
+#define KSFT_SKIP 4
 
-static const char *const names[CALLS] = { "get", "set", "list" };
+static const char * const names[CALLS] = { "get", "set", "list" };
 
 static pid_t pid;
 static volatile sig_atomic_t timed_out;
@@ -57,8 +57,7 @@ static struct calls *share_calls(void)
 
 	if (fd < 0 || ftruncate(fd, sizeof(*calls)))
 		return NULL;
-	calls = mmap(NULL, sizeof(*calls), PROT_READ | PROT_WRITE, MAP_SHARED,
-		     fd, 0);
+	calls = mmap(NULL, sizeof(*calls), PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
 	snprintf(number, sizeof(number), "%d", fd);
 	if (calls == MAP_FAILED || setenv(CALLS_FD, number, 1))
 		return NULL;
@@ -122,8 +121,7 @@ int main(int argc, char **argv)
 	describe(status);
 	printf("; onereg-calls:");
 	for (i = 0; i < CALLS; i++)
-		printf(" %s %u/%u", names[i], calls->succeeded[i],
-		       calls->made[i]);
+		printf(" %s %u/%u", names[i], calls->succeeded[i], calls->made[i]);
 	printf("; %ld ms\n", milliseconds() - start);
 	return 0;
 }

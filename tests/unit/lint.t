@@ -1,7 +1,7 @@
 #!/bin/bash
 # SPDX-License-Identifier: GPL-2.0
 #
-# Every shell script passes shellcheck, every C file checkpatch.pl.
+# Every shell script passes shellcheck, every C file checkpatch.pl, and clang-format finds nothing to change.
 #
 # checkpatch.pl is the kernel's: $CHECKPATCH, or build/checkpatch/scripts/, which is filled from an installed
 # linux-source package.
@@ -27,6 +27,26 @@ else
 fi
 
 # ---- C
+
+# One run for all files; then a verdict per file.
+format() { clang-format --dry-run -Werror "$@"; }
+version=$(clang-format --version 2>/dev/null | sed -n 's/.*version \([0-9]*\).*/\1/p')
+case $version in
+"") skip "clang-format" "not installed: install clang-format" ;;
+14 | 19)
+	# The header of the ABI stays as it reads best: like the kernel's, its values in a column of their own.
+	mapfile -t list < <(grep -E '^(src|tests)/.*[.][ch]$' "$tmp/files")
+	format "${list[@]}" 2>"$tmp/format.log"
+	is "clang-format passes all" $? 0
+	for f in "${list[@]}"; do
+		is "clang-format $f" "$(grep -E "^$f:[0-9]+:" "$tmp/format.log")" ""
+	done
+	printf 'int f(void)\n{\n    return 1;\n}\n' >"$tmp/bad-form.c"
+	cp .clang-format "$tmp"
+	not_ok "clang-format sees a fault" 1 format "$tmp/bad-form.c"
+	;;
+*) skip "clang-format" "version $version may judge otherwise than 14 and 19, which agree" ;;
+esac
 
 checkpatch=${CHECKPATCH:-$build/checkpatch/scripts/checkpatch.pl}
 if [ ! -e "$checkpatch" ]; then

@@ -23,16 +23,16 @@
 #include "table.h"
 #include "x86.h"
 
-#define GET	0x4010aeabU
-#define SET	0x4010aeacU
-#define LIST	0xc008aeb0U
+#define GET  0x4010aeabU
+#define SET  0x4010aeacU
+#define LIST 0xc008aeb0U
 
-#define MEMORY	512
-#define ARGP	(memory + 64)
-#define ADDR	(memory + 256)
+#define MEMORY 512
+#define ARGP   (memory + 64)
+#define ADDR   (memory + 256)
 
 #define VALUE	0x1122334455667788ULL
-#define WRITTEN	0xa1a2a3a4a5a6a7a8ULL
+#define WRITTEN 0xa1a2a3a4a5a6a7a8ULL
 
 static unsigned char memory[MEMORY], before[MEMORY];
 static bool unreadable[MEMORY], unwritable[MEMORY];
@@ -342,6 +342,7 @@ static enum kind model(u64 id, u32 *msr)
 	return BAD;
 }
 
+/* clang-format off */
 static const u64 ids[] = {
 	/* MSRs */
 	0x2030000200000010, 0x20300002c0000080, 0x2030000200000da0, 0x20300002000006a0, 0x20300002000006a2,
@@ -360,6 +361,7 @@ static const u64 ids[] = {
 	/* of the first proposal, and plain numbers */
 	0x0000000400000010, 0x0000000800000000, 0, 1, 0x10, 0xffffffffffffffff, 0x4b564d09,
 };
+/* clang-format on */
 
 static const int results[] = { 0, 1, 2, 3, -1, -EINVAL, -EBUSY, -EFAULT, INT_MAX, INT_MIN };
 
@@ -386,7 +388,7 @@ static void *broken(unsigned char *at, size_t size, unsigned int way, bool *bad)
 	return at;
 }
 
-#define SIZE(array)	(sizeof(array) / sizeof((array)[0]))
+#define SIZE(array) (sizeof(array) / sizeof((array)[0]))
 
 /* Take one dimension of a combination of many out of its number. */
 static unsigned int digit(unsigned int *number, unsigned int values)
@@ -445,7 +447,9 @@ static void one_reg(bool set)
 			model_r = kind == LACKING || msr_result ? -EINVAL : addr ? -EFAULT : 0;
 			written = !model_r;
 			snprintf(want, sizeof(want), "read16 lock %s(%#x) unlock %s", prefix, msr,
-				 model_r == -EINVAL ? "" : addr ? "write8! " : "write8 ");
+				 model_r == -EINVAL ? "" :
+				 addr		    ? "write8! " :
+						      "write8 ");
 		}
 
 		logging = true;
@@ -461,8 +465,7 @@ static void one_reg(bool set)
 			return;
 		}
 	}
-	check(n == calls, set ? "SET: results, order and memory" : "GET: results, order and memory",
-	      "%u calls", n);
+	check(n == calls, set ? "SET: results, order and memory" : "GET: results, order and memory", "%u calls", n);
 }
 
 /* All values of the upper 16 bits with all types, and with each other bit of 47..40 alone and in groups. */
@@ -539,7 +542,7 @@ static void list(void)
 	count = table(want_ids);
 	for (n = 0; n < calls; n++) {
 		unsigned int rest = n, align = digit(&rest, 2), wway = digit(&rest, WAYS), way = digit(&rest, WAYS);
-		unsigned int fault = digit(&rest, 4), i = digit(&rest, SIZE(rooms));	/* fault 3: none */
+		unsigned int fault = digit(&rest, 4), i = digit(&rest, SIZE(rooms)); /* fault 3: none */
 		unsigned char *at = ARGP + 5 * align;
 		unsigned int stored = 0, j;
 		void *argp;
@@ -590,13 +593,13 @@ static void list(void)
 		}
 		if (wrong || r != model_r || strcmp(events, want) || v != (way || wway ? rooms[i] : count) ||
 		    !only_changed(at, 8 + 8 * stored)) {
-			check(false, "LIST", "room %#llx, way %u, %u, fault at %u, existing %u: %d (%s), n %#llx, expected %d (%s)",
+			check(false, "LIST",
+			      "room %#llx, way %u, %u, fault at %u, existing %u: %d (%s), n %#llx, expected %d (%s)",
 			      rooms[i], way, wway, fault, vcpu.has, r, events, v, model_r, want);
 			return;
 		}
 	}
-	check(n == calls, "LIST: results, order and memory",
-	      "%u calls", n);
+	check(n == calls, "LIST: results, order and memory", "%u calls", n);
 }
 
 static void internal_msr(void)
@@ -605,7 +608,8 @@ static void internal_msr(void)
 	struct msr_data host = { .host_initiated = true, .index = MSR_KVM_INTERNAL_GUEST_SSP };
 
 	check(MSR_KVM_INTERNAL_GUEST_SSP == 0x4b564dff && kvm_onereg_internal_msr(&guest) == 1 &&
-	      kvm_onereg_internal_msr(&host) == 2, "the internal MSR: 1 for the guest, 2 for the host", "");
+		      kvm_onereg_internal_msr(&host) == 2,
+	      "the internal MSR: 1 for the guest, 2 for the host", "");
 }
 
 int main(void)

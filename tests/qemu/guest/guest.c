@@ -16,18 +16,18 @@
 #include "io.h"
 #include "layout.h"
 
-#define CODE		0x08
-#define USER_DATA	0x1b
-#define TASK(cpu)	(0x28 + 16 * (cpu))
+#define CODE	  0x08
+#define USER_DATA 0x1b
+#define TASK(cpu) (0x28 + 16 * (cpu))
 
-#define VECTOR_DF	8
-#define VECTOR_GP	13
-#define VECTOR_PF	14
-#define VECTOR_CP	21
-#define VECTOR_SYSCALL	0x80
+#define VECTOR_DF      8
+#define VECTOR_GP      13
+#define VECTOR_PF      14
+#define VECTOR_CP      21
+#define VECTOR_SYSCALL 0x80
 
-#define CP_RETURN	1
-#define CP_ENDBRANCH	3
+#define CP_RETURN    1
+#define CP_ENDBRANCH 3
 
 #define MSR_APIC_BASE	0x1b
 #define MSR_X2APIC_ICR	0x830
@@ -38,34 +38,34 @@
 #define MSR_PL1_SSP	0x6a5
 #define MSR_PL2_SSP	0x6a6
 #define MSR_PL3_SSP	0x6a7
-#define MSR_INT_SSP_TAB	0x6a8
+#define MSR_INT_SSP_TAB 0x6a8
 #define MSR_XSS		0xda0
 
-#define CET_SHSTK	(1UL << 0)
-#define CET_WRSS	(1UL << 1)
-#define CET_ENDBR	(1UL << 2)
-#define CET_WAIT_ENDBR	(1UL << 11)
-#define CR4_CET		(1UL << 23)
-#define XSS_CET_U	0x800UL
-#define XSS_CET		0x1800UL
-#define X2APIC		0xc00UL
-#define ICR_INIT	0xc4500	/* to all others */
-#define ICR_SIPI	0xc4600
-#define ROM_VECTOR	0xf0
+#define CET_SHSTK      (1UL << 0)
+#define CET_WRSS       (1UL << 1)
+#define CET_ENDBR      (1UL << 2)
+#define CET_WAIT_ENDBR (1UL << 11)
+#define CR4_CET	       (1UL << 23)
+#define XSS_CET_U      0x800UL
+#define XSS_CET	       0x1800UL
+#define X2APIC	       0xc00UL
+#define ICR_INIT       0xc4500 /* to all others */
+#define ICR_SIPI       0xc4600
+#define ROM_VECTOR     0xf0
 
-#define FW_CFG		0x510
-#define FW_CFG_CPUS	5
+#define FW_CFG	    0x510
+#define FW_CFG_CPUS 5
 
-#define PAGE_SIZE	0x1000
-#define PAGE_PRESENT	(1UL << 0)
-#define PAGE_WRITABLE	(1UL << 1)
-#define PAGE_USER	(1UL << 2)
+#define PAGE_SIZE     0x1000
+#define PAGE_PRESENT  (1UL << 0)
+#define PAGE_WRITABLE (1UL << 1)
+#define PAGE_USER     (1UL << 2)
 
-#define USER_DEPTH(cpu)	(8 + 3 * (cpu))
+#define USER_DEPTH(cpu)	  (8 + 3 * (cpu))
 #define KERNEL_DEPTH(cpu) (6 - (cpu))
 /* A page has 512 entries */
-#define CHURN_LEAST	300
-#define CHURN_MORE	300
+#define CHURN_LEAST 300
+#define CHURN_MORE  300
 
 enum { SYS_REMEMBER, SYS_COMPARE, SYS_DEEP, SYS_STOP };
 
@@ -92,7 +92,7 @@ struct __attribute__((packed)) tss {
 	uint16_t zero4, iomap;
 };
 
-#define MSRS		8
+#define MSRS 8
 
 /* GS points to it; entry.S knows the first four */
 struct cpu {
@@ -124,26 +124,36 @@ static volatile uint32_t released;
 static struct gate idt[VECTOR_SYSCALL + 1];
 static uint64_t gdt[] = {
 	0,
-	0x00af9b000000ffff,	/* CODE */
+	0x00af9b000000ffff, /* CODE */
 	0x00cf93000000ffff,
-	0x00cff3000000ffff,	/* of user mode, as enter_user() has it */
+	0x00cff3000000ffff, /* of user mode, as enter_user() has it */
 	0x00affb000000ffff,
-	0, 0, 0, 0,		/* TASK */
+	/* TASK */
+	0,
+	0,
+	0,
+	0,
 };
 
 static const struct {
 	uint32_t index;
 	const char *name;
 } msrs[MSRS] = {
-	{ MSR_U_CET, "U_CET" }, { MSR_S_CET, "S_CET" }, { MSR_PL0_SSP, "PL0_SSP" }, { MSR_PL1_SSP, "PL1_SSP" },
-	{ MSR_PL2_SSP, "PL2_SSP" }, { MSR_PL3_SSP, "PL3_SSP" }, { MSR_INT_SSP_TAB, "INT_SSP_TAB" }, { MSR_XSS, "XSS" },
+	{ MSR_U_CET, "U_CET" },
+	{ MSR_S_CET, "S_CET" },
+	{ MSR_PL0_SSP, "PL0_SSP" },
+	{ MSR_PL1_SSP, "PL1_SSP" },
+	{ MSR_PL2_SSP, "PL2_SSP" },
+	{ MSR_PL3_SSP, "PL3_SSP" },
+	{ MSR_INT_SSP_TAB, "INT_SSP_TAB" },
+	{ MSR_XSS, "XSS" },
 };
 
 static inline struct cpu *this_cpu(void)
 {
 	struct cpu *c;
 
-	asm("movq %%gs:0, %0" : "=r" (c));
+	asm("movq %%gs:0, %0" : "=r"(c));
 	return c;
 }
 
@@ -151,18 +161,18 @@ static inline uint64_t rdmsr(uint32_t index)
 {
 	uint32_t low, high;
 
-	asm volatile("rdmsr" : "=a" (low), "=d" (high) : "c" (index));
+	asm volatile("rdmsr" : "=a"(low), "=d"(high) : "c"(index));
 	return low | (uint64_t)high << 32;
 }
 
 static inline void wrmsr(uint32_t index, uint64_t value)
 {
-	asm volatile("wrmsr" : : "c" (index), "a" ((uint32_t)value), "d" ((uint32_t)(value >> 32)) : "memory");
+	asm volatile("wrmsr" : : "c"(index), "a"((uint32_t)value), "d"((uint32_t)(value >> 32)) : "memory");
 }
 
 static inline void out8(uint16_t port, uint8_t value)
 {
-	asm volatile("outb %0, %1" : : "a" (value), "Nd" (port));
+	asm volatile("outb %0, %1" : : "a"(value), "Nd"(port));
 }
 
 struct cpuid {
@@ -173,7 +183,7 @@ static inline struct cpuid cpuid(uint32_t leaf, uint32_t subleaf)
 {
 	struct cpuid r;
 
-	asm volatile("cpuid" : "=a" (r.a), "=b" (r.b), "=c" (r.c), "=d" (r.d) : "a" (leaf), "c" (subleaf));
+	asm volatile("cpuid" : "=a"(r.a), "=b"(r.b), "=c"(r.c), "=d"(r.d) : "a"(leaf), "c"(subleaf));
 	return r;
 }
 
@@ -181,13 +191,13 @@ static inline uint64_t *ssp_now(void)
 {
 	uint64_t *ssp = NULL;
 
-	asm volatile("rdsspq %0" : "+r" (ssp));
+	asm volatile("rdsspq %0" : "+r"(ssp));
 	return ssp;
 }
 
 static inline void syscall(long number)
 {
-	asm volatile("int $0x80" : : "D" (number) : "memory");
+	asm volatile("int $0x80" : : "D"(number) : "memory");
 }
 
 static void add_place(struct line *line, const char *place)
@@ -246,7 +256,7 @@ static void __attribute__((noreturn)) unexpected(const struct frame *f)
 	add_hex(&line, f->rip);
 	add_text(&line, this_cpu()->number ? ", on the second CPU" : ", on the first CPU");
 	if (f->vector == VECTOR_PF) {
-		asm volatile("movq %%cr2, %0" : "=r" (cr2));
+		asm volatile("movq %%cr2, %0" : "=r"(cr2));
 		add_text(&line, ", address ");
 		add_hex(&line, cr2);
 	}
@@ -271,15 +281,17 @@ static void check_at(const char *place, int good, const char *text)
 /* Both deeds of entry.S, with the outcome that CET wants: #CP where they are done, and nothing after it */
 static void misbehave(const char *place)
 {
-	void (*volatile deed)(void) = forged_return;
+	void (* volatile deed)(void) = forged_return;
 	struct cpu *c = this_cpu();
 	uint32_t returns = c->caught_returns, jumps = c->caught_jumps, landed = c->landings;
 
 	deed();
-	check_at(place, c->caught_returns == returns + 1 && !c->escapes, "a forged return address gives #CP (near return)");
+	check_at(place, c->caught_returns == returns + 1 && !c->escapes,
+		 "a forged return address gives #CP (near return)");
 	deed = stray_jump;
 	deed();
-	check_at(place, c->caught_jumps == jumps + 1 && c->landings == landed + 1, "a jump past ENDBR gives #CP (ENDBRANCH)");
+	check_at(place, c->caught_jumps == jumps + 1 && c->landings == landed + 1,
+		 "a jump past ENDBR gives #CP (ENDBRANCH)");
 }
 
 /*
@@ -324,7 +336,7 @@ static int write_below(uint64_t from, uint64_t old, uint64_t new)
 	uint64_t *entry = (uint64_t *)from;
 	int right = *entry == old;
 
-	asm volatile("wrssq %1, %0" : "=m" (*entry) : "r" (new));
+	asm volatile("wrssq %1, %0" : "=m"(*entry) : "r"(new));
 	return right;
 }
 
@@ -368,8 +380,8 @@ static void wait_here(const char *place, uint64_t shadow, uint64_t shadow_end, i
 
 static void __attribute__((noinline)) chain(uint32_t depth, void (*bottom)(void))
 {
-	void (*volatile next)(uint32_t depth, void (*bottom)(void)) = chain;
-	void (*volatile last)(void) = bottom;
+	void (* volatile next)(uint32_t depth, void (*bottom)(void)) = chain;
+	void (* volatile last)(void) = bottom;
 	uint64_t *ssp = ssp_now();
 
 	if (depth > 1)
@@ -406,7 +418,7 @@ static void compare(const char *place)
 			tell("say changed: ", msrs[i].name);
 	}
 	check_at(place, same == MSRS, "all CET MSRs and XSS are what they were");
-	asm volatile("movq %%cr4, %0" : "=r" (cr4));
+	asm volatile("movq %%cr4, %0" : "=r"(cr4));
 	check_at(place, cr4 & CR4_CET, "CR4.CET is set");
 }
 
@@ -496,8 +508,12 @@ void on_trap(struct frame *f)
 static void set_gate(uint32_t vector, uint64_t to, uint8_t ist, uint8_t type)
 {
 	idt[vector] = (struct gate) {
-		.offset_low = to, .offset_middle = to >> 16, .offset_high = to >> 32,
-		.selector = CODE, .ist = ist, .type = type,
+		.offset_low = to,
+		.offset_middle = to >> 16,
+		.offset_high = to >> 32,
+		.selector = CODE,
+		.ist = ist,
+		.type = type,
 	};
 }
 
@@ -527,11 +543,13 @@ static void set_up_cpu(uint32_t number)
 	c->tss.rsp[0] = (uintptr_t)syscall_stacks[number + 1];
 	c->tss.ist[0] = (uintptr_t)fault_stacks[number + 1];
 	c->tss.iomap = sizeof(c->tss);
-	gdt[TASK(number) / 8] = (sizeof(c->tss) - 1) | (base & 0xffffff) << 16 | 0x89UL << 40 | (base >> 24 & 0xff) << 56;
+	gdt[TASK(number) / 8] = (sizeof(c->tss) - 1) | (base & 0xffffff) << 16 | 0x89UL << 40 |
+				(base >> 24 & 0xff) << 56;
 	gdt[TASK(number) / 8 + 1] = base >> 32;
 	/* GS with a selector that IRET to user mode leaves as it is */
-	asm volatile("lgdt %0; lidt %1; ltr %w2; movl %3, %%gs" : :
-		     "m" (gdtr), "m" (idtr), "r" (TASK(number)), "r" (USER_DATA));
+	asm volatile("lgdt %0; lidt %1; ltr %w2; movl %3, %%gs"
+		     :
+		     : "m"(gdtr), "m"(idtr), "r"(TASK(number)), "r"(USER_DATA));
 	wrmsr(MSR_GS_BASE, base - offsetof(struct cpu, tss));
 }
 
@@ -565,7 +583,7 @@ static void set_up_shadow_stacks(uint32_t number)
 		entries[page / PAGE_SIZE] &= ~PAGE_WRITABLE;
 		if (page < base + SHADOW_USER)
 			entries[page / PAGE_SIZE] &= ~PAGE_USER;
-		asm volatile("invlpg (%0)" : : "r" (page) : "memory");
+		asm volatile("invlpg (%0)" : : "r"(page) : "memory");
 	}
 }
 
@@ -575,11 +593,13 @@ static inline void __attribute__((noreturn, always_inline)) live(uint32_t number
 	uint64_t cr4;
 
 	set_up_shadow_stacks(number);
-	asm volatile("movq %%cr4, %0" : "=r" (cr4));
-	asm volatile("movq %0, %%cr4" : : "r" (cr4 | CR4_CET));
+	asm volatile("movq %%cr4, %0" : "=r"(cr4));
+	asm volatile("movq %0, %%cr4" : : "r"(cr4 | CR4_CET));
 	/* Between the two nothing can be called, as there is no shadow stack yet; and the caller could not return */
-	asm volatile("wrmsr; setssbsy" : :
-		     "c" (MSR_S_CET), "a" (CET_SHSTK | CET_ENDBR | (number ? CET_WRSS : 0)), "d" (0) : "memory");
+	asm volatile("wrmsr; setssbsy"
+		     :
+		     : "c"(MSR_S_CET), "a"(CET_SHSTK | CET_ENDBR | (number ? CET_WRSS : 0)), "d"(0)
+		     : "memory");
 	wrmsr(MSR_PL0_SSP, SHADOWS + number * SHADOW_SIZE + SHADOW_USER - sizeof(uint64_t));
 	enter_user(user, user_stacks[number + 1]);
 }
@@ -607,7 +627,7 @@ static int has_cet(void)
 
 static uint32_t count_cpus(void)
 {
-	asm volatile("outw %0, %1" : : "a" ((uint16_t)FW_CFG_CPUS), "Nd" ((uint16_t)FW_CFG));
+	asm volatile("outw %0, %1" : : "a"((uint16_t)FW_CFG_CPUS), "Nd"((uint16_t)FW_CFG));
 	return in8(FW_CFG + 1);
 }
 

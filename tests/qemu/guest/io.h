@@ -9,10 +9,10 @@
  */
 #include <stdint.h>
 
-#define DEBUG_CONSOLE	0xe9
-#define COM1		0x3f8
+#define DEBUG_CONSOLE 0xe9
+#define COM1	      0x3f8
 
-#define LINE		128
+#define LINE 128
 
 struct line {
 	char text[LINE];
@@ -23,7 +23,7 @@ static inline uint8_t in8(uint16_t port)
 {
 	uint8_t value;
 
-	asm volatile("inb %w1, %b0" : "=a" (value) : "Nd" (port));
+	asm volatile("inb %w1, %b0" : "=a"(value) : "Nd"(port));
 	return value;
 }
 
@@ -68,7 +68,7 @@ static inline void send_line(struct line *line)
 	count = line->size;
 	while (__atomic_test_and_set(&taken, __ATOMIC_ACQUIRE))
 		asm volatile("pause");
-	asm volatile("rep outsb" : "+S" (from), "+c" (count) : "d" (DEBUG_CONSOLE) : "memory");
+	asm volatile("rep outsb" : "+S"(from), "+c"(count) : "d"(DEBUG_CONSOLE) : "memory");
 	__atomic_clear(&taken, __ATOMIC_RELEASE);
 	line->size = 0;
 }

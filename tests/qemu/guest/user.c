@@ -19,15 +19,15 @@
 #include "io.h"
 
 #ifndef ARCH_SHSTK_ENABLE
-#define ARCH_SHSTK_ENABLE	0x5001
-#define ARCH_SHSTK_SHSTK	(1UL << 0)
+#define ARCH_SHSTK_ENABLE 0x5001
+#define ARCH_SHSTK_SHSTK  (1UL << 0)
 #endif
 #ifndef SEGV_CPERR
-#define SEGV_CPERR		10
+#define SEGV_CPERR 10
 #endif
 
-#define DEPTH			12
-#define CAUGHT			42
+#define DEPTH  12
+#define CAUGHT 42
 
 static const char *place;
 static volatile unsigned int right_levels;
@@ -36,7 +36,7 @@ static inline uint64_t *ssp_now(void)
 {
 	uint64_t *ssp = NULL;
 
-	asm volatile("rdsspq %0" : "+r" (ssp));
+	asm volatile("rdsspq %0" : "+r"(ssp));
 	return ssp;
 }
 
@@ -91,7 +91,8 @@ static void misbehave(void)
 {
 	int status = status_of_child(1);
 
-	check_here(WIFEXITED(status) && WEXITSTATUS(status) == CAUGHT, "a child that forges a return address gets SEGV_CPERR");
+	check_here(WIFEXITED(status) && WEXITSTATUS(status) == CAUGHT,
+		   "a child that forges a return address gets SEGV_CPERR");
 	status = status_of_child(0);
 	check_here(WIFSIGNALED(status) && WTERMSIG(status) == SIGSEGV, "and dies of it");
 }
@@ -118,8 +119,8 @@ static void wait_here(void)
 
 static void __attribute__((noinline)) chain(unsigned int depth, void (*bottom)(void))
 {
-	void (*volatile next)(unsigned int depth, void (*bottom)(void)) = chain;
-	void (*volatile last)(void) = bottom;
+	void (* volatile next)(unsigned int depth, void (*bottom)(void)) = chain;
+	void (* volatile last)(void) = bottom;
 	uint64_t *ssp = ssp_now();
 
 	if (depth > 1)
@@ -171,8 +172,10 @@ int main(void)
 	place = "at first";
 	check_here(kernel_has_ibt(), "the guest's kernel runs with IBT");
 	/* Not through libc: no function that is under way now can return any more */
-	asm volatile("syscall" : "=a" (enabled) :
-		     "a" (SYS_arch_prctl), "D" (ARCH_SHSTK_ENABLE), "S" (ARCH_SHSTK_SHSTK) : "rcx", "r11", "memory");
+	asm volatile("syscall"
+		     : "=a"(enabled)
+		     : "a"(SYS_arch_prctl), "D"(ARCH_SHSTK_ENABLE), "S"(ARCH_SHSTK_SHSTK)
+		     : "rcx", "r11", "memory");
 	check_here(!enabled && ssp_now(), "the kernel gives the process a shadow stack");
 	misbehave();
 	go_deep("in the process", bottom);

@@ -11,7 +11,7 @@ bool has_0(struct kvm_vcpu *vcpu);
 bool has_1(struct kvm_vcpu *vcpu);
 bool has_2(struct kvm_vcpu *vcpu);
 
-#define TABLE_ID(n)	(0x2030000300000000ULL + (n) * 7ULL)
-#define TABLE_MSR(n)	(0x4b564d00U + (n))
+#define TABLE_ID(n)  (0x2030000300000000ULL + 7ULL * (n))
+#define TABLE_MSR(n) (0x4b564d00U + (n))
 
 #endif

@@ -1,2 +1,2 @@
 /* SPDX-License-Identifier: GPL-2.0 */
-#define ARRAY_SIZE(array)	(sizeof(array) / sizeof((array)[0]))
+#define ARRAY_SIZE(array) (sizeof(array) / sizeof((array)[0]))
