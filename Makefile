@@ -25,9 +25,10 @@ export SOURCE_DIR ?= /usr/src
 # To sign what deb-modules packages: a private key and its certificate.
 SIGN_KEY ?=
 SIGN_CERT ?=
-# Of nested-stress; empty: those of make check.
+# Of nested-stress; empty: as in make check.
 ROUNDS ?=
 SEED ?=
+HOSTS ?=
 # y makes every compiler warning an error.
 WERROR ?=
 
@@ -100,7 +101,7 @@ debug-check: ## run tests on kernels that it builds: 6.12 and 6.1 with KASAN, lo
 
 .PHONY: nested-stress
 nested-stress: ## run nested guests with CET for so many ROUNDS, from SEED, on each kernel (as root, 100000 take an hour)
-	@STRESS_ROUNDS='$(ROUNDS)' STRESS_SEED='$(SEED)' TEST_TIMEOUT=86400 tests/run tests/guest/nested-stress.t
+	@STRESS_ROUNDS='$(ROUNDS)' STRESS_SEED='$(SEED)' STRESS_HOSTS='$(HOSTS)' TEST_TIMEOUT=86400 tests/run tests/guest/nested-stress.t
 
 .PHONY: bench
 bench: ## count instructions per call: distro, ours, native (as root)

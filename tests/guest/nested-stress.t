@@ -4,7 +4,7 @@
 # Nested VMX with CET under stress, as Windows with virtualization-based security uses it: on native, 6.12 and 6.1, with
 # the kernel's watchdogs on. What they do not see, such as a hard lock-up, ends with the time limit, from outside.
 #
-# Environment: STRESS_ROUNDS and STRESS_SEED; $CET_SERIES: instead of 6.12 and 6.1
+# Environment: STRESS_ROUNDS, STRESS_SEED, and STRESS_HOSTS, some of native, 6.12 and 6.1
 # needs: emulated-hosts
 . "$(dirname "$0")/../tap.sh"
 # shellcheck source=tests/hosts/relay.sh
@@ -18,7 +18,7 @@ rounds=${STRESS_ROUNDS:-1500} seed=${STRESS_SEED:-1}
 watchdogs='softlockup_panic=1 hung_task_panic=1 rcupdate.rcu_cpu_stall_timeout=3 sysctl.kernel.panic_on_rcu_stall=1'
 watchdogs+=' sysctl.kernel.watchdog_thresh=1 sysctl.kernel.hung_task_timeout_secs=3'
 
-for series in native ${CET_SERIES:-6.12 6.1}; do
+for series in ${STRESS_HOSTS:-native 6.12 6.1}; do
 	modules='' option=--native
 	[ "$series" = native ] || modules=$build/$("$top/tests/debian/kernel" release "$series") option=''
 	run_host "$series" vmx "$("$top/tests/debian/kernel" path "$series")" "$modules" "nested-stress $option $rounds $seed" \
