@@ -39,9 +39,16 @@ is "each page is named by another" "$(for f in docs/*.md; do
 done)" ""
 is "each invariant has a test" "$(grep -E '^\| I[0-9]+ \|' docs/design.md | grep -v '\](../tests/')" ""
 is "... they are numbered" "$(grep -o -E '^\| I[0-9]+' docs/design.md | cut -c4- | paste -sd' ')" "$(seq -s' ' "$(grep -c -E '^\| I[0-9]+' docs/design.md)")"
+# wide FILE: lines of prose that are too long: not of tables or code, nor with a URL. Pages of results have their own form.
+wide() { awk 'length > 120 && !/^\|/ && !/^    / && !/https?:/ { print FILENAME ": " $0 }' "$1"; }
+prose=()
+for f in "${pages[@]}"; do case $f in docs/kernels.md | docs/benchmark.md | docs/migration.md) ;; *) prose+=("$f") ;; esac; done
+is "prose has at most 120 columns" "$(for f in "${prose[@]}"; do wide "$f"; done)" ""
 
 # The checks see what they look for.
 mkdir "$tmp/docs"
+printf '%0121d\n| %0121d\n' 1 2 >"$tmp/docs/wide.md"
+is "a line that is too long is seen" "$(wide "$tmp/docs/wide.md" | wc -l)" 1
 printf '[one](none.md) [two](../docs) `src/gone.c` and `tests/unit/*.t`\n' >"$tmp/docs/page.md"
 is "a dead link is seen" "$(dead_links "$tmp/docs/page.md")" "$tmp/docs/page.md: none.md"
 is "a path that is gone is seen" "$(dead_paths "$tmp/docs/page.md")" "$tmp/docs/page.md: src/gone.c"
