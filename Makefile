@@ -104,7 +104,7 @@ nested-stress: ## run nested guests with CET for so many ROUNDS, from SEED, on e
 	@STRESS_ROUNDS='$(ROUNDS)' STRESS_SEED='$(SEED)' STRESS_HOSTS='$(HOSTS)' TEST_TIMEOUT=86400 tests/run tests/guest/nested-stress.t
 
 .PHONY: bench
-bench: ## count instructions per call: distro, ours, native (as root)
+bench: ## count instructions per call: distro, ours, native; writes docs/benchmark.md (as root)
 	@tests/bench/run
 
 .PHONY: deb

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0
 #
-# From lines "KERNEL SET CALL COUNT", a line "ok TEXT" or "not ok TEXT" for each thing that was to be reached.
+# From lines "KERNEL SET CALL COUNT", a line "ok TEXT" or "not ok TEXT" for each requirement. TEXT begins with
+# "KERNEL: CALL" or "KERNEL SET: CALL", and ends with what was counted, in parentheses: tests/bench/page reads it.
 { n[$1, $2, $3] = $4 }
 
 function above(k, s, call) { return n[k, s, call] - n[k, s, "unknown_ioctl"] }
@@ -10,52 +11,52 @@ function native_cost(k, call,	ours, native) {
 	ours = above(k, "ours", call)
 	native = above("native", "native", call)
 	verdict(n[k, "ours", call] > 0 && native > 0 && ours <= native,
-		k ": " call " costs no more above an unknown ioctl than natively (" ours ", natively " native ")")
+		k ": " call " costs no more than natively, above an unknown ioctl (" ours ", natively " native ")")
 }
 
 function same(k, call) {
 	verdict(n[k, "plain", call] > 0 && n[k, "ours", call] == n[k, "plain", call],
-		k ": " call " is the same without our sources (" n[k, "ours", call] ", " n[k, "plain", call] ")")
+		k ": " call " costs the same without our sources (" n[k, "ours", call] ", without " n[k, "plain", call] ")")
 }
 
-# On the svm host the CPU does not tell where an intercepted instruction ends (NRIPS), so KVM decodes it, and asks whether
-# it is a branch that CET could govern.
+# On the svm host the CPU does not report where an intercepted instruction ends (NRIPS), so KVM decodes it, and checks
+# whether it is a branch that CET could restrict.
 function decoded(k, call,	more) {
 	more = n[k, "ours", call] - n[k, "plain", call]
 	verdict(n[k, "plain", call] > 0 && n[k, "ours", call] > 0 && more <= 500,
-		k ": " call " takes at most 5 instructions more each, with the instruction to be decoded (" \
-		n[k, "ours", call] ", " n[k, "plain", call] ")")
+		k ": " call " costs at most 5 more instructions each, where KVM decodes the instruction (" \
+		n[k, "ours", call] ", without " n[k, "plain", call] ")")
 }
 
 function fewer(k, call,	percent) {
 	percent = 100 - 100 * n[k, "ours", call] / n[k, "ours", "GET_MSRS(1)"]
 	verdict(n[k, "ours", call] > 0 && percent >= 35,
-		sprintf("%s: %s takes at least 35 %% fewer instructions than KVM_GET_MSRS with one MSR (%.1f %%)", k, call, percent))
+		sprintf("%s: %s costs at least 35 %% less than KVM_GET_MSRS with one MSR (%.1f %%)", k, call, percent))
 }
 
 # ---- the vmx host
 
-# The clock of this host is off by one instruction at times, and by a few in a hundred VM exits
+# The clock of this host is sometimes off by one instruction, and by a few in a hundred VM exits
 function same_vmx(k, set, call,	most, more) {
 	most = call ~ /^100_/ ? 20 : 1
 	more = n[k, set, call] - n[k, "vmx-plain", call]
 	verdict(n[k, "vmx-plain", call] > 0 && n[k, set, call] > 0 && more <= most && more >= -most,
-		k " " set ": " call " is the same without our sources (" n[k, set, call] ", " n[k, "vmx-plain", call] ")")
+		k " " set ": " call " costs the same without our sources (" n[k, set, call] ", without " n[k, "vmx-plain", call] ")")
 }
 
-# A load and a save of guest state, each with a compare and a branch that is not taken
+# A load and a save of guest state, each with a comparison and a branch that is not taken
 function two_branches(k, set, call,	more) {
 	more = n[k, set, call] - n[k, "vmx-plain", call]
 	verdict(n[k, "vmx-plain", call] > 0 && n[k, set, call] > 0 && more <= 5,
-		k " " set ": " call " takes at most two instructions more per load and per put of the vCPU (" \
-		n[k, set, call] ", " n[k, "vmx-plain", call] ")")
+		k " " set ": " call " costs at most two more instructions per load and per put of the vCPU (" \
+		n[k, set, call] ", without " n[k, "vmx-plain", call] ")")
 }
 
 function native_cet_cost(k, call,	ours, native) {
 	ours = n[k, "vmx-cet", call] - n[k, "vmx-cet", "CET_unknown_ioctl"]
 	native = n["native", "vmx-native", call] - n["native", "vmx-native", "CET_unknown_ioctl"]
 	verdict(n[k, "vmx-cet", call] > 0 && native > 0 && ours <= native,
-		k ": " call " costs no more above an unknown ioctl than natively (" ours ", natively " native ")")
+		k ": " call " costs no more than natively, above an unknown ioctl (" ours ", natively " native ")")
 }
 
 function accesses(k, use, most, most_xss,	sum, xss) {
@@ -67,8 +68,8 @@ function accesses(k, use, most, most_xss,	sum, xss) {
 		k ": " use ": at most " most_xss " writes of XSS (" xss ")")
 }
 
-# USER and SUPERVISOR: accesses to CET MSRs while user mode's, or all, shadow stacks are in use; BELOW: writes of XSS by a guest
-# whose XSS lacks a bit of the host's
+# USER, SUPERVISOR: the accesses to CET MSRs that are allowed while user mode's shadow stacks, or all, are in use. BELOW: the
+# writes of XSS that are allowed for a guest whose XSS lacks a bit of the host's
 function vmx(k, user, supervisor, below,	i, sets, reg) {
 	for (i = split("vmx-ours vmx-cet", sets, " "); i > 0; i--) {
 		same_vmx(k, sets[i], "100_VM_exits_CPUID")
