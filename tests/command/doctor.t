@@ -645,15 +645,4 @@ else
 	skip "a full disk" "no mount here"
 fi
 
-# ---- the man page
-
-codes() {
-	(cd "$top/tools/kvm-onereg" && cat doctor*.c loadable.c) |
-		grep -o -E '(problem\(|found\(kernel, only, |code = |obstacle\)\{ )"[a-z-]+"' |
-		grep -o '"[^"]*"' | tr -d '"' | sort -u
-}
-listed() {
-	tr -d '\134' <"$top/tools/kvm-onereg/kvm-onereg.8" | sed -n '/what was found/,/^.fi/s/^\([a-z-]*\)\t.*/\1/p'
-}
-is "the man page has each code, and no other" "$(listed | sort)" "$(codes)"
 done_testing

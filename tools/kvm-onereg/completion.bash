@@ -16,7 +16,7 @@ _kvm_onereg() {
 		status) words='--json --kernel --check --help' ;;
 		doctor) words='--json --kernel --help' ;;
 		swap) words='ours distro --dry-run --json --help' ;;
-		regs) words="--json --bare --features --help $(kvm-onereg regs --names 2>/dev/null)" ;;
+		regs) words="--json --bare --features --names --help $(kvm-onereg regs --names 2>/dev/null)" ;;
 		preflight)
 			words='--json --save --compare --without --help'
 			[[ $word = -* ]] || compopt -o default
