@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0
-/* What kvm.ko must know of CET, whatever the vendor. cet.h documents the functions. */
+/* What kvm.ko must know about CET, whatever the vendor. cet.h documents the functions. */
 #include <linux/export.h>
 #include <linux/kvm_host.h>
 
@@ -39,13 +39,13 @@ bool kvm_cet_msr_to_save(u32 msr)
 	}
 }
 
-/* S_CET, U_CET or SSP of the vCPU, whatever the guest itself may read; false if it has none. */
+/* Read S_CET, U_CET or SSP of the vCPU, even if the guest itself cannot. Returns false if it has no such state. */
 static bool kvm_cet_read_state(struct kvm_vcpu *vcpu, u32 msr, u64 *val)
 {
 	return !__kvm_get_msr(vcpu, msr, val, true);
 }
 
-/* What an instruction has to do with CET. */
+/* How an instruction uses CET. */
 #define USES_SHSTK BIT(0) /* pushes to, pops from or switches the shadow stack */
 #define USES_IBT   BIT(1) /* an indirect branch, or a far one that counts as such */
 #define IS_FAR	   BIT(2) /* may end at another privilege level */
@@ -145,7 +145,7 @@ bool kvm_cet_refuses_compat_cs(struct x86_emulate_ctxt *ctxt, u8 cpl, u32 *err_c
 	struct kvm_vcpu *vcpu = ctxt->vcpu;
 	u64 cet, ssp;
 
-	/* Outside IA-32e mode SSP has no more than 32 bits already. */
+	/* Outside IA-32e mode SSP never has more than 32 bits. */
 	if (likely(!kvm_read_cr4_bits(vcpu, X86_CR4_CET)) || !is_long_mode(vcpu))
 		return false;
 
@@ -167,7 +167,7 @@ bool kvm_cet_refuses_task_switch(struct kvm_vcpu *vcpu)
 	if (likely(!kvm_read_cr4_bits(vcpu, X86_CR4_CET)))
 		return false;
 
-	/* Which privilege level the new task has is not known yet. */
+	/* The privilege level of the new task is not known yet. */
 	if (kvm_cet_read_state(vcpu, MSR_IA32_U_CET, &u_cet) && kvm_cet_read_state(vcpu, MSR_IA32_S_CET, &s_cet) &&
 	    !((u_cet | s_cet) & (CET_SHSTK_EN | CET_ENDBR_EN)))
 		return false;

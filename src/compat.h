@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0 */
 /*
- * What one of the supported kernels lacks: the only file that knows of differences between them.
+ * What one of the supported kernels lacks. No other file deals with differences between them.
  *
- * Included by cet.h, so it completes no type.
+ * This file is included by cet.h and must not complete any type.
  */
 #ifndef KVM_ONEREG_COMPAT_H
 #define KVM_ONEREG_COMPAT_H
@@ -13,19 +13,19 @@
 
 #define ON_6_1 (KERNEL_VERSION(6, 2, 0) > LINUX_VERSION_CODE)
 
-/* 6.1 has no name for it: CPUID.(EAX=7,ECX=0):ECX[7]. */
+/* CPUID.(EAX=7,ECX=0):ECX[7]. 6.1 does not define it. */
 #ifndef X86_FEATURE_SHSTK
 #define X86_FEATURE_SHSTK (16 * 32 + 7)
 #endif
 
-/* 6.1 writes it out. */
+/* 6.1 has no such macro, and uses static_call() directly. */
 #ifndef kvm_x86_call
 #define kvm_x86_call(op) static_call(kvm_x86_##op)
 #endif
 
 /*
  * Whether the host's kernel switches U_CET and PL3_SSP, XSAVES component 11, with the FPU state of its tasks and of
- * guests. That of 6.1 knows nothing of CET: it runs with CR4.CET clear, and never reads or writes a CET MSR.
+ * guests. A 6.1 kernel does not know CET: it runs with CR4.CET clear, and never reads or writes a CET MSR.
  */
 #define HOST_SWITCHES_CET_USER (!ON_6_1)
 
@@ -43,7 +43,7 @@
 #define kvm_is_using_evmcs() false
 #endif
 
-/* 6.1's names for the operations. */
+/* The names of these operations in 6.1. */
 #if ON_6_1
 #define enable_virtualization_cpu  hardware_enable
 #define disable_virtualization_cpu hardware_disable
@@ -55,7 +55,7 @@
  */
 #define KVM_CHECKS_LATE_CPUS (!ON_6_1)
 
-/* SSP in the SMRAM image of a 64-bit CPU, at 0xff18; 6.1 has a buffer of bytes, and always SMM. */
+/* SSP in the SMRAM image of a 64-bit CPU, at 0xff18. In 6.1 the image is a buffer of bytes, and SMM is always built. */
 #if ON_6_1
 #define KVM_HAS_SMM		  1
 #define kvm_smram_image		  char

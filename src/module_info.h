@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: GPL-2.0 */
 /*
- * What modinfo tells of each of the three modules. Included once per module.
+ * What modinfo shows for each of the three modules. Included once per module.
  *
- * version  of this package. Without it DKMS takes our modules and the distro's for the same.
- * origin   package and exact version of the kernel source that the module was built from
+ * version  the version of this package. Without it, DKMS would regard our modules and the distro's as the same.
+ * origin   the package and exact version of the kernel source that the module was built from
  */
 #include <linux/module.h>
 

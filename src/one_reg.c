@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * KVM_GET_ONE_REG, KVM_SET_ONE_REG and KVM_GET_REG_LIST on x86, with the results that Linux 6.18 and
- * later give. <asm/kvm_onereg.h> documents the ABI.
+ * KVM_GET_ONE_REG, KVM_SET_ONE_REG and KVM_GET_REG_LIST on x86, with the results of Linux 6.18 and later.
+ * <asm/kvm_onereg.h> documents the ABI.
  */
 #include <linux/kvm_host.h>
 #include <linux/uaccess.h>
@@ -14,7 +14,7 @@
 #include "one_reg.h"
 #include "synthetic.h"
 
-/* Everything above the index: architecture, size, reserved bits and type are right or wrong together. */
+/* Everything above the index: architecture, size, reserved bits and type, which are compared as a whole. */
 #define ID_KIND(id)  ((u32)((id) >> 32))
 #define ID_INDEX(id) ((u32)(id))
 
@@ -22,8 +22,8 @@
 #define KIND_KVM ID_KIND(KVM_X86_REG_KVM(KVM_REG_GUEST_SSP))
 
 /*
- * Read or write an internal MSR. Whether the vCPU has the register is for the vendor module to say, and not for
- * ignore_msrs, which the MSR layer would obey.
+ * Read or write an internal MSR. The vendor module decides whether the vCPU has the register. This does not go through
+ * the MSR layer, which would obey ignore_msrs.
  */
 static int kvm_onereg_get_internal_msr(struct kvm_vcpu *vcpu, unsigned int index, u64 *data)
 {
@@ -72,7 +72,7 @@ static int kvm_onereg_set(struct kvm_vcpu *vcpu, u32 msr, u64 __user *addr, kvm_
 {
 	u64 val;
 
-	/* That there is no such register comes first. */
+	/* If the register does not exist, that error takes precedence. */
 	if (get_user(val, addr))
 		return reg && !reg->exists(vcpu) ? -EINVAL : -EFAULT;
 

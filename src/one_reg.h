@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: GPL-2.0 */
 /*
- * KVM_GET_ONE_REG, KVM_SET_ONE_REG and KVM_GET_REG_LIST: what KVM's x86 core calls.
+ * KVM_GET_ONE_REG, KVM_SET_ONE_REG and KVM_GET_REG_LIST: the functions that KVM's x86 core calls.
  *
- * Included by x86.c, so it completes no type: that would change the CRCs of the symbols exported there.
+ * This file is included by x86.c and must not complete any type: that would change the CRCs of the symbols exported
+ * there.
  */
 #ifndef KVM_ONEREG_ONE_REG_H
 #define KVM_ONEREG_ONE_REG_H
@@ -13,8 +14,8 @@ struct kvm_vcpu;
 struct msr_data;
 
 /*
- * The index through which mainline reaches GUEST_SSP internally. Not ABI. No guest may reach it by
- * RDMSR or WRMSR, and KVM must not use it for anything else.
+ * The index that mainline uses internally for GUEST_SSP. It is not ABI. Guests must not reach it with RDMSR or WRMSR,
+ * and KVM must not use it for anything else.
  */
 #define MSR_KVM_INTERNAL_GUEST_SSP 0x4b564dff
 
@@ -22,7 +23,7 @@ struct msr_data;
  * typedef kvm_onereg_msr_fn - Access an MSR on behalf of user space
  * @vcpu: loaded vCPU; the caller holds vcpu->kvm->srcu
  * @index: MSR index
- * @data: value read, or to be written
+ * @data: the value that was read, or is to be written
  *
  * Return: 0, or a positive or negative value for any failure.
  */
@@ -45,11 +46,11 @@ int kvm_onereg_vcpu_ioctl(struct kvm_vcpu *vcpu, unsigned int ioctl, void __user
 			  kvm_onereg_msr_fn set_msr);
 
 /**
- * kvm_onereg_internal_msr - Refuse MSR_KVM_INTERNAL_GUEST_SSP
+ * kvm_onereg_internal_msr - Reject MSR_KVM_INTERNAL_GUEST_SSP
  * @msr: the access
  *
- * Mainline's results: a guest gets #GP even with ignore_msrs; for the host the MSR does not exist on a
- * vCPU without shadow stacks.
+ * The results are mainline's: a guest gets #GP even with ignore_msrs. For the host, the MSR does not exist on a vCPU
+ * without shadow stacks.
  *
  * Return: 1 for the guest, KVM_MSR_RET_UNSUPPORTED for the host.
  */

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * The table of KVM-defined registers. An entry is all that a register needs to be reachable by
- * KVM_GET_ONE_REG and KVM_SET_ONE_REG and to be listed by KVM_GET_REG_LIST.
+ * The table of KVM-defined registers. With an entry here, KVM_GET_ONE_REG and KVM_SET_ONE_REG access a register, and
+ * KVM_GET_REG_LIST lists it.
  */
 #include <linux/kernel.h>
 #include <linux/kvm_host.h>
@@ -19,7 +19,7 @@ static bool has_shstk(struct kvm_vcpu *vcpu)
 	return kvm_cpu_cap_has(X86_FEATURE_SHSTK) && guest_cpuid_has(vcpu, X86_FEATURE_SHSTK);
 }
 
-/* In the order in which KVM_GET_REG_LIST gives them. */
+/* In the order in which KVM_GET_REG_LIST returns them. */
 static const struct synthetic_reg registers[] = {
 	{
 		.id = KVM_X86_REG_KVM(KVM_REG_GUEST_SSP),

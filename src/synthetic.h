@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0 */
 /*
- * The KVM-defined ("synthetic") registers: state that KVM keeps for a vCPU and that no MSR, and no other
- * ioctl, gives to user space. <asm/kvm_onereg.h> says who owns which index.
+ * The KVM-defined ("synthetic") registers: vCPU state that user space cannot access as an MSR or by another ioctl.
+ * <asm/kvm_onereg.h> says who owns which index.
  */
 #ifndef KVM_ONEREG_SYNTHETIC_H
 #define KVM_ONEREG_SYNTHETIC_H
@@ -12,9 +12,9 @@ struct kvm_vcpu;
 
 /**
  * struct synthetic_reg - One KVM-defined register
- * @id: as user space gives it, built with KVM_X86_REG_KVM()
- * @msr: the internal MSR index that reads and writes it; the vendor module's MSR operations refuse it
- *	 for the host when the vCPU does not have the register
+ * @id: the id that user space passes, built with KVM_X86_REG_KVM()
+ * @msr: the internal MSR index that reads and writes it; the vendor module's MSR operations reject it
+ *	 for the host if the vCPU does not have the register
  * @exists: whether this vCPU has it
  */
 struct synthetic_reg {
@@ -27,16 +27,16 @@ struct synthetic_reg {
  * synthetic_reg_find - Look up a register
  * @id: register id
  *
- * Return: the register, which a vCPU may have or not, or NULL when there is none with this id.
+ * Return: the register, which a vCPU may or may not have, or NULL if no register has this id.
  */
 const struct synthetic_reg *synthetic_reg_find(u64 id);
 
 /**
  * synthetic_reg_next - Walk the registers that a vCPU has
  * @vcpu: the vCPU
- * @reg: the one before, or NULL for the first
+ * @reg: the previous one, or NULL to get the first
  *
- * Return: the next register, or NULL behind the last.
+ * Return: the next register, or NULL after the last one.
  */
 const struct synthetic_reg *synthetic_reg_next(struct kvm_vcpu *vcpu, const struct synthetic_reg *reg);
 

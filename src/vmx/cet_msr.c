@@ -48,7 +48,7 @@ static int vmx_cet_set_xss(struct kvm_vcpu *vcpu, struct msr_data *msr)
 	u64 val = msr->data;
 	int r;
 
-	/* 0 is written at the vCPU's reset too, when it has no CPUID yet. */
+	/* 0 is also written at the vCPU's reset, when it does not have CPUID yet. */
 	if (vmx_cet_offered && !(msr->host_initiated && !val)) {
 		if (!guest_cpuid_has(vcpu, X86_FEATURE_XSAVES))
 			return KVM_MSR_RET_UNSUPPORTED;
@@ -80,7 +80,7 @@ int vmx_cet_set_msr(struct kvm_vcpu *vcpu, struct msr_data *msr)
 		if (!vmx_cet_is_valid_u_s_cet(cet, val))
 			return 1;
 	} else {
-		/* Without long mode there is no such MSR. Reading it does no harm, nor does a 0 from user space. */
+		/* This MSR does not exist without long mode. Reading it is harmless, and so is a 0 from user space. */
 		if (index == MSR_IA32_INT_SSP_TAB && !guest_cpuid_has(vcpu, X86_FEATURE_LM))
 			return kvm_set_msr_common(vcpu, msr);
 		if (!vmx_cet_is_canonical(val))
@@ -101,7 +101,7 @@ int vmx_cet_set_msr(struct kvm_vcpu *vcpu, struct msr_data *msr)
 		vmcs_writel(GUEST_INTR_SSP_TABLE, val);
 		return 0;
 	case MSR_IA32_U_CET:
-		/* XRSTORS and WRMSR would fault on it. */
+		/* XRSTORS and WRMSR would fault on such a value. */
 		if (!vmx_cet_is_canonical(val & PAGE_MASK))
 			return 1;
 		fallthrough;

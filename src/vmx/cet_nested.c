@@ -12,7 +12,7 @@
 
 #include "cet_state.h"
 
-/* Nested state of mainline can be set here, and the reverse. */
+/* Mainline's nested state can be set here, and vice versa. */
 static_assert(offsetof(struct vmcs12, cet) == 680);
 static_assert(sizeof(struct vmcs12_cet) == 48);
 
@@ -55,7 +55,7 @@ static bool vmx_cet_state_valid(struct kvm_vcpu *vcpu, const struct vmx_cet_stat
 	       vmx_cet_is_canonical(state->ssp_tbl);
 }
 
-/* CR4.CET goes with CR0.WP alone; not every kernel tests it by itself. */
+/* CR4.CET requires CR0.WP; not every kernel checks that itself. */
 static bool vmx_cet_cr_valid(unsigned long cr0, unsigned long cr4)
 {
 	return !(cr4 & X86_CR4_CET) || cr0 & X86_CR0_WP;
@@ -72,7 +72,7 @@ bool vmx_cet_nested_host_state_valid(struct kvm_vcpu *vcpu, struct vmcs12 *vmcs1
 	if (!vmx_cet_state_valid(vcpu, state))
 		return false;
 
-	/* L1 goes on in 64-bit mode, or has registers of 32 bits. */
+	/* L1 continues in 64-bit mode, or with registers of 32 bits. */
 	if (vmcs12->vm_exit_controls & VM_EXIT_HOST_ADDR_SPACE_SIZE)
 		return vmx_cet_is_canonical(state->s_cet) && vmx_cet_is_canonical(state->ssp);
 	return !(state->s_cet >> 32) && !(state->ssp >> 32);
@@ -87,7 +87,7 @@ bool vmx_cet_nested_guest_state_valid(struct kvm_vcpu *vcpu, struct vmcs12 *vmcs
 	if (!(vmcs12->vm_entry_controls & VM_ENTRY_LOAD_CET_STATE))
 		return true;
 
-	/* For SSP bits 63:N are equal, N being the linear-address width: one bit less than canonical. */
+	/* Bits 63:N of SSP must be equal, N being the linear-address width: one bit less than for canonical ones. */
 	return vmx_cet_state_valid(vcpu, state) && __is_canonical_address(state->ssp, vmx_cet_address_width() + 1);
 }
 
@@ -107,7 +107,7 @@ static struct vcpu_vmx *vmx_cet_to_vmx(struct vmx_cet *cet)
 	return container_of(cet, struct vcpu_vmx, cet);
 }
 
-/* Whether VMLAUNCH or VMRESUME is to load L2's state; else what the CPU has stays. */
+/* Whether VMLAUNCH or VMRESUME loads L2's state. Otherwise the CPU's state stays. */
 static bool vmx_cet_entry_loads_state(struct vmx_cet *cet, const struct vmcs12 *vmcs12)
 {
 	return vmx_cet_to_vmx(cet)->nested.nested_run_pending && vmcs12->vm_entry_controls & VM_ENTRY_LOAD_CET_STATE;
@@ -127,7 +127,7 @@ void __vmx_cet_nested_load_vmcs02(struct vmx_cet *cet, struct vmcs12 *vmcs12)
 	WARN_ON_ONCE(!(vm_entry_controls_get(vmx) & VM_ENTRY_LOAD_CET_STATE) !=
 		     !(vm_exit_controls_get(vmx) & VM_EXIT_LOAD_CET_STATE));
 
-	/* If it is set, it is an earlier VM entry's. */
+	/* If this is set, it comes from an earlier VM entry. */
 	vmx->exit_reason.failed_vmentry = 0;
 
 	if (vmx_cet_entry_loads_state(cet, vmcs12))
@@ -137,7 +137,7 @@ void __vmx_cet_nested_load_vmcs02(struct vmx_cet *cet, struct vmcs12 *vmcs12)
 
 void __vmx_cet_nested_save_vmcs02(struct vmx_cet *cet, struct vmcs12 *vmcs12)
 {
-	/* The CPU refused to enter L2, and has loaded nothing. */
+	/* The CPU refused to enter L2, and loaded nothing. */
 	if (vmx_cet_to_vmx(cet)->exit_reason.failed_vmentry) {
 		cet->passing = cet->l1;
 		return;
@@ -150,8 +150,8 @@ void __vmx_cet_nested_save_vmcs02(struct vmx_cet *cet, struct vmcs12 *vmcs12)
 void __vmx_cet_nested_load_vmcs01(struct vmx_cet *cet, struct vmcs12 *vmcs12)
 {
 	/*
-	 * After a VM entry that failed, @passing is L1's own state, or L2's if that had been loaded. vmcs12's guest
-	 * fields would not do: perhaps nothing has checked them.
+	 * After a failed VM entry, @passing is L1's own state, or L2's if that had been loaded. The guest fields of
+	 * vmcs12 cannot be used: they may not have been checked.
 	 */
 	vmx_cet_write_vmcs(cet, vmcs12->vm_exit_controls & VM_EXIT_LOAD_CET_STATE ? &vmcs12->cet.host : &cet->passing);
 }

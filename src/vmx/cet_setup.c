@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0
-/* Whether guests can have CET, and KVM's operations that then do more. cet.h documents the functions. */
+/* Whether guests can have CET, and the KVM operations that are replaced if so. cet.h documents the functions. */
 #define pr_fmt(fmt) KBUILD_MODNAME ": " fmt
 
 #include <linux/cpuhotplug.h>
@@ -20,7 +20,7 @@
 #include "../generated.h"
 #include "cet_state.h"
 
-/* Off by default: whoever does not ask for CET gets the distro's KVM. */
+/* Off by default: without it, KVM behaves like the distro's. */
 static bool __read_mostly enable_cet;
 module_param_named(cet, enable_cet, bool, 0444);
 MODULE_PARM_DESC(cet, "Offer guests shadow stacks and indirect branch tracking (default: 0)");
@@ -57,7 +57,7 @@ static const char *vmx_cet_cpu_obstacle(void)
 {
 	u64 s_cet;
 
-	/* First what the others hang on. */
+	/* First what the other checks depend on. */
 	if (!boot_cpu_has(X86_FEATURE_XSAVES) || !cpu_has_vmx_xsaves())
 		return "XSAVES is missing or off";
 	if (!boot_cpu_has(X86_FEATURE_SHSTK) || !(cpuid_ecx(7) & CPUID7_ECX_SHSTK))
@@ -79,7 +79,7 @@ static const char *vmx_cet_cpu_obstacle(void)
 #endif
 	/* What a guest leaves in U_CET and PL3_SSP must mean nothing to the host's user mode. */
 	if (!HOST_SWITCHES_CET_USER && cr4_read_shadow() & X86_CR4_CET)
-		return "the host's kernel uses CET itself, in a way that is not known here";
+		return "the host's kernel uses CET itself, in an unknown way";
 	return NULL;
 }
 
@@ -91,7 +91,7 @@ static void vmx_cet_check_cpu(void *missing)
 		WRITE_ONCE(*(const char **)missing, here);
 }
 
-/* What stands in the way of CET, or NULL. */
+/* What prevents CET, or NULL. */
 static const char *vmx_cet_obstacle(void)
 {
 	const char *missing;
@@ -105,21 +105,21 @@ static const char *vmx_cet_obstacle(void)
 	if (!enable_unrestricted_guest)
 		return "it needs unrestricted guests (kvm_intel.unrestricted_guest)";
 	if (allow_smaller_maxphyaddr)
-		return "it does not go with kvm_intel.allow_smaller_maxphyaddr";
+		return "it cannot be combined with kvm_intel.allow_smaller_maxphyaddr";
 	if (kvm_is_using_evmcs())
 		return "Hyper-V's enlightened VMCS has no CET state";
 	missing = vmx_cet_cpu_obstacle();
 	if (missing)
 		return missing;
-	/* Each of components 11 and 12 is switched by the host's kernel, or by us. */
+	/* Components 11 and 12 are each switched either by the host's kernel or by us. */
 	if ((kvm_host_xss() & XSS_CET) != (HOST_SWITCHES_CET_USER ? XSS_CET_USER : 0))
 		return HOST_SWITCHES_CET_USER ? "the host's kernel does not switch the CET state of user mode" :
-						"the host's kernel switches CET state, which is not known of it here";
+						"the host's kernel switches CET state, in an unknown way";
 	on_each_cpu(vmx_cet_check_cpu, &missing, 1);
 	return missing;
 }
 
-/* ---- Operations that take the place of the distro's, and call it ---- */
+/* ---- Operations that replace the distro's, and call them ---- */
 
 static struct kvm_x86_ops vmx_cet_distro_ops __ro_after_init;
 
@@ -138,7 +138,7 @@ static void vmx_cet_vcpu_reset(struct kvm_vcpu *vcpu, bool init_event)
 
 	vmx_cet_distro_ops.vcpu_reset(vcpu, init_event);
 
-	/* RESET, once in a vCPU's life: its VMCS has just been made, and it has no CPUID yet. */
+	/* RESET, once in a vCPU's life: its VMCS has just been created, and it does not have CPUID yet. */
 	if (!init_event) {
 		vmx_cet_set_controls(to_vmx(vcpu));
 		to_vmx(vcpu)->cet.resident_on = -1;
@@ -178,11 +178,11 @@ static void vmx_cet_vcpu_after_set_cpuid(struct kvm_vcpu *vcpu)
 	cet->supported_xss = vmx_cet_guest_supported_xss(vcpu);
 	any = vmx_cet_guest_has(cet);
 
-	/* CPUID alone may show what KVM does not offer. */
+	/* CPUID may show features that KVM does not offer. */
 	if (!any)
 		vcpu->arch.cr4_guest_rsvd_bits |= X86_CR4_CET;
 
-	/* VMX operation, too, allows CR4.CET if CPUID shows either. */
+	/* VMX operation also allows CR4.CET if CPUID shows either feature. */
 	if ((shstk || ibt) && guest_cpuid_has(vcpu, X86_FEATURE_VMX))
 		vmx->nested.msrs.cr4_fixed1 |= X86_CR4_CET;
 
@@ -195,7 +195,7 @@ static void vmx_cet_vcpu_after_set_cpuid(struct kvm_vcpu *vcpu)
 }
 
 #if KVM_HAS_SMM
-/* SMRAM has a place for SSP in the 64-bit layout only. */
+/* Only the 64-bit layout of SMRAM has a place for SSP. */
 static bool vmx_cet_smram_has_ssp(struct kvm_vcpu *vcpu)
 {
 	return to_vmx(vcpu)->cet.shstk && guest_cpuid_has(vcpu, X86_FEATURE_LM);
@@ -208,7 +208,7 @@ static int vmx_cet_enter_smm(struct kvm_vcpu *vcpu, kvm_smram_image *smram)
 	struct vmx_cet_state state = {};
 	int r;
 
-	/* Before L2 is left: the other registers in SMRAM are L2's too. */
+	/* Read it before KVM leaves L2: the other registers in SMRAM are also L2's. */
 	vmx_cet_read_vmcs(cet, &state);
 	if (vmx_cet_smram_has_ssp(vcpu))
 		set_smram_ssp(smram, state.ssp);
@@ -216,8 +216,8 @@ static int vmx_cet_enter_smm(struct kvm_vcpu *vcpu, kvm_smram_image *smram)
 	r = vmx_cet_distro_ops.enter_smm(vcpu, smram);
 
 	/*
-	 * An SMI does not change CET state. But KVM leaves L2 by a VM exit, which may load L1's, and RSM enters L2
-	 * with what is there then.
+	 * An SMI does not change CET state. But KVM leaves L2 by a VM exit, which may load L1's state, and RSM enters
+	 * L2 with the state that is then current.
 	 */
 	if (!r && in_l2)
 		vmx_cet_write_vmcs(cet, &state);
@@ -239,7 +239,7 @@ static int vmx_cet_leave_smm(struct kvm_vcpu *vcpu, const kvm_smram_image *smram
 }
 #endif
 
-/* A CPU that comes online must have what the others have. */
+/* A CPU that comes online must have the features of the others. */
 static int vmx_cet_check_late_cpu(void)
 {
 	const char *missing = vmx_cet_cpu_obstacle();
@@ -295,7 +295,7 @@ static void vmx_cet_vcpu_free(struct kvm_vcpu *vcpu)
 	vmx_cet_distro_ops.vcpu_free(vcpu);
 }
 
-/* What firmware, or a kernel before this one, left behind does not belong to any guest. */
+/* What the firmware or the previous kernel left behind does not belong to any guest. */
 static int vmx_cet_enable_virtualization_cpu(void)
 {
 	int r = vmx_cet_distro_ops.enable_virtualization_cpu();
@@ -305,7 +305,10 @@ static int vmx_cet_enable_virtualization_cpu(void)
 	return r;
 }
 
-/* The CPU goes offline or to sleep, or the module or, on 6.1, the last VM goes: leave nothing of a guest behind. */
+/*
+ * The CPU goes offline or to sleep, or the module is unloaded, or, on 6.1, the last VM is gone: leave nothing of a
+ * guest behind.
+ */
 static void vmx_cet_disable_virtualization_cpu(void)
 {
 	vmx_cet_distro_ops.disable_virtualization_cpu();

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0
-/* Where CET state is, and how it gets into the CPU and out of it. cet.h and cet_state.h document the functions. */
+/* Where CET state is, and how it is loaded into the CPU and saved. cet.h and cet_state.h document the functions. */
 #define pr_fmt(fmt) KBUILD_MODNAME ": " fmt
 
 #include <linux/kvm_host.h>
@@ -15,7 +15,7 @@
 
 bool __read_mostly vmx_cet_offered;
 
-/* SDM volume 1, 17.1.1: bits 9:6 are reserved; 1:0 are of shadow stacks, 5:2 and 63:10 of IBT. */
+/* SDM volume 1, 17.1.1: bits 9:6 are reserved; 1:0 belong to shadow stacks, 5:2 and 63:10 to IBT. */
 bool vmx_cet_is_valid_u_s_cet(const struct vmx_cet *cet, u64 s_cet)
 {
 	u64 reserved = CET_RESERVED;
@@ -25,7 +25,7 @@ bool vmx_cet_is_valid_u_s_cet(const struct vmx_cet *cet, u64 s_cet)
 	if (!cet->ibt)
 		reserved |= ~(CET_SHSTK_EN | CET_WRSS_EN);
 
-	/* Mainline wants the legacy bitmap, bits 63:12, at a multiple of 4 pages. */
+	/* Mainline requires the legacy bitmap, bits 63:12, to be at a multiple of 4 pages. */
 	reserved |= GENMASK_ULL(13, 12);
 
 	/* The tracker cannot be suppressed while it waits for ENDBRANCH. */
@@ -65,9 +65,9 @@ void vmx_cet_write_vmcs(const struct vmx_cet *cet, const struct vmx_cet_state *s
 }
 
 /*
- * The host's S_CET: its own IBT must be on again after every VM exit. This is what the host's kernel sets at boot, not
- * what the CPU has at some moment: EFI run-time calls clear the MSR for a while, and after a sleep nobody restores it
- * on the boot CPU.
+ * The host's S_CET: the host's own IBT must be on again after every VM exit. This is the value that the host's kernel
+ * sets at boot, not the value that the CPU has right now: EFI run-time calls clear the MSR temporarily, and after a
+ * sleep nobody restores it on the boot CPU.
  */
 static u64 vmx_cet_host_s_cet(void)
 {
@@ -80,14 +80,14 @@ void vmx_cet_set_constant_host_state(void)
 		return;
 
 	vmcs_writel(HOST_S_CET, vmx_cet_host_s_cet());
-	/* The host's kernel has no shadow stack. That of its user mode comes back from PL3_SSP on return there. */
+	/* The host's kernel has no shadow stack. Its user mode gets SSP from PL3_SSP when the kernel returns there. */
 	vmcs_writel(HOST_SSP, 0);
 	vmcs_writel(HOST_INTR_SSP_TABLE, 0);
 }
 
 void vmx_cet_dump_vmcs(void)
 {
-	/* Without the controls the fields may not exist. */
+	/* Without the controls, the fields may not exist. */
 	if (!(vmcs_read32(VM_ENTRY_CONTROLS) & VM_ENTRY_LOAD_CET_STATE))
 		return;
 
@@ -106,7 +106,7 @@ static const u32 vmx_cet_switched_msrs[] = {
 	MSR_IA32_U_CET,
 	MSR_IA32_PL3_SSP,
 #endif
-	/* Guests hardly use these. */
+	/* Guests rarely use these. */
 	MSR_IA32_PL1_SSP,
 	MSR_IA32_PL2_SSP,
 };
@@ -116,7 +116,7 @@ static const u32 vmx_cet_switched_msrs[] = {
 
 static_assert(ARRAY_SIZE(((struct vmx_cet *)0)->msrs) >= NR_SWITCHED);
 
-/* Where @msr is in struct vmx_cet, or -1 if the host's kernel switches it. */
+/* The index of @msr in struct vmx_cet, or -1 if the host's kernel switches it. */
 static int vmx_cet_switched_index(u32 msr)
 {
 	int i;
@@ -128,21 +128,21 @@ static int vmx_cet_switched_index(u32 msr)
 }
 
 /*
- * They are 0 while no guest state is loaded (cet.h), except PL3_SSP. A guest changes that one all the time, as it
- * enters and leaves user mode; it stays in the CPU, so that the vCPU finds it there again.
+ * These MSRs are 0 while no guest state is loaded (cet.h), except PL3_SSP. A guest changes PL3_SSP whenever it enters
+ * or leaves user mode. So it stays in the CPU, where the vCPU finds it again.
  */
 static bool vmx_cet_stays_in_cpu(int i)
 {
 	return vmx_cet_switched_msrs[i] == MSR_IA32_PL3_SSP;
 }
 
-/* With preemption off: while guest state is loaded the CPU's MSRs are the vCPU's, and it stays so. */
+/* Whether the CPU's MSRs are the vCPU's. The caller has disabled preemption, so that this does not change. */
 static bool vmx_cet_in_cpu(struct vcpu_vmx *vmx)
 {
 	return vmx->cet.live && vmx->guest_state_loaded;
 }
 
-/* What IA32_XSS is in the CPU while no guest runs; with preemption off. */
+/* Set the value that IA32_XSS has while no guest runs. The caller has disabled preemption. */
 static void vmx_cet_write_xss(u64 xss)
 {
 	if (__this_cpu_read(kvm_onereg_xss) == xss)
@@ -152,7 +152,7 @@ static void vmx_cet_write_xss(u64 xss)
 	wrmsrl(MSR_IA32_XSS, xss);
 }
 
-/* While guest state is loaded it is the guest's, unless that lacks a bit of the host's. */
+/* While guest state is loaded, this is the guest's value, unless it lacks a bit of the host's. */
 static void vmx_cet_load_xss(struct vcpu_vmx *vmx)
 {
 	u64 guest = vmx->vcpu.arch.ia32_xss;
@@ -173,7 +173,7 @@ void vmx_cet_clear_vcpu(struct vmx_cet *cet) { }
 /* The vCPU whose PL3_SSP this CPU has. */
 static DEFINE_PER_CPU(struct vmx_cet *, vmx_cet_resident);
 
-/* Make it the vCPU's. Returns true if it is already, and PL3_SSP is there. */
+/* Assign the CPU to the vCPU. Returns true if it was the vCPU's already, and has its PL3_SSP. */
 static bool vmx_cet_claim_cpu(struct vmx_cet *cet)
 {
 	int cpu = smp_processor_id();
@@ -215,10 +215,10 @@ void __vmx_cet_load(struct vmx_cet *cet)
 	bool there;
 	int i;
 
-	/* First of all: an interrupt that clears another vCPU's PL3_SSP must leave alone what follows. */
+	/* This comes first: an interrupt that clears another vCPU's PL3_SSP must not clear what is loaded below. */
 	there = vmx_cet_claim_cpu(cet);
 
-	/* Values were checked when they were set, and those from the CPU are valid. */
+	/* The values were checked when they were set, and those read from the CPU are valid. */
 	for (i = 0; i < NR_SWITCHED; i++)
 		if (vmx_cet_stays_in_cpu(i) ? !there : cet->msrs[i])
 			KVM_BUG_ON(wrmsrl_safe(vmx_cet_switched_msrs[i], cet->msrs[i]), vmx->vcpu.kvm);
@@ -266,7 +266,7 @@ void vmx_cet_intercept_switched(struct kvm_vcpu *vcpu)
 	}
 }
 
-/* From now on the guest may change these MSRs without KVM seeing it; PL1_SSP and PL2_SSP only @by_xrstors. */
+/* From now on the guest may change these MSRs without an exit; PL1_SSP and PL2_SSP only if @by_xrstors. */
 static void vmx_cet_go_live(struct kvm_vcpu *vcpu, bool by_xrstors)
 {
 	struct vcpu_vmx *vmx = to_vmx(vcpu);
@@ -352,7 +352,7 @@ static int vmx_cet_get_user_state(struct kvm_vcpu *vcpu, u32 msr, u64 *val)
 		r = rdmsrl_safe(msr, val);
 		kvm_fpu_put();
 	} else {
-		/* None: it is in its initial state. */
+		/* NULL: the component is in its initial state. */
 		state = get_xsave_addr(&fpstate->regs.xsave, XFEATURE_CET_USER);
 		*val = state ? *vmx_cet_user_state_word(state, msr) : 0;
 	}

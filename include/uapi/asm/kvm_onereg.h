@@ -1,11 +1,11 @@
 /* SPDX-License-Identifier: GPL-2.0 WITH Linux-syscall-note */
 /*
- * One register of an x86 vCPU at a time: ids for KVM_GET_ONE_REG, KVM_SET_ONE_REG and KVM_GET_REG_LIST.
+ * Access to single registers of an x86 vCPU: ids for KVM_GET_ONE_REG, KVM_SET_ONE_REG and KVM_GET_REG_LIST.
  *
- * The ABI is the one of Linux 6.18 and later. This header works with any <linux/kvm.h>: include it
- * before or after, with an older one it adds what is missing, with a newer one nothing changes value.
- * Other than there, the builders are plain constant expressions: usable in case labels, static
- * initialisers, C89 to C23, C++ and 32-bit code.
+ * The ABI is that of Linux 6.18 and later. This header works with any <linux/kvm.h>, and can be included
+ * before or after it. With an older one, it adds what is missing; with a newer one, no value changes.
+ * Unlike the macros there, the builders are plain constant expressions: they can be used in case labels,
+ * static initialisers, C89 to C23, C++ and 32-bit code.
  *
  * The three ioctls, on a vCPU file descriptor
  * -------------------------------------------
@@ -15,26 +15,27 @@
  *   KVM_SET_ONE_REG     0x4010aeac  struct kvm_one_reg
  *   KVM_GET_REG_LIST    0xc008aeb0  struct kvm_reg_list { __u64 n; __u64 reg[]; }
  *
- * In C++ use the numbers: some versions of <linux/kvm.h> give struct kvm_reg_list another size there, and with it
- * KVM_GET_REG_LIST another number.
+ * In C++ use the numbers: some versions of <linux/kvm.h> give struct kvm_reg_list another size in C++, and
+ * KVM_GET_REG_LIST therefore another number.
  *
- * addr is a user-space address, widened to 64 bits, of the value: 8 bytes, no alignment required.
- * Available when KVM_CHECK_EXTENSION(KVM_CAP_ONE_REG) returns 1, on /dev/kvm or a VM. Probe with that:
- * kernels without it answer EINVAL, which is also what a bad id gives.
+ * addr is the user-space address of the value, widened to 64 bits: 8 bytes, no alignment required.
+ * The ioctls are available if KVM_CHECK_EXTENSION(KVM_CAP_ONE_REG) returns 1, on /dev/kvm or a VM. Probe
+ * with that: kernels without them return EINVAL, as for an invalid id.
  *
  * Each returns 0, or -1 with errno:
  *
  *   errno   KVM_GET_ONE_REG, KVM_SET_ONE_REG                       KVM_GET_REG_LIST
  *   EFAULT  the argument, or the value at addr, is not accessible  n or reg[] is not accessible
- *   EINVAL  the id is malformed or of no register of this vCPU;
- *           the value is refused; SET: the register is read-only
+ *   EINVAL  the id is malformed, or this vCPU does not have the
+ *           register; SET: the value is invalid, or the register
+ *           is read-only
  *   E2BIG                                                          n was too small: n now holds
  *                                                                  the number of registers
  *   EIO     the VM is dead, or belongs to another process          the same
  *   EINTR   killed while waiting for KVM_RUN to return             the same
  *
- * SET reads the value before it looks at the register, GET stores it only on success: with a bad addr
- * and an unknown MSR, SET fails with EFAULT and GET with EINVAL. A failed SET changes nothing.
+ * SET reads the value before it checks the register; GET stores the value only on success. So with a bad
+ * addr and an unknown MSR, SET fails with EFAULT and GET with EINVAL. A failed SET changes nothing.
  * All three wait while another thread is in KVM_RUN on the same vCPU.
  *
  * KVM_GET_REG_LIST lists the KVM-defined registers that exist for this vCPU, and always stores their
@@ -45,35 +46,35 @@
  *
  *   bits    holds
  *   63:56   0x20, KVM_REG_X86
- *   55:52   log2 of the size in bytes: 3, KVM_REG_SIZE_U64, for every register there is today
+ *   55:52   log2 of the size in bytes: 3, KVM_REG_SIZE_U64, for all registers that exist today
  *   51:40   0
  *   39:32   type: 2 = MSR, 3 = KVM-defined ("synthetic")
- *   31:0    index: of an MSR, the number that RDMSR takes; else see below
+ *   31:0    index: for an MSR, the number that RDMSR takes; otherwise see below
  *
- * Type 2 gives what KVM_GET_MSRS and KVM_SET_MSRS give, for listed MSRs and others, with an errno where
+ * Type 2 behaves like KVM_GET_MSRS and KVM_SET_MSRS, for listed MSRs and others, but returns an errno where
  * those return a short count. MSR filters and KVM_CAP_X86_USER_SPACE_MSR do not apply.
  *
  * The index space of KVM-defined registers (type 3)
  * -------------------------------------------------
  *
- *   index                    whose
- *   0x00000000 - 0x7fffffff  mainline Linux. An index means here what mainline made it mean, or does
- *                            not exist here. 0 is GUEST_SSP.
+ *   index                    owner
+ *   0x00000000 - 0x7fffffff  mainline Linux. An index has mainline's meaning here, or does not exist
+ *                            here. 0 is GUEST_SSP.
  *   0x80000000 - 0xfeffffff  kvm-onereg. None is defined today.
  *   0xff000000 - 0xffffffff  local experiments; never part of a release.
  *
- * KVM_REG_GUEST_SSP: the shadow-stack pointer of the vCPU. Exists when the vCPU has shadow stacks:
- * KVM offers them and the guest's CPUID has CPUID(7,0).ECX[7]. Values: canonical for the host's linear
- * address width, bits 1:0 clear; 0 is valid. KVM offers them on Intel CPUs when the module parameter
- * kvm_intel.cet is 1; else the register does not exist, and the list is empty.
+ * KVM_REG_GUEST_SSP: the shadow-stack pointer of the vCPU. It exists if the vCPU has shadow stacks: KVM
+ * offers them, and the guest's CPUID has CPUID(7,0).ECX[7]. Values must be canonical for the host's linear
+ * address width, with bits 1:0 clear; 0 is valid. KVM offers shadow stacks on Intel CPUs if the module
+ * parameter kvm_intel.cet is 1; otherwise the register does not exist, and the list is empty.
  *
  * Order of restore
  * ----------------
  *
- * KVM_SET_CPUID2 first: it decides which registers exist. Then the special registers, nested state,
- * general registers, XSAVE and XCRs, the MSRs (by KVM_SET_MSRS or type 2), then KVM-defined registers,
- * then KVM_SET_VCPU_EVENTS. Only "after KVM_SET_CPUID2" is required for KVM-defined registers; KVM does
- * not check them against other state before KVM_RUN.
+ * KVM_SET_CPUID2 comes first: it decides which registers exist. Then come the special registers, nested
+ * state, general registers, XSAVE and XCRs, the MSRs (by KVM_SET_MSRS or type 2), KVM-defined registers,
+ * and KVM_SET_VCPU_EVENTS. KVM-defined registers must only come after KVM_SET_CPUID2; KVM does not check
+ * them against other state before KVM_RUN.
  */
 #ifndef _UAPI_ASM_X86_KVM_ONEREG_H
 #define _UAPI_ASM_X86_KVM_ONEREG_H
@@ -90,7 +91,7 @@
 #endif
 #define KVM_X86_REG_TYPE_SYNTHETIC_MSR	KVM_X86_REG_TYPE_KVM
 
-/* KVM-defined registers, and where the ranges of their index space begin. */
+/* KVM-defined registers, and the start of the ranges of their index space. */
 #ifndef KVM_REG_GUEST_SSP
 #define KVM_REG_GUEST_SSP		0
 #endif
@@ -100,8 +101,8 @@
 
 /*
  * Builders. @type and @index may be any integer expressions without side effects: they are evaluated more
- * than once. An index is taken as 32 bits, never sign-extended. The result has type __u64. A KVM-defined
- * index that no register has gets size 0, as any unknown type does, and is refused by every kernel.
+ * than once. An index has 32 bits and is never sign-extended. The result has type __u64. If no register has
+ * a KVM-defined index, it gets size 0, as any unknown type does, and every kernel rejects it.
  *
  * KVM_X86_REG_ID(type, index)   any id
  * KVM_X86_REG_MSR(index)        an MSR
