@@ -58,6 +58,7 @@ struct stream {
 	int fd;
 	char data[LINE];
 	size_t size, used; /* used: what the last line took, still in front */
+	int closed;
 };
 
 struct vm {
@@ -140,17 +141,33 @@ static double now(void)
 	return t.tv_sec + t.tv_nsec / 1e9;
 }
 
-/* The next line, without its end, valid until the next call; NULL when the other side has closed, or at the deadline */
-static char *next_line(struct stream *s, double deadline)
+static void fill(struct stream *s)
 {
+	ssize_t n = read(s->fd, s->data + s->size, sizeof(s->data) - s->size);
+
+	if (n > 0)
+		s->size += n;
+	else
+		s->closed = 1;
+}
+
+/*
+ * The next line of one of VM's two streams, without its end, valid until the next call for it; NULL when QEMU has closed
+ * it, or at the deadline. Both are read meanwhile: the guest's console comes in single bytes, of which a socket holds 277.
+ * QEMU waits for room with its global lock held, and then answers nothing.
+ */
+static char *next_line(struct vm *vm, struct stream *s, double deadline)
+{
+	struct stream *both[] = { &vm->qmp, &vm->console };
+
 	memmove(s->data, s->data + s->used, s->size - s->used);
 	s->size -= s->used;
 	s->used = 0;
 	for (;;) {
 		char *end = memchr(s->data, '\n', s->size);
-		struct pollfd p = { .fd = s->fd, .events = POLLIN };
 		double left = deadline - now();
-		ssize_t n;
+		struct pollfd p[2];
+		int i;
 
 		if (end) {
 			s->used = end + 1 - s->data;
@@ -161,12 +178,18 @@ static char *next_line(struct stream *s, double deadline)
 		}
 		if (s->size == sizeof(s->data))
 			give_up("a line of more than %d characters", LINE);
-		if (left <= 0 || poll(&p, 1, left * 1000 + 1) <= 0)
+		if (s->closed || left <= 0)
 			return NULL;
-		n = read(s->fd, s->data + s->size, sizeof(s->data) - s->size);
-		if (n <= 0)
+		for (i = 0; i < 2; i++) {
+			int full = both[i]->size == sizeof(both[i]->data);
+
+			p[i] = (struct pollfd) { .fd = both[i]->closed || full ? -1 : both[i]->fd, .events = POLLIN };
+		}
+		if (poll(p, 2, left * 1000 + 1) < 0)
 			return NULL;
-		s->size += n;
+		for (i = 0; i < 2; i++)
+			if (p[i].revents)
+				fill(both[i]);
 	}
 }
 
@@ -289,7 +312,7 @@ static char *qmp_line(struct vm *vm, const char *one, const char *other)
 	double deadline = now() + PATIENCE;
 	char *line;
 
-	while ((line = next_line(&vm->qmp, deadline))) {
+	while ((line = next_line(vm, &vm->qmp, deadline))) {
 		if (strstr(line, "\"MIGRATION\"")) {
 			vm->completed |= strstr(line, "\"completed\"") != NULL;
 			vm->failed |= strstr(line, "\"failed\"") != NULL;
@@ -406,7 +429,7 @@ static char *follow(struct vm *vm)
 	double deadline = now() + PATIENCE;
 	char *line;
 
-	while ((line = next_line(&vm->console, deadline))) {
+	while ((line = next_line(vm, &vm->console, deadline))) {
 		if (begins(line, "wait ") || !strcmp(line, "end"))
 			return line;
 		if (begins(line, "ok ")) {
@@ -461,7 +484,7 @@ static void bad_ssp(const char *name, const char *deed, int at_once)
 	if (!at_once)
 		go_on(&vm);
 	do {
-		line = next_line(&vm.console, now() + PATIENCE);
+		line = next_line(&vm, &vm.console, now() + PATIENCE);
 		if (!at_once && line && begins(line, "wait "))
 			go_on(&vm);
 	} while (!at_once && line && !begins(line, "not ok exception") && !begins(line, "end"));
@@ -495,7 +518,7 @@ static void bad_ssps(const char *name, const char *deed, int first)
 	if (!point(greet(&vm) && come(&vm, image_uri()) && migrated(&vm) && run(&vm),
 		   "%s: takes the guest from the file", name))
 		return;
-	while (!ended && (line = next_line(&vm.console, now() + PATIENCE))) {
+	while (!ended && (line = next_line(&vm, &vm.console, now() + PATIENCE))) {
 		ended = !strcmp(line, "end");
 		if (begins(line, "not ok ")) {
 			remark("the guest: %s", line);
@@ -750,7 +773,7 @@ static void damage(const char *source_deed, const char *deed)
 		return;
 	go_on(&there);
 	do {
-		line = next_line(&there.console, now() + PATIENCE);
+		line = next_line(&there, &there.console, now() + PATIENCE);
 		if (line && begins(line, "wait "))
 			go_on(&there);
 	} while (line && !begins(line, "not ok ") && strcmp(line, "end"));
@@ -794,7 +817,7 @@ static void refuse(void)
 
 	start(&vm, "unfit", "defer");
 	point(!greet(&vm) || !come(&vm, image_uri()) || !migrated(&vm), "unfit: does not take the guest from the file");
-	line = next_line(&vm.console, now() + 1);
+	line = next_line(&vm, &vm.console, now() + 1);
 	point(!line, "unfit: the guest does not run");
 	if (line)
 		remark("it says: %s", line);
@@ -838,7 +861,7 @@ static void absent(void)
 
 	start(&vm, "only", NULL);
 	point(greet(&vm), "only: QEMU starts");
-	line = next_line(&vm.console, now() + PATIENCE);
+	line = next_line(&vm, &vm.console, now() + PATIENCE);
 	point(line && !strcmp(line, "not ok the guest has shadow stacks and IBT"), "only: the guest finds no CET");
 	if (!line)
 		show_errors(&vm, "");
