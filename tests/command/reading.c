@@ -6,7 +6,7 @@
  *        reading --as-user COMMAND... runs a command as a user who is nobody
  *        reading --told N COMMAND...  runs a command, prints "== N" before and "== N status STATUS" after it; exits 0
  *
- * msr INDEX VALUE SETTABLE            of a vCPU with all that KVM supports: by KVM_GET_MSRS and KVM_SET_MSRS; or msr INDEX -
+ * msr INDEX VALUE SETTABLE            of a vCPU with all that KVM supports: KVM_GET_MSRS, KVM_SET_MSRS; or msr INDEX -
  * cpuid LEAF SUBLEAF EAX EBX ECX EDX  KVM_GET_SUPPORTED_CPUID
  * emulated ...                        KVM_GET_EMULATED_CPUID
  * feature INDEX VALUE                 KVM_GET_MSRS on /dev/kvm

@@ -65,7 +65,10 @@ static GUEST uint64_t do_wruss(uint64_t a)
 	return a;
 }
 
-/* A word of RSTORSSP: the token that says where the old stack was. It is 8 higher than the one that SAVEPREVSSP leaves there. */
+/*
+ * A word of RSTORSSP: the token that says where the old stack was. It is 8 higher than the one that SAVEPREVSSP leaves
+ * there.
+ */
 static GUEST uint64_t do_rstorssp(uint64_t a)
 {
 	OP("rdsspq %%rsi; or $3, %%rsi; mov other_token(%%rip), %%rdi\n\t" BEFORE "rstorssp (%%rdi)\n\t" AFTER
@@ -115,8 +118,8 @@ static const struct operation {
 	unsigned int pages; /* bits 1 << enum page, that it makes dirty */
 	bool cpl0_only;
 	/*
-	 * The exception that it is: then @pages are dirty in the handler, and @back after its IRET, which looks for a token
-	 * to free where it leaves the shadow stack, by a locked write even if there is none.
+	 * The exception that it is: then @pages are dirty in the handler, and @back after its IRET, which looks for a
+	 * token to free where it leaves the shadow stack, by a locked write even if there is none.
 	 */
 	const char *exception;
 	unsigned int back;

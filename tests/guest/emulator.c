@@ -124,6 +124,7 @@ static const struct insn insns[] = {
 	E(loop,			0,			ALL,		8, "target"),
 	E(jrcxz,		0,			ALL,		8, "next"),
 };
+
 /* clang-format on */
 
 /* The guest's CET. */

@@ -75,6 +75,10 @@ void test_capabilities(void)
 		{ MSR_VMX_CR4_FIXED1, 23, "CR4_FIXED1: CET may be 1" },
 	};
 	static const uint32_t must[] = { MSR_VMX_EXIT, MSR_VMX_TRUE_EXIT, MSR_VMX_ENTRY, MSR_VMX_TRUE_ENTRY };
+	static const struct nested_config no_entry_load = {
+		.msr = MSR_VMX_TRUE_ENTRY,
+		.clear = (uint64_t)ENTRY_LOAD_CET << 32,
+	};
 	struct nested *n = nested_create(NULL);
 	unsigned int i;
 
@@ -86,8 +90,7 @@ void test_capabilities(void)
 		       "MSR 0x%x: LOAD_CET may be 0", must[i]);
 	nested_destroy(n);
 
-	n = nested_create(
-		&(struct nested_config) { .msr = MSR_VMX_TRUE_ENTRY, .clear = (uint64_t)ENTRY_LOAD_CET << 32 });
+	n = nested_create(&no_entry_load);
 	hidden(n, ENTRY_CONTROLS, ENTRY_LOAD_CET, "entry");
 	nested_destroy(n);
 	n = nested_create(&(struct nested_config) { .msr = MSR_VMX_TRUE_EXIT, .clear = (uint64_t)EXIT_LOAD_CET << 32 });

@@ -234,8 +234,9 @@ void vmwrite(struct nested *n, uint32_t field, uint64_t value);
 void vmfields(struct nested *n, struct l1_field fields[], unsigned int nfields);
 
 /*
- * A fresh VMCS for an L2 which calls function(a, b, c) on its own stacks. @features, cpu_cet()'s for CPL0, is what
- * L2 gets by LOAD_CET; LOAD_CET on exit gives L1 its own values, @repair is off. With 0, nothing of CET but CR4.CET as L1 has it.
+ * A fresh VMCS for an L2 which calls function(a, b, c) on its own stacks. @features, cpu_cet()'s for CPL0, is what L2
+ * gets by LOAD_CET; LOAD_CET on exit gives L1 its own values, @repair is off. With 0, nothing of CET but CR4.CET as L1
+ * has it.
  */
 void nested_prepare(struct nested *n, unsigned int features, uint64_t (*function)(uint64_t, uint64_t, uint64_t),
 		    uint64_t a, uint64_t b, uint64_t c);
@@ -287,8 +288,8 @@ void save(struct saved *s, struct nested *n);
 struct saved saved_copy(const struct saved *s);
 void saved_free(struct saved *s);
 /*
- * A new machine. @order is in letters: Sregs, Regs, Msrs, sspP (ONE_REG), Events, Nested state; the rest comes last. KVM
- * takes the nested state of a vCPU in SMM only after the events, which say that it is there.
+ * A new machine. @order is in letters: Sregs, Regs, Msrs, sspP (ONE_REG), Events, Nested state; the rest comes last.
+ * KVM takes the nested state of a vCPU in SMM only after the events, which say that it is there.
  */
 struct nested *restore(const struct saved *s, const char *order);
 

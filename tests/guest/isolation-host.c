@@ -118,8 +118,8 @@ void test_host_s_cet(void)
 	machine_destroy(m);
 
 	/*
-	 * That reading it tells the truth, and that each VM exit loads it: take IBT from the kernel, it gets it back. One
-	 * without CET does not notice that it has it. This is what taints the host.
+	 * That reading it tells the truth, and that each VM exit loads it: take IBT from the kernel, it gets it back.
+	 * One without CET does not notice that it has it. This is what taints the host.
 	 */
 	m = machine_create(NULL);
 	c = m->cpus[0];

@@ -66,6 +66,7 @@ static const struct probe tables[] = {
 	{ 0xffff7fffffffffff,		false,	0 },
 	{ 0x8000000000000000,		false,	0 },
 };
+
 /* clang-format on */
 
 #define MAX_PROBES 24

@@ -31,7 +31,7 @@ struct found {
 static struct found *found;
 
 /* By two threads, and by signals. */
-#define COUNT(what, n) __atomic_fetch_add(&found->what, n, __ATOMIC_RELAXED)
+#define COUNT(counter, n) __atomic_fetch_add(&(counter), n, __ATOMIC_RELAXED)
 
 static long arch_prctl(long option, unsigned long argument)
 {
@@ -84,7 +84,7 @@ static void check_own(uint64_t u_cet)
 	pl3 = own_msr(msr_fd, MSR_PL3_SSP, &ssp);
 	if (got == u_cet && pl3 == ssp)
 		return;
-	COUNT(wrong_msrs, 1);
+	COUNT(found->wrong_msrs, 1);
 	found->u_cet = got;
 	found->pl3_ssp = pl3;
 	found->ssp_then = ssp;
@@ -98,7 +98,7 @@ static GUEST unsigned int nested_calls(unsigned int n)
 static void on_alarm(int number)
 {
 	(void)number;
-	COUNT(signals, 1);
+	COUNT(found->signals, 1);
 	if (nested_calls(20) != 20)
 		_exit(2);
 }
@@ -129,11 +129,11 @@ static GUEST void run_deep(struct cpu *c, unsigned int depth)
 		run_deep(c, depth + 1);
 	for (i = 0; i < 3; i++) {
 		cpu_run(c);
-		COUNT(runs, 1);
-		COUNT(wrong_stops, c->stop.kind != STOP_SIGNAL);
+		COUNT(found->runs, 1);
+		COUNT(found->wrong_stops, c->stop.kind != STOP_SIGNAL);
 		check_own(ARCH_SHSTK_SHSTK);
-		COUNT(wrong_values, cpu_rdmsr(c, MSR_PL1_SSP) != MARK(VALUE_PL0 + 1) ||
-					    cpu_rdmsr(c, MSR_U_CET) != (CET_SHSTK | CET_WRSS | CET_ENDBR));
+		COUNT(found->wrong_values, cpu_rdmsr(c, MSR_PL1_SSP) != MARK(VALUE_PL0 + 1) ||
+						   cpu_rdmsr(c, MSR_U_CET) != (CET_SHSTK | CET_WRSS | CET_ENDBR));
 	}
 }
 
@@ -271,8 +271,8 @@ static int status_of(void (*function)(void), bool shadow_stack)
 }
 
 /*
- * The host without a shadow stack: after KVM_RUN of a guest with one, nothing of it is left. Where the host knows nothing
- * of CET, and nothing looks at PL3_SSP, that may stay.
+ * The host without a shadow stack: after KVM_RUN of a guest with one, nothing of it is left. Where the host knows
+ * nothing of CET, and nothing looks at PL3_SSP, that may stay.
  */
 static void vmm_without_shadow_stack(void)
 {
@@ -286,7 +286,7 @@ static void vmm_without_shadow_stack(void)
 	found->wrong_msrs += own_msr(msr_fd, MSR_U_CET, &ssp) != 0;
 	for (i = 0; i < 10; i++) {
 		cpu_run(m->cpus[0]);
-		COUNT(runs, 1);
+		COUNT(found->runs, 1);
 		found->wrong_stops += m->cpus[0]->stop.kind != STOP_SIGNAL;
 		found->u_cet = own_msr(msr_fd, MSR_U_CET, &ssp);
 		found->pl3_ssp = own_msr(msr_fd, MSR_PL3_SSP, &ssp);

@@ -2,10 +2,10 @@
 /*
  * jostle - a host module for the program life: a thread loses its CPU wherever KVM switches CET state
  *
- * Probes are on the functions in hooks[], in some on each instruction. When the thread whose id is in /sys/module/jostle/parameters/victim runs into
- * one, whoever reads /dev/jostle on that CPU wakes up, and gets a mask of the functions. The reader has a real-time
- * priority, so it has the CPU as soon as preemption is on. /sys/module/jostle/parameters/hooks lists the functions that
- * were found, and how often the thread ran into them.
+ * Probes are on the functions in hooks[], in some on each instruction. When the thread whose id is in
+ * /sys/module/jostle/parameters/victim runs into one, whoever reads /dev/jostle on that CPU wakes up, and gets a mask
+ * of the functions. The reader has a real-time priority, so it has the CPU as soon as preemption is on.
+ * /sys/module/jostle/parameters/hooks lists the functions that were found, and how often the thread ran into them.
  */
 #include <linux/irq_work.h>
 #include <linux/kallsyms.h>

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
  * The host does kexec from one kernel to the next while guests run. Each kernel starts this program; the kernel
- * parameter tests.kexec tells it which one it is, and which ones are to follow: "6.12,6.1,crash:native". The kernels are
- * in the host's memory (tests/hosts/library.h). "crash:" is a crash kernel, and a panic leads to it.
+ * parameter tests.kexec tells it which one it is, and which ones are to follow: "6.12,6.1,crash:native". The kernels
+ * are in the host's memory (tests/hosts/library.h). "crash:" is a crash kernel, and a panic leads to it.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -55,8 +55,8 @@ static bool is_distro(void)
 }
 
 /*
- * What a kernel before this one may leave in a CPU, until KVM sets it to 0 or the kernel does when it boots: what is part
- * of the FPU state there, and not here. It is in the CPU until the state of another task is loaded.
+ * What a kernel before this one may leave in a CPU, until KVM sets it to 0 or the kernel does when it boots: what is
+ * part of the FPU state there, and not here. It is in the CPU until the state of another task is loaded.
  */
 static bool may_be_left(uint32_t msr)
 {
@@ -239,7 +239,9 @@ static void load_kernel(const char *name, bool crash)
 	bp->hdr.cmd_line_ptr = params + CMDLINE_AT;
 	bp->hdr.ramdisk_image = initrd;
 	bp->hdr.ramdisk_size = e->initrd_size;
-	bp->ext_ramdisk_image = bp->ext_ramdisk_size = bp->ext_cmd_line_ptr = 0;
+	bp->ext_ramdisk_image = 0;
+	bp->ext_ramdisk_size = 0;
+	bp->ext_cmd_line_ptr = 0;
 	bp->hdr.setup_data = 0;
 	snprintf((char *)page + CMDLINE_AT, PAGE, "%s " LIBRARY_PARAMETER "%llu " PARAMETER "%s " FROM "%s", e->cmdline,
 		 (unsigned long long)library_at, next, here);

@@ -7,7 +7,8 @@
 #include "hypervisor.h"
 
 /*
- * L2 reads its shadow-stack pages, so that the EPT has them: see machine_touch(). Then VMCALL, and what the arguments say.
+ * L2 reads its shadow-stack pages, so that the EPT has them: see machine_touch(). Then VMCALL, and what the arguments
+ * say.
  */
 static GUEST uint64_t l2_chain(uint64_t depth, uint64_t bottom, uint64_t l2_page)
 {

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * Nested: a VM entry of L1 that fails after the checks of controls and host state. L1 goes on at HOST_RIP. Without LOAD_CET
- * on exit it has the CET state that the CPU had: its own, unless that of L2 had been loaded, as it has when the MSR list
- * fails. Natively it has what the guest fields of the VMCS say, which nobody has checked.
+ * Nested: a VM entry of L1 that fails after the checks of controls and host state. L1 goes on at HOST_RIP. Without
+ * LOAD_CET on exit it has the CET state that the CPU had: its own, unless that of L2 had been loaded, as it has when
+ * the MSR list fails. Natively it has what the guest fields of the VMCS say, which nobody has checked.
  */
 #include <stdio.h>
 #include <string.h>

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * Nested: an SMI while L2 runs. SMI and RSM do not touch S_CET and INT_SSP_TAB, and SSP goes through SMRAM, so L2 has its
- * own after RSM. KVM leaves L2 for SMM as by a VM exit; natively L2 comes back with what the exit loaded for L1.
+ * Nested: an SMI while L2 runs. SMI and RSM do not touch S_CET and INT_SSP_TAB, and SSP goes through SMRAM, so L2 has
+ * its own after RSM. KVM leaves L2 for SMM as by a VM exit; natively L2 comes back with what the exit loaded for L1.
  */
 #include <pthread.h>
 #include <signal.h>
@@ -100,7 +100,9 @@ static void prepare(struct smi *t, bool entry, uint64_t (*l2)(uint64_t, uint64_t
 		table = machine_alloc(n->m, 1);
 		memcpy(machine_at(n->m, table), machine_at(n->m, l2_table(n)), 64);
 	}
-	/* L2 changes its state, so it is not what the VMCS had; S_CET has two values, and that of L1 is the other one. */
+	/*
+	 * L2 changes its state, so it is not what the VMCS had; S_CET has two values, and that of L1 is the other one.
+	 */
 	t->l2s = (struct triple) { .s_cet = own, .table = table };
 	nested_prepare(n, t->kind->features, l2, table, own, 0);
 	vmwrite(n, GUEST_S_CET, own ^ t->kind->flip);

@@ -3,11 +3,11 @@
  * nested-stress: nested VMX as Windows with virtualization-based security uses it, with CET on both levels.
  *
  * L1 runs inside an interrupt handler, so on a shadow stack that INT_SSP_TAB names and whose token is busy. L2 is on
- * shadow stacks and IBT. In each round L1 starts L2 anew, with LOAD_CET on entry and exit or not, and L2 calls, returns,
- * exits, breaks the rules and changes its CET MSRs. Meanwhile there are NMIs, SMIs, #CP injected and intercepted, shadow
- * stacks that are absent when a CALL pushes (in L1's EPT, in the host's memory, in the VM's memslots), signals, exits from
- * inside a handler, VM entries that fail late, and moves to a new VM. After each of them S_CET, SSP, INT_SSP_TAB and the
- * tokens of both are what a simple model says.
+ * shadow stacks and IBT. In each round L1 starts L2 anew, with LOAD_CET on entry and exit or not, and L2 calls,
+ * returns, exits, breaks the rules and changes its CET MSRs. Meanwhile there are NMIs, SMIs, #CP injected and
+ * intercepted, shadow stacks that are absent when a CALL pushes (in L1's EPT, in the host's memory, in the VM's
+ * memslots), signals, exits from inside a handler, VM entries that fail late, and moves to a new VM. After each of them
+ * S_CET, SSP, INT_SSP_TAB and the tokens of both are what a simple model says.
  */
 #include <errno.h>
 #include <stdarg.h>
@@ -457,8 +457,8 @@ static void end_of_nmi(void)
 }
 
 /*
- * L2 runs on, from where it stopped or from L1, up to what the test has to deal with. Right after an exit l2_has is what it
- * was when L2 stopped last.
+ * L2 runs on, from where it stopped or from L1, up to what the test has to deal with. Right after an exit l2_has is
+ * what it was when L2 stopped last.
  */
 static enum place run(void)
 {

@@ -138,7 +138,10 @@ static void redelivered(unsigned int cpl, const struct delivered *d, const struc
 	tap_ok(!strcmp(stop_text(c), d->text), "CPL%u, %s: delivered when %s is there", cpl, d->text, n->name);
 	if (c->stop.kind == STOP_EXCEPTION)
 		tap_ok((c->stop.frame->cs & 3) == cpl, "CPL%u, %s: from there", cpl, d->text);
-	/* Once: now the handler returns. The cause is still there, but at CPL0 the tracker has seen the handler's ENDBR64. */
+	/*
+	 * Once: now the handler returns. The cause is still there, but at CPL0 the tracker has seen the handler's
+	 * ENDBR64.
+	 */
 	chain_run(c);
 	tap_ok(!strcmp(stop_text(c), d->deed == BAD_JUMP && !cpl ? "call 66" : d->text), "CPL%u, %s: once", cpl,
 	       d->text);
@@ -163,8 +166,8 @@ static void saved_in_between(unsigned int cpl, const struct delivered *d, const 
 	if (!wait_for_fault(uffd, m, gpa))
 		tap_bail("the guest does not need %s", n->name);
 	/*
-	 * It may get there only after the page fault is known here. Before Linux 6.2 it does not end the wait for the page,
-	 * but KVM_RUN after that.
+	 * It may get there only after the page fault is known here. Before Linux 6.2 it does not end the wait for the
+	 * page, but KVM_RUN after that.
 	 */
 	for (i = 0; i < POLLS && !__atomic_load_n(&c->stop.err, __ATOMIC_ACQUIRE); i++) {
 		pthread_kill(thread, SIGUSR1);

@@ -65,8 +65,8 @@ static void take_msrs(struct snapshot *s, struct cpu *c)
 		uint64_t value;
 
 		/*
-		 * What the guest's CPUID does not have is listed, but cannot be read. ASYNC_PF_INT can be read, but without
-		 * a local APIC in KVM not be written, not even with what it has.
+		 * What the guest's CPUID does not have is listed, but cannot be read. ASYNC_PF_INT can be read, but
+		 * without a local APIC in KVM not be written, not even with what it has.
 		 */
 		if (list->indices[i] == MSR_KVM_ASYNC_PF_INT || !msrs_get(&c->io, list->indices[i], &value))
 			continue;

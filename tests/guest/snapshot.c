@@ -230,18 +230,22 @@ static const struct falsified {
 
 	{ CORRUPT_RETURN, "no S_CET", drop, MSR_S_CET, 0, { "call 66", "#CP(1)" } },
 	{ BAD_JUMP, "no S_CET", drop, MSR_S_CET, 0, { "call 66", "#CP(3)" } },
-	{ CORRUPT_RETURN, "S_CET without SH_STK_EN", clear_in, MSR_AND(MSR_S_CET, CET_SHSTK), 0, { "call 66", "#CP(1)" } },
+	{ CORRUPT_RETURN, "S_CET without SH_STK_EN", clear_in, MSR_AND(MSR_S_CET, CET_SHSTK), 0,
+		{ "call 66", "#CP(1)" } },
 	{ BAD_JUMP, "S_CET without SH_STK_EN", clear_in, MSR_AND(MSR_S_CET, CET_SHSTK), 0, { "#CP(3)", "#CP(3)" } },
-	{ CORRUPT_RETURN, "S_CET without ENDBR_EN", clear_in, MSR_AND(MSR_S_CET, CET_ENDBR), 0, { "#CP(1)", "#CP(1)" } },
+	{ CORRUPT_RETURN, "S_CET without ENDBR_EN", clear_in, MSR_AND(MSR_S_CET, CET_ENDBR), 0,
+		{ "#CP(1)", "#CP(1)" } },
 	{ BAD_JUMP, "S_CET without ENDBR_EN", clear_in, MSR_AND(MSR_S_CET, CET_ENDBR), 0, { "call 66", "#CP(3)" } },
 	/* CLRSSBSY in the kernel, where the user's call chain ends. */
 	{ RETURN, "no S_CET", drop, MSR_S_CET, 0, { NULL, "#UD" } },
 
 	{ CORRUPT_RETURN, "no U_CET", drop, MSR_U_CET, 0, { "#CP(1)", "call 66" } },
 	{ BAD_JUMP, "no U_CET", drop, MSR_U_CET, 0, { "#CP(3)", "call 66" } },
-	{ CORRUPT_RETURN, "U_CET without SH_STK_EN", clear_in, MSR_AND(MSR_U_CET, CET_SHSTK), 0, { "#CP(1)", "call 66" } },
+	{ CORRUPT_RETURN, "U_CET without SH_STK_EN", clear_in, MSR_AND(MSR_U_CET, CET_SHSTK), 0,
+		{ "#CP(1)", "call 66" } },
 	{ BAD_JUMP, "U_CET without SH_STK_EN", clear_in, MSR_AND(MSR_U_CET, CET_SHSTK), 0, { "#CP(3)", "#CP(3)" } },
-	{ CORRUPT_RETURN, "U_CET without ENDBR_EN", clear_in, MSR_AND(MSR_U_CET, CET_ENDBR), 0, { "#CP(1)", "#CP(1)" } },
+	{ CORRUPT_RETURN, "U_CET without ENDBR_EN", clear_in, MSR_AND(MSR_U_CET, CET_ENDBR), 0,
+		{ "#CP(1)", "#CP(1)" } },
 	{ BAD_JUMP, "U_CET without ENDBR_EN", clear_in, MSR_AND(MSR_U_CET, CET_ENDBR), 0, { "#CP(3)", "call 66" } },
 
 	{ CORRUPT_RETURN, "CR4 without CET", clear_cr4_cet, CR4_CET, 0, { "call 66", "call 66" } },
@@ -260,6 +264,7 @@ static const struct falsified {
 	{ BREAKPOINT, "INT_SSP_TAB - 8", add_to, MSR_AND(MSR_INT_SSP_TAB, -8), 0, { "#DF", "#DF" } },
 	{ BREAKPOINT, "the token of INT_SSP_TAB[1] busy", make_ist1_busy, MSR_INT_SSP_TAB, 0, { "#DF", "#DF" } },
 };
+
 /* clang-format on */
 
 static void check_restored(const struct snapshot *s, const struct falsified *f, unsigned int cpl, uint64_t base,

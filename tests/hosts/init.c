@@ -333,7 +333,9 @@ static void run_command(char *line, int number)
 	}
 	p[1].fd = master;
 	p[2].fd = kmsg;
-	p[0].events = p[1].events = p[2].events = POLLIN;
+	p[0].events = POLLIN;
+	p[1].events = POLLIN;
+	p[2].events = POLLIN;
 	while (gone != pid) {
 		if (poll(p, 3, -1) < 0)
 			continue;

@@ -24,9 +24,8 @@ static void scan(void)
 	int fd = open(KMEMLEAK, O_WRONLY | O_CLOEXEC);
 
 	if (fd < 0 || write(fd, "scan", 4) != 4)
-		tap_bail(
-			"%s: no scan. To fix: take a kernel with CONFIG_DEBUG_KMEMLEAK; if it is one, its log says why not",
-			KMEMLEAK);
+		tap_bail("%s: no scan. To fix: take a kernel with CONFIG_DEBUG_KMEMLEAK; if it is one, see its log",
+			 KMEMLEAK);
 	close(fd);
 }
 

@@ -95,7 +95,10 @@ static unsigned int write_systems(void)
 	return count;
 }
 
-/* One fact for each file of @path, a folder of debugfs; *@folder becomes the folder in it, that of the VM or of the vCPU. */
+/*
+ * One fact for each file of @path, a folder of debugfs; *@folder becomes the folder in it, that of the VM or of the
+ * vCPU.
+ */
 static unsigned int write_statistics(const char *path, const char *name, char *folder, size_t size)
 {
 	unsigned int count = 0;

@@ -8,7 +8,7 @@
  *                    unix socket at its second one. The file stays
  *           take     the file into a new QEMU; from there the guest goes on to its end
  *           forget   the file into a QEMU whose KVM_SET_ONE_REG of GUEST_SSP does nothing (forget.c): the guest faults
- *           stale    the same with an SSP that is 8 too high: the guest faults before it comes to its end, when it returns
+ *           stale    the same with an SSP that is 8 too high: the guest faults when it returns, before its end
  *           refuse   the file into a QEMU that must not take it, for what QEMU-OPTION or the host are
  *           stay     live into a QEMU that must not take it, for what QEMU-OPTION after "--to" are: the guest goes on
  *                    where it was
@@ -286,7 +286,7 @@ static int show_errors(struct vm *vm, const char *text)
 		if (strstr(line, LATE))
 			continue;
 		remark("%s says: %s", vm->name, line);
-		found |= strstr(line, text) != NULL;
+		found |= !!strstr(line, text);
 	}
 	if (f)
 		fclose(f);
@@ -314,9 +314,9 @@ static char *qmp_line(struct vm *vm, const char *one, const char *other)
 
 	while ((line = next_line(vm, &vm->qmp, deadline))) {
 		if (strstr(line, "\"MIGRATION\"")) {
-			vm->completed |= strstr(line, "\"completed\"") != NULL;
-			vm->failed |= strstr(line, "\"failed\"") != NULL;
-			vm->late |= strstr(line, "\"postcopy-active\"") != NULL;
+			vm->completed |= !!strstr(line, "\"completed\"");
+			vm->failed |= !!strstr(line, "\"failed\"");
+			vm->late |= !!strstr(line, "\"postcopy-active\"");
 		}
 		if (strstr(line, one) && strstr(line, other))
 			return line;
@@ -480,7 +480,10 @@ static void bad_ssp(const char *name, const char *deed, int at_once)
 	start_bad(&vm, name, "defer", deed);
 	if (!point(greet(&vm) && come(&vm, image_uri()) && migrated(&vm), "%s: takes the guest from the file", name))
 		return;
-	/* While it waits it calls, but may not return from where it is; and it may not notice while levels return to one place. */
+	/*
+	 * While it waits it calls, but may not return from where it is; and it may not notice while levels return to
+	 * one place.
+	 */
 	if (!at_once)
 		go_on(&vm);
 	do {
@@ -522,7 +525,7 @@ static void bad_ssps(const char *name, const char *deed, int first)
 		ended = !strcmp(line, "end");
 		if (begins(line, "not ok ")) {
 			remark("the guest: %s", line);
-			faults[strstr(line, "on the second CPU") != NULL] += is_fault(line);
+			faults[!!strstr(line, "on the second CPU")] += is_fault(line);
 			wrong += !is_fault(line);
 			if (!first)
 				go_on(&vm);
@@ -848,7 +851,7 @@ static void stay(void)
 	point(!migrated(&there), "there: it fails");
 	point(show_errors(&there, reason), "there: QEMU says '%s'", reason);
 	finish(&there);
-	point(qmp_line(&here, "\"MIGRATION\"", "\"failed\"") != NULL, "here: QEMU says that it failed");
+	point(qmp_line(&here, "\"MIGRATION\"", "\"failed\""), "here: QEMU says that it failed");
 	go_on(&here);
 	says(&here, "wait ");
 	finish(&here);

@@ -64,8 +64,11 @@ if [ ! -e "$checkpatch" ]; then
 elif ! perl -e 1; then
 	skip "checkpatch.pl" "no perl"
 else
-	# From a folder of its own: it writes a cache to where it runs.
-	run_checkpatch() { (cd "$tmp" && perl "$checkpatch" --no-tree --no-summary --terse --show-types --max-line-length=120 "$@"); }
+	# From a folder of its own: it writes a cache to where it runs. With --strict it asks a tree for names.
+	mkdir "$tmp/include"
+	run_checkpatch() {
+		(cd "$tmp" && perl "$checkpatch" --no-tree --root="$tmp" --no-summary --terse --show-types --max-line-length=120 "$@")
+	}
 	# One run for all files of a kind, as reading its word lists takes the longest; then a verdict per file.
 	checked() { # FILES-PATTERN OPTION...
 		local pattern=$1 f list=()
@@ -82,11 +85,26 @@ else
 	checked '^include/.*[.]h$' --strict --ignore MACRO_ARG_REUSE
 	# tree.t sees to it that only compat.h asks for the version.
 	checked '^src/.*[.][ch]$' --strict --ignore LINUX_VERSION_CODE
-	# User space has none of the kernel's helpers.
-	checked '^t.*[.][ch]$' \
+	# User space has none of the kernel's headers and helpers.
+	ignored=PREFER_KERNEL_TYPES,BIT_MACRO,ARRAY_SIZE,STRCPY,PREFER_DEFINED_ATTRIBUTE_MACRO
+	# Names of elf.h, inttypes.h and C11
+	ignored+=,CAMELCASE
+	# Symbols of assembly, and memory that it, a guest or another thread changes
+	ignored+=,AVOID_EXTERNS,VOLATILE
+	# Titles of checks with words that are names of functions, too
+	ignored+=,EMBEDDED_FUNCTION_NAME
+	# Macros that make functions, and stand-ins for the kernel's
+	ignored+=,MACRO_ARG_REUSE,MACRO_WITH_FLOW_CONTROL
+	# clang-format aligns.
+	ignored+=,PARENTHESIS_ALIGNMENT
+	checked '^tests/.*[.][ch]$' --strict --ignore $ignored
+	checked '^tools/.*[.][ch]$' \
 		--ignore STRCPY,ARRAY_SIZE,AVOID_EXTERNS,VOLATILE,PREFER_DEFINED_ATTRIBUTE_MACRO,EMBEDDED_FUNCTION_NAME,MACRO_WITH_FLOW_CONTROL
 	printf '// SPDX-License-Identifier: GPL-2.0\nint f(void)\n{\n    return (1);\n}\n' >"$tmp/bad.c"
 	not_ok "checkpatch.pl sees a fault" 1 run_checkpatch -f "$tmp/bad.c"
+	printf '// SPDX-License-Identifier: GPL-2.0\nint f(char *p)\n{\n\treturn p == NULL;\n}\n' >"$tmp/bad-strict.c"
+	ok "checkpatch.pl does not see all" run_checkpatch -f "$tmp/bad-strict.c"
+	not_ok "checkpatch.pl --strict sees more" 1 run_checkpatch --strict --ignore $ignored -f "$tmp/bad-strict.c"
 fi
 
 done_testing

@@ -361,6 +361,7 @@ static const u64 ids[] = {
 	/* of the first proposal, and plain numbers */
 	0x0000000400000010, 0x0000000800000000, 0, 1, 0x10, 0xffffffffffffffff, 0x4b564d09,
 };
+
 /* clang-format on */
 
 static const int results[] = { 0, 1, 2, 3, -1, -EINVAL, -EBUSY, -EFAULT, INT_MAX, INT_MIN };
@@ -460,7 +461,7 @@ static void one_reg(bool set)
 		if (wrong || r != model_r || strcmp(events, want) || !only_changed(at, written ? 8 : 0) ||
 		    v != (written ? VALUE : WRITTEN) || (set && strstr(want, "lock") && msr_written != WRITTEN)) {
 			check(false, set ? "SET" : "GET",
-			      "id %#llx, MSR result %d, argument %u, address %u, existing %u: %d (%s), expected %d (%s)",
+			      "id %#llx, MSR result %d, argument %u, address %u, existing %u: %d (%s), want %d (%s)",
 			      ids[id], msr_result, arg, addr, vcpu.has, r, events, model_r, want);
 			return;
 		}

@@ -261,7 +261,10 @@ static void __attribute__((noreturn)) unexpected(const struct frame *f)
 		add_hex(&line, cr2);
 	}
 	send_line(&line);
-	/* Bochs holds back interrupts of the host otherwise, while this waits for the other one, which goes on by itself */
+	/*
+	 * Bochs holds back interrupts of the host otherwise, while this waits for the other one, which goes on by
+	 * itself
+	 */
 	asm volatile("sti");
 	if (!this_cpu()->number)
 		released = -1;
