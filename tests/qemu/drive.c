@@ -851,7 +851,7 @@ static void stay(void)
 	point(!migrated(&there), "there: it fails");
 	point(show_errors(&there, reason), "there: QEMU says '%s'", reason);
 	finish(&there);
-	point(qmp_line(&here, "\"MIGRATION\"", "\"failed\""), "here: QEMU says that it failed");
+	point(!!qmp_line(&here, "\"MIGRATION\"", "\"failed\""), "here: QEMU says that it failed");
 	go_on(&here);
 	says(&here, "wait ");
 	finish(&here);
