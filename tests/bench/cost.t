@@ -1,7 +1,7 @@
 #!/bin/bash
 # SPDX-License-Identifier: GPL-2.0
 #
-# What ONE_REG costs, and that nothing else costs more: exact counts of instructions.
+# What the ONE_REG ioctls cost, and that nothing else costs more: exact counts of instructions.
 . "$(dirname "$0")/../tap.sh"
 
 if ! "$top/tests/bench/measure" plain ours native vmx-plain vmx-ours vmx-cet vmx-native >"$tmp/counts"; then

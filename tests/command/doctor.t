@@ -1,8 +1,8 @@
 #!/bin/bash
 # SPDX-License-Identifier: GPL-2.0
 #
-# kvm-onereg doctor on made-up hosts: a good one has no problem; each fault, alone, is found, with the command that puts
-# it right, and nothing else is.
+# kvm-onereg doctor on made-up hosts. A good host has no problem. Each fault, alone, is reported with the command that
+# fixes it, and no other problem is.
 # shellcheck disable=SC2154,SC2016 # made-up.sh sets the variables; Perl in quotes
 . "$(dirname "$0")/made-up.sh"
 

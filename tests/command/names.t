@@ -1,7 +1,7 @@
 #!/bin/bash
 # SPDX-License-Identifier: GPL-2.0
 #
-# The tables of names that are made of the kernel's headers: of Debian 12's, Debian 13's and a native kernel's.
+# The tables of names that are generated from kernel headers: those of Debian 12, of Debian 13, and of a native kernel.
 # shellcheck disable=SC2016 # scripts in quotes
 # shellcheck source=tests/tap.sh
 . "$(dirname "$0")/../tap.sh"

@@ -1,8 +1,9 @@
 #!/bin/bash
 # SPDX-License-Identifier: GPL-2.0
 #
-# kvm-onereg preflight with made-up files: each kind of obstacle, each with a neighbour that is none; files that are
-# damaged; wrong use, also of regs; and what both say where KVM cannot be asked. All of it under ASan and UBSan.
+# kvm-onereg preflight with made-up files: each kind of obstacle, each with a neighbour that is not an obstacle; damaged
+# files; wrong usage, also of regs; and the messages of both if KVM cannot be queried. Everything runs under ASan and
+# UBSan.
 # shellcheck disable=SC2016 # Perl and scripts in quotes
 # shellcheck source=tests/tap.sh
 . "$(dirname "$0")/../tap.sh"

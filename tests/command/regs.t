@@ -1,8 +1,9 @@
 #!/bin/bash
 # SPDX-License-Identifier: GPL-2.0
 #
-# kvm-onereg regs and preflight on emulated hosts, with the distro's modules, ours and a native kernel: registers against
-# what the MSR ioctls say, files against what KVM says to another program, and the files of all hosts with each other.
+# kvm-onereg regs and preflight on emulated hosts, with the distro's modules, with ours, and with a native kernel:
+# registers are compared with the MSR ioctls, files with what another program gets from KVM, and the files of all hosts
+# with each other.
 # shellcheck source=tests/tap.sh
 . "$(dirname "$0")/../tap.sh"
 

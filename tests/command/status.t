@@ -1,8 +1,8 @@
 #!/bin/bash
 # SPDX-License-Identifier: GPL-2.0
 #
-# kvm-onereg status on made-up hosts: whose modules are on disk and loaded, in every mixture; who holds KVM; CET; exit
-# status; and no crash whatever the files hold. swap.t shows it on real kernels.
+# kvm-onereg status on made-up hosts: whose modules are on disk and loaded, in every mixture; who holds KVM; CET; the
+# exit status; and no crash, whatever the files contain. swap.t tests it on real kernels.
 # shellcheck disable=SC2154,SC2016 # made-up.sh sets the variables; Perl in quotes
 . "$(dirname "$0")/made-up.sh"
 

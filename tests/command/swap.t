@@ -1,8 +1,9 @@
 #!/bin/bash
 # SPDX-License-Identifier: GPL-2.0
 #
-# kvm-onereg swap on emulated hosts with Debian's kernels: there and back, parameters kept, refused while anything holds
-# KVM, rolled back when a step fails, and repaired after kill -9. kvm-onereg status tells after each step what is loaded.
+# kvm-onereg swap on emulated hosts with Debian's kernels: both directions, with parameters kept; refused while anything
+# holds KVM; rolled back if a step fails; repaired after kill -9. kvm-onereg status shows what is loaded after each
+# step.
 # shellcheck disable=SC2016,SC1091,SC2154 # the host's shell expands the scripts; the files set the variables
 . "$(dirname "$0")/../tap.sh"
 . "$(dirname "$0")/lib.sh"

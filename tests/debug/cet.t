@@ -1,8 +1,8 @@
 #!/bin/bash
 # SPDX-License-Identifier: GPL-2.0
 #
-# The tests of CET and ONE_REG on kernels with KASAN, lockdep, UBSAN, kmemleak and others: not one report. Long: make
-# debug-check.
+# The tests of CET and ONE_REG on kernels with KASAN, lockdep, UBSAN, kmemleak and other checkers, without a single
+# report. This takes long: make debug-check.
 #
 # Environment: DEBUG_SERIES, instead of 6.12 and 6.1; DEBUG_HOSTS, see debug.sh
 . "$(dirname "$0")/../tap.sh"

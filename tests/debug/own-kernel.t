@@ -1,7 +1,7 @@
 #!/bin/bash
 # SPDX-License-Identifier: GPL-2.0
 #
-# A kernel that nothing calls Debian's, built here as a developer builds one: it boots, its own KVM does not have the ioctls,
+# A kernel that is not Debian's, built here as a developer builds one: it boots, its own KVM does not have the ioctls,
 # and ours, built from its tree, does.
 . "$(dirname "$0")/../tap.sh"
 . "$(dirname "$0")/../ioctl/on-host.sh"

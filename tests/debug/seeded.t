@@ -1,7 +1,8 @@
 #!/bin/bash
 # SPDX-License-Identifier: GPL-2.0
 #
-# Faults put into a copy of our own source, one at a time: tests of cet.t, on the debug kernels, report each of them.
+# Faults are added to a copy of our own source, one at a time. The tests of cet.t, on the debug kernels, report each of
+# them.
 #
 # Environment: DEBUG_SERIES, instead of 6.12 and 6.1; DEBUG_FAULTS, instead of all of them
 . "$(dirname "$0")/../tap.sh"

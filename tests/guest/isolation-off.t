@@ -1,7 +1,7 @@
 #!/bin/bash
 # SPDX-License-Identifier: GPL-2.0
 #
-# Without kvm_intel.cet guests have no CET, and KVM emulates everything
+# Without kvm_intel.cet, guests do not have CET, and KVM emulates every instruction
 # needs: emulated-hosts
 . "$(dirname "$0")/../tap.sh"
 . "$(dirname "$0")/isolation.sh"

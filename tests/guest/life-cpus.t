@@ -1,7 +1,7 @@
 #!/bin/bash
 # SPDX-License-Identifier: GPL-2.0
 #
-# A host with two CPUs, which go offline and come back, and one of which lacks something, while guests use CET
+# A host with two CPUs, which go offline and come back, and one of which lacks a feature, while guests use CET
 # needs: emulated-hosts lacking
 . "$(dirname "$0")/../tap.sh"
 . "$(dirname "$0")/isolation.sh"

@@ -1,7 +1,7 @@
 #!/bin/bash
 # SPDX-License-Identifier: GPL-2.0
 #
-# A guest's thread loses its CPU wherever KVM deals with CET state, and goes on on another CPU
+# A guest's thread is preempted wherever KVM handles CET state, and continues on another CPU
 #
 # Not on native: there are no headers of that kernel here, for which the module could be built.
 # needs: emulated-hosts jostle

@@ -1,7 +1,7 @@
 #!/bin/bash
 # SPDX-License-Identifier: GPL-2.0
 #
-# A host does kexec while guests run: the next kernel boots as ever, and its guests see nothing of those before
+# A host does kexec while guests run: the next kernel boots as usual, and its guests see nothing of the previous ones
 #
 # KEXEC=all in the environment takes every way from each kernel to each, and crash kernels, with our modules and the
 # distro's: ten minutes.

@@ -1,8 +1,8 @@
 #!/bin/bash
 # SPDX-License-Identifier: GPL-2.0
 #
-# A host sleeps, KVM is unloaded and loaded, VMMs are killed or run out of memory, vCPUs are reset, while guests use CET:
-# they go on, and leave nothing behind
+# A host sleeps, KVM is unloaded and loaded, VMMs are killed or run out of memory, and vCPUs are reset, while guests use
+# CET: the guests continue, and leave nothing behind
 # needs: emulated-hosts
 . "$(dirname "$0")/../tap.sh"
 . "$(dirname "$0")/isolation.sh"

@@ -1,8 +1,9 @@
 #!/bin/bash
 # SPDX-License-Identifier: GPL-2.0
 #
-# Nested VMX with CET under stress, as Windows with virtualization-based security uses it: on native, 6.12 and 6.1, with
-# the kernel's watchdogs on. What they do not see, such as a hard lock-up, ends with the time limit, from outside.
+# Nested VMX with CET under stress, as Windows with virtualization-based security uses it: on a native kernel, 6.12 and
+# 6.1, with the kernel's watchdogs enabled. A hang that they do not detect, such as a hard lock-up, ends with the time
+# limit of the runner.
 #
 # Environment: STRESS_ROUNDS, STRESS_SEED, and STRESS_HOSTS, some of native, 6.12 and 6.1
 # needs: emulated-hosts

@@ -1,8 +1,9 @@
 #!/bin/bash
 # SPDX-License-Identifier: GPL-2.0
 #
-# Nested VMX with CET: on native, the judge, and on 6.12 and 6.1 with our modules; L2 moved from each to the others; and
-# there without CET, with our modules and with the distro's. $CET_SERIES: instead of 6.12 and 6.1
+# Nested VMX with CET: on a native kernel, the reference, and on 6.12 and 6.1 with our modules; L2 moves from each to
+# the others; and without CET, on 6.12 and 6.1 with our modules and with the distro's. $CET_SERIES: the series to test
+# instead of 6.12 and 6.1
 # needs: emulated-hosts
 . "$(dirname "$0")/../tap.sh"
 # shellcheck source=tests/hosts/relay.sh

@@ -1,8 +1,8 @@
 #!/bin/bash
 # SPDX-License-Identifier: GPL-2.0
 #
-# Guests on live shadow stacks and IBT are saved and restored: on native, the judge, and on 6.12 and 6.1 with our modules;
-# moved from each of the three to each; and refused where KVM does not offer CET
+# Guests that use shadow stacks and IBT are saved and restored: on a native kernel, the reference, and on 6.12 and 6.1
+# with our modules; from each of the three to each; and refused if KVM does not offer CET
 # needs: emulated-hosts
 . "$(dirname "$0")/../tap.sh"
 # shellcheck source=tests/hosts/relay.sh

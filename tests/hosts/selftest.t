@@ -1,7 +1,7 @@
 #!/bin/bash
 # SPDX-License-Identifier: GPL-2.0
 #
-# The emulated hosts themselves: every way to fail is seen as that failure.
+# The emulated hosts themselves: each kind of failure is recognized as what it is.
 #
 # Environment: HOSTS_KERNEL  KERNELDIR[:RELEASE] as run -k takes it; default: the
 # root "trixie".

@@ -1,7 +1,7 @@
 #!/bin/bash
 # SPDX-License-Identifier: GPL-2.0
 #
-# The distro's own modules do not have the ioctls: what the other cases see comes from ours.
+# The distro's own modules do not have the ioctls: the results of the other cases come from ours.
 # needs: emulated-hosts
 . "$(dirname "$0")/../tap.sh"
 . "$(dirname "$0")/on-host.sh"

@@ -1,8 +1,8 @@
 #!/bin/bash
 # SPDX-License-Identifier: GPL-2.0
 #
-# What keeps CET from guests, one by one, natively and with ours: nothing is advertised, nothing is there, and ours say
-# why in one line. And sets of modules that are not all ours, or were loaded more than once.
+# Each condition that keeps CET from guests, natively and with our modules: nothing is advertised, nothing exists, and
+# our modules give the reason in one line. Also sets of modules that are not all ours, or were loaded more than once.
 # needs: emulated-hosts
 . "$(dirname "$0")/../tap.sh"
 . "$(dirname "$0")/on-host.sh"

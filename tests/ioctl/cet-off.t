@@ -1,7 +1,7 @@
 #!/bin/bash
 # SPDX-License-Identifier: GPL-2.0
 #
-# Without kvm_intel.cet=1 VMMs, guests and tracers see of our modules what they see of the distro's.
+# Without kvm_intel.cet=1, VMMs, guests and tracers see the same with our modules as with the distro's.
 # needs: emulated-hosts
 . "$(dirname "$0")/../tap.sh"
 . "$(dirname "$0")/on-host.sh"

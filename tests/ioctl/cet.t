@@ -1,8 +1,8 @@
 #!/bin/bash
 # SPDX-License-Identifier: GPL-2.0
 #
-# CET as a VMM sees it: natively and with kvm_intel.cet=1, answer by answer; and what knows nothing of CET, with it. On
-# 6.12 and 6.1, or on what $CET_SERIES names
+# CET as a VMM sees it: natively and with kvm_intel.cet=1, answer by answer; and the tests that do not know CET, with it
+# enabled. On 6.12 and 6.1, or on the series in $CET_SERIES
 # needs: emulated-hosts
 . "$(dirname "$0")/../tap.sh"
 . "$(dirname "$0")/on-host.sh"

@@ -1,7 +1,7 @@
 #!/bin/bash
 # SPDX-License-Identifier: GPL-2.0
 #
-# compare-facts: equal, different, missing, allowed, and allowances that nothing needs.
+# compare-facts: equal, different, missing and allowed facts, and allowances that are not needed.
 . "$(dirname "$0")/../tap.sh"
 
 # shellcheck disable=SC2317 # ok and not_ok call it

@@ -1,7 +1,7 @@
 #!/bin/bash
 # SPDX-License-Identifier: GPL-2.0
 #
-# All ioctl tests on the svm host, for native KVM and for ours; then ours against native, answer by answer.
+# All ioctl tests on the svm host, with native KVM and with ours; then ours is compared with native, answer by answer.
 # needs: emulated-hosts
 . "$(dirname "$0")/../tap.sh"
 . "$(dirname "$0")/on-host.sh"

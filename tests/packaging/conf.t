@@ -1,7 +1,8 @@
 #!/bin/bash
 # SPDX-License-Identifier: GPL-2.0
 #
-# Every dkms command, with $kernelver set, empty, or of a kernel that is not here, reads dkms.conf in silence.
+# Every dkms command reads dkms.conf without output, whether $kernelver is set, empty, or names a kernel that is not
+# installed.
 # shellcheck disable=SC1091,SC2034,SC2154,SC2016 # the files set the variables; the root's shell expands the scripts
 . "$(dirname "$0")/../tap.sh"
 . "$(dirname "$0")/lib.sh"

@@ -1,8 +1,8 @@
 #!/bin/bash
 # SPDX-License-Identifier: GPL-2.0
 #
-# The root as apt left it after the install of the packages, booted: modprobe finds our modules by the alias of the CPU, as udev
-# asks for it at boot, and by name; with the modules as they are, and the package's own modprobe.d.
+# The root that apt leaves after the installation of the packages, booted: modprobe finds our modules by the alias of
+# the CPU, as udev requests it at boot, and by name; with the modules as they are, and the package's own modprobe.d.
 # shellcheck disable=SC1091,SC2034,SC2154,SC2016 # the files set the variables
 . "$(dirname "$0")/../tap.sh"
 . "$(dirname "$0")/lib.sh"

@@ -1,8 +1,8 @@
 #!/bin/bash
 # SPDX-License-Identifier: GPL-2.0
 #
-# The Debian package while apt installs, upgrades and removes kernels, headers and sources, in any order: what each kernel
-# resolves to afterwards, and that apt and the kernel's packages are never in the way of each other.
+# The Debian package while apt installs, upgrades and removes kernels, headers and sources, in any order: what modprobe
+# finds for each kernel afterwards, and that apt and the kernel's packages never fail because of ours.
 # shellcheck disable=SC1091,SC2034,SC2154,SC2016 # the files set the variables; the root's shell expands the scripts
 . "$(dirname "$0")/../tap.sh"
 . "$(dirname "$0")/lib.sh"

@@ -1,8 +1,9 @@
 #!/bin/bash
 # SPDX-License-Identifier: GPL-2.0
 #
-# The Debian packages themselves: a fresh install with a real build; reinstall, upgrade, an upgrade that fails; removal and purge,
-# after which nothing is left; over an install from a clone. Nothing of it loads or unloads a module.
+# The Debian packages themselves: a fresh installation with a real build; reinstallation, an upgrade, and an upgrade
+# that fails; removal and purge, after which nothing is left; installation over "make install" of a clone. None of these
+# loads or unloads a module.
 # shellcheck disable=SC1091,SC2034,SC2154,SC2016 # the files set the variables; the root's shell expands the scripts
 . "$(dirname "$0")/../tap.sh"
 . "$(dirname "$0")/lib.sh"

@@ -1,7 +1,8 @@
 #!/bin/bash
 # SPDX-License-Identifier: GPL-2.0
 #
-# A full disk in any of the places that an install writes to: a message, exit 1 or 5, and the distro's modules.
+# A full disk in each of the places that an installation writes to: a message, exit status 1 or 5, and the distro's
+# modules.
 # shellcheck disable=SC1091,SC2034,SC2154,SC2016 # the files set the variables; the root's shell expands the scripts
 . "$(dirname "$0")/../tap.sh"
 . "$(dirname "$0")/lib.sh"

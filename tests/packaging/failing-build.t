@@ -1,8 +1,8 @@
 #!/bin/bash
 # SPDX-License-Identifier: GPL-2.0
 #
-# A build that fails, by a hook that does not apply or in kbuild: the distro's modules stay, and the exit
-# status says that it failed. The same when dkms runs by itself.
+# A build fails, because of a hook that does not apply or in kbuild: the distro's modules stay, and the exit status
+# reports the failure. The same if dkms runs by itself.
 # shellcheck disable=SC1091,SC2034,SC2154,SC2016 # the files set the variables; the root's shell expands the scripts
 . "$(dirname "$0")/../tap.sh"
 . "$(dirname "$0")/lib.sh"

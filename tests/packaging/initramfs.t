@@ -1,9 +1,9 @@
 #!/bin/bash
 # SPDX-License-Identifier: GPL-2.0
 #
-# An initramfs that holds KVM's modules, made by initramfs-tools or by dracut, holds what the disk has: after install,
-# upgrade, an upgrade of the kernel under the same name, removal and purge; after a kill, and once a full /boot has room
-# again. One that holds none is left alone. What one of them holds is booted on an emulated host, and loads ours.
+# An initramfs that contains KVM modules, from initramfs-tools or dracut, has the same ones as the disk: after
+# installation, upgrade, an upgrade of the kernel under the same name, removal and purge; after a kill; and once a full
+# /boot has room again. One that contains none is left alone. One of them is booted on an emulated host, and loads ours.
 # shellcheck disable=SC1091,SC2034,SC2154,SC2016 # the files set the variables; the root's shell expands the scripts
 . "$(dirname "$0")/../tap.sh"
 . "$(dirname "$0")/lib.sh"

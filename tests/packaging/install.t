@@ -1,8 +1,7 @@
 #!/bin/bash
 # SPDX-License-Identifier: GPL-2.0
 #
-# make install: the real build by the release's real dkms; what modinfo resolves is ours, all three; a second
-# run has nothing to do.
+# make install: a real build by the release's real dkms. modinfo finds ours, all three. A second run has nothing to do.
 # shellcheck disable=SC1091,SC2034,SC2154,SC2016 # the files set the variables; the root's shell expands the scripts
 . "$(dirname "$0")/../tap.sh"
 . "$(dirname "$0")/lib.sh"

@@ -1,7 +1,7 @@
 #!/bin/bash
 # SPDX-License-Identifier: GPL-2.0
 #
-# The same as killed.t with the Debian package: dpkg killed while it upgrades it, and while it removes it.
+# The same as killed.t with the Debian package: dpkg is killed while it upgrades the package, and while it removes it.
 # shellcheck disable=SC1091,SC2034,SC2154,SC2016 # the files set the variables; the root's shell expands the scripts
 . "$(dirname "$0")/killed.t"
 

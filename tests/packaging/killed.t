@@ -1,9 +1,9 @@
 #!/bin/bash
 # SPDX-License-Identifier: GPL-2.0
 #
-# Killed with kill -9 in the midst of each step, as by a power cut: at every moment modprobe finds a set of three, ours or the
-# distro's; the next run recovers; a removal after that gives back the distro's, byte for byte. make install in this case; in
-# killed-deb.t, which sources this one, dpkg with the Debian package.
+# Installation is killed with kill -9 in the middle of each step, as by a power failure. At every moment modprobe finds
+# a complete set, ours or the distro's. The next run recovers, and a removal after that restores the distro's modules,
+# byte for byte. This case tests make install; killed-deb.t, which sources this one, tests dpkg with the Debian package.
 # shellcheck disable=SC1091,SC2034,SC2154,SC2016 # the files set the variables; the root's shell expands the scripts
 . "$(dirname "$0")/../tap.sh"
 . "$(dirname "$0")/lib.sh"

@@ -1,7 +1,7 @@
 #!/bin/bash
 # SPDX-License-Identifier: GPL-2.0
 #
-# lintian of Debian 12 and of Debian 13 has no error and no warning about the packages built there.
+# lintian of Debian 12 and of Debian 13 reports no error and no warning about the packages built there.
 # shellcheck disable=SC1091,SC2034,SC2154,SC2016 # the files set the variables; the root's shell expands the scripts
 . "$(dirname "$0")/../tap.sh"
 . "$(dirname "$0")/lib.sh"

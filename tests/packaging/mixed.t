@@ -1,8 +1,9 @@
 #!/bin/bash
 # SPDX-License-Identifier: GPL-2.0
 #
-# An install never leaves a set of which only a part is ours, whether the set was there before or dkms made it.
-# dkms 3.0.10 makes them with exit status 0: it skips unversioned modules as identical, and ignores failed copies.
+# An installation never leaves a set of which only some modules are ours, whether the set was there before or dkms
+# created it. dkms 3.0.10 creates such sets with exit status 0: it skips unversioned modules as identical, and ignores
+# failed copies.
 # shellcheck disable=SC1091,SC2034,SC2154,SC2016 # the files set the variables; the root's shell expands the scripts
 . "$(dirname "$0")/../tap.sh"
 . "$(dirname "$0")/lib.sh"

@@ -1,9 +1,9 @@
 #!/bin/bash
 # SPDX-License-Identifier: GPL-2.0
 #
-# kvm-onereg-modules-KVER, made by make deb-modules: a signed one, and what is refused before anything is built; on a
-# host without compiler, headers and DKMS; updates of the image, of the package, of both; beside kvm-onereg-dkms;
-# killed at each step.
+# kvm-onereg-modules-KVER, built by make deb-modules: a signed one, and what is refused before anything is built; on a
+# host without compiler, headers and DKMS; updates of the image, of the package, and of both; together with
+# kvm-onereg-dkms; killed at each step.
 # shellcheck disable=SC1091,SC2034,SC2154,SC2016 # the files set the variables; the root's shell expands the scripts
 . "$(dirname "$0")/killed.t"
 

@@ -1,8 +1,8 @@
 #!/bin/bash
 # SPDX-License-Identifier: GPL-2.0
 #
-# Kernels that this package is not for: installing their headers runs dkms autoinstall, which must leave them
-# alone and let dpkg finish; make install says of each what it is.
+# Kernels that this package does not support: the installation of their headers runs dkms autoinstall, which must leave
+# them alone and let dpkg finish; make install says about each what it is.
 # shellcheck disable=SC1091,SC2034,SC2154,SC2016 # the files set the variables; the root's shell expands the scripts
 . "$(dirname "$0")/../tap.sh"
 . "$(dirname "$0")/lib.sh"

@@ -1,9 +1,9 @@
 #!/bin/bash
 # SPDX-License-Identifier: GPL-2.0
 #
-# Modules are packed as the kernel can unpack them, whatever DKMS does: with the suffix of the distro's, .xz with CRC32.
-# What an earlier install packed otherwise is packed anew without a build. Content and signature stay, and DKMS has them
-# installed.
+# Modules are compressed so that the kernel can decompress them, whatever DKMS does: with the suffix of the distro's
+# modules, and .xz with CRC32. Modules that an earlier installation compressed in another way are recompressed without a
+# build. Their content and signature stay the same, and DKMS still has them as installed.
 # shellcheck disable=SC1091,SC2034,SC2154,SC2016 # the files set the variables; the root's shell expands the scripts
 . "$(dirname "$0")/../tap.sh"
 . "$(dirname "$0")/lib.sh"

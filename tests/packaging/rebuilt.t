@@ -1,8 +1,8 @@
 #!/bin/bash
 # SPDX-License-Identifier: GPL-2.0
 #
-# The kernel's package was updated under the same kernel name: what was built from the older source is rebuilt,
-# or, without the newer source, taken back.
+# The kernel's package was updated under the same kernel name: modules that were built from the older source are rebuilt
+# or, without the newer source, removed.
 # shellcheck disable=SC1091,SC2034,SC2154,SC2016 # the files set the variables; the root's shell expands the scripts
 . "$(dirname "$0")/../tap.sh"
 . "$(dirname "$0")/lib.sh"

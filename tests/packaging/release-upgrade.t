@@ -1,9 +1,9 @@
 #!/bin/bash
 # SPDX-License-Identifier: GPL-2.0
 #
-# A release upgrade from Debian 12 to 13 with the real packages, apt and dpkg of both, on a host with ours on 6.1 and on
-# Debian 12's 6.12: once undisturbed, and once killed while dpkg works. It ends without an error, ours on the 6.12 of
-# Debian 13, whose source comes after the apt run, and the older kernels keep what they had.
+# A release upgrade from Debian 12 to 13 with the real packages, and apt and dpkg of both, on a host with our modules on
+# 6.1 and on Debian 12's 6.12: once undisturbed, and once killed while dpkg works. It ends without an error and with our
+# modules on Debian 13's 6.12, whose source arrives after the run of apt. The older kernels keep their modules.
 # shellcheck disable=SC1091,SC2034,SC2154,SC2016 # the files set the variables; the root's shell expands the scripts
 . "$(dirname "$0")/../tap.sh"
 . "$(dirname "$0")/lib.sh"

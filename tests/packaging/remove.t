@@ -1,7 +1,7 @@
 #!/bin/bash
 # SPDX-License-Identifier: GPL-2.0
 #
-# Removal, by make uninstall and by dkms alone: the distro's modules resolve, byte for byte those of before.
+# Removal, by make uninstall and by dkms alone: modprobe finds the distro's modules, unchanged byte for byte.
 # shellcheck disable=SC1091,SC2034,SC2154,SC2016 # the files set the variables; the root's shell expands the scripts
 . "$(dirname "$0")/../tap.sh"
 . "$(dirname "$0")/lib.sh"

@@ -1,9 +1,9 @@
 #!/bin/bash
 # SPDX-License-Identifier: GPL-2.0
 #
-# dpkg installs a second, older kernel of Debian's with its headers and its source, over the newer source: the Debian package's
-# trigger builds for it, for real; the first kernel is left as it is, and its source is kept. Removing the kernel's packages removes
-# what was built for it.
+# dpkg installs a second, older Debian kernel with its headers and its source, over the newer source. The Debian
+# package's trigger builds the modules for it, with a real build. The first kernel is not changed, and its source is
+# kept. Removing the second kernel's packages removes the modules that were built for it.
 # shellcheck disable=SC1091,SC2034,SC2154,SC2016 # the files set the variables; the root's shell expands the scripts
 . "$(dirname "$0")/../tap.sh"
 . "$(dirname "$0")/lib.sh"

@@ -1,9 +1,9 @@
 #!/bin/bash
 # SPDX-License-Identifier: GPL-2.0
 #
-# Kernels whose exact source is not on the machine: apt downloads none of it and ends with what to do; by hand, or by the
-# systemd service, it comes, and the modules are built. The service's tries, when the archive cannot be reached and when
-# it does not have that version; its switch; and dpkg at work at the same time.
+# Kernels whose exact source is not on the machine: apt does not download it, and ends with what to do. By hand, or by
+# the systemd service, it is downloaded, and the modules are built. Also the attempts of the service when the archive
+# cannot be reached and when it does not have that version; disabling the service; and dpkg running at the same time.
 # shellcheck disable=SC1091,SC2034,SC2154,SC2016 # the files set the variables; the root's shell expands the scripts
 . "$(dirname "$0")/../tap.sh"
 . "$(dirname "$0")/lib.sh"

@@ -1,8 +1,9 @@
 #!/bin/bash
 # SPDX-License-Identifier: GPL-2.0
 #
-# The service that gets a missing source, under the real systemd as process 1, with its restrictions: apt leaves a kernel to it, it
-# starts by itself, downloads, and DKMS builds; it is switched off by one line, which an upgrade keeps; a removal stops it.
+# The service that downloads missing source, under the real systemd as process 1, with its restrictions: apt leaves a
+# kernel to it; it starts by itself and downloads the source, and DKMS builds the modules. One command disables it, and
+# an upgrade keeps that. A removal stops it.
 # shellcheck disable=SC1091,SC2034,SC2154,SC2016 # the files set the variables; the root's shell expands the scripts
 . "$(dirname "$0")/../tap.sh"
 . "$(dirname "$0")/lib.sh"

@@ -1,8 +1,8 @@
 #!/bin/bash
 # SPDX-License-Identifier: GPL-2.0
 #
-# unattended-upgrades and needrestart, the real programs, while a kernel comes under its old name, and while a build of ours
-# fails: all other packages are upgraded, and a line in the log tells about the build.
+# unattended-upgrades and needrestart, the real programs, while a kernel is upgraded under its old name, and while a
+# build of ours fails: all other packages are upgraded, and a line in the log reports the failed build.
 # shellcheck disable=SC1091,SC2034,SC2154,SC2016 # the files set the variables; the root's shell expands the scripts
 . "$(dirname "$0")/../tap.sh"
 . "$(dirname "$0")/lib.sh"

@@ -1,7 +1,8 @@
 #!/bin/bash
 # SPDX-License-Identifier: GPL-2.0
 #
-# A new version of this package, or changed files of the same version: built anew, and the older one is gone.
+# A new version of this package, or changed files of the same version: the modules are rebuilt, and the older version is
+# removed.
 # shellcheck disable=SC1091,SC2034,SC2154,SC2016 # the files set the variables; the root's shell expands the scripts
 . "$(dirname "$0")/../tap.sh"
 . "$(dirname "$0")/lib.sh"

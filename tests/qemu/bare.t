@@ -2,8 +2,8 @@
 # SPDX-License-Identifier: GPL-2.0
 #
 # Debian's QEMU 11 moves a guest without an operating system that is in the middle of calls on its shadow stacks: on
-# native KVM and on ours, and from each of the three hosts to each. Where it must not work, QEMU says so and the guest
-# does not run.
+# native KVM and on ours, and from each of the three hosts to each. If that cannot work, QEMU says so and the guest does
+# not run.
 # needs: emulated-hosts root-qemu
 # shellcheck source=tests/tap.sh
 . "$(dirname "$0")/../tap.sh"

@@ -1,9 +1,10 @@
 #!/bin/bash
 # SPDX-License-Identifier: GPL-2.0
 #
-# Guests with two vCPUs on hosts with two CPUs, each vCPU in the middle of its own calls on its own shadow stacks, move:
-# under Debian's QEMU 11 to a file, by precopy while their shadow stacks change, and by postcopy, where these come late;
-# and under the VMM of tests/guest. On 6.1 without PML: KVM write-protects what it logs.
+# Guests with two vCPUs move between hosts with two CPUs, with each vCPU in the middle of its own calls on its own
+# shadow stacks: under Debian's QEMU 11 to a file, by precopy while their shadow stacks change, and by postcopy, where
+# the shadow stacks arrive late; and under the VMM of tests/guest. On 6.1 this is without PML: KVM write-protects the
+# pages that it logs.
 #
 # This is a part: the VMM of tests/guest, on 6.1, and from there to 6.12. VCPUS=all is all of it, with QEMU and native, from
 # each of the three to each.

@@ -1,9 +1,9 @@
 #!/bin/bash
 # SPDX-License-Identifier: GPL-2.0
 #
-# Secure Boot on. As bought, the machine does not know DKMS's key: our modules do not load, with a known message, doctor
-# explains it, the distro's modules load after a removal. After `mokutil --import` and MokManager, ours load and work,
-# and only as DKMS signed them.
+# Secure Boot is on. In the factory state, the machine does not know DKMS's key: our modules do not load, with a known
+# message; doctor explains it; and the distro's modules load after a removal. After `mokutil --import` and MokManager,
+# our modules load and work, but only as DKMS signed them.
 # shellcheck source=tests/tap.sh
 . "$(dirname "$0")/../tap.sh"
 # shellcheck source=tests/secureboot/lib.sh

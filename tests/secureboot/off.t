@@ -1,7 +1,7 @@
 #!/bin/bash
 # SPDX-License-Identifier: GPL-2.0
 #
-# A machine as that of enroll.t, without Secure Boot: what it refuses otherwise loads here, so it was Secure Boot that refused it.
+# The machine of enroll.t without Secure Boot: what it refuses there loads here, so it was Secure Boot that refused it.
 # shellcheck source=tests/tap.sh
 . "$(dirname "$0")/../tap.sh"
 # shellcheck source=tests/secureboot/lib.sh

@@ -1,8 +1,8 @@
 #!/bin/bash
 # SPDX-License-Identifier: GPL-2.0
 #
-# When DKMS signs: always, with a key of its own that it makes with openssl; without openssl it installs modules
-# without a signature, and says so in its log only.
+# When DKMS signs: always, with a key of its own that it creates with openssl. Without openssl it installs modules
+# without a signature, and reports that only in its log.
 # shellcheck source=tests/tap.sh
 . "$(dirname "$0")/../tap.sh"
 # shellcheck source=tests/secureboot/lib.sh

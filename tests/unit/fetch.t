@@ -1,8 +1,8 @@
 #!/bin/bash
 # SPDX-License-Identifier: GPL-2.0
 #
-# The exact source when it is not on this machine: real apt on made-up archives, folders and URLs that the administrator
-# names, and everything that can be wrong with them.
+# The exact source, if it is not on this machine: the real apt with made-up archives, folders and URLs that the
+# administrator names, and everything that can be wrong with them.
 # shellcheck source=tests/tap.sh
 . "$(dirname "$0")/../tap.sh"
 # shellcheck source=tests/unit/fixture.sh

@@ -1,7 +1,8 @@
 #!/bin/bash
 # SPDX-License-Identifier: GPL-2.0
 #
-# The user-space header: every language it promises, next to older and newer kernel headers, its values.
+# The header for programs: every language that it supports, together with older and newer kernel headers, and its
+# values.
 # shellcheck source=tests/tap.sh
 . "$(dirname "$0")/../tap.sh"
 

@@ -1,7 +1,8 @@
 #!/bin/bash
 # SPDX-License-Identifier: GPL-2.0
 #
-# The hooks: small, alike for every series, and each in its one place. Prints how many distro lines are touched.
+# The hooks: small, alike for every series, and each in one place only. Prints how many of the distro's lines they
+# touch.
 # shellcheck disable=SC2016 # scripts in quotes
 # shellcheck source=tests/tap.sh
 . "$(dirname "$0")/../tap.sh"

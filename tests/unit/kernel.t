@@ -1,8 +1,8 @@
 #!/bin/bash
 # SPDX-License-Identifier: GPL-2.0
 #
-# Which kernel the tests and the demo take (tests/debian/kernel), from made-up archives in every state that an upload passes
-# through: the source ahead of the images, the images ahead of the source, both new, a part gone.
+# Which kernel the tests and the demo use (tests/debian/kernel), with made-up archives in every state of an upload: the
+# source ahead of the images, the images ahead of the source, both new, a part missing.
 # shellcheck disable=SC1091 # tap.sh
 . "$(dirname "$0")/../tap.sh"
 

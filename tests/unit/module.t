@@ -1,7 +1,7 @@
 #!/bin/bash
 # SPDX-License-Identifier: GPL-2.0
 #
-# tools/installer/module.sh: how module files are packed, and told apart.
+# tools/installer/module.sh: how module files are compressed and identified.
 # shellcheck disable=SC1091,SC2034,SC2154 # the files set the variables
 . "$(dirname "$0")/../tap.sh"
 . "$top/tools/installer/module.sh"

@@ -1,8 +1,8 @@
 #!/bin/bash
 # SPDX-License-Identifier: GPL-2.0
 #
-# src/prepare and make for kernels that are not Debian's, with the tree that they were built from: what is accepted, each
-# refusal with its exit status, message and way out.
+# src/prepare and make for kernels that are not Debian's, with the tree that they were built from: what is accepted, and
+# each refusal with its exit status, message and solution.
 # shellcheck disable=SC2016,SC2154 # scripts in quotes; variables of tap.sh and fixture.sh
 # shellcheck source=tests/tap.sh
 . "$(dirname "$0")/../tap.sh"

@@ -1,7 +1,7 @@
 #!/bin/bash
 # SPDX-License-Identifier: GPL-2.0
 #
-# The pages of results that programs write: what is bad shows, and what is not known
+# The pages of results that programs write: failures and unknown results are visible
 # shellcheck source=tests/tap.sh
 . "$(dirname "$0")/../tap.sh"
 cd "$top" || exit 1

@@ -1,7 +1,7 @@
 #!/bin/bash
 # SPDX-License-Identifier: GPL-2.0
 #
-# src/prepare on made-up kernels: what it accepts, and each refusal with its exit status, message and way out.
+# src/prepare on made-up kernels: what it accepts, and each refusal with its exit status, message and solution.
 # shellcheck disable=SC2016,SC2089,SC2090 # scripts and odd names in quotes
 # shellcheck source=tests/tap.sh
 . "$(dirname "$0")/../tap.sh"

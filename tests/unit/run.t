@@ -1,7 +1,7 @@
 #!/bin/bash
 # SPDX-License-Identifier: GPL-2.0
 #
-# tests/run on made-up cases: which ones it takes, what it makes for them, and how it counts
+# tests/run on made-up cases: which ones it runs, what it makes for them, and how it counts
 # shellcheck disable=SC2016 # scripts in quotes
 # shellcheck source=tests/tap.sh
 . "$(dirname "$0")/../tap.sh"

@@ -1,7 +1,8 @@
 #!/bin/bash
 # SPDX-License-Identifier: GPL-2.0
 #
-# src/series alone says which kernels are supported: what must repeat it agrees, and no program knows it by itself
+# src/series alone says which kernels are supported: the files that must repeat it agree, and no program has its own
+# list
 # shellcheck disable=SC2016 # scripts in quotes
 # shellcheck source=tests/tap.sh
 . "$(dirname "$0")/../tap.sh"

@@ -1,8 +1,8 @@
 #!/bin/bash
 # SPDX-License-Identifier: GPL-2.0
 #
-# What src/prepare keeps: versions beside each other, damage noticed, and recovery from kill -9, a full disk and
-# a second run at the same time. THOROUGH=y interrupts at every command in every way, not at a sample.
+# What src/prepare keeps: versions beside each other; damage is detected; it recovers from kill -9, from a full disk and
+# from a second run at the same time. THOROUGH=y interrupts at every command in every way, not at a sample.
 # shellcheck disable=SC2016 # scripts in quotes
 # shellcheck source=tests/tap.sh
 . "$(dirname "$0")/../tap.sh"

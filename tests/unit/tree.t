@@ -1,8 +1,8 @@
 #!/bin/bash
 # SPDX-License-Identifier: GPL-2.0
 #
-# The repository itself: one place for the version, a dkms.conf that DKMS can read in any state, licence lines, and
-# nothing that does not belong in it.
+# The repository itself: one place for the version, a dkms.conf that DKMS can read in any state, licence lines, and no
+# files or texts that do not belong here.
 # shellcheck disable=SC2016 # scripts in quotes
 # shellcheck source=tests/tap.sh
 . "$(dirname "$0")/../tap.sh"
