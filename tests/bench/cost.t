@@ -5,7 +5,7 @@
 . "$(dirname "$0")/../tap.sh"
 
 if ! "$top/tests/bench/measure" plain ours native vmx-plain vmx-ours vmx-cet vmx-native >"$tmp/counts"; then
-	ok "the hosts count" false
+	ok "the hosts count instructions" false
 	done_testing
 fi
 sed 's/^/# /' "$tmp/counts"

@@ -29,7 +29,7 @@ edit() { sed -i "$1" "$R/dpkg"; }
 host
 nothing "a good host"
 is "... each check has a result" "$(json 'join ",", grep { !/^(ok|skipped)$/ } map { $_->{result} } @{$j->{checks}}')" ""
-is "... none but that of /dev/kvm is skipped" "$(json 'join ",", map { $_->{check} } grep { $_->{result} eq "skipped" } @{$j->{checks}}')" /dev/kvm
+is "... only that of /dev/kvm is skipped" "$(json 'join ",", map { $_->{check} } grep { $_->{result} eq "skipped" } @{$j->{checks}}')" /dev/kvm
 host_state() { find "$R" -printf '%P %y %m %s %T@ %l\n' | sort; }
 before=$(host_state)
 onereg doctor
@@ -65,7 +65,7 @@ put "/var/lib/kvm-onereg/log/$K" $'make: entering\nkvm-onereg: extracting KVM\'s
 finds build-failed "apt-get install --reinstall linux-source-6.12 && $INSTALL" 'hook 3 does not apply'
 put "/var/lib/kvm-onereg/log/$K" $'  CC x.o\nx.c:3:4: error: unknown type\nx.c:9:4: error: another\ncc1: some\nmake[1]: *** [x.o] Error 1\nmake: *** last'
 finds build-failed "less /var/lib/kvm-onereg/log/$K" 'x.c:3:4: error: unknown type'
-is "... the lines that decide, no others" "$(texts | grep -c '^    ')" 4
+is "... the decisive lines, and no others" "$(texts | grep -c '^    ')" 4
 sleep 0.02
 put "/var/lib/dkms/kvm-onereg/$V/build/make.log" "DKMS make.log for kvm-onereg-$V for kernel $K (x86_64)
 cp: No space left on device"
@@ -73,7 +73,7 @@ finds build-failed "less /var/lib/dkms/kvm-onereg/$V/build/make.log" 'No space l
 put "/var/lib/dkms/kvm-onereg/$V/build/make.log" $'DKMS make.log for kvm-onereg for kernel 6.1.0-9\ncp: No space left on device'
 finds build-failed "less /var/lib/kvm-onereg/log/$K"
 host; put "/var/lib/kvm-onereg/log/$K" 'x.c:3:4: error: old'
-nothing "a log of before, with ours installed"
+nothing "a log of an earlier build, with ours installed"
 
 # ---- modules on disk
 
@@ -95,7 +95,7 @@ sed -i 's,kernel/arch/x86/kvm/kvm.ko,extra/kvm.ko,' "$D/modules.dep"; rm -f "$D"
 mv "$D/extra" "$D/updates"; rm "$D/kernel/arch/x86/kvm/kvm.ko"; dep
 load kvm-amd "$D/kernel/arch/x86/kvm/kvm-amd.ko"; load kvm "$D/updates/kvm.ko" out
 onereg doctor --json
-like "somebody's module in updates/ wins" "$(problems)" "^foreign: rm /lib/modules/${K//+/[+]}/updates/kvm.ko && depmod"
+like "somebody's module in updates/ takes precedence" "$(problems)" "^foreign: rm /lib/modules/${K//+/[+]}/updates/kvm.ko && depmod"
 echo "other-kvm: /lib/modules/$K/updates/kvm.ko" >"$R/owners"
 onereg doctor --json
 like "... of a package: that is removed" "$(problems)" '^foreign: apt-get remove other-kvm$'
@@ -106,7 +106,7 @@ onereg doctor --json
 like "... of another module of DKMS: that is removed" "$(problems)" '^foreign: dkms remove -m other -v 1.2 -k '
 host; mv "$D/updates/dkms" "$D/updates/kvm-onereg"; dep; truncate -s 200 "$D/updates/kvm-onereg/kvm-amd.ko"
 onereg doctor --json
-like "a prebuilt module that is cut off" "$(problems)" "^damaged: apt-get install --reinstall kvm-onereg-modules-"
+like "a truncated prebuilt module" "$(problems)" "^damaged: apt-get install --reinstall kvm-onereg-modules-"
 host; head -c 200 "$D/updates/dkms/kvm-intel.ko" >"$tmp/cut"; cp "$tmp/cut" "$D/updates/dkms/kvm-intel.ko"
 finds damaged "rm /lib/modules/$K/updates/dkms/kvm-intel.ko && $INSTALL"
 host; : >"$D/modules.dep"; rm "$D"/modules.dep.bin
@@ -158,7 +158,7 @@ fix=$(problems)
 fix=${fix#*: }
 fix=${fix%% &&*}
 eval "${fix/ \/etc/ $R/etc}"
-nothing "... and the command puts it right"
+nothing "... and the command fixes it"
 put /etc/modprobe.d/x.conf 'install kvm /bin/false'
 finds install-command "sed -i '/^ *install  *kvm\\b/d' /etc/modprobe.d/x.conf && modprobe kvm"
 put /etc/modprobe.d/x.conf 'blacklist kvm_intel'
@@ -206,12 +206,12 @@ finds cet-off "kvm-onereg swap distro && kvm-onereg swap ours"
 rm "$R/sys/module/kvm_intel/parameters/cet"
 finds cet-off "kvm-onereg swap ours" 'has no such parameter'
 intel N; rm "$R/etc/modprobe.d/kvm-onereg.conf"
-nothing "not asked for, and N"
+nothing "not requested, and N"
 like "... which is said" "$(json 'join ",", map { $_->{detail} // "" } @{$j->{checks}}')" 'not asked for'
 intel Y; rm "$R/etc/modprobe.d/kvm-onereg.conf"
-nothing "not asked for, and Y: somebody gave it to modprobe"
-is "... is not called off" "$(json 'join ",", grep { /not asked for/ } map { $_->{detail} // "" } @{$j->{checks}}')" ""
-like "... but a remark tells that it does not last" "$(remarks)" \
+nothing "not requested, and Y: somebody passed it to modprobe"
+is "... is not reported as off" "$(json 'join ",", grep { /not asked for/ } map { $_->{detail} // "" } @{$j->{checks}}')" ""
+like "... but a remark says that it does not last" "$(remarks)" \
 	"neither modprobe.d .* asks for it: .* drops it .*'options kvm_intel cet=1' >>/etc/modprobe.d/kvm-onereg.conf"
 put /etc/modprobe.d/kvm-onereg.conf 'options kvm_intel cet=0'
 nothing "cet=0 in modprobe.d, and Y"
@@ -228,29 +228,29 @@ N=6.12.118+deb13-amd64
 no_cet() { intel Y; kernel $N distro; edit "/^linux-source/s/117/118/"; }
 no_cet
 onereg doctor --json
-is "the next kernel has the distro's KVM, and CET is asked for" \
+is "the next kernel has the distro's KVM, and CET is requested" \
 	"$status $(problems | grep next-boot | sed 's/  *#.*//')" "1 next-boot-no-cet: $INSTALL"
 like "... both kernels are named" "$(texts)" \
 	"^kernel 6.12.118.* boots next \(the newest\) and has the distro's KVM, while 6.12.117.* has ours: guests with"
 like "... and so is what it lacks" "$(problems)" "^not-built: "
 grub 0 $K $N
-nothing "GRUB keeps to the kernel that runs"
+nothing "GRUB stays with the running kernel"
 like "... the newer one is a remark" "$(remarks)" \
 	"^a newer kernel is installed than the one that runs, 6.12.118.*, and 6.12.117.* boots next \(GRUB\)$"
 intel Y; kernel 6.16.3+deb13-amd64 distro
 onereg doctor --json
-is "the next kernel is of a series that we do not build for" "$(problems | grep next-boot | sed 's/  *#.*//')" \
+is "the next kernel belongs to a series that we do not build for" "$(problems | grep next-boot | sed 's/  *#.*//')" \
 	"next-boot-no-cet: apt-get remove linux-image-6.16.3+deb13-amd64"
 no_cet; rm "$R/etc/modprobe.d/kvm-onereg.conf"; put /sys/module/kvm_intel/parameters/cet N
 onereg doctor --json
-is "without CET asked for it is no problem" "$(problems | grep -c next-boot)" 0
+is "without a request for CET it is not a problem" "$(problems | grep -c next-boot)" 0
 like "... but a remark" "$(remarks)" \
 	"^kernel 6.12.118[+]deb13-amd64 boots next .* while 6.12.117[+]deb13-amd64 has ours$"
 no_cet; rm -r "$R/lib/modules/$N"; kernel $N distro ours
 finds newer-kernel reboot
 kernel 6.12.119+deb13-amd64 distro; grub 0 $N $K
 nothing "a kernel boots next that is neither the newest nor running"
-like "... a remark tells of it" "$(remarks)" '6.12.119[+]deb13-amd64, and 6.12.118[+]deb13-amd64 boots next'
+like "... a remark says so" "$(remarks)" '6.12.119[+]deb13-amd64, and 6.12.118[+]deb13-amd64 boots next'
 
 # ---- a source that is waited for, modules of a package, a tree of one's own
 
@@ -265,7 +265,7 @@ finds source-missing "apt-get install linux-image-amd64 linux-headers-amd64 && r
 rm "$R/var/lib/kvm-onereg/wanted/$K" "$R/usr/src/linux-source-6.12.tar.xz"
 finds source-missing /usr/sbin/kvm-onereg-install
 host; put "/var/lib/kvm-onereg/wanted/$K" $'version=6.12.117-1\nresult=failed\ntried=17\nnext=0'
-nothing "a note that is left over, with ours installed"
+nothing "a leftover mark, with ours installed"
 prebuilt() {
 	host
 	mv "$D/updates/dkms" "$D/updates/kvm-onereg"
@@ -291,7 +291,7 @@ onereg doctor --json
 is "one vendor's module is gone" "$(problems | sed 's/:.*//')" disk-mixed
 config=$'CONFIG_KVM=m\n# CONFIG_KVM_INTEL is not set\nCONFIG_KVM_AMD=m'
 put "/lib/modules/$K/build/.config" "$config"
-nothing "... as the kernel is configured without it"
+nothing "... because the kernel is configured without it"
 onereg swap distro --dry-run
 is "... swap does not need it" "$status" 0
 rm "$D"/{updates/dkms,kernel/arch/x86/kvm}/kvm-amd.ko
@@ -322,7 +322,7 @@ for check in crc64 sha256; do
 done
 kmod 30
 nothing "... with a kmod that unpacks by itself"
-like "... a remark tells what comes" "$(remarks)" 'kmod still unpacks it itself, but that of Debian 13 will not'
+like "... a remark says what will happen" "$(remarks)" 'kmod still unpacks it itself, but that of Debian 13 will not'
 for line in '# CONFIG_MODULE_DECOMPRESS is not set' 'CONFIG_MODULE_DECOMPRESS_X=y'; do
 	kmod 34.2; config "$line"
 	nothing "... with a kernel that does not unpack"
@@ -334,7 +334,7 @@ put /sys/module/compression zstd
 nothing "... with a kernel that unpacks zstd"
 for check in crc32 none; do
 	packed --check=$check; kmod 34.2; config CONFIG_MODULE_DECOMPRESS=y
-	nothing "packed with the check $check"
+	nothing "compressed with the check $check"
 	is "... no remark" "$(remarks)" ""
 done
 packed --check=crc32; truncate -s -9 "$D/updates/dkms/kvm-amd.ko.xz"
@@ -384,7 +384,7 @@ finds vermagic $INSTALL \
 	"was built for .* SMP modversions\", and the kernel's own modules for .* SMP preempt modversions"
 for odd in $'\t\n\t' $'0x1\n0x2\ta' ''; do
 	linked EXPORT=kvm_a:0x22 IMPORT=kvm_a:0x22; printf %s "$odd" >"$D/build/Module.symvers"
-	nothing "an odd Module.symvers"
+	nothing "an unusual Module.symvers"
 done
 
 # ---- the initramfs
@@ -403,7 +403,7 @@ holding() {
 }
 update="update-initramfs -u -k $K"
 host; nothing "no initramfs"
-is "... no word of it" "$(details)" ""
+is "... no message about it" "$(details)" ""
 for packer in cat 'gzip -1' 'xz -0 --check=crc32' 'zstd -q -1'; do
 	host; holding "$D/updates/dkms"
 	# shellcheck disable=SC2086 # words
@@ -422,10 +422,10 @@ host
 holding "$D/updates/dkms"
 xz --check=crc32 "$tmp/in/usr/lib/modules/$K/updates/dkms/"*.ko
 initrd "initrd.img-$K" gzip -1
-nothing "modules that are packed in it, and not on the disk"
+nothing "modules that are compressed in it, but not on the disk"
 like "... were read" "$(details)" 'as on disk'
 rm "$tmp/in/usr/lib/modules/$K/updates/dkms/"kvm{,-intel}.ko.xz; initrd "initrd.img-$K" cat
-nothing "one of them, not packed itself"
+nothing "one of them, not compressed itself"
 like "... was read" "$(details)" 'holds kvm-amd, as on disk'
 holding "$D/updates/dkms" "usr/lib/modules/6.12.1-other/updates/dkms"; initrd "initrd.img-$K" cat
 nothing "another kernel's modules in it"
@@ -434,7 +434,7 @@ mkdir -p "$tmp/in/usr/lib/modules/$K/updates/dkms"
 cp "$D"/updates/dkms/*.ko "$tmp/in/usr/lib/modules/$K/updates/dkms/"
 cp "$D/modules.dep" "$tmp/in/usr/lib/modules/$K/"
 initrd "initrd.img-$K" cat
-nothing "both in it, and modules.dep names ours"
+nothing "it has both, and modules.dep names ours"
 sed -i 's,updates/dkms,kernel/arch/x86/kvm,' "$tmp/in/usr/lib/modules/$K/modules.dep"; initrd "initrd.img-$K" cat
 finds initramfs-stale "$update" "the distro's"
 host
@@ -455,16 +455,16 @@ for m in kvm kvm-amd; do
 done
 onereg doctor --json
 like "ours is left in it after a removal" "$(problems)" "^initramfs-stale: update-initramfs -u -k "
-like "... which is told" "$(texts)" "ours $V, from linux-source-6.12 6.12.117-1; on disk: distro"
+like "... which is reported" "$(texts)" "ours $V, from linux-source-6.12 6.12.117-1; on disk: distro"
 host
 kernel 6.1.0-56-amd64 distro '' 6.1.192-2
 holding "$D/updates/dkms" usr/lib/modules/6.1.0-56-amd64/updates
 initrd initrd.img-6.1.0-56-amd64 cat
-nothing "that of a kernel that neither runs nor boots next"
+nothing "a problem of a kernel that neither runs nor boots next"
 like "... is a remark" "$(remarks)" \
 	'initrd.img-6.1.0-56-amd64 holds another kvm .*update-initramfs -u -k 6.1.0-56-amd64'
 onereg doctor --json -k 6.1.0-56-amd64
-like "... and a problem when it is asked for" "$(problems)" '^initramfs-stale: '
+like "... and a problem if CET is requested" "$(problems)" '^initramfs-stale: '
 conf=etc/modprobe.d/kvm-onereg.conf
 host
 holding "$D/updates/dkms"
@@ -511,7 +511,7 @@ for ((i = 0; i < 12; i++)); do
 	onereg doctor --json
 	[ "$status" -le 1 ] || { is "a damaged image $i: an answer" "$status" "0 or 1"; diag "$output"; }
 done
-ok "damaged images: an answer each time" test "$failures" = "$before"
+ok "damaged images: always an answer" test "$failures" = "$before"
 
 # ---- Secure Boot
 
@@ -537,7 +537,7 @@ like "... with the command for that one" "$(problems)" \
 	"^unsigned: .* dkms install --force kvm-onereg/$V -k ${N//+/[+]}$"
 distro; cp -r "$R" "$tmp/plain"; secure; rm -r "$D/updates"; dep
 onereg doctor --json
-is "Secure Boot, and the distro's modules: none of it" "$(problems | grep -c -E 'unsigned|key')" 0
+is "Secure Boot, and the distro's modules: no problem" "$(problems | grep -c -E 'unsigned|key')" 0
 secure; printf '\x06\0\0\0\0' >"$R/sys/firmware/efi/efivars/SecureBoot-8be4df61-93ca-11d2-aa0d-00e098032b8c"
 put /sys/kernel/security/lockdown "[none] integrity"
 nothing "Secure Boot off"
@@ -601,7 +601,7 @@ host; kernel 6.1.0-56-amd64 distro '' 6.1.192-2
 nothing "an older kernel without ours"
 like "... is a remark" "$(remarks)" '6.1.0-56-amd64: its source is not installed'
 onereg doctor --json -k 6.1.0-56-amd64
-is "... and a problem when it is asked for" "$status $(problems | sed 's/=.*//')" "1 source-missing: apt-get install linux-source-6.1"
+is "... and a problem if CET is requested" "$status $(problems | sed 's/=.*//')" "1 source-missing: apt-get install linux-source-6.1"
 host; kernel 6.6.1-amd64 distro; kernel 5.10.0-1-amd64 none
 nothing "kernels of other series"
 host; put /proc/sys/kernel/osrelease 7.3.4+deb13-amd64; put /proc/version x
@@ -613,14 +613,14 @@ nothing "a native kernel runs"
 
 host; rm "$R"/usr/bin/*
 onereg doctor --json
-is "neither dkms nor dpkg: an answer" "$status $(problems)" "1 dkms-missing: apt-get install dkms"
+is "neither dkms nor dpkg: still an answer" "$status $(problems)" "1 dkms-missing: apt-get install dkms"
 rm -rf "$R"; mkdir "$R"
 onereg doctor --json
 is "an empty host: an answer" "$status $(problems)" "0 "
 mkdir -p "$R/proc/sys/kernel"; echo 7.3.4 >"$R/proc/sys/kernel/osrelease"
 onereg doctor
 is "... in words" "$status" 0
-like "... says what it could not look at" "$output" 'skipped +running kernel: there is no /proc'
+like "... says what it could not examine" "$output" 'skipped +running kernel: there is no /proc'
 put /proc/version "Linux version 7.3.4"
 onereg doctor
 like "... a container without modules" "$output" 'is this a container'

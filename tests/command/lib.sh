@@ -112,7 +112,7 @@ on_host() {
 	echo "/usr/bin/bash /host/$name.sh" >"$tmp/$name.commands"
 	"$top/tests/hosts/run" -H "$host" -k "$kernel" -N -I "$tmp/$name" -i "$tmp/$name.sh" -o "$tmp/$name.out" \
 		-f "$tmp/$name.commands" "$@" >"$tmp/$name.output" 2>&1
-	ok "$name: the host comes to its end, and its kernel has no complaint" test $? = 0
+	ok "$name: the host runs to its end, and its kernel does not complain" test $? = 0
 	out=$(tr -d '\r' <"$tmp/$name.output")
 	[ "$failures" = 0 ] || diag "$out"
 }

@@ -17,7 +17,7 @@ bookworm=$("$top/tests/debian/root" path bookworm) trixie=$("$top/tests/debian/r
 for headers in "$bookworm"/usr/src/linux-headers-6.1.*-common "$trixie"/usr/src/linux-headers-6.12.*-common \
 	"$tmp"/native/usr/src/linux-headers-*-common; do
 	name=$(basename "$headers")
-	ok "$name: the tables are made, and fit the program" in_root -b "$headers" -- sh -c "
+	ok "$name: the tables are generated, and fit the program" in_root -b "$headers" -- sh -c "
 		make -C tools/kvm-onereg O=$tmp/$name HEADERS=$headers $tmp/$name/names.inc &&
 		gcc -std=gnu11 -Wall -Wextra -Werror -D_GNU_SOURCE -g -fsanitize=address,undefined -static-libasan -static-libubsan \
 			-Itools/kvm-onereg -Iinclude/uapi -I$tmp/$name \$(pkg-config --cflags json-c) \
@@ -39,9 +39,9 @@ newest() {
 		make -s -C tools/kvm-onereg O='"$tmp/newest $tmp/newest/names.inc"'
 	'
 }
-ok "of several headers the newest are taken" newest
+ok "of several headers, the newest are used" newest
 is "... by number, not by letter" "$(grep -o 'OF_[0-9_]*' "$tmp/newest/names.inc")" OF_6_100_1
 not_ok "without headers there are no tables" 2 make -s -C "$top/tools/kvm-onereg" O="$tmp/none" HEADERS=/nonexistent "$tmp/none/names.inc"
-like "... and it is said what to install" "$output" 'to fix: apt-get install linux-headers-amd64'
-not_ok "nothing stays that looks like them" 1 test -e "$tmp/none/names.inc"
+like "... and the message says what to install" "$output" 'to fix: apt-get install linux-headers-amd64'
+not_ok "nothing remains that looks like them" 1 test -e "$tmp/none/names.inc"
 done_testing

@@ -126,22 +126,22 @@ verdict "... and not" 'tsc(2000501, 0)' 'ok ! TSC' ok
 
 "$offer" make "$tmp/other" no_cet
 not_ok "text: the way with CET is closed" 1 preflight --compare "$tmp/base" "$tmp/other"
-like "... tells so" "$output" '^A -> B: a guest with all of A CANNOT go:$'
+like "... says so" "$output" '^A -> B: a guest with all of A CANNOT go:$'
 like "... names it" "$output" 'SHSTK \(CPUID 7\.0:ECX\[7\]\)'
-like "... tells the way out" "$(tr -s '\n ' ' ' <<<"$output")" 'a guest without it can go\. Give it a fixed -cpu model without cet-ss and cet-ibt'
+like "... says what to do" "$(tr -s '\n ' ' ' <<<"$output")" 'a guest without it can go\. Give it a fixed -cpu model without cet-ss and cet-ibt'
 like "... and that the other way is open" "$output" '^B -> A: a guest with all of B can go$'
 is "... in 80 columns, apart from names of files" "$(sed 1,4d <<<"$output" | awk 'length > 80')" ""
 "$offer" make "$tmp/other" '$d->{host}{name} = "\e[31mred"; $d->{host}{kernel} = "x" x 5000; $d->{cpu}{name} = "\x{202e}back"'
-ok "text of a file does not control the terminal" preflight --compare "$tmp/base" "$tmp/other"
+ok "text from a file does not control the terminal" preflight --compare "$tmp/base" "$tmp/other"
 not_ok "..." 1 grep -q -a -P '[^\n -~]' <<<"$output"
-is "... and does not flood it" "$(awk 'length > 600' <<<"$output")" ""
+is "... and does not fill it" "$(awk 'length > 600' <<<"$output")" ""
 
 # ---- files that cannot be used
 
 unusable() { # WORDS FILE REGEX
 	not_ok "$1" 2 preflight --compare "$2" "$tmp/base"
-	like "... and is told" "$output" "$3"
-	not_ok "$1, as the second" 2 preflight --compare "$tmp/base" "$2"
+	like "... and is reported" "$output" "$3"
+	not_ok "$1, as the second one" 2 preflight --compare "$tmp/base" "$2"
 }
 unusable "no such file" "$tmp/missing" 'missing: No such file'
 unusable "a folder" "$tmp" 'Is a directory'
@@ -166,7 +166,7 @@ for ((n = 1; n < size - 2; n += size / 40)); do
 	preflight --compare "$tmp/x" "$tmp/base" >"$tmp/out" 2>&1 && status=0 || status=$?
 	[ "$status" = 2 ] && grep -q 'ends too early\|not a file' "$tmp/out" || bad+="$n: $status "
 done
-is "a file that ends too early is told from others" "$bad" ""
+is "a truncated file is recognized" "$bad" ""
 
 statuses=() bad=''
 for ((seed = 1; seed <= 400; seed++)); do
@@ -177,7 +177,7 @@ for ((seed = 1; seed <= 400; seed++)); do
 		bad+="seed $seed: status $status "
 	fi
 done
-is "400 damaged files: read, or refused with a reason" "$bad" ""
+is "400 damaged files: read, or rejected with a reason" "$bad" ""
 ok "... of both kinds" test "${statuses[2]:-0}" -gt 100 -a $((${statuses[0]:-0} + ${statuses[1]:-0})) -gt 20
 diag "exit status 0: ${statuses[0]:-0}, 1: ${statuses[1]:-0}, 2: ${statuses[2]:-0}"
 
@@ -186,8 +186,8 @@ diag "exit status 0: ${statuses[0]:-0}, 1: ${statuses[1]:-0}, 2: ${statuses[2]:-
 wrong() { # REGEX COMMAND ARGUMENT...
 	local regex=$1
 	shift
-	not_ok "wrong use: $*" 2 "${command_line[@]}" "$@"
-	like "... is told" "$output" "$regex"
+	not_ok "wrong usage: $*" 2 "${command_line[@]}" "$@"
+	like "... is reported" "$output" "$regex"
 }
 wrong "unknown option '--foo'" preflight --foo
 wrong "needs an argument" preflight --compare
@@ -243,10 +243,10 @@ chmod a+rx "$tmp"
 for arguments in "preflight" "preflight --json" "preflight --save $tmp/saved" "preflight --compare $tmp/base" "regs" "regs --json TSC"; do
 	# shellcheck disable=SC2086 # words
 	not_ok "$arguments: no /dev/kvm" 3 without_kvm $arguments
-	like "... is told" "$output" 'there is no /dev/kvm'
+	like "... is reported" "$output" 'there is no /dev/kvm'
 	# shellcheck disable=SC2086 # words
 	not_ok "$arguments: no access" 3 forbidden $arguments
-	is "... is told, and nothing else" "$output" $'kvm-onereg: no permission to open /dev/kvm\n  to fix: run it as root, or as a user of the group kvm'
+	is "... is reported, and nothing else" "$output" $'kvm-onereg: no permission to open /dev/kvm\n  to fix: run it as root, or as a user of the group kvm'
 done
 not_ok "nothing was saved" 1 test -e "$tmp/saved"
 ok "two files are compared without KVM" without_kvm preflight --compare "$tmp/base" "$tmp/base"

@@ -72,7 +72,7 @@ without() {
 	local changed=("$page" "$completion")
 	sed "$3" "${changed[$1]}" >"$tmp/changed"
 	changed[$1]=$tmp/changed
-	is "seen: $2" "$(differences "${changed[@]}")" "$2"
+	is "detected: $2" "$(differences "${changed[@]}")" "$2"
 }
 without 0 "page lacks doctor short -k" '/^# DOCTOR$/,/^# SWAP$/s/^\*-k\*, //'
 without 0 "page lacks swap option --dry-run" '/^# SWAP$/,/^# REGS$/s/^\(\*-n\*\), .*/\1/'
@@ -109,8 +109,9 @@ is "the section EXIT STATUS has each status of a command" "$(overall "$page")" \
 
 log=$(flock "$checked" make -C "$source" O="$checked" "$checked/kvm-onereg.8" 2>&1) || diag "$log"
 ok "the page is made" test -s "$checked/kvm-onereg.8"
+is "... for man(1) with tbl" "$(head -n 1 "$checked/kvm-onereg.8")" "'\\\" t"
 like "... with the version" "$(cat "$checked/kvm-onereg.8")" "\"kvm-onereg ${V//./\\.}\""
-is "... mandoc takes it" "$(mandoc -T lint -W error "$checked/kvm-onereg.8" 2>&1)" ""
+is "... mandoc accepts it" "$(mandoc -T lint -W error "$checked/kvm-onereg.8" 2>&1)" ""
 text=$(mandoc -T utf8 "$checked/kvm-onereg.8" | sed 's/.\x08//g')
 like "... and shows a code beside its meaning" "$text" '^ +read-only +a file system is read-only$'
 done_testing

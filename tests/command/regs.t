@@ -59,18 +59,18 @@ registers() { # "INDEX VALUE SETTABLE" of each MSR in the output of regs --json
 # check NAME: what holds on every host with ONE_REG
 check() {
 	local name=$1 readings=$tmp/$1/files/readings
-	is "$name: each command has the status that it should have" "$(for n in {1..12}; do status "$name" "$n"; done | tr '\n' ' ')" "$2"
+	is "$name: each command has the expected status" "$(for n in {1..12}; do status "$name" "$n"; done | tr '\n' ' ')" "$2"
 	is "$name: regs --json: each MSR that KVM lists, its value and whether it can be set are those of the MSR ioctls" \
 		"$(said "$name" 2 | sed '/^==/d' | registers)" "$(sed -n 's/^msr //p' "$readings" | without_clocks | sort)"
 	is "$name: regs: the same, as text" "$(said "$name" 3 | sed -n 's/^0x20300002\([0-9a-f]*\)  msr .*/0x\1/p' | sed 's/0x0*/0x/' | sort)" \
 		"$(sed -n 's/^msr \([^ ]*\).*/\1/p' "$readings" | sort)"
 	like "$name: regs: EFER, by a name that the kernel does not use" "$(said "$name" 6)" '^0x20300002c0000080  msr   EFER  '
-	like "$name: regs: PAT has its value of reset, which can be set" "$(said "$name" 6)" '^0x2030000200000277  msr   [^ ]+ +0x0007040600070406  yes$'
-	like "$name: regs: what cannot be read is told" "$(said "$name" 7)" '^kvm-onereg: 0xdeadbeef: EINVAL: not a register of this vCPU: '
-	like "$name: regs: a malformed id is told" "$(said "$name" 7)" '^0x2030000400000000  4     -  .*EINVAL'
-	like "$name: regs: what can be read is printed all the same" "$(said "$name" 7)" '^0x2030000200000010  msr   IA32_TSC  .*0x[0-9a-f]{16}  yes$'
-	like "$name: regs: --bare tells why there is no GUEST_SSP" "$(said "$name" 5)" 'without CPUID \(--bare\) it has no shadow stacks'
-	is "$name: regs --features has those, too" "$(said "$name" 8 | sed '/^==/d' | registers | cut -d' ' -f1)" \
+	like "$name: regs: PAT has its reset value, which can be set" "$(said "$name" 6)" '^0x2030000200000277  msr   [^ ]+ +0x0007040600070406  yes$'
+	like "$name: regs: registers that cannot be read are reported" "$(said "$name" 7)" '^kvm-onereg: 0xdeadbeef: EINVAL: not a register of this vCPU: '
+	like "$name: regs: a malformed id is reported" "$(said "$name" 7)" '^0x2030000400000000  4     -  .*EINVAL'
+	like "$name: regs: registers that can be read are printed all the same" "$(said "$name" 7)" '^0x2030000200000010  msr   IA32_TSC  .*0x[0-9a-f]{16}  yes$'
+	like "$name: regs: --bare says why there is no GUEST_SSP" "$(said "$name" 5)" 'without CPUID \(--bare\) it has no shadow stacks'
+	is "$name: regs --features includes those" "$(said "$name" 8 | sed '/^==/d' | registers | cut -d' ' -f1)" \
 		"$(sed -n 's/^\(msr\|feature\) \([^ ]*\).*/\2 /p' "$readings" | without_clocks | tr -d ' ' | sort -u)"
 	check_offer "$name"
 }
@@ -90,8 +90,8 @@ for host in svm vmx; do
 	on_host $host-native $host native ''
 	check $host-native "0 0 0 $ssp 1 $ssp 1 0 0 0 0 3 "
 	on_host $host-distro $host 6.12 ''
-	is "$host-distro: without ONE_REG regs does nothing" "$(for n in {2..8}; do status $host-distro "$n"; done | tr '\n' ' ')" "3 3 3 3 3 3 3 "
-	is "$host-distro: ... but say so" "$(said $host-distro 2 | sed '/^==/d')" \
+	is "$host-distro: without ONE_REG, regs does nothing" "$(for n in {2..8}; do status $host-distro "$n"; done | tr '\n' ' ')" "3 3 3 3 3 3 3 "
+	is "$host-distro: ... but says so" "$(said $host-distro 2 | sed '/^==/d')" \
 "kvm-onereg: the loaded KVM has no ONE_REG (it is the distro's, of before Linux 6.18)
   to fix: \"kvm-onereg status\" shows whose modules are loaded; \"kvm-onereg swap ours\" loads kvm-onereg's"
 	check_offer $host-distro
@@ -106,10 +106,10 @@ for n in native cet; do
 	like "vmx-$n: regs: ... is in the list of all" "$(said vmx-$n 3)" '^0x2030000300000000  kvm   GUEST_SSP  '
 	like "vmx-$n: preflight: CET" "$(said vmx-$n 10)" '^CET  *shadow stacks, IBT$'
 done
-like "vmx-ours: regs: no GUEST_SSP, and why" "$(said vmx-ours 4)" \
+like "vmx-ours: regs: no GUEST_SSP, and the reason" "$(said vmx-ours 4)" \
 	'EINVAL: .* guests have no shadow stacks here: the module parameter kvm_intel.cet is off'
 like "vmx-ours: preflight: the same" "$(said vmx-ours 10)" '^CET  *no: the module parameter kvm_intel.cet is off'
-like "svm-ours: regs: no GUEST_SSP, and why" "$(said svm-ours 4)" 'EINVAL: .* guests have no shadow stacks here: this CPU has none'
+like "svm-ours: regs: no GUEST_SSP, and the reason" "$(said svm-ours 4)" 'EINVAL: .* guests have no shadow stacks here: this CPU has none'
 
 # ---- from host to host
 

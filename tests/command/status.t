@@ -38,7 +38,7 @@ load_both "$(ours kvm)" "$(distro kvm-amd)" out
 shows "our kvm, the distro's vendor module" 1 "mixed: kvm ours $V, kvm_amd distro" 'do not belong together'
 host
 ko "$(ours kvm-amd)" "version=$V" "origin=linux-source-6.12 6.12.117-1" "srcversion=kvm-amd$V" "vermagic=$K SMP" ID="$(id another build)"
-shows "the same version, built again: the build-id tells" 0 'not what is on disk'
+shows "the same version, rebuilt: the build-id shows it" 0 'not what is on disk'
 host
 rm "$R/sys/module/kvm_amd" -r
 shows "no vendor module" 1 'no vendor module: kvm alone makes no VM'
@@ -64,12 +64,12 @@ rm -r "$D/updates" "$D/kernel/arch"; dep
 shows "no modules" 0 "^\* $E +no KVM modules" 'not what is on disk'
 host
 head -c 100 "$(ours kvm)" >"$tmp/cut"; cp "$tmp/cut" "$(ours kvm)"
-shows "a module that is cut off" 0 'kvm damaged'
+shows "a truncated module" 0 'kvm damaged'
 host
 : >"$(ours kvm)"
 shows "an empty one" 0 'kvm damaged'
 rm "$(ours kvm)"
-shows "one that modules.dep names and that is gone" 0 'kvm missing'
+shows "one that modules.dep names and that does not exist" 0 'kvm missing'
 
 # ---- several kernels, native ones
 
@@ -79,10 +79,10 @@ kernel 7.3.4+deb13-amd64 distro
 kernel 6.6.1-amd64 none
 mkdir -p "$R/lib/modules/6.12.1-headers-only/build"
 shows "several kernels" 0 '^  6.1.0-56-amd64 +distro' '^  7.3.4\+deb13-amd64 +native' '^  6.6.1-amd64 +no KVM' "^\* $E"
-is "... not a folder that is of headers alone" "$(grep -c headers-only <<<"$output")" 0
+is "... not a folder that has headers only" "$(grep -c headers-only <<<"$output")" 0
 onereg status -k 7.3.4+deb13-amd64
 is "-k: a native kernel: exit 0" "$status" 0
-is "... none but that one" "$(grep -c -E '^[ *] [67]\.' <<<"$output")" 1
+is "... only that one" "$(grep -c -E '^[ *] [67]\.' <<<"$output")" 1
 onereg status --kernel=6.1.0-56-amd64
 is "-k: one with the distro's: exit 1" "$status" 1
 onereg status -k 6.1.0-56-amd64 --json
@@ -120,7 +120,7 @@ onereg status --json
 is "... and JSON all the same" "$(json '$j->{vms}{processes}[0]{pid}')" 4711
 rm -r "$R"/proc/47*
 onereg swap distro --dry-run
-is "a module alone: refused too" "$status" 4
+is "a single module: also refused" "$status" 4
 like "... with the command that helps" "$output" 'modprobe -r kvmgt'
 rmdir "$R/sys/module/kvm/holders/kvmgt"
 
@@ -211,7 +211,7 @@ held "a perf event, which does not hold the vendor module" 'cannot be seen from 
 is "... is not named" "$(grep -c one70 <<<"$output")" 0
 refs 2 0
 held "a perf event" 'maybe 70 one70: has a perf event open' 'end process 70'
-like "... nobody says what it is on" "$output" 'module kvm is held 1 time by something other than VMs'
+like "... nothing says what it is on" "$output" 'module kvm is held 1 time by something other than VMs'
 process 70 anon_inode:bpf_link $'link_type:\traw_tracepoint\nlink_id:\t7\ntp_name:\tkvm_exit'
 held "BPF" '70 one70: has a BPF program on the tracepoint kvm_exit' 'end process 70'
 process 70 anon_inode:bpf_link $'link_type:\traw_tracepoint\nlink_id:\t7\ntp_name:\tsched_switch'
@@ -271,11 +271,11 @@ like "... also from where DKMS puts them" "$output" 'load /var/lib/dkms/kvm-oner
 onereg swap distro
 is "not for real on a made-up host: exit 2" "$status" 2
 onereg swap ours --dry-run
-like "what is loaded already: nothing to do" "$output" 'Nothing to do'
+like "already loaded: nothing to do" "$output" 'Nothing to do'
 rm -r "$R/var/lib/dkms/kvm-onereg/original_module"
 onereg swap distro --dry-run
-is "the distro's are gone: exit 3" "$status" 3
-like "... with the command that brings them" "$output" 'apt-get install --reinstall linux-image-6.12'
+is "the distro's modules are gone: exit 3" "$status" 3
+like "... with the command that installs them" "$output" 'apt-get install --reinstall linux-image-6.12'
 host
 for m in kvm kvm-intel kvm-amd; do ko "$(distro $m)" "vermagic=6.12.9 SMP"; done
 onereg swap distro --dry-run
@@ -343,11 +343,11 @@ put /etc/modprobe.d/z.conf \
 alias cet kvm_intel
 options kvm_intel_x cet=0
 options kvm_intel xcet=0 cetx=0 a.cet=0"
-is "lines that only look like it" "$(cet)" "1 0 /etc/modprobe.d/kvm-onereg.conf"
+is "lines that only look similar" "$(cet)" "1 0 /etc/modprobe.d/kvm-onereg.conf"
 put /etc/modprobe.d/z.conf $'options kvm_intel cet=1\noptions kvm_intel cet=0'
 is "two lines of a file" "$(cet)" "0 0 /etc/modprobe.d/z.conf"
 put /etc/modprobe.d/z.conf $'options kvm_intel \\\n  cet=0'
-is "a line that goes on in the next" "$(cet)" "0 0 /etc/modprobe.d/z.conf"
+is "a line that continues in the next" "$(cet)" "0 0 /etc/modprobe.d/z.conf"
 put /etc/modprobe.d/z.conf 'options kvm_intel dump="a cet=0"'
 is "a value of another parameter, in quotes" "$(cet)" "1 0 /etc/modprobe.d/kvm-onereg.conf"
 put /etc/modprobe.d/z.conf 'options kvm_intel "cet=0"'
@@ -399,12 +399,12 @@ kernel $O distro '' 6.1.192-2
 is "... not an older one" "$(next)" "$K the newest ours"
 kernel $N distro
 is "a newer one, with the distro's" "$(next)" "$N the newest distro loses ours"
-shows "... is told, and a reboot is pending" 0 "^Next boot 6.12.118[+]deb13-amd64 \(the newest\): distro" \
+shows "... is reported, and a reboot is pending" 0 "^Next boot 6.12.118[+]deb13-amd64 \(the newest\): distro" \
 	'a reboot is pending: this kernel is newer' 'without our KVM, which another kernel has'
 checks "a reboot is pending" 1 \
 	"^kvm-onereg WARNING: .*A reboot is pending: 6.12.118.* boots next. Note: kernel 6.12.118.* boots next"
 put /boot/vmlinuz-$K ''
-is "modules without a kernel do not boot" "$(next)" "$K the newest ours"
+is "modules without a kernel cannot be booted" "$(next)" "$K the newest ours"
 put /boot/vmlinuz-$N ''
 is "... with it" "$(next)" "$N the newest distro loses ours"
 put /etc/modprobe.d/kvm-onereg.conf 'options kvm_intel cet=1'
@@ -413,7 +413,7 @@ intel N
 put /etc/modprobe.d/kvm-onereg.conf 'options kvm_intel cet=1'
 kernel $N distro
 is "cet=1, on an Intel host" "$(next)" "$N the newest distro loses ours loses CET"
-shows "... is told" 0 'guests lose CET at the next reboot'
+shows "... is reported" 0 'guests lose CET at the next reboot'
 checks "CET is lost" 2 \
 	"^kvm-onereg CRITICAL: .*Guests lose CET at the next reboot: .*6.12.118.* has the distro's KVM, while 6.12.117"
 rm "$R/etc/modprobe.d/kvm-onereg.conf"
@@ -431,7 +431,7 @@ is "the newer one has no KVM" "$(next)" "$N the newest missing loses ours loses 
 rm -r "$R/lib/modules/$N"; kernel 7.3.4+deb13-amd64 distro
 is "the newer one is native" "$(next)" "7.3.4+deb13-amd64 the newest native"
 host; rm -r "$D"; kernel $N distro
-is "no kernel on disk has ours, what is loaded is" "$(next)" "$N the newest distro loses ours"
+is "no kernel on disk has ours, but ours is loaded" "$(next)" "$N the newest distro loses ours"
 host
 rm -r "$R/lib/modules"
 checks "no kernel on disk, as in a container" 0 '^kvm-onereg OK: The loaded KVM is ours'
@@ -566,21 +566,21 @@ checks "... without ONE_REG, it is critical" 2 '^kvm-onereg CRITICAL: '
 waited() { json 'my $w = $j->{kernels}[0]{source_wanted}; join ",", map { $w->{$_} // "null" } qw('"$*"')'; }
 host; rm -r "$D/updates"; dep; load_both "$(distro kvm)" "$(distro kvm-amd)"
 put "/var/lib/kvm-onereg/wanted/$K" $'version=6.12.117-1\nresult=offline\nmessage=\ntried=1700000000\nnext=1700003600'
-shows "a source is waited for" 1 '^ +waits for the source of linux 6.12.117-1$' \
+shows "a kernel waits for its source" 1 '^ +waits for the source of linux 6.12.117-1$' \
 	'\(no network; tried 2023-11-14 22:13; next try 2023-11-14 23:13\)'
-is "... without a command, as a try will come" "$(grep -c 'to fix' <<<"$output")" 0
+is "... without a command, because an attempt is planned" "$(grep -c 'to fix' <<<"$output")" 0
 onereg status --json
 is "... as JSON" "$(waited version result tried next)" \
 	"6.12.117-1,offline,1700000000,1700003600"
 put "/var/lib/kvm-onereg/wanted/$K" $'version=6.12.117-1\nresult=untried\ntried=0\nnext=0'
 put /usr/sbin/kvm-onereg-install ''
-shows "... and no try will come" 1 'not fetched yet; no try will come by itself' 'to fix: /usr/sbin/kvm-onereg-install$'
+shows "... and no attempt is planned" 1 'not fetched yet; no try will come by itself' 'to fix: /usr/sbin/kvm-onereg-install$'
 onereg status --json
 is "... as JSON" "$(waited version message tried next)" \
 	"6.12.117-1,null,null,null"
 put "/var/lib/kvm-onereg/wanted/$K" \
 	$'version=6.12.117-1\nresult=unavailable\nmessage=linux-source-6.12 has 6.12.120-1\ntried=1700000000\nnext=0'
-shows "... on offer nowhere" 1 'on offer nowhere: linux-source-6.12 has 6.12.120-1; tried'
+shows "... not available" 1 'on offer nowhere: linux-source-6.12 has 6.12.120-1; tried'
 put "/var/lib/kvm-onereg/wanted/$K" $'version=6.12.117-1\nresult=failed\nmessage=no room\ntried=x\nnext=-5'
 shows "... failed" 1 'the download failed: no room; no try will come'
 put "/var/lib/kvm-onereg/wanted/$K" nonsense
@@ -608,7 +608,7 @@ for m in kvm kvm-intel kvm-amd; do
 	ko "$(ours $m)" "version=$V" "origin=tree /home/me/linux 6.12.117" "vermagic=$K SMP" ID="$(id tree $m)"
 done
 load_both "$(ours kvm)" "$(ours kvm-amd)" out
-shows "of somebody's own tree" 0 "^\* $E  +ours $V, from tree /home/me/linux 6.12.117$" \
+shows "from somebody's own tree" 0 "^\* $E  +ours $V, from tree /home/me/linux 6.12.117$" \
 	'built from tree /home/me/linux 6.12.117$'
 
 # ---- nothing there, nonsense there
@@ -649,5 +649,5 @@ for ((i = 0; i < 75; i++)); do
 	if [ -s "$tmp/was" ]; then cp "$tmp/was" "$f"; else rm "$f"; fi
 	rm -f "$tmp/was"
 done
-ok "nonsense in files: an answer each time" test "$failures" = "$before"
+ok "nonsense in files: always an answer" test "$failures" = "$before"
 done_testing

@@ -194,9 +194,9 @@ for release in bookworm trixie; do
 	like "$r: colour on a terminal" "$(part coloured)" $'\033\\[31mNo KVM is loaded'
 	like "$r: ... not on a dumb one, nor with NO_COLOR" "$(part dumb)" '^No KVM is loaded'
 	like "$r: from nothing to the distro's" "$(part from nothing)" "the distro's KVM is loaded"
-	like "$r: --dry-run tells the steps" "$(part dry)" 'unload kvm kvm_amd'
+	like "$r: --dry-run prints the steps" "$(part dry)" 'unload kvm kvm_amd'
 	like "$r: ... exits with 0" "$(part dry)" '^== status 0$'
-	like "$r: ... and does none" "$(sed -n '/^== dry/,/^== to distro/p' <<<"$out")" '^loaded: ours'
+	like "$r: ... and performs none" "$(sed -n '/^== dry/,/^== to distro/p' <<<"$out")" '^loaded: ours'
 	like "$r: ours to the distro's" "$(part to distro)" '^== status 0$'
 	like "$r: ... says what the next boot loads" "$(part to distro)" 'the next boot loads what modprobe takes: ours'
 	like "$r: ... it is loaded" "$(part after to distro)" 'Loaded +distro: kvm, kvm_amd'
@@ -204,9 +204,9 @@ for release in bookworm trixie; do
 	like "$r: ... and has no ONE_REG" "$(part after to distro)" 'KVM_CAP_ONE_REG is 0'
 	like "$r: ... which is exit 1" "$(part after to distro)" '^== status 1$'
 	for p in distro ours bad; do
-		like "$r: $p: a parameter given at load is kept" "$(part parameters $p)" '^kvm_amd/parameters/nested 0$'
+		like "$r: $p: a parameter that was given at load time is kept" "$(part parameters $p)" '^kvm_amd/parameters/nested 0$'
 		[ $p != bad ] || continue
-		like "$r: $p: parameters changed since are kept" "$(part parameters $p)" '^kvm/parameters/halt_poll_ns 12345$'
+		like "$r: $p: parameters that were changed since are kept" "$(part parameters $p)" '^kvm/parameters/halt_poll_ns 12345$'
 		like "$r: $p: ... all" "$(part parameters $p)" '^kvm/parameters/ignore_msrs Y$'
 	done
 	like "$r: once more: nothing to do" "$(part again)" 'Nothing to do'
@@ -221,12 +221,12 @@ for release in bookworm trixie; do
 	like "$r: ... exit 4" "$(part vm)" '^== status 4$'
 	like "$r: ... in JSON" "$(tr -d '\n' <<<"$(part vm json)")" "\"pid\": $pid,.*\"name\": \"web1\".*status 4"
 	like "$r: status names it" "$(part vm status)" "$pid holder \(web1\): 1 VM, 2 vCPUs"
-	like "$r: ... ours still is loaded" "$(part vm status)" 'our KVM is loaded'
+	like "$r: ... ours is still loaded" "$(part vm status)" 'our KVM is loaded'
 	like "$r: refused when a VM cannot be seen from here" "$(part hidden vm)" 'cannot be seen from here'
 	like "$r: ... exit 4" "$(part hidden vm)" '^== status 4$'
 	like "$r: a user without access: status says so" "$(part user status)" 'not for this user to open'
 	like "$r: ... and that it may not see all VMs" "$(part user status)" 'run this as root'
-	like "$r: ... and still answers" "$(part user status)" '^== status 0$'
+	like "$r: ... and still responds" "$(part user status)" '^== status 0$'
 	like "$r: a user cannot swap: exit 3" "$(part user)" '^== status 3$'
 	like "$r: refused when /dev/kvm is held open" "$(part device)" 'holder: no VM, has /dev/kvm open'
 	like "$r: ... exit 4" "$(part device)" '^== status 4$'
@@ -235,30 +235,30 @@ for release in bookworm trixie; do
 	like "$r: a VM starts after the check: nothing was changed" "$(part late vm)" 'came into use meanwhile.*$'
 	like "$r: ... it is named" "$(part late vm)" 'holder \(late\): 1 VM'
 	like "$r: ... exit 4" "$(part late vm)" '^== status 4$'
-	like "$r: ... ours still is loaded" "$(part after late vm)" '^loaded: ours$'
+	like "$r: ... ours is still loaded" "$(part after late vm)" '^loaded: ours$'
 	like "$r: killed in between" "$(part killed)" '^== status 137$'
 	like "$r: ... run again, it repairs" "$(part repaired)" '^== status 0$'
-	like "$r: another program has kvm loaded in between: unloaded again" "$(part reloaded)" 'loaded by something else meanwhile'
-	like "$r: ... the wanted set is loaded" "$(part after reloaded)" '^loaded: distro$'
+	like "$r: another program loads kvm in between: it is unloaded again" "$(part reloaded)" 'loaded by something else meanwhile'
+	like "$r: ... the requested set is loaded" "$(part after reloaded)" '^loaded: distro$'
 
-	like "$r: a module of the wanted set is missing: refused" "$(part half)" 'our modules are not complete.*kvm-amd (missing|distro)'
+	like "$r: a module of the requested set is missing: refused" "$(part half)" 'our modules are not complete.*kvm-amd (missing|distro)'
 	like "$r: ... exit 3" "$(part half)" '^== status 3$'
-	like "$r: ... cut off: refused" "$(part cut off)" 'kvm-amd damaged'
+	like "$r: ... truncated: refused" "$(part cut off)" 'kvm-amd damaged'
 	like "$r: ... exit 3" "$(part cut off)" '^== status 3$'
-	like "$r: ... and status tells that the set is mixed" "$(part after cut off)" 'mixed: kvm ours .*, kvm-intel ours .*, kvm-amd damaged'
+	like "$r: ... and status says that the set is mixed" "$(part after cut off)" 'mixed: kvm ours .*, kvm-intel ours .*, kvm-amd damaged'
 	like "$r: ... does not load: rolled back" "$(part bad)" 'kvm_amd does not load: .*modules from before are loaded again'
 	like "$r: ... exit 5" "$(part bad)" '^== status 5$'
 	like "$r: ... the distro's is loaded" "$(part after bad)" '^loaded: distro$'
-	like "$r: no way back: said before" "$(part no way back)" 'no way back'
+	like "$r: there is no way back: it says so beforehand" "$(part no way back)" 'no way back'
 	like "$r: ... and after" "$(part broken)" 'the way back failed'
 	like "$r: ... exit 6" "$(part broken)" '^== status 6$'
-	like "$r: the distro's is not complete: the command that brings it" "$(part no distro)" "apt-get install --reinstall linux-image-6.1[^ ]*$"
+	like "$r: the distro's modules are not complete: the command that installs them" "$(part no distro)" "apt-get install --reinstall linux-image-6.1[^ ]*$"
 	like "$r: run again, it repairs" "$(part after broken)" '^== status 0$'
 	like "$r: modules that do not belong together: status says so" "$(part mixed status)" 'Loaded +mixed: kvm ours .*, kvm_amd distro'
 	like "$r: ... exit 1" "$(part mixed status)" '^== status 1$'
-	like "$r: ... and swap repairs it" "$(part after mixed)" 'our KVM is loaded, complete'
+	like "$r: ... and swap repairs that" "$(part after mixed)" 'our KVM is loaded, complete'
 	like "$r: doctor, too, sees ours loaded" "$(part doctor)" '^loaded kvm_amd: ours .*, build-id [0-9a-f]{40}, /lib/modules/'
-	like "$r: the distro's are where DKMS moves them: found there" "$(part moved aside)" 'load /var/lib/dkms/kvm-onereg/original_module/.*/kvm-amd.ko'
+	like "$r: the distro's modules are where DKMS moves them: found there" "$(part moved aside)" 'load /var/lib/dkms/kvm-onereg/original_module/.*/kvm-amd.ko'
 	like "$r: ... and loaded" "$(part after moved aside)" 'Loaded +distro: kvm, kvm_amd'
 done
 
@@ -293,9 +293,9 @@ for release in bookworm trixie; do
 	done
 	like "$r: status names them, too" "$(part status node)" '^ +[0-9]+ holder: no VM, has /dev/kvm open'
 	like "... what the kernel counts under other names" "$(part status stats)" '^ +[0-9]+ holder: no VM, has kvm-vm-stats'
-	like "... what it does not tell" "$(part status passed | tr -d '\n')" 'KVM is in use 1 time.*maybe [0-9]+ holder: has a socket with 1 file'
+	like "... what it does not say" "$(part status passed | tr -d '\n')" 'KVM is in use 1 time.*maybe [0-9]+ holder: has a socket with 1 file'
 	like "$r: all released: nothing to refuse" "$(part released)" '^== status 0$'
-	like "$r: --dry-run --json refuses for the same" "$(tr -d '\n' <<<"$(part perf json)")" '"result": "refused",.*a perf event.*"dry_run": true.*"held": true.*status 4'
+	like "$r: --dry-run --json refuses for the same reason" "$(tr -d '\n' <<<"$(part perf json)")" '"result": "refused",.*a perf event.*"dry_run": true.*"held": true.*status 4'
 	like "$r: status --json has it" "$(part perf status json)" '"unnamed": "module kvm is held 1 time by something other than VMs"'
 	like "$r: a user sees that something holds it" "$(part perf user)" 'module kvm is held 1 time'
 	refused event 'trace event enabled in /sys/kernel/tracing: kvm:kvm_exit' 'echo 0 >/sys/kernel/tracing/events/kvm/enable'
@@ -308,23 +308,23 @@ for release in bookworm trixie; do
 
 	for n in $failing; do
 		# 5 is the first step of the second load
-		is "$r: step $n fails: KVM is there, as it was or as it should be" "$(after fail "$n"), $(ended fail "$n")" "$(case $n in
+		is "$r: step $n fails: KVM is loaded, the previous or the requested one" "$(after fail "$n"), $(ended fail "$n")" "$(case $n in
 			1) echo ours, works, nested=0 backdoor=Y, 3 ;;
 			5) echo distro, works, nested=1 backdoor=N, 0 ;; 6) echo distro, works, nested=0 backdoor=N, 0 ;;
 			*) echo ours, works, nested=0 backdoor=Y, 5 ;; esac)"
 	done
 	[[ $failing != *5* ]] || like "... which tells what it could not keep" "$(part step fail 5)" 'kvm_amd.nested was 0 and is 1 now'
 	for n in 1 2; do
-		is "$r: kvm is taken before step $n: the vendor module comes back" "$(after perf $n), $(ended perf $n)" "ours, works, nested=0 backdoor=Y, 5"
-		like "... who took it is named" "$(part step perf $n)" 'maybe [0-9]+ holder: has a perf event open'
+		is "$r: kvm is held before step $n: the vendor module is loaded again" "$(after perf $n), $(ended perf $n)" "ours, works, nested=0 backdoor=Y, 5"
+		like "... the holder is named" "$(part step perf $n)" 'maybe [0-9]+ holder: has a perf event open'
 		like "... with what ends it" "$(part step perf $n)" 'to fix: end process [0-9]+, then'
 	done
-	is "$r: the new kvm is taken before the vendor module is there: goes on" "$(after perf 4), $(ended perf 4)" \
+	is "$r: the new kvm is held before the vendor module is loaded: it continues" "$(after perf 4), $(ended perf 4)" \
 		"distro, works, nested=0 backdoor=N, 0"
-	like "... but for a parameter of kvm" "$(part step perf 4)" 'kvm.enable_vmware_backdoor was Y and is N now'
+	like "... except a parameter of kvm" "$(part step perf 4)" 'kvm.enable_vmware_backdoor was Y and is N now'
 	is "$r: ... and that fails: what is loaded is completed" "$(after both 4), $(ended both 4)" \
 		"distro, works, nested=0 backdoor=N, 5"
-	is "$r: all files vanish, and a step fails: they are open still" "$(after gone 4), $(ended gone 4)" "ours, works, nested=0 backdoor=Y, 5"
+	is "$r: all files disappear, and a step fails: they are still open" "$(after gone 4), $(ended gone 4)" "ours, works, nested=0 backdoor=Y, 5"
 	for n in $killed; do
 		is "$r: killed before step $n" "$(ended kill "$n")" 137
 		like "... the same command, for either set, completes it" "$(sed -n "s/^completed $n: //p" <<<"$out")" '^(ours ours|distro distro), works'
@@ -337,12 +337,12 @@ for release in bookworm trixie; do
 	like "... for real" "$(part half held)" 'was completed, so that VMs can run'
 	like "... exit 5" "$(part half held)" '^== status 5$'
 	like "... it works" "$out" '^half held: ours, works'
-	like "... a swap to the set that it is of only needs the vendor module" "$(part half kept)" '^== status 0$'
+	like "... a swap to the set that it belongs to only needs the vendor module" "$(part half kept)" '^== status 0$'
 	like "... it works" "$out" '^half kept: ours, works'
 	like "$r: without CAP_SYS_MODULE: refused" "$(part no capability)" 'nothing was changed: this root may not load modules'
 	like "... exit 3" "$(part no capability)" '^== status 3$'
 	for p in disabled "disabled dry"; do
-		like "$r: $p: loading modules is switched off: refused" "$(part "$p")" 'nothing was changed: loading modules is switched off'
+		like "$r: $p: loading modules is disabled: refused" "$(part "$p")" 'nothing was changed: loading modules is switched off'
 		like "... exit 3" "$(part "$p")" '^== status 3$'
 	done
 done
@@ -374,17 +374,17 @@ rmmod kvm_intel; modprobe kvm_intel
 run refused -- kvm-onereg status
 run refused doctor -- kvm-onereg doctor
 ' -t 400
-like "vmx: CET is on, in status" "$(part on)" 'kvm_intel.cet=Y; CPU: shadow stacks yes, IBT yes'
+like "vmx: status says that CET is on" "$(part on)" 'kvm_intel.cet=Y; CPU: shadow stacks yes, IBT yes'
 like "... and what asks for it" "$(part on)" '/etc/modprobe.d/kvm-onereg.conf asks for cet=1'
-like "vmx: the distro's has no such parameter: it is dropped, with a line" "$(part to distro)" 'kvm_intel.cet=Y is dropped'
+like "vmx: the distro's modules have no such parameter: it is dropped, with a line" "$(part to distro)" 'kvm_intel.cet=Y is dropped'
 like "... and loaded" "$(part to distro)" '^== status 0$'
 like "vmx: back to ours" "$(part to ours)" '^== status 0$'
 like "... with CET, as modprobe.d has it" "$(part on again)" '^Y$'
-like "vmx: the same version, built again, is on disk: status tells" "$(part newer status)" 'not what is on disk'
+like "vmx: the same version, rebuilt, is on disk: status shows it" "$(part newer status)" 'not what is on disk'
 like "... swap ours loads it" "$(part newer)" '^== status 0$'
-like "... and keeps cet=1, which modprobe.d has no more" "$(part newer)" 'kvm_intel.cet=Y kept'
+like "... and keeps cet=1, which is no longer in modprobe.d" "$(part newer)" 'kvm_intel.cet=Y kept'
 like "... really" "$(part newer cet)" '^Y$'
-like "vmx: asked for, and not possible: status has the kernel's line" "$(part refused)" 'guests get no CET, although kvm_intel.cet=1: it needs EPT'
+like "vmx: requested, but not possible: status shows the kernel's line" "$(part refused)" 'guests get no CET, although kvm_intel.cet=1: it needs EPT'
 like "... doctor finds it, with a command" "$(part refused doctor)" 'to fix: sed -i .* /etc/modprobe.d/'
 
 # ---- A kernel that has all of it itself
@@ -403,15 +403,15 @@ like "native: status" "$(part status)" "kernel's own KVM is loaded, complete"
 like "... exit 0" "$(part status)" '^== status 0$'
 like "native: nothing to swap" "$(part swap)" 'has ONE_REG itself: there is nothing to swap'
 like "... exit 0" "$(part swap)" '^== status 0$'
-like "native: doctor finds nothing" "$(part doctor)" '^No problem found'
+like "native: doctor reports nothing" "$(part doctor)" '^No problem found'
 like "... exit 0" "$(part doctor)" '^== status 0$'
-like "... and loads none by looking" "$(part loads nothing)" '^Loaded +none'
-like "native, KVM not loaded: doctor finds that alone" "$(part not loaded)" '^1 problem found'
+like "... and does not load any by looking" "$(part loads nothing)" '^Loaded +none'
+like "native, KVM not loaded: doctor reports only that" "$(part not loaded)" '^1 problem found'
 like "... with the command" "$(part not loaded)" 'to fix: modprobe kvm_amd'
 
 # The same tree, without /proc, /sys and /dev
 out=$(chroot "$tmp/native" /usr/bin/kvm-onereg status 2>&1; echo "== status $?")
-like "a chroot without /sys: status answers" "$out" 'unknown: there is no /sys'
+like "a chroot without /sys: status gives an answer" "$out" 'unknown: there is no /sys'
 like "... exit 1" "$out" '^== status 1$'
 like "... doctor, too" "$(chroot "$tmp/native" /usr/bin/kvm-onereg doctor 2>&1; echo "== status $?")" '^== status 0$'
 done_testing

@@ -14,11 +14,11 @@ not_ok "nothing in its build names Debian" 1 grep -r -i -l debian "$kernel/objec
 	"$kernel/objects/include/generated/utsrelease.h"
 is "the modules are those of the vendor that it is configured for" "$(cd "$modules" && echo *.ko)" "kvm-amd.ko kvm.ko"
 for m in kvm kvm-amd; do
-	is "$m.ko says from which tree" "$(modinfo -F origin "$modules/$m.ko")" "tree $kernel/source $release"
+	is "$m.ko names its tree" "$(modinfo -F origin "$modules/$m.ko")" "tree $kernel/source $release"
 	is "... and is for this kernel" "$(modinfo -F vermagic "$modules/$m.ko")" \
 		"$(modinfo -F vermagic "$kernel/lib/modules/$release/kernel/arch/x86/kvm/$m.ko")"
 done
-like "all exports are as the kernel's own, and CRCs were not to be had" "$(grep '^kvm-onereg: exports' "$modules.log")" \
+like "all exports are equal to the kernel's own, and there were no CRCs" "$(grep '^kvm-onereg: exports' "$modules.log")" \
 	'exports: ([1-9][0-9]*) of \1 equal to .*; \1 have no CRC to compare'
 
 # Its TSC is not stable there: without ACPI, nothing is left to calibrate it by. A clock that counts instructions needs none.

@@ -92,7 +92,7 @@ for series in ${DEBUG_SERIES:-6.12 6.1}; do
 		# make builds anew what differs from the fault before.
 		mkdir -p "$tree"
 		cp -rp "$top"/{src,include,Kbuild,Makefile,dkms.conf} "$tree/"
-		ok "$series: $fault: the fault can be put in" "seed_$fault"
+		ok "$series: $fault: the fault can be inserted" "seed_$fault"
 		ok "$series: $fault: the modules build" "$top/tests/debian/built" modules "debug-$series" "$tree"
 		output=$(run_seeded "$series-$fault" "$kernel") && status=0 || status=$?
 		report "$((status == 0))" "$series: $fault: the tests fail" || diag "$output"

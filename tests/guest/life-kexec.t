@@ -44,7 +44,7 @@ way() {
 		--cpus "$cpus" "${library[@]}" -c "crashkernel=192M tests.kexec=$names" -r 512 -t 900 -o "$tmp/out" --taint-ok S \
 		--complaint-ok 'Kernel panic - not syncing: sysrq triggered crash' -- "$build/tests/guest/life" kexec
 	relay "$names" "$tmp/points"
-	is "$names: so many kernels ran" "$(grep -c '^kernel ' "$tmp/out/report")" "$(tr , '\n' <<<"$names" | wc -l)"
+	is "$names: the expected number of kernels ran" "$(grep -c '^kernel ' "$tmp/out/report")" "$(tr , '\n' <<<"$names" | wc -l)"
 	cat "$tmp/points" >>"$tmp/all-points"
 }
 
@@ -70,7 +70,7 @@ for name in 6.1 6.12 native; do
 	grep -q "^# state $name " "$tmp/all-points" || continue
 	sed -En "s/^# state $name(-distro)? (CPU [0-9]+:|CR4:)/\2/; T; s/ PL[0-3]_SSP=[^ ]*//g; s/^CPU [0-9]+/CPU/; p" \
 		"$tmp/all-points" | tr -d '\r' | sort -u >"$tmp/states"
-	is "$name: boots by kexec and others give the same CET state, XSS and CR4" "$(wc -l <"$tmp/states")" 2 ||
+	is "$name: boots by kexec and other boots give the same CET state, XSS and CR4" "$(wc -l <"$tmp/states")" 2 ||
 		diag "$(cat "$tmp/states")"
 done
 done_testing

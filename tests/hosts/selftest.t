@@ -66,13 +66,13 @@ commands "misbehave say 'two words' \"it's\" a\\ b" 'misbehave kvm' \
 	'misbehave daemon'
 host -H svm -f "$dir/commands" -i "$misbehave" -i "$dir/random" -i "$dir/empty"
 ok "svm: status 0 when all commands succeed" is 0
-ok "their output, and nothing else, is stdout; quotes work" \
+ok "stdout is their output only; quotes work" \
 	out <<<$'two words\nit\'s\na b\napi 12'
-ok "files come out as they are" cmp "$dir/random" "$dir/o/files/deep/random"
+ok "files are returned unchanged" cmp "$dir/random" "$dir/o/files/deep/random"
 ok "an empty one too" cmp "$dir/empty" "$dir/o/files/empty"
 ok "the kernel log is there from its first line" \
 	grep -q '^<5>\[    0.000000\] Linux version' "$dir/o/dmesg"
-ok "a process that is left running is no obstacle" reported "command 5 exit 0"
+ok "a process that keeps running does not matter" reported "command 5 exit 0"
 
 #
 # Programs that fail
@@ -80,7 +80,7 @@ ok "a process that is left running is no obstacle" reported "command 5 exit 0"
 commands 'misbehave abort' 'misbehave exit 3' nosuch 'misbehave exit 0'
 host -H svm -f "$dir/commands" -i "$misbehave"
 ok "killed by a signal: 128 and its number; the first failure counts" is 134
-ok "what it printed before is kept" grep -qx "about to abort" "$dir/out"
+ok "its earlier output is kept" grep -qx "about to abort" "$dir/out"
 ok "a status is reported" reported "command 2 exit 3"
 ok "so is a program that does not exist" reported "command 3 exit 127"
 ok "later commands run" reported "command 4 exit 0"
@@ -91,7 +91,7 @@ ok "a program's own status" is 3
 host -H svm -t 15 -- "$misbehave" loop
 ok "an endless loop: 124" is 124
 ok "in the time allowed" [ "$seconds" -le 18 ]
-ok "what it printed came at once" out <<<"about to loop"
+ok "its output appeared immediately" out <<<"about to loop"
 
 #
 # Kernels that complain
@@ -103,14 +103,14 @@ ok "and kept" grep -q "WARNING: CPU: 0 PID: 1" "$dir/o/dmesg"
 
 host -H svm --complaint-ok 'at nothing\.c' -- \
 	"$misbehave" log "WARNING: CPU: 0 PID: 1 at nothing.c:1"
-ok "unless it is allowed" is 0
+ok "except if it is allowed" is 0
 
 host -H svm -- "$misbehave" taint 1
 ok "a taint besides O and E: 126" is 126
 ok "and it is named" complained "taint P"
 
 host -H svm --taint-ok P -- "$misbehave" taint 1
-ok "unless it is allowed" is 0
+ok "except if it is allowed" is 0
 
 #
 # Hosts that fail
@@ -128,11 +128,11 @@ ok "and it is named" complained "module kvm-amd.ko failed"
 ok "and nothing runs" out </dev/null
 
 host -H svm --module-may-fail -p kvm-amd.nested=maybe -- "$misbehave" kvm
-ok "unless it is allowed; then there is no /dev/kvm for the program" is 1
+ok "except if it is allowed; then the program has no /dev/kvm" is 1
 ok "which says so" grep -q "/dev/kvm" "$dir/out"
 
 host -H svm -m "$dir/modules" -- "$misbehave" kvm
-ok "a file that is no module: 127" is 127
+ok "a file that is not a module: 127" is 127
 host -H svm -M nosuch -- "$misbehave" kvm
 ok "a module that does not exist: 127" is 127
 host -H svm -- "$dir/nosuch"
@@ -198,7 +198,7 @@ eightfold() {
 	one=$(cat "$dir/first.out") eight=$(cat "$dir/out")
 	[ "$eight" -ge $((7 * one)) ] && [ "$eight" -le $((9 * one)) ]
 }
-ok "icount-shift: eight ticks for an instruction" eightfold
+ok "icount-shift: eight ticks per instruction" eightfold
 host -H svm --icount-shift 3 -- "$misbehave" cycles 1000
 ok "icount-shift: two runs are the same, to the bit" cmp "$dir/first" "$dir/o/channel"
 
@@ -212,7 +212,7 @@ PACKAGED_BOCHS=y host -H vmx -- "$misbehave" kvm
 ok "vmx with the package's own Bochs: boots and has KVM" is 0
 ok "vmx with the package's own Bochs: output" out <<<"api 12"
 not_built() { [ -z "$(BUILD=$dir/nothing "$here/bochs" path)" ]; }
-ok "a Bochs that has not been built has no path" not_built
+ok "a Bochs that was not built has no path" not_built
 wrong_use() { "$here/bochs" >"$dir/out" 2>"$dir/err"; [ $? = 2 ]; }
 ok "bochs without a command: 2" wrong_use
 

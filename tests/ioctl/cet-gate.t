@@ -48,7 +48,7 @@ for series in 6.12 6.1; do
 	done
 	is "$series: cet=1 again: no such line" "$(lines_of $series $n | grep -c "$refusal")" 0
 	n=$((n + 3))
-	is "$series: cet=0: not a word" "$(lines_of $series $n | grep -c CET)" 0
+	is "$series: cet=0: no message" "$(lines_of $series $n | grep -c CET)" 0
 done
 
 # What the kernel's command line takes away. SHSTK has no name there, and 6.1 has none for IBT; it needs 580 on this host
@@ -65,7 +65,7 @@ while read -r series name has line why; do
 		is "$series-$name: the log says why, in one line" \
 			"$(grep 'kvm_intel: .*CET' "$tmp/$series-$name/dmesg" | grep -c "$refusal.*$why")" 1
 	else
-		is "$series-$name: nothing to say" "$(grep -c 'kvm_intel: .*CET' "$tmp/$series-$name/dmesg")" 0
+		is "$series-$name: no message" "$(grep -c 'kvm_intel: .*CET' "$tmp/$series-$name/dmesg")" 0
 	fi
 done <<'END'
 native noxsaves none noxsaves

@@ -18,7 +18,7 @@ for series in ${CET_SERIES:-6.12 6.1}; do
 	release=$("$top/tests/debian/kernel" release "$series")
 	on_host "$series" vmx "$("$top/tests/debian/kernel" path "$series")" "$build/$release" "$commands
 64-cet --kvm both bitmap" -p kvm_intel.cet=1 -p kvm_intel.dump_invalid_vmcs=1
-	like "$series: the dump of a refused VMCS has the guest's CET state" "$(cat "$tmp/$series/dmesg")" \
+	like "$series: the dump of a rejected VMCS has the guest's CET state" "$(cat "$tmp/$series/dmesg")" \
 		'Guest S_CET = 0x[0-9a-f]{16}  SSP = 0x[0-9a-f]{16}  INTR_SSP_TABLE = 0x[0-9a-f]{16}$'
 	# 6.12 has IBT in the kernel, 6.1 has not.
 	endbr=4

@@ -50,11 +50,11 @@ for release in $releases; do
 		status=$?
 		# 123: xargs says that modprobe found none of some other driver that knows this CPU.
 		ok "$release on $host: it boots, and the kernel does not complain" test $status = 0 -o $status = 123
-		is "$release on $host: by alias and by name, kvm and $vendor of ours" "$(tr -d '\r' <<<"$out" | grep -c -x -F "$version")" 4
+		is "$release on $host: by alias and by name, our kvm and $vendor are loaded" "$(tr -d '\r' <<<"$out" | grep -c -x -F "$version")" 4
 		like "$release on $host: from updates/dkms" "$out" "^insmod .*/updates/dkms/${vendor/_/-}\\.ko"
-		like "$release on $host: the command says so of what is loaded" "$out" "^Loaded +ours ${version//./\\.}: kvm, $vendor"
+		like "$release on $host: the command says so about the loaded modules" "$out" "^Loaded +ours ${version//./\\.}: kvm, $vendor"
 		like "$release on $host: and of what is on disk" "$out" " ours ${version//./\\.}"
-		not_ok "$release on $host: and finds both the same" 1 grep -E 'damaged|pending' <<<"$out"
+		not_ok "$release on $host: and both are the same" 1 grep -E 'damaged|pending' <<<"$out"
 		[ "$failures" = 0 ] || diag "status $status" "$out"
 	done
 done

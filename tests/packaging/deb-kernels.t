@@ -44,7 +44,7 @@ for release in $releases; do
 	shows "one line for it" '^  6\.[^ ]* +installed \('
 	shows "one line for the first" '^  6\.[^ ]* +installed already'
 	is "$what: the package's trigger ran once" "$(grep -c 'installed already' <<<"$(sed '/^new:/q' <<<"$out")")" 1
-	shows "all packages are set up" '^states: ii ii ii $'
+	shows "all packages are configured" '^states: ii ii ii $'
 	shows "the source of both is kept" '^kept: 2$'
 	apt_succeeds 2
 	shows "purged again, nothing of it is left, and its source goes too" '^gone: 0, 1$'
@@ -60,7 +60,7 @@ for release in $releases; do
 		echo "with: $(resolved "$N"), old: $(resolved)"
 		apt install --reinstall linux-headers-"$N" | tee /tmp/log | grep -c "installed already" | sed "s/^/already: /"'
 	shows "skipped, with the command that helps" 'to fix: kvm-onereg-install$'
-	shows "apt goes through, the distro's modules" '^without: distro distro distro, ii ii ii $'
+	shows "apt succeeds, with the distro's modules" '^without: distro distro distro, ii ii ii $'
 	shows "then it is built, and the other kept" '^with: ours ours ours, old: ours ours ours$'
 	shows "with nothing to do, a line for each" '^already: 2$'
 	apt_succeeds 2
@@ -115,7 +115,7 @@ for release in $releases; do
 		echo "removed: $(resolved)"
 		intact "$K"'
 	shows "rebuilt from the newer source" "^newer: ours ours ours, linux-source-$series ${newer//./\\.}\$"
-	shows "removed, the newer package's own modules" '^removed: distro distro distro$'
+	shows "removed: the newer package's own modules" '^removed: distro distro distro$'
 	shows "byte for byte" '^intact 1$'
 	apt_succeeds 2
 	end_case
@@ -128,7 +128,7 @@ for release in $releases; do
 		repos base image headers source
 		apt dist-upgrade
 		echo "with: $(resolved), $(modinfo -k "$K" -F origin kvm-amd)"'
-	shows "taken back" 'took back what was installed: it was built from linux-source-'
+	shows "removed" 'took back what was installed: it was built from linux-source-'
 	shows "the newer package's own modules" '^without: distro distro distro, ii ii ii $'
 	shows "byte for byte" '^intact 1$'
 	shows "then rebuilt" "^with: ours ours ours, linux-source-$series ${newer//./\\.}\$"
@@ -149,7 +149,7 @@ for release in $releases; do
 	case $release in trixie) aside=1 ;; *) aside=0 ;; esac
 	shows "ours, and what dkms moved aside" "^by dkms: ours ours ours, $aside\$"
 	shows "rebuilt from the newer source" "^newer: ours ours ours, linux-source-$series ${newer//./\\.}\$"
-	shows "dkms puts nothing old over the newer package's own modules" '^intact 1$'
+	shows "dkms does not replace the newer package's own modules with old ones" '^intact 1$'
 	shows "which resolve" '^removed: distro distro distro$'
 	end_case
 
@@ -172,7 +172,7 @@ for release in $releases; do
 		echo "kernels: $(resolved), $(resolved "$(other)")"
 		apt remove "$source"
 		echo "removed: $(resolved)"'
-	shows "what is installed stays, a new kernel is skipped" '^kernels: ours ours ours, distro distro distro$'
+	shows "installed modules stay, a new kernel is skipped" '^kernels: ours ours ours, distro distro distro$'
 	shows "with the command that helps" 'to fix: kvm-onereg-install$'
 	shows "apt can remove the source, and what is installed stays" '^removed: ours ours ours$'
 	apt_succeeds 2
@@ -188,11 +188,11 @@ for release in $releases; do
 		grep "failed as was asked for" /var/lib/kvm-onereg/log/"$N"
 		/usr/lib/kvm-onereg/install; echo "install $?"
 		echo "again: $(resolved), $(resolved "$N"), $(states kvm-onereg-dkms)"'
-	shows "apt goes through" '^apt 0$'
+	shows "apt succeeds" '^apt 0$'
 	shows "in a line" '^  6\.[^ ]* +failed: the build failed; .*stay; log: /var/lib/kvm-onereg/log/'
 	shows "and the log why" '^make: failed as was asked for'
-	shows "the last word is how to try again" '^kvm-onereg-dkms: a kernel has no KVM of kvm-onereg, see above; to try again: /usr/sbin/kvm-onereg-install$'
-	shows "all packages are set up" '^states: ii ii ii ii , ii $'
+	shows "the last line says how to try again" '^kvm-onereg-dkms: a kernel has no KVM of kvm-onereg, see above; to try again: /usr/sbin/kvm-onereg-install$'
+	shows "all packages are configured" '^states: ii ii ii ii , ii $'
 	shows "the new kernel has the distro's modules, the old one ours" '^kernels: ours ours ours, distro distro distro$'
 	shows "byte for byte" '^intact 1$'
 	shows "the command tries again" '^install 0$'

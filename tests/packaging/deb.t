@@ -40,10 +40,10 @@ for release in $releases; do
 	like "$release: all three resolve to ours" "$out" '^resolved ours ours ours [0-9.]+$'
 	like "$release: dkms has it installed" "$out" '^dkms kvm-onereg/[0-9.]+, [^ ]*, x86_64: installed$'
 	like "$release: both are set up" "$out" '^state ii ii $'
-	like "$release: the CET switch is there, and no conffile" "$out" '^conffile 0$'
-	like "$release: and off" "$out" '^switch 0/1$'
+	like "$release: the CET configuration is there, and not a conffile" "$out" '^conffile 0$'
+	like "$release: and CET is off" "$out" '^switch 0/1$'
 	is "$release: only what dkms needs is in /usr/src" "$(sed -n 's/^shipped //p' <<<"$out" | sort | xargs)" "$(printf '%s\n' Kbuild Makefile dkms.conf include src | sort | xargs)"
-	like "$release: the command runs, of the same version" "$out" "^kvm-onereg $(sed -n 's/^PACKAGE_VERSION="\(.*\)"/\1/p' "$top/dkms.conf")\$"
+	like "$release: the command runs, and has the same version" "$out" "^kvm-onereg $(sed -n 's/^PACKAGE_VERSION="\(.*\)"/\1/p' "$top/dkms.conf")\$"
 
 	out=$(in_root -o "$deb_plain" -- "$functions"'
 		everything >/tmp/before
@@ -60,10 +60,10 @@ for release in $releases; do
 		everything >/tmp/after
 		diff /tmp/before /tmp/after | sed "s/^/difference /"
 		sed "s/^/called /" /spy/log')
-	like "$release: reinstalled, it has nothing to build" "$out" '^again: ours ours ours untouched$'
+	like "$release: reinstalled: there is nothing to build" "$out" '^again: ours ours ours untouched$'
 	like "$release: make uninstall of a clone leaves it to apt" "$out" 'to fix: apt-get remove kvm-onereg-dkms'
 	like "$release: and exits 2" "$out" '^status 2$'
-	like "$release: removed: the distro's modules, byte for byte; the CET switch stays" "$out" '^removed: distro distro distro 0, /etc/modprobe.d/kvm-onereg.conf$'
+	like "$release: removed: the distro's modules, byte for byte; the CET configuration stays" "$out" '^removed: distro distro distro 0, /etc/modprobe.d/kvm-onereg.conf$'
 	is "$release: and nothing else of ours" "$(sed -n 's/^left //p' <<<"$out")" ""
 	is "$release: purged: every file is as before the install" "$(sed -n 's/^difference //p' <<<"$out")" ""
 	is "$release: apt succeeds each time" "$(grep -c '^apt 0$' <<<"$out")" 5
@@ -89,15 +89,15 @@ for release in $releases; do
 		echo "purged: $(resolved)"
 		traces | sed "s/^/left /"
 		sed "s/^/called /" /spy/log')
-	like "$release: an upgrade that fails is a failure, and the older version stays" "$out" '^failed: ours ours ours of the older, iF $'
+	like "$release: an upgrade that fails exits with an error, and the older version stays" "$out" '^failed: ours ours ours of the older, iF $'
 	like "$release: it says so" "$out" 'failed: the build failed; version .* stays installed'
-	like "$release: dkms has it still" "$out" '^dkms kvm-onereg/[0-9.]+, [^ ]*, x86_64: installed$'
+	like "$release: dkms still has it" "$out" '^dkms kvm-onereg/[0-9.]+, [^ ]*, x86_64: installed$'
 	is "$release: and finds nothing broken" "$(grep -c -i -E '^dkms.*(broken|error)' <<<"$out")" 0
 	like "$release: apt tries again: upgraded" "$out" '^upgraded: ours ours ours 9\.1\.0$'
-	like "$release: nothing is left of the older" "$out" '^dkms: kvm-onereg/9\.1\.0, /usr/src/kvm-onereg-9\.1\.0, build-ids built log source$'
+	like "$release: nothing is left of the older one" "$out" '^dkms: kvm-onereg/9\.1\.0, /usr/src/kvm-onereg-9\.1\.0, build-ids built log source$'
 	like "$release: other files of the same version" "$out" '^revision: ours ours ours 9\.1\.0\+1, /usr/src/kvm-onereg-9\.1\.0$'
 	is "$release: are built" "$(sed -n '/^upgraded/,/^revision/p' <<<"$out" | grep -c 'installed (')" 1
-	like "$release: or, when that fails, what was there stays" "$out" '^failed revision: ours ours ours, kvm-onereg/9\.1\.0, .*: installed$'
+	like "$release: or, if that fails, the previous modules stay" "$out" '^failed revision: ours ours ours, kvm-onereg/9\.1\.0, .*: installed$'
 	like "$release: purged in that state" "$out" '^purged: distro distro distro$'
 	is "$release: nothing is left" "$(sed -n 's/^left //p' <<<"$out")" ""
 	is "$release: apt's exit status, each time" "$(sed -n 's/^apt //p' <<<"$out" | xargs)" "100 0 0 100 0"
@@ -125,9 +125,9 @@ for release in $releases; do
 			"$(dpkg-query -W -f "\${Conffiles}" kvm-onereg-dkms | grep -c " $conf ")"
 		apt purge kvm-onereg-dkms
 		echo "purged: $(ls /etc/modprobe.d | grep -c kvm)"')
-	like "$release: a package whose CET switch is a conffile" "$out" '^old: 1$'
-	like "$release: an upgrade of it that is given up keeps the switch" "$out" '^not upgraded: kept$'
-	like "$release: the upgrade keeps it as it was set, and it is no conffile any more" "$out" '^upgraded: kept, 0$'
+	like "$release: a package whose CET configuration is a conffile" "$out" '^old: 1$'
+	like "$release: an aborted upgrade of it keeps the CET configuration" "$out" '^not upgraded: kept$'
+	like "$release: the upgrade keeps its content, and it is no longer a conffile" "$out" '^upgraded: kept, 0$'
 	like "$release: ... and purged, it is gone" "$out" '^purged: 0$'
 	is "$release: apt's exit status with that package" "$(sed -n 's/^apt //p' <<<"$out" | xargs)" "0 100 0 0"
 	[ "$failures" = 0 ] || diag "$out"
@@ -147,7 +147,7 @@ for release in $releases; do
 	like "$release: over an install from a clone" "$out" '^over a clone: ours ours ours /usr/src/kvm-onereg-[0-9.]+$'
 	like "$release: make install of the clone leaves it to apt then" "$out" 'belongs to the Debian package kvm-onereg-dkms'
 	is "$release: exit status of the clone's" "$(sed -n 's/^status //p' <<<"$out" | xargs)" "0 0 2"
-	like "$release: purged: the distro's" "$out" '^purged: distro distro distro$'
+	like "$release: purged: the distro's modules" "$out" '^purged: distro distro distro$'
 	is "$release: and nothing is left of either" "$(sed -n 's/^left //p' <<<"$out")" ""
 	[ "$failures" = 0 ] || diag "$out"
 done

@@ -124,7 +124,7 @@ for release in $releases; do
 			was=$(made); apt install /packages/kvm-onereg-dkms_*.deb >/tmp/log
 			[ "$was" = "$(made)" ] && echo "no KVM: left alone, $(resolved), $(tail -n 1 /tmp/log)"')
 		like "$what: killed before the image" "$out" '^killed: ours ours ours 9\.1\.0, image: 3 differ, with conf$'
-		like "$what: the next run makes it" "$out" '^after a kill: ours ours ours 9\.1\.0, image: 3 same, with conf$'
+		like "$what: the next run builds it" "$out" '^after a kill: ours ours ours 9\.1\.0, image: 3 same, with conf$'
 		like "$what: a full /boot: the modules are new, the image is the old one, and dpkg knows" "$out" \
 			'^full: iF , 9\.2\.0, image of 9\.1\.0, 0$'
 		like "$what: whole" "$out" '^full: the old image is whole$'

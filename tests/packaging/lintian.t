@@ -8,20 +8,20 @@
 
 for release in $releases; do
 	packages=$("$top/tests/packaging/installed" packages "$release") || { report 1 "$release: make deb" || true; continue; }
-	is "$release: make deb gives three packages" "$(cd "$packages" && echo *.deb | sed 's/_[^ ]*//g')" "kvm-onereg-dkms kvm-onereg-tools libkvm-onereg-dev"
+	is "$release: make deb creates three packages" "$(cd "$packages" && echo *.deb | sed 's/_[^ ]*//g')" "kvm-onereg-dkms kvm-onereg-tools libkvm-onereg-dev"
 	# lint FILES [SCRIPT]: after a script
 	lint() {
 		"$root" run "build-$release" -n -b "$packages:/packages:ro" -w /packages -- \
 			bash -c "${2:-:}; lintian --allow-root --fail-on error,warning -EvIL +pedantic $1" 2>&1
 	}
-	ok "$release: lintian finds no error and no warning" lint '*.changes'
+	ok "$release: lintian reports no error and no warning" lint '*.changes'
 	diag "$(grep -E '^[A-Z]:' <<<"$output")"
-	not_ok "$release: it sees a maintainer script that is none" 2 lint /tmp/bad.deb \
+	not_ok "$release: it reports an invalid maintainer script" 2 lint /tmp/bad.deb \
 		'dpkg-deb -R kvm-onereg-dkms_*.deb /tmp/p; sed -i 1d /tmp/p/DEBIAN/prerm; dpkg-deb -b /tmp/p /tmp/bad.deb'
 	like "$release: ... and says so" "$output" '^E: kvm-onereg-dkms: '
 
 	if ! command -v systemd-analyze >/dev/null; then
-		skip "$release: systemd takes the units" "no systemd-analyze"
+		skip "$release: systemd accepts the units" "no systemd-analyze"
 		continue
 	fi
 	# The host's systemd looks for what is started in the host's folders.
@@ -33,7 +33,7 @@ for release in $releases; do
 			"$tmp/package"/usr/lib/systemd/system/kvm-onereg-source.$u >"$tmp/units/kvm-onereg-source.$u" 2>/dev/null
 	done
 	verify() { systemd-analyze verify --man=no "$tmp"/units/* 2>&1; }
-	is "$release: systemd takes the units" "$(verify)" ""
+	is "$release: systemd accepts the units" "$(verify)" ""
 	sed -i 's/^Nice=.*/Nice=very/' "$tmp/units/kvm-onereg-source.service"
 	like "$release: ... and says when it does not" "$(verify)" 'nice'
 done

@@ -19,7 +19,7 @@ for release in $releases; do
 		status tools/install
 		echo "after: $(resolved)"
 	')
-	like "$release: one of ours is missing: found" "$out" 'found a part of an install'
+	like "$release: one of ours is missing: detected" "$out" 'found a part of an install'
 	like "$release: and repaired" "$out" '^after: ours ours ours$'
 	like "$release: exit 0" "$out" '^status 0$'
 
@@ -36,7 +36,7 @@ for release in $releases; do
 		find /lib/modules/*/updates -type f 2>/dev/null
 		grep -h "^.*input/output" /var/lib/kvm-onereg/log/"$K"
 	')
-	like "$release: dkms installs two of three: a failure" "$out" "failed: .*the distro's modules stay"
+	like "$release: dkms installs two of three: an error" "$out" "failed: .*the distro's modules stay"
 	like "$release: exit 1" "$out" '^status 1$'
 	is "$release: the distro's modules, byte for byte" "$(sed -n 's/^sum //p' <<<"$out")" "$before"
 
@@ -53,7 +53,7 @@ for release in $releases; do
 		dkms install -m kvm-onereg -v "$V" -k "$K" >/dev/null 2>&1
 		echo "dkms alone: status $?, $(ls /lib/modules/"$K"/updates/dkms 2>/dev/null | wc -l) copied"
 	')
-	like "$release: modules without version and origin: a failure before anything is installed" "$out" 'failed: dkms has no complete kvm\.ko'
+	like "$release: modules without version and origin: an error before anything is installed" "$out" 'failed: dkms has no complete kvm\.ko'
 	like "$release: exit 1" "$out" '^status 1$'
 	like "$release: the distro's modules stay" "$out" '^after: distro distro distro$'
 	case $release in

@@ -72,24 +72,24 @@ for release in $releases; do
 	result() { sed -n "s/^$1: //p" <<<"$out"; }
 	is "$release: without KVER: refused" "$(result no-kernel)" "error 2, built 0, packages 0"
 	like "$release: ... and says what to type" "$(said no-kernel)" 'to fix: make deb-modules KVER='
-	like "$release: a kernel that is not there: refused" "$(result unknown-kernel)" 'error 1, built 1, packages 0'
+	like "$release: a kernel that is not installed: refused" "$(result unknown-kernel)" 'error 1, built 1, packages 0'
 	like "$release: ... and says which headers" "$(said unknown-kernel)" 'to fix: apt-get install linux-headers-6'
-	is "$release: a release that no package can be named after: refused" "$(result no-name)" "error 2, built 0, packages 0"
+	is "$release: a release that cannot be part of a package name: refused" "$(result no-name)" "error 2, built 0, packages 0"
 	for what in key-alone certificate-alone no-key not-a-key key-of-another; do
 		is "$release: $what: refused before anything is built" "$(result "$what")" "error 4, built 0, packages 0"
 	done
 	like "$release: a missing key is named" "$(said no-key)" "'/tmp/none'"
-	is "$release: a build that fails gives no package" "$(result failing-build)" "error 1, built 1, packages 0"
+	is "$release: a build that fails creates no package" "$(result failing-build)" "error 1, built 1, packages 0"
 	is "$release: nor do modules of another source" "$(result not-recorded)" "error 1, built 1, packages 0"
 	like "$release: ... and it says why" "$(said not-recorded)" \
 		"only modules of a Debian kernel's recorded source are packaged, not of 'linux-source-6\.1 6\.1\.1'"
 	is "$release: signed: a package" "$(result signed)" "status 0, built 1, packages 1"
-	like "$release: ... which says whose key it was" "$(said signed)" 'signed by "Key of the fleet"$'
+	like "$release: ... which names the owner of the key" "$(said signed)" 'signed by "Key of the fleet"$'
 	suffix=$(sed -n "s/^distro *//p" <<<"$out")
-	is "$release: ... the three modules are signed, and packed as the distro's are" \
+	is "$release: ... the three modules are signed, and compressed like the distro's" \
 		"$(sed -n 's/^module//p' <<<"$out" | sed 's/, [0-9.]*, linux-source-.*//' | sort | uniq -c | xargs)" \
 		"3 ${suffix:+$suffix }Key of the fleet"
-	is "$release: ... with a checksum that the kernel knows" "$(sed -n 's/^check *//p' <<<"$out" | sort -u)" "${suffix:+1}"
+	is "$release: ... with a checksum that the kernel supports" "$(sed -n 's/^check *//p' <<<"$out" | sort -u)" "${suffix:+1}"
 	is "$release: ... and the signature is where the kernel looks for it" \
 		"$(grep -c '^end ~Module signature appended~$' <<<"$out")" 3
 	like "$release: not signed: says so" "$(said not-signed)" 'not signed$'
@@ -98,7 +98,7 @@ for release in $releases; do
 		"^next: Version: 9\.1\.0\+${new//+/\\+}\$"
 	[ "$failures" = 0 ] || diag "$out"
 
-	ok "$release: lintian finds no error and no warning" "$root" run "build-$release" -n -b "$to:/to:ro" -- \
+	ok "$release: lintian reports no error and no warning" "$root" run "build-$release" -n -b "$to:/to:ro" -- \
 		lintian --allow-root --fail-on error,warning -EvIL +pedantic /to/signed.deb
 	diag "$(grep -E '^[A-Z]:' <<<"$output")"
 
@@ -156,18 +156,18 @@ for release in $releases; do
 		files >/tmp/after; diff /tmp/before /tmp/after | sed "s/^/difference /"
 		sed "s/^/called /" /spy/log')
 	is "$release: the host has no compiler" "$(grep '^there' <<<"$out")" ""
-	like "$release: installed by apt there: the prebuilt ones resolve, signed" "$out" \
+	like "$release: installed by apt there: modprobe finds the prebuilt modules, signed" "$out" \
 		'^installed: prebuilt prebuilt prebuilt, Key of the fleet, ii $'
 	like "$release: its line" "$out" \
 		"^  6\.[^ ]* +installed \(prebuilt, [0-9.]+, from linux-source-6\.[0-9]+ ${was//+/\\+}\)\$"
-	like "$release: the switch for CET is there, and off" "$out" '^switch: 1$'
-	like "$release: run again it has nothing to do" "$out" '^  6\.[^ ]* +installed already \(prebuilt, '
+	like "$release: the CET configuration is there, and CET is off" "$out" '^switch: 1$'
+	like "$release: run again, it has nothing to do" "$out" '^  6\.[^ ]* +installed already \(prebuilt, '
 	like "$release: neither its files nor the image's are changed" "$out" '^found [01]/0$'
-	like "$release: a newer version takes the place" "$out" '^newer: prebuilt prebuilt prebuilt, 9\.1\.0$'
-	like "$release: removed: the distro's, byte for byte; the switch stays" "$out" \
+	like "$release: a newer version replaces it" "$out" '^newer: prebuilt prebuilt prebuilt, 9\.1\.0$'
+	like "$release: removed: the distro's modules, byte for byte; the CET configuration stays" "$out" \
 		'^removed: distro distro distro 0, untouched, 1$'
 	is "$release: ... and nothing else" "$(sed -n 's/^left //p' <<<"$out")" ""
-	like "$release: installed again, the switch is as it was set" "$out" '^again: prebuilt prebuilt prebuilt, 1$'
+	like "$release: installed again, CET stays as it was configured" "$out" '^again: prebuilt prebuilt prebuilt, 1$'
 	is "$release: the initramfs holds what modprobe finds, each time" \
 		"$(sed -n 's/^image //p' <<<"$out" | paste -s -d ';')" \
 		"installed: updates/kvm-onereg modprobe.d/kvm-onereg.conf;$(
@@ -195,17 +195,17 @@ for release in $releases; do
 		apt install linux-image-"$K"
 		echo "image again: $(resolved)"
 		apt purge $P; echo "purged: $(resolved)"; traces | sed "s/^/left /"')
-	like "$release: the image's update is not held back, and the modules are not used with it" "$out" \
+	like "$release: the update of the image is not held back, and the modules are not used with it" "$out" \
 		"^image first: distro distro distro, ${new//+/\\+}, ii \$"
 	like "$release: ... it says so" "$out" \
 		"skipped: its kernel is of version ${new//+/\\+}, the prebuilt modules are of ${was//+/\\+}\$"
 	like "$release: ... and what to do" "$out" 'to fix: install kvm-onereg-modules-6.* make deb-modules KVER='
-	like "$release: with the modules for it they are used" "$out" \
+	like "$release: with modules for it, these are used" "$out" \
 		"^then the modules: prebuilt prebuilt prebuilt ${new//+/\\+}\$"
 	like "$release: the image removed: the copies are gone" "$out" '^image removed: , ii $'
 	like "$release: ... purged: its folder too" "$out" '^image purged: $'
-	like "$release: ... installed again: they are back" "$out" '^image again: prebuilt prebuilt prebuilt$'
-	like "$release: purged: the distro's" "$out" '^purged: distro distro distro$'
+	like "$release: ... installed again: they are used again" "$out" '^image again: prebuilt prebuilt prebuilt$'
+	like "$release: purged: the distro's modules" "$out" '^purged: distro distro distro$'
 	is "$release: ... and nothing is left" "$(sed -n 's/^left //p' <<<"$out")" ""
 	is "$release: apt succeeds each time then" "$(grep '^apt' <<<"$out" | sort | uniq -c | xargs)" "7 apt 0"
 	[ "$failures" = 0 ] || diag "$out"
@@ -231,7 +231,7 @@ for release in $releases; do
 	like "$release: modules for the image: used" "$out" '^right: prebuilt prebuilt prebuilt$'
 	like "$release: the package upgraded before the image: what fits stays" "$out" \
 		"^modules first: prebuilt prebuilt prebuilt ${was//+/\\+}\$"
-	like "$release: ... and with the image the new ones come" "$out" \
+	like "$release: ... and the new ones are used once the image is installed" "$out" \
 		"^then the image: prebuilt prebuilt prebuilt ${new//+/\\+}\$"
 	[ "$failures" = 0 ] || diag "$out"
 
@@ -273,20 +273,20 @@ for release in $releases; do
 		apt purge $P
 		echo "all purged: $(resolved), $(ls /etc/modprobe.d | grep kvm)"
 		traces | sed "s/^/left /"')
-	like "$release: with both packages the prebuilt ones come first" "$out" '^both: prebuilt prebuilt prebuilt, 0/0$'
+	like "$release: with both packages, the prebuilt modules are preferred" "$out" '^both: prebuilt prebuilt prebuilt, 0/0$'
 	like "$release: ... the installer says so, in one line" "$out" \
 		'^  6\.[^ ]* +installed already \(prebuilt, .*\); DKMS does not build for it$'
 	like "$release: ... and DKMS does not build" "$out" '^autoinstall: 0, prebuilt prebuilt prebuilt, 0/0$'
-	like "$release: prebuilt removed: those of DKMS come in the same run" "$out" \
+	like "$release: prebuilt modules removed: those of DKMS are installed in the same run" "$out" \
 		'^prebuilt removed: ours ours ours, 1/3, 1$'
-	like "$release: ... and purged, the switch is as it was set" "$out" '^purged: 1$'
-	like "$release: an image that the prebuilt ones do not fit: DKMS builds" "$out" \
+	like "$release: ... and purged, CET stays as it was configured" "$out" '^purged: 1$'
+	like "$release: an image that the prebuilt modules do not fit: DKMS builds" "$out" \
 		"^new image: ours ours ours, ${new//+/\\+}\$"
 	like "$release: ... and says why" "$out" \
 		"\(kvm-onereg-modules-6.* is not used: its kernel is of version ${new//+/\\+}, "
-	like "$release: prebuilt ones for it come first again" "$out" '^prebuilt for it: prebuilt prebuilt prebuilt, 0/0$'
-	like "$release: kvm-onereg-dkms purged: they and the switch stay" "$out" '^dkms purged: prebuilt prebuilt prebuilt, 1$'
-	like "$release: both purged: the distro's, and no switch" "$out" '^all purged: distro distro distro, $'
+	like "$release: prebuilt modules for it are preferred again" "$out" '^prebuilt for it: prebuilt prebuilt prebuilt, 0/0$'
+	like "$release: kvm-onereg-dkms purged: the modules and the CET configuration stay" "$out" '^dkms purged: prebuilt prebuilt prebuilt, 1$'
+	like "$release: both purged: the distro's modules, and no CET configuration" "$out" '^all purged: distro distro distro, $'
 	is "$release: ... and nothing is left of either" "$(sed -n 's/^left //p' <<<"$out")" ""
 	is "$release: apt succeeds each time, with both" "$(grep '^apt' <<<"$out" | sort | uniq -c | xargs)" "9 apt 0"
 	[ "$failures" = 0 ] || diag "$out"

@@ -26,8 +26,8 @@ for release in $releases; do
 		ls /var/lib/kvm-onereg/source
 	')
 	new=$(sed -n 's/^new //p' <<<"$out")
-	like "$release: without the newer source: says what to do" "$out" 'to fix: (apt-get update|connect this machine)'
-	like "$release: without the newer source: taken back" "$out" 'took back what was installed: it was built from linux-source-'
+	like "$release: without the newer source: it says what to do" "$out" 'to fix: (apt-get update|connect this machine)'
+	like "$release: without the newer source: removed" "$out" 'took back what was installed: it was built from linux-source-'
 	like "$release: without the newer source: the distro's modules" "$out" '^without the source: distro distro distro$'
 	like "$release: with it: rebuilt" "$out" '^with it: ours ours ours, 1$'
 	like "$release: then it stays" "$out" "installed already .* ${new//./\\.}\)"
@@ -44,6 +44,6 @@ for release in $releases; do
 		status tools/install
 		echo "at once: $(resolved), $(modinfo -k "$K" -F origin kvm-amd | grep -c -F " $new")"
 	')
-	like "$release: with the source there at once: rebuilt" "$out" '^at once: ours ours ours, 1$'
+	like "$release: if the source is there immediately: rebuilt" "$out" '^at once: ours ours ours, 1$'
 done
 done_testing

@@ -50,7 +50,7 @@ for release in $releases; do
 	refused "another package replaces kvm.ko" 3 'another package replaces KVM there: .*updates/kvm.ko.*; remove it first' \
 		'mkdir /lib/modules/"$K"/updates && cp /lib/modules/"$K"/kernel/arch/x86/kvm/kvm.ko* /lib/modules/"$K"/updates/ && depmod "$K"' \
 		'/lib/modules/[^ ]*/updates/kvm\.ko[^ ]*\(no origin\) distro distro'
-	refused "wrong use" 2 'install --remove' \
+	refused "wrong usage" 2 'install --remove' \
 		'run="tools/install --purge"'
 done
 done_testing

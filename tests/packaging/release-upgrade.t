@@ -65,13 +65,13 @@ rm -rf "$before/work" "$before/m"
 after() {
 	local what=$1
 	is "$what: apt ends without an error" "$(grep '^apt [0-9]' <<<"$out" | sort -u)" "apt 0"
-	is "$what: everything is set up" "$(sed -n 's/^state: //p' <<<"$out")" "ii ii ii ii ii ii"
+	is "$what: everything is configured" "$(sed -n 's/^state: //p' <<<"$out")" "ii ii ii ii ii ii"
 	is "$what: 6.1 and Debian 12's 6.12 keep what they had" "$(sed -n '/^then:/,/^service/p' <<<"$out" | grep -c '^kept$')" 1
-	like "$what: the new 6.12 has no KVM without ours meanwhile" "$out" "^then: ${new//+/\\+}: distro distro distro"
+	like "$what: in the meantime, the new 6.12 does not have our KVM" "$out" "^then: ${new//+/\\+}: distro distro distro"
 	like "$what: the end of the apt run says so" "$(grep -A 1 '^\*\*\* kvm-onereg: these kernels' <<<"$out")" "^  ${new//+/\\+} "
-	like "$what: and that CET, which is asked for, ends with a reboot" "$out" "^\\*\\*\\* ${new//+/\\+} boots next, and CET for guests"
-	like "$what: and what the service does then ends well" "$out" '^service 0$'
-	like "$what: ours on the new 6.12, of its exact source" "$out" \
+	like "$what: and that CET, which is requested, is lost at a reboot" "$out" "^\\*\\*\\* ${new//+/\\+} boots next, and CET for guests"
+	like "$what: and the service then succeeds" "$out" '^service 0$'
+	like "$what: ours on the new 6.12, from its exact source" "$out" \
 		"^last: ${new//+/\\+}: ours ours ours, linux-source-6\\.12 $("$kernel" version 6.12)\$"
 	is "$what: nothing is wanted any more" "$(sed -n 's/^wanted: //p' <<<"$out")" ""
 	[ "$failures" = "$failed_before" ] || diag "$(tail -n 150 <<<"$out")"
@@ -108,6 +108,6 @@ with_network -o "$before" -- "sources13='$sources13'"'
 	apt -f install
 	apt full-upgrade
 	apt autoremove'"$end"
-like "killed: it was in the middle" "$out" '^killed$'
+like "it was killed in the middle" "$out" '^killed$'
 after "killed"
 done_testing

@@ -37,8 +37,8 @@ for release in $releases; do
 		sums | sed "s/^/sum /"
 		traces | sed "s/^/left /"
 	')
-	like "$release: uninstall of half an install exits 0" "$out" '^status 0$'
-	is "$release: and gives the distro's modules, byte for byte" "$(sed -n 's/^sum //p' <<<"$out")" "$before"
+	like "$release: uninstall of a partial installation exits 0" "$out" '^status 0$'
+	is "$release: and restores the distro's modules, byte for byte" "$(sed -n 's/^sum //p' <<<"$out")" "$before"
 	is "$release: and leaves nothing" "$(sed -n 's/^left //p' <<<"$out")" ""
 done
 done_testing

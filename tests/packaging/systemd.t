@@ -38,7 +38,7 @@ echo end
 
 for release in $releases; do
 	begin_deb
-	ok "$release: systemd is there to install" download "$tmp/systemd" systemd dbus
+	ok "$release: systemd can be installed" download "$tmp/systemd" systemd dbus
 	rm -rf "$tmp/layer"
 	cp -a "$deb_plain" "$tmp/layer"
 	out=$(in_root -l "$tmp/layer" -b "$tmp/systemd:/systemd:ro" -- 'apt --no-install-recommends install /systemd/*.deb')
@@ -55,12 +55,12 @@ for release in $releases; do
 		/lib/systemd/systemd --system --unit=multi-user.target >"$tmp/console" 2>&1
 	out=$(cat "$tmp/layer/up/log")
 	like "$release: systemd runs" "$out" '^process 1: systemd$'
-	like "$release: apt ends well, and leaves it to the service" "$out" '^kvm-onereg-source\.service now downloads the source'
-	like "$release: which builds, and ends well" "$out" '^service: ours ours ours, success, wanted: $'
+	like "$release: apt succeeds, and leaves it to the service" "$out" '^kvm-onereg-source\.service now downloads the source'
+	like "$release: which builds, and succeeds" "$out" '^service: ours ours ours, success, wanted: $'
 	like "$release: its journal says so" "$out" 'install\[[0-9]+\]: +6\.[^ ]+ +installed \('
 	like "$release: the timer stays" "$out" '^timer: enabled, active$'
-	like "$release: with nothing wanted, the service is not started" "$out" '^nothing to do: 0, no$'
-	like "$release: switched off, an upgrade keeps that" "$out" '^upgraded: disabled, inactive, ours ours ours$'
+	like "$release: if nothing is wanted, the service is not started" "$out" '^nothing to do: 0, no$'
+	like "$release: an upgrade keeps the timer disabled" "$out" '^upgraded: disabled, inactive, ours ours ours$'
 	like "$release: a removal stops it" "$out" '^removed: inactive, distro distro distro$'
 	is "$release: apt succeeds each time" "$(grep '^apt ' <<<"$out" | sort -u)" "apt 0"
 	like "$release: all was run" "$out" '^end$'

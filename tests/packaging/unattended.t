@@ -40,7 +40,7 @@ shows() { like "$what: $1" "$out" "$2"; }
 for release in $releases; do
 	begin_deb
 	newer=$(dpkg-deb -f "$("$top/tests/packaging/repo" "$release")"/source/linux-source-*.deb Version)
-	ok "$release: unattended-upgrades and needrestart are there to install" \
+	ok "$release: unattended-upgrades and needrestart can be installed" \
 		download "$tmp/programs" unattended-upgrades needrestart
 	rm -rf "$tmp/layer"
 	cp -a "$deb_light" "$tmp/layer"
@@ -54,7 +54,7 @@ for release in $releases; do
 		needrestart -b </dev/null | cmp - /tmp/with && echo "same verdict"
 		cat /tmp/with')
 	shows "ends by itself" '^needrestart 0$'
-	shows "has a verdict on the kernel" '^NEEDRESTART-KSTA: [1-3]$'
+	shows "reports whether the kernel complained" '^NEEDRESTART-KSTA: [1-3]$'
 	shows "has the same one without our modules" '^same verdict$'
 
 	what="$release: a newer version under the same kernel name"
@@ -62,11 +62,11 @@ for release in $releases; do
 		upgrade base image headers source
 		echo "newer: $(resolved), $(modinfo -k "$K" -F origin kvm-amd)"')
 	shows "unattended-upgrades succeeds" '^unattended-upgrade 0$'
-	shows "and leaves no package half done" '^states: ii ii ii ii ii $'
+	shows "and leaves no package half installed" '^states: ii ii ii ii ii $'
 	shows "the bystander, too" '^bystander: 2$'
 	shows "ours is rebuilt" "^newer: ours ours ours, linux-source-.* ${newer//./\\.}\$"
 	is "$what: one line says so" "$(grep -c ' installed (.*, from linux-source' <<<"$out")" 1
-	is "$what: and none of a failure" "$(grep -c ' failed: ' <<<"$out")" 0
+	is "$what: and none about a failure" "$(grep -c ' failed: ' <<<"$out")" 0
 	[ "$failures" = "${seen:=0}" ] || diag "$out"
 	seen=$failures
 
@@ -80,7 +80,7 @@ for release in $releases; do
 			unset FAIL_FOR
 			/usr/lib/kvm-onereg/install; echo "again $?: $(resolved "$N")"')
 		shows "unattended-upgrades succeeds" '^unattended-upgrade 0$'
-		shows "and leaves no package half done" '^states: ii ii ii ii ii $'
+		shows "and leaves no package half installed" '^states: ii ii ii ii ii $'
 		shows "the bystander, too" '^bystander: 2$'
 		shows "the distro's modules are in use" '^failed: distro distro distro$'
 		# Once for each of its steps in which there is something to build.

@@ -26,10 +26,10 @@ for release in $releases; do
 		echo "changed: $(resolved) $(grep -c changed /usr/src/kvm-onereg-"$V"/src/module_info.c)"
 	')
 	like "$release: the older version installs" "$out" '^older: ours ours ours 0\.0\.9$'
-	like "$release: the newer replaces it" "$out" '^newer: ours ours ours of ours$'
-	like "$release: dkms has only the newer" "$out" "^dkms: kvm-onereg/$(sed -n 's/^PACKAGE_VERSION="\(.*\)"/\1/p' "$top/dkms.conf")\$"
+	like "$release: the newer one replaces it" "$out" '^newer: ours ours ours of ours$'
+	like "$release: dkms has only the newer one" "$out" "^dkms: kvm-onereg/$(sed -n 's/^PACKAGE_VERSION="\(.*\)"/\1/p' "$top/dkms.conf")\$"
 	is "$release: /usr/src too" "$(sed -n 's/^sources: //p' <<<"$out" | wc -w)" 1
-	like "$release: changed files of the same version are built" "$out" '^changed: ours ours ours 1$'
+	like "$release: changed files of the same version are rebuilt" "$out" '^changed: ours ours ours 1$'
 	is "$release: built, all three times" "$(grep -c 'installed (' <<<"$out")" 3
 	is "$release: exit status 0 each time" "$(grep '^status' <<<"$out" | xargs)" "status 0 status 0 status 0"
 
@@ -39,7 +39,7 @@ for release in $releases; do
 		PATH=/wrap:$PATH status tools/install
 		echo "failed: $(resolved) $(modinfo -k "$K" -F version kvm-intel)"
 	')
-	like "$release: a newer version that does not build leaves the older" "$out" '^failed: ours ours ours 0\.0\.9$'
+	like "$release: a newer version that does not build leaves the older one in place" "$out" '^failed: ours ours ours 0\.0\.9$'
 	is "$release: and exits 1" "$(grep '^status' <<<"$out" | xargs)" "status 0 status 1"
 done
 done_testing

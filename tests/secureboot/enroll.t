@@ -21,12 +21,12 @@ keys 0"
 	like "$release: ... and the kernel says why" "$(part ours)" 'Loading of module with unavailable key is rejected$'
 	like "$release: ... and there is no KVM" "$(part ours)" '^/dev/kvm: No such file or directory$'
 	loads_distro
-	like "$release: doctor says that it is Secure Boot" "$(part doctor)" 'Secure Boot is on.* key'
+	like "$release: doctor says that Secure Boot is the cause" "$(part doctor)" 'Secure Boot is on.* key'
 	like "$release: ... and how to enroll the key" "$(part doctor)" 'to fix: mokutil --import /var/lib/dkms/mok\.pub'
-	like "$release: of modules without a signature, that DKMS needs openssl" "$(part doctor-unsigned)" 'to fix: .*apt-get install openssl'
-	is "$release: ... and nothing of a key that is not there" "$(part doctor-unsigned | grep -F 'mokutil --import /var')" ""
-	like "$release: mokutil takes the key" "$(part import)" '^/var/lib/dkms/mok.pub is already in the enrollment request$'
-	like "$release: doctor says that the reboot is missing" "$(part doctor-import)" 'to fix: reboot'
+	like "$release: about modules without a signature, it says that DKMS needs openssl" "$(part doctor-unsigned)" 'to fix: .*apt-get install openssl'
+	is "$release: ... and nothing about a key that does not exist" "$(part doctor-unsigned | grep -F 'mokutil --import /var')" ""
+	like "$release: mokutil accepts the key" "$(part import)" '^/var/lib/dkms/mok.pub is already in the enrollment request$'
+	like "$release: doctor says that only the reboot is missing" "$(part doctor-import)" 'to fix: reboot'
 
 	ok "$release: MokManager enrolls it" "$top/tests/secureboot/machine" enroll "$machine" 12345678
 	starts "starts, the key enrolled" || continue
@@ -39,8 +39,8 @@ keys 1"
 	loads_distro
 	like "$release: ours without its signature does not load" "$(part unsigned)" "$rejected"
 	like "$release: ... and the kernel says why" "$(part unsigned)" 'Loading of unsigned module is rejected$'
-	like "$release: nor does it when it was changed" "$(part changed)" "$rejected"
+	like "$release: nor does it after a change" "$(part changed)" "$rejected"
 	doctor_content doctor ""
-	like "$release: ... but looked at it" "$(part doctor)" 'Secure Boot is on'
+	like "$release: ... but examined it" "$(part doctor)" 'Secure Boot is on'
 done
 done_testing

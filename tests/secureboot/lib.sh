@@ -32,7 +32,7 @@ part() { sed -n "/^== $1\$/,/^== /p" <<<"$said" | grep -v '^== '; }
 loads_ours() {
 	like "$release: modprobe loads ours" "$(part ours)" "^version ${version//./\\.}\$"
 	like "$release: ... which have KVM_CAP_ONE_REG" "$(part ours)" '^KVM_CAP_ONE_REG\|1$'
-	like "$release: ... and read a register by it" "$(part ours)" '^  read by KVM_GET_ONE_REG\|0x7f0123456000$'
+	like "$release: ... and read a register with it" "$(part ours)" '^  read by KVM_GET_ONE_REG\|0x7f0123456000$'
 }
 
 loads_distro() {
@@ -41,5 +41,5 @@ loads_distro() {
 }
 
 doctor_content() {
-	is "$release: doctor does not complain of Secure Boot$2" "$(part "$1" | grep -E 'problem.*Secure Boot|mokutil --import|openssl')" ""
+	is "$release: doctor does not complain about Secure Boot$2" "$(part "$1" | grep -E 'problem.*Secure Boot|mokutil --import|openssl')" ""
 }

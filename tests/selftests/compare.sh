@@ -123,7 +123,7 @@ compare() {
 		like "$kernel $one_reg_test: with ours it reads, writes and lists with ONE_REG" \
 			"$(calls "$kernel-ours" "$one_reg_test")" '^get [1-9][0-9]+/[0-9]+ set [1-9][0-9]+/[0-9]+ list ([1-9])/\1$'
 	else
-		is "$kernel $one_reg_test: with ours it makes the ONE_REG calls of native" \
+		is "$kernel $one_reg_test: with ours it makes the same ONE_REG calls as on native" \
 			"$(calls "$kernel-ours" "$one_reg_test")" "$native_calls"
 	fi
 }
@@ -154,7 +154,7 @@ compare_cet() {
 	for p in "${list[@]}"; do
 		no_less "$1 with CET" "$1-ours" "$1-cet" "$p"
 	done
-	is "$1 with CET $one_reg_test: it makes the ONE_REG calls of native" "$(calls "$1-cet" "$one_reg_test")" "$native_calls"
+	is "$1 with CET $one_reg_test: it makes the same ONE_REG calls as on native" "$(calls "$1-cet" "$one_reg_test")" "$native_calls"
 	# get N/N set N/N list N/N
 	# shellcheck disable=SC2016 # awk expands it
 	ok "$1 with CET $one_reg_test: more than without" awk -F '[ /]' '{ n[NR] = $2; m[NR] = $5 }

@@ -51,22 +51,22 @@ differs "no CRC" '1s/^0x1*/0x00000000/' 'kvm_one: CRC 0x00000000'
 # A kernel without CONFIG_MODVERSIONS.
 for f in distro ours; do sed 's/^0x[0-9]*/0x00000000/' $f >$f-plain; done
 ok "no CRCs in either" "$check" distro-plain ours-plain
-is "... which the line says" "$output" \
+is "... as the line says" "$output" \
 	"kvm-onereg: exports: 3 of 3 equal to the distro's; 3 have no CRC to compare (CONFIG_MODVERSIONS is off)"
-not_ok "no CRCs of the distro's alone" 1 "$check" distro-plain ours
+not_ok "only the distro's have no CRCs" 1 "$check" distro-plain ours
 like "... is a difference" "$output" 'kvm_one: CRC 0x11111111, the distro has 0x00000000'
 sed 2d ours-plain >changed
 not_ok "a missing export, no CRCs" 1 "$check" distro-plain changed
 
 : >empty
 not_ok "no exports of ours" 1 "$check" distro empty
-like "... is told" "$output" '0 of 3'
+like "... is reported" "$output" '0 of 3'
 not_ok "no exports of the distro's" 1 "$check" empty ours
 grep -v arch/x86/kvm/kvm distro >without
 not_ok "a distro without exports of kvm.ko" 1 "$check" without ours
-like "... is told" "$output" 'lists no export'
+like "... is reported" "$output" 'lists no export'
 for args in "" "distro" "distro ours ours" "distro absent" "absent ours"; do
-	not_ok "wrong use: '$args'" 2 "$check" $args
+	not_ok "wrong usage: '$args'" 2 "$check" $args
 done
 
 # ---- publish
@@ -95,15 +95,15 @@ for m in $modules; do
 done
 fresh
 mv to 'to [x] y'
-ok "a folder of an odd name" "$publish" "$tmp/from" "$tmp/to [x] y"
+ok "a folder with an odd name" "$publish" "$tmp/from" "$tmp/to [x] y"
 ok "... holds them" test -s 'to [x] y/kvm-amd.ko'
 fresh
 rm from/kvm-intel.ko
 ok "two modules of three, by their names" "$publish" "$tmp/from" "$tmp/to" kvm.ko kvm-amd.ko
 like "... says which" "$output" "built $tmp/to/kvm.ko, kvm-amd.ko\$"
-is "... and no old third one stays" "$(published | tr '\n' ' ')" "new kvm.ko new kvm-amd.ko kvm-amd.ko kvm.ko other.ko "
+is "... and no old third module stays" "$(published | tr '\n' ' ')" "new kvm.ko new kvm-amd.ko kvm-amd.ko kvm.ko other.ko "
 not_ok "no such folder" 1 "$publish" "$tmp/from" "$tmp/absent"
-not_ok "wrong use" 1 "$publish" "$tmp/from"
+not_ok "wrong usage" 1 "$publish" "$tmp/from"
 fresh
 mkdir bin
 printf '#!/bin/sh\ncase $1 in */kvm-amd.ko) head -c 2 "$1" >"$2"; echo "cp: No space left on device" >&2; exit 1 ;; esac\nexec %s "$@"\n' \

@@ -26,7 +26,7 @@ fetched() { # NAME [OPTION...]: prepare succeeds, from exactly the kernel's vers
 	shift
 	prepare "$@"
 	is "$name: fetched" "$status $(cat "$w/err")" "0 "
-	like "$name: the origin tells the version" "$(cat "$tree/src/generated.h" 2>&1)" "ORIGIN \"linux-source-6.12 ${debian//+/[+]}\""
+	like "$name: the origin names the version" "$(cat "$tree/src/generated.h" 2>&1)" "ORIGIN \"linux-source-6.12 ${debian//+/[+]}\""
 	is "$name: nothing else is kept" "$(cd "$store" && echo *) $(left)" "$debian "
 }
 
@@ -42,7 +42,7 @@ offer "$debian"
 prepare -f
 is "from apt" "$status $(cat "$w/err")" "0 "
 like "... says what it downloads" "$(cat "$w/out.log")" "downloading linux-source-6.12 $debian with apt"
-is "... and keeps what the tarball of the package gives" "$(content "$store/$debian")" "$good"
+is "... and keeps the source from the package's tarball" "$(content "$store/$debian")" "$good"
 is "... and nothing else" "$(left)" ""
 prepare -f
 not_ok "... once" 1 grep downloading "$w/out.log"
@@ -61,7 +61,7 @@ package "$debian"
 offer
 tarball "$debian"
 prepare -f
-not_ok "a tarball of this version in /usr/src is taken before that" 1 grep downloading "$w/out.log"
+not_ok "a tarball of this version in /usr/src is preferred" 1 grep downloading "$w/out.log"
 
 # The states of an upload, and revisions of which one begins as the other.
 for v in 6.12.117-1 6.12.117-9 6.12.117-10 6.12.117-19 '6.12.117-1~bpo12+1' 6.12.117-1+deb13u2; do
@@ -298,7 +298,7 @@ for i in 1 2 3; do "$prepare" -k "$kver" -d "$kdir" -s "$store" -S -f >"$w/log$i
 all=0
 for i in 1 2 3; do wait -n || all=$?; done
 is "three runs at once" "$all $(content "$store/$debian" | wc -l) $(left)" "0 $(wc -l <<<"$good") "
-is "... of which one downloads" "$(cat "$w"/log? | grep -c downloading)" 1
+is "... and only one downloads" "$(cat "$w"/log? | grep -c downloading)" 1
 
 # While one downloads, others build from what is there.
 bare
@@ -317,15 +317,15 @@ waiting=$!
 for _ in $(seq 100); do [ ! -e "$w/downloading" ] || break; sleep 0.1; done
 headers "$kver" $((code + 1)) 6.12.118-1
 prepare
-is "a build goes on while the source of another version comes" "$([ -e "$w/downloading" ] && echo "$status")" 0
+is "a build continues while the source of another version is downloaded" "$([ -e "$w/downloading" ] && echo "$status")" 0
 touch "$w/go"
 wait "$waiting"
-is "... which comes, too" "$? $(cd "$store" && echo *) $(left)" "0 6.12.117-1 6.12.118-1 "
+is "... which is installed, too" "$? $(cd "$store" && echo *) $(left)" "0 6.12.117-1 6.12.118-1 "
 
 # ---- wrong use
 
-not_ok "wrong use of fetch" 2 "$project/src/fetch" linux-source-6.12 1
-not_ok "... a folder that is none" 2 "$project/src/fetch" linux-source-6.12 1 "$tmp/none"
+not_ok "wrong usage of fetch" 2 "$project/src/fetch" linux-source-6.12 1
+not_ok "... a file in place of a folder" 2 "$project/src/fetch" linux-source-6.12 1 "$tmp/none"
 ok "fetch -h explains" "$project/src/fetch" -h
 like "... each exit status" "$output" '19 +the archive cannot be reached'
 done_testing

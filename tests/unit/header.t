@@ -186,7 +186,7 @@ for cc in gcc g++ clang clang++; do
 			ok "$cc -std=$std: beside a newer <asm/kvm.h>, $order" compile "$cc" "$std" "$order" -isystem "$tmp/newer"
 		done
 	done
-	ok "$cc: as values of an enum, where the language allows it" \
+	ok "$cc: as values of an enum, if the language allows it" \
 		"$cc" -std=$loose -Wall -Wextra -Werror -DLOOSE_ENUM -fsyntax-only -I"$uapi" -I"$tmp" "$tmp/after.$end"
 done
 
@@ -248,15 +248,15 @@ out_of_range() { # HEADER: the names whose index is in the wrong range
 	{ printf '#include "%s"\n' "$1"; cat "$tmp/asserts"; } >"$tmp/range.c"
 	gcc -fsyntax-only -I"$uapi" "$tmp/range.c" 2>&1 | sed -n 's/.*static assertion failed: "\([A-Za-z0-9_]*\):.*/\1/p'
 }
-is "every index is in the range of its owner" "$(out_of_range "$uapi/asm/kvm_onereg.h")" ""
-like "GUEST_SSP is among the indices looked at" "$(cat "$tmp/names")" '^KVM_REG_GUEST_SSP$'
+is "every index is in its owner's range" "$(out_of_range "$uapi/asm/kvm_onereg.h")" ""
+like "GUEST_SSP is among the tested indices" "$(cat "$tmp/names")" '^KVM_REG_GUEST_SSP$'
 sed 's/^#define KVM_SYNTHETIC_GUEST_SSP.*/&\
 #define KVM_REG_MAINLINE_BAD 0x80000000\
 #define KVM_REG_MAINLINE_GOOD 0x7fffffff\
 #define KVM_ONEREG_REG_LOW 0x7fffffff\
 #define KVM_ONEREG_REG_GOOD 0x80000000U\
 #define KVM_ONEREG_REG_LOCAL 0xff000000U/' "$uapi/asm/kvm_onereg.h" >"$tmp/mutant.h"
-is "an index outside its range is refused" "$(out_of_range "$tmp/mutant.h" | sort | tr '\n' ' ')" \
+is "an index outside its range is rejected" "$(out_of_range "$tmp/mutant.h" | sort | tr '\n' ' ')" \
 	"KVM_ONEREG_REG_LOCAL KVM_ONEREG_REG_LOW KVM_REG_MAINLINE_BAD "
 
 # The numbers that the header's text gives are the kernel's.

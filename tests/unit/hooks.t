@@ -21,7 +21,7 @@ all=$(names_of 6.1)
 for s in $series; do
 	is "$s: no other names than in 6.1" "$(comm -23 <(names_of "$s") <(echo "$all"))" ""
 	is "$s: all that 6.1 has" "$(comm -13 <(names_of "$s") <(echo "$all") | grep -v '^81-evmcs-controls.patch$')" ""
-	is "$s: no hook stands twice" "$(names_of "$s" | uniq -d)" ""
+	is "$s: no hook occurs twice" "$(names_of "$s" | uniq -d)" ""
 done
 # What stands in each series' folder has one description, and differs; line numbers are for the reader alone.
 for n in $all; do
@@ -117,7 +117,7 @@ for source in "$build"/source/[0-9]*; do
 		cp -r "$source/arch" "$source/virt" "$tmp/b/"
 		for h in $(hooks_of "$s"); do
 			file=$(file_of "$h" "$tmp/b")
-			is "$version: ${h##*/} fits one place" "$(places "$h" "$tmp/b/$file" '- ')" 1
+			is "$version: ${h##*/} fits in one place" "$(places "$h" "$tmp/b/$file" '- ')" 1
 			ok "$version: ... and applies" patch -d "$tmp/b" -F0 --no-backup-if-mismatch -s -i "$h" "$file"
 		done
 		for h in $(hooks_of "$s"); do
@@ -135,7 +135,7 @@ h=$(find "$hooks" -name '*.patch' | sort | head -n 1)
 for how in 's/^+[^+].*/&\n \t\tmore();/|context' 's/^+[^+].*/&\n&\n&\n&\n&\n&\n&\n&\n&\n&/|added' '1d|sentence' 's/^@@.*/@@ -1,3 +1,4 @@/|miscounts' \
 	's/^+[^+].*/& /|white space' '$a @@ -9,2 +9,3 @@|hunk' 's,^--- .*,--- a/kernel/sched.c,|file of KVM' 's/^+[^+].*/-&/|removed'; do
 	sed "${how%|*}" "$h" >"$tmp/hook"
-	like "a hook with a fault is seen: ${how#*|}" "$(faults "$tmp/hook")" "${how#*|}"
+	like "a faulty hook is detected: ${how#*|}" "$(faults "$tmp/hook")" "${how#*|}"
 done
 
 done_testing

@@ -78,7 +78,7 @@ archive
 offer bookworm $(images 6.1.0-50-amd64 6.1.176-1)
 offer bookworm-security $(images 6.1.0-56-amd64 6.1.192-2) linux-source-6.1=6.1.193-1
 none "no source fits any kernel" 6.1
-like "no source fits any kernel: what there is" "$output" 'image 6\.1\.0-56-amd64 6\.1\.192-2'
+like "no source fits any kernel: the available ones are named" "$output" 'image 6\.1\.0-56-amd64 6\.1\.192-2'
 
 archive
 offer bookworm linux-source-6.1=6.1.176-1
@@ -92,7 +92,7 @@ takes "the newest image has no headers yet" 6.1 6.1.0-56-amd64 6.1.192-2 \
 archive
 offer bookworm-security $(images 6.1.0-9-amd64 6.1.99-1) $(images 6.1.0-10-amd64 6.1.100-1) linux-source-6.1=6.1.99-1 linux-source-6.1=6.1.100-1
 takes "more digits are newer" 6.1 6.1.0-10-amd64 6.1.100-1
-is "more digits are newer: all pairs, oldest first" "$(ask pairs 6.1 | xargs)" "6.1.0-9-amd64 6.1.99-1 6.1.0-10-amd64 6.1.100-1"
+is "versions with more digits are newer: all pairs, oldest first" "$(ask pairs 6.1 | xargs)" "6.1.0-9-amd64 6.1.99-1 6.1.0-10-amd64 6.1.100-1"
 
 archive
 offer bookworm-security $(images 6.1.0-56-amd64 6.1.192-2) $(images 6.1.0-57-rt-amd64 6.1.193-1) $(images 6.1.0-57-cloud-amd64 6.1.193-1) \

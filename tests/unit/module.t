@@ -26,15 +26,15 @@ check() { # SUFFIX PROGRAM
 	command -v "$2" >/dev/null || { skip "$1" "no $2"; return; }
 	cp "$tmp/x" "$tmp/m.ko"
 	ok "plain to $1" pack K "$tmp/m.ko"
-	ok "$1: it is packed well" packed_well K "$tmp/m.ko$1"
-	is "$1: and alone" "$(cd "$tmp" && echo m.*)" "m.ko$1"
+	ok "$1: it is compressed as it should be" packed_well K "$tmp/m.ko$1"
+	is "$1: and by itself" "$(cd "$tmp" && echo m.*)" "m.ko$1"
 	ok "$1: the same module" same_module "$tmp/m.ko$1" "$tmp/x"
 	not_ok "$1: not another" 1 same_module "$tmp/m.ko$1" "$tmp/y"
 	is "$1: its build id" "$(build_id "$tmp/m.ko$1")" "$id"
 	head -c 300 "$tmp/m.ko$1" >"$tmp/cut.ko$1"
-	not_ok "$1: nor one that was cut" 1 same_module "$tmp/cut.ko$1" "$tmp/x"
+	not_ok "$1: nor a truncated one" 1 same_module "$tmp/cut.ko$1" "$tmp/x"
 	of_kernel=''
-	not_ok "$1: which cannot be packed otherwise" 1 pack K "$tmp/cut.ko$1"
+	not_ok "$1: which can only be compressed like this" 1 pack K "$tmp/cut.ko$1"
 	is "$1: and stays" "$(cd "$tmp" && echo cut.*)" "cut.ko$1"
 	ok "$1 to plain" pack K "$tmp/m.ko$1"
 	ok "$1 to plain: no byte changed" cmp "$tmp/m.ko" "$tmp/x"
@@ -54,8 +54,8 @@ not_ok "not CRC64" 1 packed_well K "$tmp/crc64.ko.xz"
 not_ok "not SHA-256" 1 packed_well K "$tmp/sha256.ko.xz"
 : >"$tmp/empty.ko.xz"
 not_ok "not an empty file" 1 packed_well K "$tmp/empty.ko.xz"
-not_ok "nor no file" 1 packed_well K "$tmp/nothing.ko.xz"
-ok "CRC64 is packed anew" pack K "$tmp/crc64.ko.xz"
-is "with CRC32, and at most 1 MiB of memory to unpack" \
+not_ok "nor a missing file" 1 packed_well K "$tmp/nothing.ko.xz"
+ok "CRC64 is recompressed" pack K "$tmp/crc64.ko.xz"
+is "with CRC32, and at most 1 MiB of memory to decompress" \
 	"$(xz --robot -lvv "$tmp/crc64.ko.xz" | awk -F'\t' '/^block/ { print $10, $NF }')" "CRC32 --lzma2=dict=1MiB"
 done_testing

@@ -63,13 +63,13 @@ for how in in-tree out inside headers; do
 	built $how
 	prepare -u "$mine"
 	is "$how: prepared" "$status $(cat "$w/err")" "0 "
-	like "$how: the last line says from what" "$(tail -n 1 "$w/out.log")" "building for ${kver/+/[+]} from tree $mine ${kver/+/[+]}\$"
+	like "$how: the last line names the source" "$(tail -n 1 "$w/out.log")" "building for ${kver/+/[+]} from tree $mine ${kver/+/[+]}\$"
 	like "$how: so do the modules" "$(cat "$tree/src/generated.h")" "KVM_ONEREG_ORIGIN \"tree $mine ${kver/+/[+]}\""
-	is "$how: it is kept apart from packages' source" "$(cd "$store" && echo *)" "given"
+	is "$how: it is stored apart from the source of packages" "$(cd "$store" && echo *)" "given"
 	is "$how: for both vendors" "$(cat "$tree/src/modules")" "kvm.ko kvm-intel.ko kvm-amd.ko"
 	echo '/* mine */' >>"$mine/arch/x86/kvm/x86.c"
 	prepare -u "$mine"
-	is "$how: a change in the tree is taken" "$status $(grep -c '/\* mine \*/' "$tree/arch/x86/kvm/x86.c")" "0 1"
+	is "$how: a change in the tree is used" "$status $(grep -c '/\* mine \*/' "$tree/arch/x86/kvm/x86.c")" "0 1"
 done
 
 for how in in-tree out inside headers; do
@@ -96,13 +96,13 @@ good=$(content "$tree")
 	touch ../../../virt/kvm/.kvm_main.o.cmd ../../../virt/kvm/kvm_main.o
 )
 prepare -u "$mine"
-is "objects and what editors leave in the tree is not taken" "$status $(content "$tree")" "0 $good"
+is "objects and files of editors in the tree are not used" "$status $(content "$tree")" "0 $good"
 echo object >"$tree/arch/x86/kvm/x86.o"
 prepare -u "$mine"
 is "... and objects of the last build stay" "$status $(cat "$tree/arch/x86/kvm/x86.o")" "0 object"
 (cd "$mine/arch/x86/kvm" && mv x86.c ../x86-real.c && ln -s ../x86-real.c x86.c)
 prepare -u "$mine"
-is "a source that is a link is taken as a file" "$status $(content "$tree" | grep -v 'x86\.o')" "0 $good"
+is "a source that is a link is used as a file" "$status $(content "$tree" | grep -v 'x86\.o')" "0 $good"
 
 built out
 ln -s "$mine" "$w/link"
@@ -112,7 +112,7 @@ like "... is named as itself" "$(cat "$tree/src/generated.h")" "ORIGIN \"tree $m
 built out
 echo '#define LINUX_PACKAGE_ID ""' >"$kdir/include/generated/package.h"
 prepare -u "$mine"
-is "Debian's source, built by oneself" "$status $(cat "$w/err")" "0 "
+is "Debian's source, in a kernel of one's own" "$status $(cat "$w/err")" "0 "
 
 for kver in $mine_version $mine_version-rc3 $mine_version-00013-g0123456789ab-dirty "$mine_version\$(id)\`'"; do
 	release=$kver
@@ -122,7 +122,7 @@ for kver in $mine_version $mine_version-rc3 $mine_version-00013-g0123456789ab-di
 	prepare -u "$mine"
 	is "release $kver" "$status $(cat "$w/err")" "0 "
 done
-like "... of odd letters, they are replaced" "$(cat "$tree/src/generated.h")" "ORIGIN \"tree $mine ${mine_version}__id___\""
+like "... with odd characters, which are replaced" "$(cat "$tree/src/generated.h")" "ORIGIN \"tree $mine ${mine_version}__id___\""
 
 built out
 sed -i 's/^EXTRAVERSION.*/EXTRAVERSION = -rc3/' "$mine/Makefile"
@@ -138,7 +138,7 @@ for how in in-tree out headers; do
 	[ $how != in-tree ] || kdir=$w/$odd
 	[ $how != out ] || { mv "$kdir" "$w/$odd/o"; kdir=$w/$odd/o; echo "include ../Makefile" >"$kdir/Makefile"; }
 	prepare -u "$w/$odd"
-	is "$how, a path of odd letters" "$status $(cat "$w/err")" "0 "
+	is "$how, a path with odd characters" "$status $(cat "$w/err")" "0 "
 	is "... gives one C string" "$(sed -n 's/^#define KVM_ONEREG_ORIGIN //p' "$tree/src/generated.h")" \
 		"\"tree $w/l__i_n_u__x___id____ $kver\""
 done
@@ -150,7 +150,7 @@ is "a 6.1 kernel" "$status $(cat "$w/err")" "0 "
 mine_version=6.12.300
 built out
 prepare -u "$mine"
-is "a sublevel beyond 255, which the version code cannot tell" "$status $(cat "$w/err")" "0 "
+is "a sublevel beyond 255, which the version code cannot express" "$status $(cat "$w/err")" "0 "
 mine_version=6.12.60
 
 # ---- one vendor
@@ -159,7 +159,7 @@ for v in INTEL AMD; do
 	built out
 	config CONFIG_KVM=m CONFIG_KVM_$v=m "# CONFIG_KVM_$v is not the other"
 	prepare -u "$mine"
-	is "KVM for $v alone" "$status $(cat "$w/err") $(cat "$tree/src/modules")" "0  kvm.ko kvm-${v,,}.ko"
+	is "KVM for $v only" "$status $(cat "$w/err") $(cat "$tree/src/modules")" "0  kvm.ko kvm-${v,,}.ko"
 done
 
 # ---- 3 and 11
@@ -285,7 +285,7 @@ refused 17 "all of LLVM, which is there" 'was built with clang' "to fix: make mo
 LLVM=-77 prepare -u "$mine"
 is "... given by LLVM" "$status $(cat "$w/err")" "0 "
 LLVM=-78 prepare -u "$mine"
-is "... of a version that is not there" "$status" 17
+is "... of a version that does not exist" "$status" 17
 like "... says which program" "$(cat "$w/err")" "program 'clang-78' is missing"
 mkdir "$w/llvm" && mv "$w/bin/clang-77" "$w/llvm/clang"
 LLVM=$w/llvm/ prepare -u "$mine"
@@ -302,7 +302,7 @@ cp "$top/Makefile" "$w/m/"
 printf '#!/bin/sh\necho "prepare: $*"\nexit 11\n' >"$w/m/src/prepare" && chmod +x "$w/m/src/prepare"
 like "make takes KVER from KDIR" "$(run_make KDIR="$kdir" KVM_SOURCE="$mine")" "prepare: -k ${kver/+/[+]} -d $kdir .* -u $mine\$"
 like "... also from the environment" "$(KDIR=$kdir run_make)" "prepare: -k ${kver/+/[+]} -d $kdir "
-like "... but KVER counts when it is given" "$(run_make KDIR="$kdir" KVER=6.12.1)" "prepare: -k 6\\.12\\.1 -d $kdir "
+like "... but KVER takes precedence" "$(run_make KDIR="$kdir" KVER=6.12.1)" "prepare: -k 6\\.12\\.1 -d $kdir "
 like "... and KDIR follows KVER" "$(run_make KVER=6.12.1)" "prepare: -k 6\\.12\\.1 -d /lib/modules/6\\.12\\.1/build "
 rm "$kdir/include/generated/utsrelease.h"
 out=$(run_make KDIR="$kdir")

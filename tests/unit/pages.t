@@ -23,7 +23,7 @@ like "none builds: the first lines say so" "$page" '^0 of 3 kernels build .* 2 d
 like "... exports that differ" "$page" '^\| 6\.1\.0-1-amd64 .*\| \*\*exports differ\*\* \| 299 of 300 \|$'
 like "... a build that fails" "$page" '^\| 6\.12\.1.*\| \*\*does not build\*\* \|'
 like "... source that is gone" "$page" '^\| 6\.1\.0-1-rt-.*\| source no longer available \| – \|$'
-not_ok "wrong use" 2 tests/matrix-page
+not_ok "wrong usage" 2 tests/matrix-page
 
 # ---- docs/benchmark.md
 
@@ -38,14 +38,14 @@ native native unknown_ioctl 1050
 6.1 vmx-cet CET_used_MSRs_written 2
 END
 page=$(tests/bench/page 9.9 "$tmp/counts")
-like "a call that there is not" "$page" '^\| KVM_GET_ONE_REG, one MSR \| not available \| – \| 1100 \|.*\| 1300 \|$'
+like "a call that does not exist" "$page" '^\| KVM_GET_ONE_REG, one MSR \| not available \| – \| 1100 \|.*\| 1300 \|$'
 like "a requirement that is met" "$page" '^\| AMD \| KVM_GET_ONE_REG, one MSR \| costs no more than natively.* \| yes: 200, natively 250 \|'
 like "... that is not met" "$page" '^\| Intel, cet=1 \| CET used \| few accesses .* \| \*\*no\*\*: 6, at most 5 \|'
 is "... all requirements are there" "$(sed '1,/^## Requirements/d' <<<"$page" | grep -o -E '(yes|\*\*no\*\*): ' | wc -l)" \
 	"$(awk -f tests/bench/verdict.awk "$tmp/counts" | wc -l)"
-not_ok "wrong use" 2 tests/bench/page 9.9
+not_ok "wrong usage" 2 tests/bench/page 9.9
 for f in docs/kernels.md docs/benchmark.md; do
-	is "$f has no raw words of the programs" "$(grep -n -E 'not built yet|on offer|EINVAL|FAILS|not ok|vmx-|CET_' $f)" ""
+	is "$f has no internal words of the programs" "$(grep -n -E 'not built yet|on offer|EINVAL|FAILS|not ok|vmx-|CET_' $f)" ""
 	ok "... and results" grep -q '^| .*[0-9]' $f
 done
 done_testing

@@ -14,7 +14,7 @@ world
 prepare
 is "prepares a 6.12 kernel" "$status" 0
 is "... silently on stderr" "$(cat "$w/err")" ""
-like "... and says from what" "$(cat "$w/out.log")" "building for ${kver/+/[+]} from linux-source-6.12 $debian\$"
+like "... and names the source" "$(cat "$w/out.log")" "building for ${kver/+/[+]} from linux-source-6.12 $debian\$"
 is "... the source is stored by its version" "$(cd "$store" && echo *)" "$debian"
 is "... only the parts that are needed" "$(cd "$store/$debian" && find . -maxdepth 3 -type d | sort | tr '\n' ' ')" \
 	". ./arch ./arch/x86 ./arch/x86/kvm ./virt ./virt/kvm "
@@ -22,7 +22,7 @@ hooks=("$project"/src/hooks/*.patch "$project"/src/hooks/6.12/*.patch)
 for h in "${hooks[@]}"; do
 	file=$(sed -n 's/^+++ b\///p' "$h")
 	added=$(sed -n '/^@@/,$s/^+//p' "$h")
-	is "... ${h##*/} is in" "$(grep -c -F -x -e "$(head -n 1 <<<"$added")" "$tree/$file")" \
+	is "... ${h##*/} is applied" "$(grep -c -F -x -e "$(head -n 1 <<<"$added")" "$tree/$file")" \
 		"$(grep -l -F -x "+++ b/$file" "${hooks[@]}" | xargs cat | sed -n '/^+++/!s/^+//p' |
 			grep -c -F -x -e "$(head -n 1 <<<"$added")")"
 done
@@ -49,12 +49,12 @@ echo '/* stale */' >>"$tree/arch/x86/kvm/x86.c"
 rm "$tree/src/one_reg.c"
 touch "$tree/src/gone.c" "$tree/arch/x86/kvm/gone.h"
 prepare
-is "a changed tree is put right" "$status $(content "$store" "$tree")" "0 $good"
+is "a changed tree is repaired" "$status $(content "$store" "$tree")" "0 $good"
 
 echo 'object' >"$tree/arch/x86/kvm/x86.o"
 sed -i 's/symbol/other/' "$kdir/Module.symvers"
 prepare
-is "objects of another kernel build go" "$status $([ -e "$tree/arch/x86/kvm/x86.o" ] && echo there)" "0 "
+is "objects from another kernel build are removed" "$status $([ -e "$tree/arch/x86/kvm/x86.o" ] && echo there)" "0 "
 
 kver=6.1.0-56-amd64 debian=6.1.192-2 code=$(((6 << 16) + (1 << 8) + 192))
 world
@@ -70,7 +70,7 @@ for suffix in gz zst bz2; do
 	command -v $tool >/dev/null || { skip "a tarball of kind $suffix" "no $tool"; continue; }
 	tarball "$debian" $suffix
 	prepare
-	is "a tarball of kind $suffix" "$status $(cat "$w/err")" "0 "
+	is "a tarball with the suffix $suffix" "$status $(cat "$w/err")" "0 "
 done
 
 # ---- names
@@ -81,7 +81,7 @@ w="$w and [a] 'quo\"te' \$HOME *" SOURCE_DIR=$w/usr/src store="$w/st ore" tree="
 tar=$SOURCE_DIR/linux-source-6.12.tar.xz PATH=$w/bin:$path
 headers "$kver" "$code" "$debian"
 prepare
-is "folders of odd names" "$status $(cat "$w/err")" "0 "
+is "folders with odd names" "$status $(cat "$w/err")" "0 "
 ok "... hold the result" test -s "$tree/src/one_reg.c"
 prepare -u "$tar"
 is "... KVM_SOURCE, too" "$status $(cat "$w/err")" "0 "
@@ -102,11 +102,11 @@ kver=6.12.117+deb13-amd64
 world
 for args in "" "-k $kver" "-k $kver -d $kdir -s $store" "-k $kver -d $kdir -s $store -o $tree rest" "-x"; do
 	# shellcheck disable=SC2086 # a list
-	not_ok "wrong use: '${args//$tmp/T}'" 2 "$prepare" $args
+	not_ok "wrong usage: '${args//$tmp/T}'" 2 "$prepare" $args
 done
 ok "-h explains" "$prepare" -h
 like "... each exit status" "$output" '17 +a program that the build needs is missing'
-is "wrong use writes nothing" "$(ls -d "$store" "$tree" 2>/dev/null)" ""
+is "wrong usage writes nothing" "$(ls -d "$store" "$tree" 2>/dev/null)" ""
 
 # ---- 3: native
 
@@ -217,7 +217,7 @@ world
 echo "$tar linux-source-6.12 $debian" >"$w/owned"
 rm -r "${w:?}/usr/share"
 prepare
-is "what dpkg says is enough" "$status" 0
+is "dpkg's answer is sufficient" "$status" 0
 world
 rm -r "${w:?}/usr/share"
 refused 13 "source without a record" 'nothing records which Debian version' "$src_fix.*KVM_SOURCE=$tar"
@@ -274,7 +274,7 @@ echo '/* again */' >>"$w/my tree/arch/x86/kvm/x86.c"
 prepare -u "$w/my tree"
 like "... a change in it is seen" "$(tail -n 1 "$tree/arch/x86/kvm/x86.c")" '/\* again \*/'
 prepare
-is "... and without it the package's source counts again" "$status $(tail -n 1 "$tree/arch/x86/kvm/x86.c" | grep -c again)" "0 0"
+is "... and without it the package's source is used again" "$status $(tail -n 1 "$tree/arch/x86/kvm/x86.c" | grep -c again)" "0 0"
 
 # Unpacked where the package is: the changelog tells a version, but not that nobody changed the tree since.
 world
@@ -285,7 +285,7 @@ prepare -u "$SOURCE_DIR/linux-source-6.12"
 is "KVM_SOURCE: a tree with a record" "$status $(cat "$w/err")" "0 "
 like "... is what is built, not the stored source" "$(tail -n 1 "$tree/arch/x86/kvm/x86.c")" '/\* mine \*/'
 prepare
-is "... and is never taken for the package's source" "$status $(tail -n 1 "$tree/arch/x86/kvm/x86.c" | grep -c mine)" "0 0"
+is "... and is never used as the package's source" "$status $(tail -n 1 "$tree/arch/x86/kvm/x86.c" | grep -c mine)" "0 0"
 
 world
 source_tree "$w/other" 6.12.94
@@ -403,7 +403,7 @@ is "CC overrides the kernel's compiler" "$status" 0
 echo object >"$tree/x86.o"
 printf '#!/bin/sh\necho 77.3.0\n' >"$w/bin/my-gcc"
 CC=my-gcc prepare
-is "objects of another compiler go" "$status $([ -e "$tree/x86.o" ] && echo there)" "0 "
+is "objects from another compiler are removed" "$status $([ -e "$tree/x86.o" ] && echo there)" "0 "
 echo object >"$tree/x86.o"
 printf '#!/bin/sh\necho 77.4.0\n' >"$w/bin/my-gcc"
 CC='my-gcc -pipe' prepare

@@ -61,30 +61,30 @@ like "... its checks are counted" "$out" '^1 passed, 0 failed, 0 skipped$'
 for how in tests/ugly/one.t ./tests/ugly/one.t tests/unit/../ugly/one.t "$w/tests/ugly/one.t" ugly tests/ugly ./tests/ugly/; do
 	# A path is one from the project's root, wherever the caller is.
 	run "$how"
-	is "$how: what that case needs is made, and no more" "$status $made" "0 one"
+	is "$how: only what that case needs is made" "$status $made" "0 one"
 done
 run tests/host/two.t ugly unit
 is "several cases: each thing once" "$status $made" "0 one root-emulators two root emulators"
-is "... the emulators' root is told" "$(grep two "$w/made" | tail -n 1)" "tests/host/two.t /emulators none"
+is "... the path of the emulators' root is passed" "$(grep two "$w/made" | tail -n 1)" "tests/host/two.t /emulators none"
 run tests/host/three.t unit
-is "a case that does not say: all" "$status $made" "0 ready root emulators"
+is "a case that does not say what it needs: everything is made" "$status $made" "0 ready root emulators"
 is "... and unit cases run in the root with the compilers" "$(grep -c 'host/three.t /emulators compilers' "$w/made")" 1
 run tests/host/unmade.t
-is "what cannot be made: no case runs" "$status $(grep -c '\.t ' "$w/made")" "1 0"
+is "if something cannot be made, no case runs" "$status $(grep -c '\.t ' "$w/made")" "1 0"
 
 for bad in nothing tests/unit/none.t tests/tap.sh ../x.t / '' -x; do
 	run ugly "$bad"
 	is "no case '$bad': exit status, and nothing is made" "$status $made" "2 "
 done
 run -l ugly tests/host/two.t
-is "-l: each case, and what it says of itself" "$out" "tests/ugly/one.t
+is "-l: each case, and its description" "$out" "tests/ugly/one.t
     About ugly/one, which takes two lines.
 tests/host/two.t
     About host/two, which takes two lines."
 is "... and nothing is made" "$status $made" "0 "
 is "every case of the project says what it proves" \
 	"$("$top/tests/run" -l "$top"/tests/*/*.t | awk '/^tests/ { name = $0; next } length < 30 { print name ": " $0 }')" ""
-is "... and needs only what can be made" "$(sed -n 's/^# needs: //p' "$top"/tests/*/*.t | tr ' ' '\n' | sort -u | while read -r t; do
+is "... and needs only targets that exist" "$(sed -n 's/^# needs: //p' "$top"/tests/*/*.t | tr ' ' '\n' | sort -u | while read -r t; do
 	make -C "$top/tests" -n "$t" >/dev/null 2>&1 || echo "$t"
 done)" ""
 

@@ -29,7 +29,7 @@ is "the package's triggers: the sources of the same series" \
 named=$(sed -n "s/^\(.*\)${tab}Debian \(.*\)/Debian \2 (kernel \1)/p" src/series)
 for f in README.md debian/control; do
 	is "$f names them" "$(tr -s '\n ' ' ' <"$f" | grep -o -E 'Debian [0-9]+ \(kernel [0-9.]+\)' | sort -u)" "$named"
-	like "... and from where on a kernel has it natively" "$(tr -s '\n ' ' ' <"$f")" "since ${native//./\\.}"
+	like "... and the first native version" "$(tr -s '\n ' ' ' <"$f")" "since ${native//./\\.}"
 done
 
 # ---- programs
@@ -63,6 +63,6 @@ if (code >= 6018)
 supported = "6.18 and later";
 END
 echo '/* since 6.18 */ int x; // as 6.12 has it' >"$tmp/program.c"
-is "a comment may" "$(found "$tmp/program.c")" ""
+is "a comment may do so" "$(found "$tmp/program.c")" ""
 
 done_testing

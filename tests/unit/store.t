@@ -24,7 +24,7 @@ kver=$old
 headers "$kver" "$code" "$debian"
 prepare
 is "the first one, after the tarball moved on" "$status $(cat "$w/err")" "0 "
-is "... gives what it gave" "$(content "$store/$debian" "$tree")" "${first//  .\/$debian\//  .\/}"
+is "... gives the same result as before" "$(content "$store/$debian" "$tree")" "${first//  .\/$debian\//  .\/}"
 rm -r "$SOURCE_DIR"
 prepare
 is "... and needs no tarball" "$status" 0
@@ -40,7 +40,7 @@ for how in 'a file is cut|: >virt/kvm/kvm_main.c' 'a file is changed|echo >>arch
 	'a file became a folder|rm Makefile && mkdir Makefile' 'all of it is gone|rm -r ./*'; do
 	(cd "$store/$debian" && eval "${how#*|}")
 	prepare
-	is "stored source, ${how%%|*}: made again" "$status $(content "$store" "$tree")" "0 $good"
+	is "stored source, ${how%%|*}: extracted again" "$status $(content "$store" "$tree")" "0 $good"
 	like "... and says that it extracts" "$(cat "$w/out.log")" 'extracting'
 done
 mv "$tar" "$w/away"
@@ -62,7 +62,7 @@ done
 all=0
 for i in 1 2 3; do wait -n || all=$?; done
 is "three runs at once" "$all $(content "$store" "$tree")" "0 $good"
-is "... of which one extracts" "$(cat "$w"/log? | grep -c extracting)" 1
+is "... and only one extracts" "$(cat "$w"/log? | grep -c extracting)" 1
 
 # ---- killed
 
@@ -141,8 +141,8 @@ sweep() { # START MODE STEP: interrupt at every STEPth command
 		[ "$(content "$store" "$tree")" = "$good" ] || bad="$bad $at:next:differs"
 		[ -z "$(ls -d "$store"/.part* "$store"/.fetch.*[0-9] "$tree".part* 2>/dev/null)" ] || bad="$bad $at:next:leftovers"
 	done
-	is "$start, $mode at $points moments: the store is sound, the next run recovers" "$bad" ""
-	ok "... which are some" test $points -ge 3
+	is "$start, $mode at $points moments: the store is intact, and the next run recovers" "$bad" ""
+	ok "... which are not empty" test $points -ge 3
 }
 sweep fresh kill 2
 sweep fresh half 4

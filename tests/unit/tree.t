@@ -69,7 +69,7 @@ for r in 'a b' "a'b" 'a"b' '$(touch '"$tmp/x"')' '`touch '"$tmp/x"'`' '*' ';exit
 	is "sourced for a kernel called $r" "$(source_it "kernelver=$r" "kernel_source_dir=/x/$r")" "$(expected "$r" "/x/$r" "$debian")"
 done
 not_ok "... and runs nothing of that" 1 test -e "$tmp/x"
-is "sourced after another module's, and under odd variables" \
+is "sourced after another module's, and with odd variables" \
 	"$(source_it AUTOINSTALL=no CLEAN=y PACKAGE_VERSION=1 IFS=/ CDPATH=/ BASH_ENV=/dev/null action=status)" "$(expected '' '' "$debian")"
 
 # Headers that are there tell whether it is Debian's kernel.
@@ -85,7 +85,7 @@ sed -i 's/_AMD=y/_AMD=m/' "$kdir/.config"
 echo '#define LINUX_PACKAGE_ID " Other 6.1.9-1"' >"$kdir/include/generated/package.h"
 is "another's kernel is left alone" "$(of_headers)" '^$'
 rm "$kdir/include/generated/package.h"
-is "... and one of nobody" "$(of_headers)" '^$'
+is "... and a kernel of unknown origin" "$(of_headers)" '^$'
 
 # autoinstall: the kernel to install for is in a variable that a local one hides.
 autoinstall() {
@@ -99,7 +99,7 @@ is "autoinstall for another series" "$(autoinstall 6.17.8 ''; autoinstall 7.3.4 
 # In a run of dpkg, our package's trigger does it, if the package is there.
 sed "s,/usr/lib/kvm-onereg/install,$tmp/installer," dkms.conf >"$tmp/dkms.conf"
 in_dpkg() { env -i PATH="$tmp/bin" "$@" "$(command -v bash)" -c '. "$0"; echo "$AUTOINSTALL"' "$tmp/dkms.conf" 2>&1; }
-is "autoinstall in a run of dpkg, without our package" "$(in_dpkg DPKG_MAINTSCRIPT_PACKAGE=x)" yes
+is "autoinstall while dpkg runs, without our package" "$(in_dpkg DPKG_MAINTSCRIPT_PACKAGE=x)" yes
 touch "$tmp/installer"
 is "... with it" "$(in_dpkg DPKG_MAINTSCRIPT_PACKAGE=x)" ""
 is "... with it, by hand" "$(in_dpkg)" yes
@@ -109,7 +109,7 @@ like "MAKE[0] is one call of make, which DKMS adds its own arguments to" "$(grep
 # ---- what DKMS calls must not ask for the running kernel
 
 called=(dkms.conf Makefile Kbuild src/prepare src/check-exports src/publish)
-is "nothing that DKMS calls asks uname" "$(in_files '(\$\(|`|\|\||&&|shell)[[:space:]]*uname' "${called[@]}")" ""
+is "nothing that DKMS calls runs uname" "$(in_files '(\$\(|`|\|\||&&|shell)[[:space:]]*uname' "${called[@]}")" ""
 is "... nor fetches anything" "$(in_files '\b(curl|wget|git clone|apt-get (update|download)|apt-get source)\b' "${called[@]}")" ""
 
 # ---- versions of the kernel are known in one file
