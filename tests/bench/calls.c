@@ -62,7 +62,7 @@ static __u64 ticks(void)
 	return (__u64)hi << 32 | lo;
 }
 
-/* Without the C library, whose errno costs more for a call that fails. */
+/* Without the C library: setting errno makes a failed call more expensive. */
 static long vcpu_ioctl(unsigned long request, void *arg)
 {
 	long r;
@@ -74,7 +74,7 @@ static long vcpu_ioctl(unsigned long request, void *arg)
 	return r;
 }
 
-/* Least cost of ioctl(vcpu, request, arg), whatever it returns; its last result in *result. */
+/* The lowest cost of ioctl(vcpu, request, arg), whatever it returns; its last result goes to *result. */
 static __u64 least(unsigned long request, void *arg, int *result)
 {
 	__u64 best = ~0ULL;
@@ -125,7 +125,7 @@ static void write_guest(__u16 exits)
 	mem[2] = exits >> 8;
 }
 
-/* Least cost of KVM_RUN with @exits exits that KVM handles itself. */
+/* The lowest cost of KVM_RUN with @exits exits that KVM handles itself. */
 static __u64 run_guest(__u16 exits)
 {
 	struct kvm_regs regs;
@@ -177,7 +177,7 @@ static const struct kvm_cpuid_entry2 *cpuid_entry(const struct cpuid *cpuid, __u
 	return &none;
 }
 
-/* Real mode, code at 0; with @cpuid, that and XCR0 with all of it, as a guest's operating system has it. */
+/* Real mode, code at 0; if @cpuid is given, also that CPUID and all of XCR0, as an operating system sets them. */
 static void create_guest(const struct cpuid *cpuid)
 {
 	struct kvm_userspace_memory_region region = { .memory_size = GUEST_SIZE };
@@ -275,7 +275,7 @@ static void trace_run(const char *prefix)
 	write_guest(100);
 	if (ioctl(vcpu, KVM_SET_REGS, &regs) || ioctl(vcpu, KVM_RUN, 0))
 		fail("KVM_RUN");
-	/* Where the vCPU is still loaded its state is saved when it is loaded no more. */
+	/* If the vCPU is still loaded, its state is saved when it is put. */
 	if (ioctl(vcpu, KVM_GET_REGS, &regs))
 		fail("KVM_GET_REGS");
 	put(TRACING "events/msr/enable", "0");
@@ -315,10 +315,10 @@ static void measure_cet(const struct cpuid *cpuid)
 		measure(regs[i].get, KVM_GET_ONE_REG, &reg, 0);
 		measure(regs[i].set, KVM_SET_ONE_REG, &reg, 0);
 	}
-	/* CPUID shows it, the guest does not use it. */
+	/* CPUID shows CET, but the guest does not use it. */
 	measure_runs("CET_unused_");
 	trace_run("CET_unused_");
-	/* User mode's shadow stacks, as those of a Linux guest, but not yet XSS: KVM switches what the CPU does not. */
+	/* Shadow stacks in user mode, as in a Linux guest, but XSS not set yet: KVM switches what the CPU does not. */
 	set_one(KVM_X86_REG_MSR(MSR_PL3_SSP), 0x1000);
 	set_one(KVM_X86_REG_MSR(MSR_U_CET), 1);
 	measure_runs("CET_used_");
@@ -326,7 +326,7 @@ static void measure_cet(const struct cpuid *cpuid)
 	set_one(KVM_X86_REG_MSR(MSR_XSS), XSS_CET_USER);
 	measure_runs("CET_used_with_XSS_");
 	trace_run("CET_used_with_XSS_");
-	/* Those of the kernel too. */
+	/* Also those of the kernel. */
 	for (i = 0; i < 3; i++)
 		set_one(KVM_X86_REG_MSR(MSR_PL0_SSP + i), 0x2000 + 8 * i);
 	set_one(KVM_X86_REG_MSR(MSR_S_CET), 1);

@@ -43,7 +43,7 @@ static void run(const char * const words[])
 		_exit(127);
 	}
 	close(ready[1]);
-	/* It may have nothing to hold: then it says nothing, and ends */
+	/* If there is nothing to hold, it prints nothing and exits */
 	if (read(ready[0], &c, 1) < 0)
 		abort();
 	close(ready[0]);
@@ -61,7 +61,7 @@ static void load_kvm(void)
 	waitpid(pid, NULL, 0);
 }
 
-/* What happens before the Nth call; whether that call fails */
+/* Do what should happen before the Nth call; returns whether that call fails */
 static int before(void)
 {
 	static const char * const perf[] = { "/host/holder", "perf", NULL };

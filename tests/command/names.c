@@ -29,7 +29,7 @@ static bool finds(const char *name, __u32 want)
 	return false;
 }
 
-/* Where MSRs are: the CPU's, AMD's, Transmeta's, Hyper-V's, KVM's */
+/* The ranges of MSRs: the CPU's, AMD's, Transmeta's, Hyper-V's, KVM's */
 static bool plausible(__u32 index)
 {
 	return index < 0x2000 || (index >= 0xc0000000 && index < 0xc0002100) ||
@@ -65,7 +65,7 @@ static void check_every_name(void)
 		for (char *c = text; *c; c++)
 			*c = tolower(*c);
 		any_case &= finds(text, index);
-		/* Without IA32_ it may also be the whole name of another */
+		/* Without IA32_, it may also be the whole name of another MSR */
 		if (!strncmp(line, "IA32_", 5) && msr_find(line + 5, &other) && other != index)
 			printed &= !strcasecmp(msr_name(other), line + 5);
 	}
@@ -117,7 +117,7 @@ static void check_spots(void)
 		{ "KVM_STEAL_TIME", 0x4b564d03 },
 		{ "HV_X64_MSR_GUEST_OS_ID", 0x40000000 },
 	};
-	/* Defined beside them, and none themselves: numbers of bits, masks, counts */
+	/* Defined beside MSRs, but not MSRs: bit numbers, masks, counts */
 	static const char * const none[] = {
 		"IA32_BNDCFGS_RSVD",
 		"PLATFORM_INFO_CPUID_FAULT_BIT",

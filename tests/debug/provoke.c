@@ -19,7 +19,7 @@ static DEFINE_MUTEX(mutex);
 static DEFINE_SPINLOCK(lock_a);
 static DEFINE_SPINLOCK(lock_b);
 
-/* The compiler shall not see what will happen. */
+/* Hide from the compiler what will happen. */
 static volatile int forty = 40;
 
 static void write_behind_an_object(void)
@@ -46,7 +46,7 @@ static void lose_objects(void)
 	char *p;
 	int i;
 
-	/* More than one, as the address of the last one may still be in a register or on a stack. */
+	/* More than one, because the address of the last one may still be in a register or on a stack. */
 	for (i = 0; i < 8; i++) {
 		p = kmalloc(24, GFP_KERNEL);
 		OPTIMIZER_HIDE_VAR(p);

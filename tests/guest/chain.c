@@ -76,7 +76,7 @@ static inline __attribute__((always_inline)) void do_deed(void)
 typedef uint64_t level_fn(uint64_t value);
 static level_fn * const levels[];
 
-/* Every level is a function, and so a return address, of its own, and is called by an indirect branch. */
+/* Each level is a separate function, so it has its own return address. It is called by an indirect branch. */
 #define LEVEL(n)                                        \
 	static GUEST uint64_t level##n(uint64_t value)  \
 	{                                               \
@@ -191,7 +191,7 @@ void chain_run(struct cpu *c)
 	} while (c->stop.kind == STOP_CALL && c->stop.number == CALL_UP);
 }
 
-/* All that an interrupt and a fault of it need, so that nothing exits before ring_entry() has loaded SS. */
+/* Everything that an interrupt and its fault need, so that nothing exits before ring_entry() has loaded SS. */
 void chain_touch_for_rings(struct machine *m)
 {
 	const struct cpu *c = m->cpus[0];

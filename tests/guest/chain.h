@@ -17,12 +17,12 @@
 #define CALL_UP	    2
 #define CALL_XSAVED 3  /* a = XCOMP_BV; the image is in chain_image */
 #define CALL_RING   4  /* a = CS, b = SSP */
-#define CALL_GADGET 66 /* where an attack leads to */
+#define CALL_GADGET 66 /* the target of an attack */
 
 enum deed {
 	RETURN,		/* none */
-	CORRUPT_RETURN, /* returns to the gadget: without shadow stacks it gets there */
-	BAD_JUMP,	/* jumps to the gadget, which has no ENDBR64: without IBT it gets there */
+	CORRUPT_RETURN, /* returns to the gadget, which succeeds without shadow stacks */
+	BAD_JUMP,	/* jumps to the gadget, which has no ENDBR64 and is reached without IBT */
 	BREAKPOINT,
 	UNDEFINED, /* UD2 */
 	XSAVES,	   /* components 11 and 12; CPL0 */
@@ -30,7 +30,7 @@ enum deed {
 	RING2,
 };
 
-/* What it is, in a few words. */
+/* A description in a few words. */
 extern const char * const deed_names[];
 
 /* Guest functions, for cpu_start(): the chain at CPL0, and at CPL3 called from CPL0. */
@@ -50,7 +50,7 @@ struct cet_image {
 
 extern struct cet_image chain_image;
 
-/* A machine with such a guest, all of CET on, XSS too; it has not run yet. */
+/* A machine with such a guest, with all of CET and XSS enabled; it has not run yet. */
 struct cpu *chain_start(struct machine **m, unsigned int cpl, enum deed deed);
 /* The same, stopped in the last level, before its deed. *@base is the SSP of level 0, from which all others follow. */
 struct cpu *chain_start_deep(struct machine **m, unsigned int cpl, enum deed deed, uint64_t *base);
@@ -60,9 +60,9 @@ struct cpu *chain_start_deep(struct machine **m, unsigned int cpl, enum deed dee
  * *@base.
  */
 bool chain_is_at(struct cpu *c, unsigned int call, unsigned int level, uint64_t *base, unsigned int cpl);
-/* Runs from the stop in @level to the end: every SSP and the result are right. */
+/* Runs from the stop in @level to the end, and checks every SSP and the result. */
 bool chain_unwinds(struct cpu *c, unsigned int level, uint64_t base, unsigned int cpl);
-/* Runs on, past levels that are back. */
+/* Continues, past the levels that have returned. */
 void chain_run(struct cpu *c);
 
 /* For a restored machine whose guest will enter ring 1 or 2: see machine_touch(). */

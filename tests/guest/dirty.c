@@ -14,7 +14,7 @@
 #define CALL_BEFORE 1
 #define CALL_AFTER  2 /* a = where a word was written, b = the word; 0: none */
 
-/* Without IST: at CPL0 it stays on its shadow stack */
+/* Without IST: at CPL0 the handler stays on the same shadow stack */
 #define VECTOR_PLAIN 0x90
 #define VECTOR_IST   0x91
 
@@ -33,7 +33,7 @@ static uint64_t other_token, user_word;
 #define NO_WORD	 "xor %%edi, %%edi\n\t"
 #define OP(text) ({ asm volatile(text : : : "rax", "rcx", "rdx", "rdi", "rsi", "r8", "memory"); })
 
-/* A call to what is right behind it does not go to the shadow stack: there is a NOP. */
+/* A call to the next instruction does not push to the shadow stack, so there is a NOP in between. */
 static GUEST uint64_t do_call(uint64_t a)
 {
 	OP(BEFORE "call 1f\n2:\tnop\n1:\tadd $8, %%rsp; rdsspq %%rdi; lea 2b(%%rip), %%rsi\n\t" AFTER
@@ -99,7 +99,7 @@ static GUEST uint64_t do_clrssbsy(uint64_t a)
 	return a;
 }
 
-/* No INT3: after an EPT violation on its way, Bochs gives a wrong length of the instruction. */
+/* Not INT3: after an EPT violation during its delivery, Bochs reports a wrong instruction length. */
 static GUEST uint64_t do_ist(uint64_t a)
 {
 	OP(BEFORE "int $0x91\n\t" NO_WORD AFTER);
@@ -115,7 +115,7 @@ static GUEST uint64_t do_plain(uint64_t a)
 static const struct operation {
 	const char *name;
 	uint64_t (*function)(uint64_t a);
-	unsigned int pages; /* bits 1 << enum page, that it makes dirty */
+	unsigned int pages; /* the pages that it makes dirty, as bits 1 << enum page */
 	bool cpl0_only;
 	/*
 	 * The exception that it is: then @pages are dirty in the handler, and @back after its IRET, which looks for a
@@ -180,7 +180,7 @@ static void get_log(struct machine *m)
 		tap_bail("KVM_GET_DIRTY_LOG");
 }
 
-/* All pages are clean from here on, so the next write to any is to be seen. */
+/* All pages are clean from here on, so the next write to any of them must be logged. */
 static void forget_dirty(struct machine *m, enum how how)
 {
 	struct kvm_clear_dirty_log clear = { .num_pages = RAM_SIZE / PAGE, .dirty_bitmap = bitmap };
@@ -204,7 +204,7 @@ static unsigned int dirty_pages(struct machine *m, const uint64_t pages[PAGES])
 	return dirty;
 }
 
-/* A page that comes into EPT is writable there, and so dirty, even if it was only read. */
+/* A page that is added to EPT is writable there, and therefore dirty, even if it was only read. */
 static void check_dirty(unsigned int dirty, unsigned int want, enum how how, const char *text)
 {
 	unsigned int i;

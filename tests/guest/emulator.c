@@ -31,12 +31,12 @@ static void fact(const char *name, const char *answer)
 /* A place in emulator-code.S. */
 #define CODE(name) extern char e_##name[]
 
-/* What the instruction has to do with CET, as far as an emulator is concerned. */
+/* How the instruction uses CET, as far as an emulator is concerned. */
 #define SS	1u /* uses a shadow stack */
 #define TRACKED 2u /* starts indirect-branch tracking */
-#define FAR	4u /* may end at another CPL, so both CPLs' CET counts */
+#define FAR	4u /* may end at another CPL, so the CET settings of both count */
 
-/* Where it is tried. */
+/* Where the instruction is executed. */
 #define LONG0	1u /* 64-bit code at CPL0 */
 #define LONG3	2u
 #define COMPAT0 4u /* 32-bit code in long mode */
@@ -55,7 +55,7 @@ struct insn {
 	const char *code;
 	unsigned int uses;
 	unsigned int modes;
-	unsigned int width;  /* of what it pops and of far offsets, bytes */
+	unsigned int width;  /* the size of what it pops and of far offsets, in bytes */
 	const char *outcome; /* when KVM emulates it */
 };
 
@@ -156,7 +156,7 @@ static unsigned int ncets(void)
 	return with_cet ? ARRAY_SIZE(cets) : 1;
 }
 
-/* The rule: does CET govern an instruction that uses @uses at @cpl? */
+/* The rule: does CET affect an instruction that uses @uses at @cpl? */
 static bool governed(const struct cet *cet, unsigned int uses, unsigned int cpl)
 {
 	uint64_t on = 0;
@@ -175,7 +175,7 @@ static struct cpu *new_cpu(void)
 	struct kvm_enable_cap cap = { .cap = KVM_CAP_EXIT_ON_EMULATION_FAILURE, .args[0] = 1 };
 	struct machine *m = machine_create(NULL);
 
-	/* What KVM cannot emulate is then an exit at CPL3, too, and not the #UD that a refusal is. */
+	/* Then what KVM cannot emulate causes an exit at CPL3, too, while a refused instruction causes #UD. */
 	if (ioctl(m->fd, KVM_ENABLE_CAP, &cap))
 		tap_bail("KVM_CAP_EXIT_ON_EMULATION_FAILURE");
 	return m->cpus[0];
@@ -196,7 +196,7 @@ static void set_cet(struct cpu *c, const struct cet *cet)
 		sregs.cr4 &= ~CR4_CET;
 		cpu_set_sregs(c, &sregs);
 	}
-	/* The one that exceptions use may be busy from the last one. */
+	/* The token that exceptions use may still be busy from the last one. */
 	top = cpu_shadow_stack(c, CPU_SS_IST1_PAGE);
 	*(uint64_t *)machine_at(c->machine, top) = top;
 }
@@ -271,7 +271,7 @@ static uint64_t prepare(struct cpu *c, const struct insn *insn, unsigned int mod
 
 #define PREFIX 5 /* bytes */
 
-/* What it came to, in words. A fault is one only where the instruction is, with everything as it was. */
+/* The result in words. It is a fault only if RIP is at the instruction and nothing else has changed. */
 static const char *outcome(struct cpu *c, const struct insn *insn, uint64_t stack, unsigned int selector)
 {
 	const struct stop *s = cpu_run(c);
@@ -321,7 +321,7 @@ static const char *try_insn(struct cpu *c, const struct insn *insn, unsigned int
 	return outcome(c, insn, stack, sregs.cs.selector);
 }
 
-/* Would this rule do as well? @refused are the configurations in which KVM refused an instruction. */
+/* Would this rule also explain it? @refused are the configurations in which KVM refused an instruction. */
 static bool explains(unsigned int uses, unsigned int cpl, unsigned int refused)
 {
 	unsigned int i;
@@ -342,7 +342,7 @@ static void check_insn(struct cpu *c, const struct insn *insn, unsigned int mode
 	for (i = 0; i < ncets(); i++) {
 		const char *got = try_insn(c, insn, mode, &cets[i]);
 		const char *want = governed(&cets[i], insn->uses, cpl) ? "#UD" : insn->outcome;
-		/* The change of CS is told only where there is one. */
+		/* A change of CS is reported only if there is one. */
 		const char *cs = strstr(insn->outcome, ", cs 8");
 		char same[40];
 
@@ -365,7 +365,7 @@ static void check_insn(struct cpu *c, const struct insn *insn, unsigned int mode
 			    "always emulated");
 	if (!with_cet)
 		return;
-	/* The configurations are enough to tell each rule from every other one. */
+	/* The configurations are sufficient to distinguish each rule from every other one. */
 	for (uses = 0; uses <= (SS | TRACKED | FAR); uses++)
 		if (uses != FAR && uses != insn->uses && explains(uses, cpl, refused))
 			break;
@@ -614,7 +614,7 @@ static void check_tasks(void)
 
 	for (i = 0; i < ARRAY_SIZE(ways); i++)
 		for (j = 0; j < ncets(); j++) {
-			/* Any of both CPLs' features governs a task switch. */
+			/* The features of both CPLs affect a task switch. */
 			bool refused = governed(&cets[j], SS | TRACKED | FAR, 0);
 			const char *want = refused ? "internal error" : "new task";
 			const char *got = try_task(c, ways[i].code, &cets[j], pages);

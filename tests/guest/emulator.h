@@ -4,7 +4,7 @@
 #define TESTS_GUEST_EMULATOR_H
 
 #define CALL_TARGET 1 /* the branch was taken */
-#define CALL_NEXT   2 /* it was not */
+#define CALL_NEXT   2 /* the branch was not taken */
 
 /* For task switches: two 32-bit TSS, and a vector whose gate is a task gate. */
 #define SEL_OLD_TSS 0x48

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0 */
-/* The part of a guest that C cannot say: see guest.h. */
+/* The part of a guest that cannot be written in C: see guest.h. */
 #include "guest.h"
 
 	.text
@@ -56,7 +56,7 @@ exception:
 	push	%rax
 	mov	%rsp, %rdi
 	cld
-	/* The VMM may change what is on the stack before it lets go on. */
+	/* The VMM may change the stack before it lets the guest continue. */
 	outl	%eax, $PORT_EXCEPTION
 	add	$16, %rsp
 	pop	%r15
@@ -127,7 +127,7 @@ g_user_return:
 	rdsspq	%rdx
 	clrssbsy (%rdx)
 	rstorssp (%rcx)
-	/* Off with the token that RSTORSSP left. */
+	/* Remove the token that RSTORSSP left. */
 	mov	$1, %ecx
 	incsspq	%rcx
 1:	mov	%gs:CPU_RSP0, %rsp

@@ -47,15 +47,15 @@
 #define PORT_CALL      0xe9
 #define PORT_EXCEPTION 0xea
 
-/* Numbers of calls that the library itself makes; a test's own are below. */
+/* Numbers of the calls that the library itself makes; a test's own numbers are lower. */
 #define CALL_RETURNED 0x10000 /* the guest's first function returned */
 
 /* int $VECTOR_USER_RETURN ends g_user(). */
 #define VECTOR_USER_RETURN 0x80
 
-/* In R9, where an instruction that may fault: R10 is where to go on then. */
+/* The value of R9 at an instruction that may fault: R10 then has the address to continue at. */
 #define TRY_MAGIC 0x5452594d41474943
-/* What R9 becomes after a fault. */
+/* The value of R9 after a fault. */
 #define FAULT(vector) (0x100 + (vector))
 
 #define MSR_U_CET	0x6a0
@@ -122,7 +122,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-/* What a handler in guest.S leaves for the VMM, on the exception's stack. */
+/* What a handler in guest.S leaves for the VMM on the exception's stack. */
 struct exception_frame {
 	uint64_t ssp; /* of the handler; 0 without shadow stack */
 	uint64_t cr2;
@@ -134,7 +134,7 @@ struct exception_frame {
 /* For guest functions that must exist as such: never inlined, never cloned. */
 #define GUEST __attribute__((noinline, noclone, used))
 
-/* Stops in the VMM with STOP_CALL; the result is what the VMM left in RAX. Inline: it needs no stack. */
+/* Stops in the VMM with STOP_CALL; the result is the RAX that the VMM sets. Inline, so it needs no stack. */
 static inline __attribute__((always_inline)) uint64_t g_call(uint64_t number, uint64_t a, uint64_t b, uint64_t c)
 {
 	asm volatile("outl %%eax, %1" : "+a"(number) : "i"(PORT_CALL), "D"(a), "S"(b), "d"(c) : "memory");
@@ -235,7 +235,7 @@ static inline __attribute__((always_inline)) uint64_t g_rdssp(void)
 	return ssp;
 }
 
-/* Which vCPU, counted from 0. */
+/* The number of the vCPU, starting at 0. */
 static inline uint64_t g_cpu(void)
 {
 	uint64_t n;

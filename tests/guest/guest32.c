@@ -141,7 +141,7 @@ static void hide_long_mode(struct kvm_cpuid2 *cpuid, unsigned int cpu)
 	find_cpuid(cpuid, 0x80000001, 0)->edx &= ~(1u << 29);
 }
 
-/* As cpu_cet(), without INT_SSP_TAB: that goes with long mode. */
+/* Like cpu_cet(), but without INT_SSP_TAB, which exists in long mode only. */
 static void cet32(struct cpu *c, unsigned int cpl)
 {
 	const uint64_t control = CET_SHSTK | CET_WRSS | CET_ENDBR;
@@ -277,7 +277,7 @@ static void registers_are_necessary(unsigned int cpl)
 		{ BAD_JUMP, NOTHING, { FAULT_CP, FAULT_CP }, { CP_ENDBRANCH, CP_ENDBRANCH } },
 		{ JUMP_ENDBR64, NOTHING, { FAULT_CP, FAULT_CP }, { CP_ENDBRANCH, CP_ENDBRANCH } },
 		{ RETURN, SSP_PLUS_4, { FAULT_CP, FAULT_CP }, { CP_RET, CP_RET } },
-		/* The handler of CPL0 would be on the same shadow stack. */
+		/* The handler at CPL0 would use the same shadow stack. */
 		{ RETURN, SSP_0, { "shutdown", FAULT_PF }, { 0, PF_SHADOW_STACK | 4 } },
 		{ CORRUPT_RETURN, NO_CONTROL, { "call 66", "call 66" }, { 0 } },
 		{ BAD_JUMP, NO_CONTROL, { "call 66", "call 66" }, { 0 } },

@@ -11,27 +11,27 @@
 
 /* S_CET of the host's kernel, as it was at first: the test sets it. */
 extern uint64_t host_s_cet;
-/* Its kernel knows CET: that of 6.1 does not. */
+/* Whether its kernel knows CET. A 6.1 kernel does not. */
 extern bool host_has_cet;
 
-/* An MSR of CPU 0, as the host has it now; it needs the host's module msr. */
+/* The current value of an MSR of the host's CPU 0; needs the host's module msr. */
 uint64_t host_rdmsr(uint32_t msr);
 uint64_t host_rdmsr_on(unsigned int cpu, uint32_t msr);
 /* What to pread() to read one of them. */
 int host_msr_file(void);
-/* False if it cannot be written. */
+/* Returns false if it cannot be written. */
 bool host_wrmsr(uint32_t msr, uint64_t value);
 
 /* Writes a word to a file of sysfs; false, and says so, if that fails. */
 bool host_put(const char *path, const char *word);
 
-/* Takes a CPU of the host away, or brings it back: false, and says so, if the host does not. */
+/* Takes a CPU of the host offline, or online again. Returns false, with a message, if that fails. */
 bool host_set_online(unsigned int cpu, bool online);
 bool host_is_online(unsigned int cpu);
 
-/* Which CPU a thread is on, or was last; -1 if that cannot be told. */
+/* The CPU that a thread is on, or was on last; -1 if that is not known. */
 int host_cpu_of(pid_t tid);
-/* Binds it to one; true if it is there. 0 is the calling thread. */
+/* Binds a thread to a CPU; returns true if it runs there. 0 is the calling thread. */
 bool host_move(pid_t tid, unsigned int cpu);
 
 /* Waits for files of VMs that processes left. Both say so if they fail. */

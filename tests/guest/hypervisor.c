@@ -7,7 +7,7 @@
 
 #include "hypervisor.h"
 
-/* What an L1 without CET is, and others with half of it. */
+/* An L1 without CET, and L1s with half of it. */
 void hide_shstk(struct kvm_cpuid2 *cpuid, unsigned int cpu)
 {
 	(void)cpu;
@@ -45,7 +45,7 @@ static uint64_t capability(struct nested *n, uint32_t msr)
 	return l1(n, L1_RDMSR, msr, 0);
 }
 
-/* L1 cannot use what the VMM took from its capabilities. */
+/* L1 cannot use features that the VMM removed from its capabilities. */
 static void hidden(struct nested *n, uint32_t field, uint64_t bit, const char *name)
 {
 	enum place w;
@@ -129,7 +129,7 @@ void test_vmxon(void)
 	equals(n->status, DONE, "in VMX operation: CR4.CET off");
 	l1(n, L1_CR4, sregs.cr4 | CR4_VMXE, 0);
 	equals(n->status, DONE, "in VMX operation: CR4.CET on");
-	/* Each return since was checked. */
+	/* Each return since then was checked. */
 	tap_ok(l1(n, L1_RDSSP, 0, 0) == cpu_shadow_stack(n->c, CPU_SS_PAGE) - 16, "L1's shadow stack is in use");
 	l1(n, L1_VMXOFF, 0, 0);
 	equals(n->status, DONE, "VMXOFF");
@@ -144,7 +144,7 @@ static const struct {
 	{ HOST_S_CET, "HOST_S_CET" },	{ HOST_SSP, "HOST_SSP" },   { HOST_SSP_TABLE, "HOST_INTR_SSP_TABLE" },
 };
 
-/* The fields keep what is written, each its own; they are there for every L1, as natively. */
+/* Each field keeps the value that is written to it. The fields exist for every L1, as natively. */
 static void fields_of(struct nested *n, const char *who)
 {
 	const uint64_t pattern = 0xa5a50000c3c30000;
@@ -160,7 +160,7 @@ static void fields_of(struct nested *n, const char *who)
 	}
 	for (i = 0; i < ARRAY_SIZE(cet_fields); i++)
 		equals(l1(n, L1_VMREAD, cet_fields[i].field, 0), pattern + i, "%s: VMREAD %s", who, cet_fields[i].name);
-	/* And in memory, where VMCLEAR leaves them. */
+	/* Also in memory, where VMCLEAR stores them. */
 	l1(n, L1_VMCLEAR, n->mail->vmcs, 0);
 	l1(n, L1_VMPTRLD, n->mail->vmcs, 0);
 	for (i = 0; i < ARRAY_SIZE(cet_fields); i++)
@@ -188,7 +188,7 @@ void test_fields(void)
 #define SOME_TABLE  0x123000
 #define OTHER_TABLE 0x77000
 
-/* Tells what it has, changes all of it and exits below some calls; then returns from them. */
+/* Reports its state, changes all of it, and exits below some calls; then returns from these. */
 static GUEST uint64_t l2_triple(uint64_t a, uint64_t b, uint64_t c)
 {
 	(void)a;
@@ -270,7 +270,7 @@ static void combination(struct nested *n, bool entry, bool exit)
 	check_triple(&n->after, exit ? &host : &want, "%s: the exit loads %s", name, exit ? "L1's" : "nothing");
 	check_triple(&n->l1_sees, exit ? &host : &want, "%s: L1 sees that too", name);
 	if (exit) {
-		/* Returns of L1 were checked on its shadow stack by now. */
+		/* By now, returns of L1 were checked with its shadow stack. */
 		cpu_wrmsr(n->c, MSR_S_CET, n->own.s_cet);
 		cpu_wrmsr(n->c, MSR_INT_SSP_TAB, n->own.table);
 	}
@@ -285,7 +285,7 @@ static void combination(struct nested *n, bool entry, bool exit)
 	check_triple(&now, &want, "%s: and has its shadow stack", name);
 	w = nested_leave(n);
 	went(n, w, "exit 18", "%s: L2 exits again", name);
-	/* A third entry, that only needs what KVM kept. */
+	/* A third entry, which needs only what KVM has kept. */
 	w = nested_enter(n);
 	went(n, w, "exit 18", "%s: and again", name);
 	guest = guest_fields(n);
@@ -324,7 +324,7 @@ void test_capabilities_without(void)
 	tap_ok(!(capability(n, MSR_VMX_CR4_FIXED1) & CR4_CET), "CR4_FIXED1 forbids CET");
 	nested_destroy(n);
 
-	/* Nor can the VMM give it. */
+	/* The VMM cannot enable it either. */
 	n = nested_create_off(&(struct nested_config) { .features = 0 });
 	refuses(n, MSR_VMX_BASIC, BASIC_ANY_ERROR_CODE);
 	refuses(n, MSR_VMX_TRUE_EXIT, (uint64_t)EXIT_LOAD_CET << 32);

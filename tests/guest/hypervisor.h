@@ -19,7 +19,7 @@
 #define VECTOR_L1 0x82
 
 #define RUN_RESUME  1 /* VMRESUME, not VMLAUNCH */
-#define RUN_OWN_SSP 2 /* HOST_SSP becomes what L1 needs in order to go on */
+#define RUN_OWN_SSP 2 /* HOST_SSP becomes what L1 needs to continue */
 
 #define S_CET_NOTRACK 0x10 /* NO_TRACK_EN */
 
@@ -154,7 +154,7 @@ enum l1_kind {
 	L1_INTERRUPT, /* int $VECTOR_L1, which an IRET ends */
 };
 
-/* What an operation, or an entry of L2, ended with. A fault in L1 is FAULT(vector). */
+/* The result of an operation, or of an entry of L2. A fault in L1 is FAULT(vector). */
 #define DONE	     0
 #define FAIL_INVALID 1
 #define FAIL_VALID   2
@@ -166,7 +166,7 @@ struct l1_field {
 
 #define L1_FIELDS_MAX 24
 
-/* A request and its answer; and what L1 needs to know of the machine. In the guest's memory. */
+/* A request and its answer, and what L1 needs to know about the machine. In the guest's memory. */
 struct l1_mail {
 	uint64_t kind, a, b;
 	uint64_t status, result;
@@ -184,9 +184,9 @@ struct triple {
 	uint64_t s_cet, ssp, table;
 };
 
-/* Where nested_go() came to. */
+/* Where nested_go() stopped. */
 enum place {
-	AT_IDLE, /* L1 waits: @status tells how the entry failed */
+	AT_IDLE, /* L1 waits: @status says how the entry failed */
 	AT_EXIT, /* L2 exited, and L1 waits again */
 	AT_STOP, /* something else: cpu->stop. L2 is active, or L1 stopped unexpectedly */
 };
@@ -220,13 +220,13 @@ struct nested_config {
 struct nested *nested_create(const struct nested_config *config);
 /* The same, but L1 has done nothing yet. */
 struct nested *nested_create_off(const struct nested_config *config);
-/* For a machine that came into being in another way: a restored one. */
+/* For a machine that was created in another way: a restored one. */
 struct nested *nested_of(struct machine *m);
 void nested_destroy(struct nested *n);
 /* KVM offers LOAD_CET to L1. */
 bool nested_has_cet(void);
 
-/* One operation in L1; the result. These end the program when L1 does not come back. */
+/* One operation in L1; returns its result. These end the program if L1 does not return. */
 uint64_t l1(struct nested *n, enum l1_kind kind, uint64_t a, uint64_t b);
 uint64_t vmread(struct nested *n, uint32_t field);
 void vmwrite(struct nested *n, uint32_t field, uint64_t value);
@@ -240,18 +240,18 @@ void vmfields(struct nested *n, struct l1_field fields[], unsigned int nfields);
  */
 void nested_prepare(struct nested *n, unsigned int features, uint64_t (*function)(uint64_t, uint64_t, uint64_t),
 		    uint64_t a, uint64_t b, uint64_t c);
-/* Tokens of L2's shadow stacks as they were in the beginning. */
+/* Resets the tokens of L2's shadow stacks to their initial state. */
 void nested_fresh_stacks(struct nested *n);
 void set_bits(struct nested *n, uint32_t field, uint64_t bits);
 void clear_bits(struct nested *n, uint32_t field, uint64_t bits);
 uint64_t l2_ssp(const struct nested *n); /* where L2's shadow stack starts */
 uint64_t l2_table(const struct nested *n);
 
-/* Enters L2, VMLAUNCH or VMRESUME as needed, and runs on to one of enum place. HOST_SSP becomes L1's own. */
+/* Enters L2 by VMLAUNCH or VMRESUME as needed, and runs to one of enum place. HOST_SSP becomes L1's own. */
 enum place nested_enter(struct nested *n);
 /* The same with HOST_SSP as it is. */
 enum place nested_enter_as_is(struct nested *n);
-/* Runs on after AT_STOP. */
+/* Continues after AT_STOP. */
 enum place nested_go(struct nested *n);
 void nested_skip(struct nested *n);
 /* L2 is active and stopped: makes it exit by VMCALL. */
@@ -260,9 +260,9 @@ enum place nested_leave(struct nested *n);
 struct triple triple_now(struct nested *n);
 bool same(const struct triple *a, const struct triple *b);
 void tell_triple(const char *name, const struct triple *t);
-/* What ended the last nested_*(), in words: "exit 18", "vmfail 7", or stop_text(). */
+/* How the last nested_*() ended, in words: "exit 18", "vmfail 7", or stop_text(). */
 const char *where_text(const struct nested *n, enum place where);
-/* A point: it went as @want says. */
+/* A check: it ended as @want says. */
 bool went(struct nested *n, enum place where, const char *want, const char *fmt, ...) __printf(4, 5);
 bool equals(uint64_t got, uint64_t want, const char *fmt, ...) __printf(3, 4);
 
@@ -297,11 +297,11 @@ struct nested *restore(const struct saved *s, const char *order);
 void nested_l1(void);
 uint64_t nested_enter_l2(uint64_t flags);
 void nested_exit(void);
-void nested_exit_bare(void); /* the same place without an ENDBR */
+void nested_exit_bare(void); /* the same code without an ENDBR */
 void nested_launch32(void);
 void nested_exit32(void);
 void nested_l2_32(void);
-/* L2: VMCALL for ever. */
+/* L2: VMCALL in an endless loop. */
 void nested_vmcall(void);
 /* depth calls, then what @bottom says (BOTTOM_*), then as many returns: the result is their number. Any level. */
 uint64_t nested_chain(uint64_t depth, uint64_t bottom, uint64_t number);
@@ -312,7 +312,7 @@ extern uint64_t nested_gprs[L2_GPRS];
 extern uint64_t nested_l1_cet; /* L1 may read its CET MSRs */
 extern struct triple nested_seen;
 
-/* Interrupts a guest that may not come back: STOP_SIGNAL after so many milliseconds. 0: no longer. */
+/* Interrupts a guest that may not return: STOP_SIGNAL after so many milliseconds. 0 disables this. */
 void time_limit(unsigned int ms);
 /* One signal after so many microseconds. */
 void time_limit_once(unsigned int us);
@@ -362,7 +362,7 @@ void test_state_without(void);
  */
 extern const char *save_files, *load_files;
 
-/* KVM is the kernel's own, which is not always right: what may differ is a fact, but no point. */
+/* KVM is the kernel's own, which is not always right: results that may differ are facts, but not checks. */
 extern bool native;
 #endif
 

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0
-/* A host with several CPUs: vCPUs that move between them, and CPUs that go away and come back. */
+/* A host with several CPUs: vCPUs that move between them, and CPUs that go offline and come back. */
 #include <pthread.h>
 #include <sys/syscall.h>
 #include <unistd.h>
@@ -35,7 +35,7 @@ static void start(struct mover *m, struct cpu *c)
 	keeper_start(c);
 	if (pthread_create(&m->thread, NULL, move_until_call, m))
 		tap_bail("thread");
-	/* A first KVM_RUN of a new thread waits for RCU, and cannot be moved meanwhile. */
+	/* The first KVM_RUN of a new thread waits for RCU, and the thread cannot be moved while it does. */
 	while (!__atomic_load_n(&m->tid, __ATOMIC_ACQUIRE) || !keeper_rounds(c))
 		sleep_ms(1);
 }
@@ -76,7 +76,7 @@ void test_cpus(void)
 		return;
 	tap_ok(host_rdmsr_on(1, MSR_S_CET) == host_s_cet, "both have the same S_CET");
 
-	/* Two that always change places. */
+	/* Two that keep changing places. */
 	for (i = 0; i < 2; i++)
 		start(&movers[i], m->cpus[i]);
 	for (i = 0; i < MOVES; i++) {
@@ -92,7 +92,7 @@ void test_cpus(void)
 		stop(&movers[i], "moved");
 	}
 
-	/* One whose CPU is taken away under it. */
+	/* One whose CPU goes offline while it runs. */
 	start(&movers[0], m->cpus[0]);
 	for (i = 0; i < ROUNDS; i++) {
 		bool ok = move(&movers[0], 1) && goes_on(&movers[0]);

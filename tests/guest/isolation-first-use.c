@@ -11,7 +11,7 @@
 
 #include "isolation.h"
 
-/* What a guest does first; below, an MSR of cet_msrs that it writes. */
+/* What a guest does first; lower values are an index of an MSR in cet_msrs that it writes. */
 #define FIRST_XSS_S   (CET_MSRS + 0)
 #define FIRST_XSS     (CET_MSRS + 1)
 #define FIRST_NOTHING (CET_MSRS + 2)
@@ -50,7 +50,7 @@ static bool only(struct cpu *c, unsigned int msr, uint64_t value)
 
 	for (i = 0; i < CET_MSRS; i++) {
 		uint64_t want = i == msr ? value : 0, host = cpu_rdmsr(c, cet_msrs[i]);
-		/* S_CET and INT_SSP_TAB are no XSAVE state. */
+		/* S_CET and INT_SSP_TAB are not XSAVE state. */
 		bool image_ok = i == VALUE_S_CET || i == VALUE_TABLE || saved[i] == want;
 
 		if (r[i] == want && host == want && image_ok)
@@ -131,7 +131,7 @@ static void set_cpuid(struct cpu *c, bool cet)
 	free(cpuid);
 }
 
-/* What is there, of a vCPU with @values or without: counts what is not as it should be. */
+/* The state of a vCPU with or without @values: counts the wrong ones. */
 static unsigned int wrong_for_host(struct cpu *c, bool cet, bool values)
 {
 	const uint64_t id = KVM_X86_REG_KVM(KVM_REG_GUEST_SSP);
@@ -161,7 +161,7 @@ static unsigned int wrong_for_guest(struct cpu *c, bool cet, bool values)
 	return wrong;
 }
 
-/* Until it runs, a vCPU's CPUID can be set again. Nothing is cleared then, only not to be had. */
+/* Until a vCPU runs, its CPUID can be set again. That clears no values, but makes them inaccessible. */
 static void check_cpuid_changes(struct cpu *other)
 {
 	static const struct {

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0
-/* S_CET of the host's kernel: the same after whatever guests do, and after the modules were reloaded. */
+/* S_CET of the host's kernel: unchanged, whatever guests do, and after the modules were reloaded. */
 #include <fcntl.h>
 #include <stdio.h>
 #include <unistd.h>
@@ -8,7 +8,7 @@
 
 static const unsigned int feature_sets[] = { 0, GUEST_SHSTK, GUEST_IBT, GUEST_SHSTK | GUEST_IBT, GUEST_ALL };
 
-/* Nothing of this CET is on at CPL0, as CR4.CET is not. */
+/* No CET feature is active at CPL0, because CR4.CET is clear. */
 #define ALL_BITS (0xffff81234567c000 | 0x3f)
 
 static GUEST uint64_t bad_stack(uint64_t unused)
@@ -43,7 +43,7 @@ static void check_s_cet(const char *when)
 		tap_diag("0x%llx, wanted 0x%llx", (unsigned long long)got, (unsigned long long)host_s_cet);
 }
 
-/* An entry that the CPU refuses, and one that it takes afterwards. */
+/* An entry that the CPU refuses, and then one that it accepts. */
 static void check_failed_entries(struct cpu *c)
 {
 	static const char * const names[] = {
@@ -136,9 +136,9 @@ void test_host_s_cet(void)
 		host_wrmsr(MSR_S_CET, host_s_cet);
 }
 
-/* kvm and kvm-intel go away and come back. */
+/* kvm and kvm-intel are unloaded and loaded again. */
 
-/* A kernel that knows nothing of CET is left with nothing of a guest's. */
+/* On a kernel that does not know CET, nothing of a guest is left. */
 static bool host_is_clean(void)
 {
 	unsigned int i;

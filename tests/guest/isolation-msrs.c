@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0
-/* Which values the MSRs take, whoever writes and whether KVM or the CPU decides; filters; ignore_msrs. */
+/* Which values the MSRs accept, whoever writes them and whether KVM or the CPU checks them; filters; ignore_msrs. */
 #include <errno.h>
 #include <pthread.h>
 #include <stdio.h>
@@ -10,7 +10,7 @@
 
 #include "isolation.h"
 
-/* What a CPU without some feature does not know. */
+/* MSRs and bits that a CPU without a feature does not have. */
 #define NEEDS_SHSTK 1u
 #define NEEDS_IBT   2u
 
@@ -71,7 +71,7 @@ static const struct probe tables[] = {
 
 #define MAX_PROBES 24
 
-/* Orders for the guest, and what came of them. */
+/* Orders for the guest, and their results. */
 static struct probing {
 	uint64_t msr, n;
 	uint64_t value[MAX_PROBES];
@@ -102,7 +102,7 @@ enum way {
 	BY_HOST,	/* KVM_SET_MSRS */
 	BY_EMULATION,	/* WRMSR that KVM is made to emulate: KVM decides */
 	BY_FRESH_GUEST, /* WRMSR of a guest that has not used CET before: KVM or the CPU decides */
-	BY_GUEST,	/* WRMSR of one that has */
+	BY_GUEST,	/* WRMSR of a guest that has used it */
 	WAYS
 };
 
@@ -148,7 +148,7 @@ static unsigned int probes_of(unsigned int msr, const struct probe **p)
 	}
 }
 
-/* One MSR, all of its values, in one way; @has: what CPUID shows. Counts what is not as it should be. */
+/* One MSR, all of its values, written in one way; @has: the features in CPUID. Counts wrong results. */
 static unsigned int probe_msr(struct cpu *c, unsigned int msr, enum way way, unsigned int has, const char *name)
 {
 	struct probing *g = in_guest(c->machine, &probing);
@@ -437,7 +437,7 @@ void test_filter(void)
 	check_access(c, false, false, "allowed");
 	for (i = 0; i < VALUE_TABLE; i++)
 		check_exits(c, i, false, "allowed");
-	/* So much for the difference that can be seen. */
+	/* That was the visible difference. */
 	check_exits(c, VALUE_TABLE, true, "allowed");
 	set_filter(c, denied, ARRAY_SIZE(denied), BOTH);
 	check_access(c, true, true, "denied again");
@@ -509,9 +509,7 @@ void test_ignore_msrs(void)
 	tap_ok(kvm_param_set("ignore_msrs", before), "kvm.ignore_msrs is off again");
 }
 
-/*
- * A KVM that does not offer CET: nothing of it can be used.
- */
+/* A KVM that does not offer CET: none of it can be used. */
 
 static GUEST uint64_t try_all(uint64_t unused)
 {
@@ -526,7 +524,7 @@ static GUEST uint64_t try_all(uint64_t unused)
 	p->fault[14] = g_wrmsr_safe(MSR_XSS, XSS_CET_U);
 	p->fault[15] = g_wrmsr_safe(MSR_XSS, XSS_CET_S);
 	p->fault[16] = g_set_cr4(g_cr4() | CR4_CET);
-	/* The two that are no fault. */
+	/* The two that do not fault. */
 	p->fault[17] = g_wrmsr_safe(MSR_XSS, 0);
 	p->fault[18] = g_set_cr4(g_cr4());
 	return 0;

@@ -68,7 +68,7 @@ static GUEST void read_all(struct keeper *k, unsigned int pass)
 	uint64_t value;
 	unsigned int i;
 
-	/* INT_SSP_TAB always exits, the others make no exit and so are only preempted. */
+	/* INT_SSP_TAB always exits. The others do not exit, so they are only preempted. */
 	for (i = 0; i < VALUE_TABLE; i++)
 		compare(k, i, g_rdmsr(cet_msrs[i]));
 	if (!(pass & 15))
@@ -119,7 +119,7 @@ static GUEST uint64_t verify(uint64_t cpu)
 	return 0;
 }
 
-/* A guest without CET looks for what it must not find; in guest memory: */
+/* A guest without CET looks for values that it must not find; in guest memory: */
 static volatile uint64_t peek_stop, peeks, found;
 
 static GUEST uint64_t peek(uint64_t unused)
@@ -328,7 +328,7 @@ void test_private(void)
 	}
 	tap_ok(!other, "the host's S_CET is the same whenever a vCPU is preempted");
 
-	/* The same code notices a value that is not its own, by each of its ways to read it. */
+	/* The same code detects a foreign value, in each of the ways to read it. */
 	for (i = 0; i <= CET_MSRS; i++) {
 		struct cpu *c = m->cpus[0];
 		unsigned int j;

@@ -24,7 +24,7 @@
 /* Not in plain text: guest memory has a copy of this program. */
 static const volatile uint32_t not_secret = 0x5a18;
 
-/* Of predecessor @n, not 0. Canonical, and fit to be an SSP. With this U_CET, CPL3 cannot fail to notice it. */
+/* The secret of predecessor @n, not 0. It is canonical and valid as an SSP. CPL3 always notices this U_CET. */
 static uint64_t secret(unsigned int n, unsigned int msr)
 {
 	return (uint64_t)~not_secret << 32 | n << 24 | (msr + 1) << 16 |
@@ -41,7 +41,7 @@ static bool is_secret(uint64_t value)
 	return value >> 32 == (uint32_t)~not_secret && value >> 24 & 0xff;
 }
 
-/* Findings are printed, unless they are expected. */
+/* Whether findings are printed; not if they are expected. */
 static bool quiet;
 
 /* For memory of any type. */
@@ -56,7 +56,7 @@ static unsigned int search(const char *where, const void *memory, size_t size)
 	size_t i;
 
 	for (i = 0; i + 1 < size / sizeof(*p); i++) {
-		/* Memory is large, and the rest is slow. */
+		/* A fast first pass, because memory is large and the full comparison is slow. */
 		if (p[i + 1] != high && p[i + 1] != page)
 			continue;
 		value = (uint64_t)p[i + 1] << 32 | p[i];
@@ -114,7 +114,7 @@ static GUEST void precede(uint64_t unused)
 	for (;;) {
 		enum way way = g_call(CALL_READY, 0, 0, 0);
 
-		/* No switch: it would become a table of indirect jumps. */
+		/* Not a switch statement: it could become a table of indirect jumps. */
 		if (way == BY_WRMSR) {
 			for (i = 0; i < CET_MSRS; i++)
 				g_wrmsr_safe(cet_msrs[i], to_write[i]);
@@ -165,7 +165,7 @@ static void store_by_entry(struct predecessor *p)
 		tap_bail("the CPU does not store SSP: %s", stop_text(c));
 }
 
-/* Lets the predecessor run, and leave its secrets. */
+/* Runs the predecessor, which leaves its secrets. */
 static void run_predecessor(struct predecessor *p)
 {
 	unsigned int i;
@@ -227,8 +227,8 @@ struct victim {
 	struct cpu *c;
 	enum kind kind;
 	enum state state;
-	uint64_t own[CET_MSRS]; /* what is in its registers, as it must be */
-	uint64_t zero;		/* the page at address 0, behind it the last one of all */
+	uint64_t own[CET_MSRS]; /* the values that its registers must have */
+	uint64_t zero;		/* the page at address 0, followed by the last page of all */
 	uint64_t stacks;	/* of CPL1 and CPL2, and two shadow stacks */
 };
 
@@ -427,7 +427,7 @@ struct reader {
 	void (*code)(void);
 	unsigned int cpl; /* where it starts */
 	unsigned int msr; /* what it reads */
-	const char *stop; /* where it comes to */
+	const char *stop; /* where it ends */
 	unsigned int flags;
 };
 
@@ -522,7 +522,7 @@ static bool went_right(struct victim *v, const struct reader *r)
 	uint64_t ssp = right_ssp(v, r), got;
 	bool ok = !strcmp(stop_text(v->c), want);
 
-	/* Whether the token is read or written is the CPU's business. */
+	/* The CPU may read or write the token. */
 	if (on && r->flags & UNMAPPED)
 		ok = !strncmp(stop_text(v->c), want, strlen(want)) && v->c->stop.frame->error & PF_SHADOW_STACK;
 	if (!ok && !quiet)
@@ -536,7 +536,7 @@ static bool went_right(struct victim *v, const struct reader *r)
 		return ok;
 	}
 	got = call ? v->c->stop.a : v->c->stop.frame->ssp;
-	/* RDSSP does nothing then: its register is as it was. */
+	/* Then RDSSP does nothing: its register is unchanged. */
 	if (!on)
 		return got == (call ? -1ull : 0);
 	ok = got == ssp && (r->flags & NO_TOKEN || take(v, linear_to_gpa(v, ssp)) == (ssp | 1));
@@ -553,7 +553,7 @@ static bool applies(const struct victim *v, const struct reader *r)
 	return kind_has_cet(v->kind) || r->code == read_setssbsy || !(r->flags & CET_ONLY);
 }
 
-/* What is wrong: 0 if the victim took its own values and sees nobody else's. */
+/* What is wrong: 0 if the victim used its own values and sees no others. */
 static unsigned int read_once(struct victim *v, const struct reader *r, struct predecessor *p, bool facts)
 {
 	struct kvm_interrupt interrupt = { .irq = VECTOR_INJECTED };
@@ -717,7 +717,7 @@ static void check_predecessor(struct predecessor *p)
 		machine_destroy(m);
 }
 
-/* The same code notices secrets: here they are the victim's own. */
+/* The same code detects secrets: here the victim has them itself. */
 static void check_notices(void)
 {
 	struct predecessor nobody = { .way = BY_NOTHING };

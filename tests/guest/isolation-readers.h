@@ -6,7 +6,7 @@
 #include "guest.h"
 
 /* Numbers of g_call(). */
-#define CALL_READY 1 /* waits for what to do next */
+#define CALL_READY 1 /* waits for the next order */
 #define CALL_ARMED 2 /* CR4.CET and S_CET.SH_STK_EN are set */
 #define CALL_SEEN  3 /* its first value is SSP, or -1 if RDSSP does nothing */
 
@@ -46,7 +46,7 @@ void read_lret(void);
 void read_sysret(void);
 void read_sysexit(void);
 void read_store(void);
-/* What the gates lead to. */
+/* The targets of the gates. */
 void read_target(void);
 #endif
 

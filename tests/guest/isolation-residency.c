@@ -64,14 +64,14 @@ static const char * const step_names[ALL_STEPS] = {
 	"the guest's XRSTORS",
 };
 
-/* One step; false if something was not as in the model. It may run on any thread. */
+/* One step; returns false if something differs from the model. It may run on any thread. */
 struct work {
 	struct model *m;
 	enum step step;
 	bool ok;
 };
 
-/* Differences are wanted now, and not told. */
+/* Differences are expected now, and not reported. */
 static bool falsified;
 
 static bool same(const struct model *m, unsigned int msr, uint64_t got)
@@ -113,7 +113,7 @@ static bool xsave_and_back(struct cpu *c)
 	if (ioctl(c->io.vcpu, KVM_GET_XSAVE2, xsave))
 		return false;
 	memcpy(&xstate_bv, &area[128], sizeof(xstate_bv));
-	/* Supervisor state is not for the VMM. */
+	/* The VMM has no access to supervisor state. */
 	if (xstate_bv & XSS_CET || ioctl(c->io.vcpu, KVM_SET_XSAVE, xsave))
 		return false;
 	xstate_bv |= XSS_CET_U;
@@ -132,7 +132,7 @@ static bool guest_xsaves(struct model *m, struct orders *o)
 		return false;
 	if (o->image.xcomp_bv != (XSAVE_COMPACT | XSS_CET))
 		return false;
-	/* What is all zero may be left out. */
+	/* Components that are all zero may be left out. */
 	if (o->image.xstate_bv & XSS_CET_U)
 		ok = same(m, VALUE_U_CET, o->image.u_cet) & same(m, VALUE_PL3, o->image.pl3_ssp);
 	else
@@ -283,7 +283,7 @@ void test_residency(void)
 	for (i = 0; i < ALL_STEPS; i++)
 		tap_ok(done[i] > 10 && !wrong[i], "%s, any time", step_names[i]);
 
-	/* Each way of reading notices each value that is not as it should be. */
+	/* Each way of reading detects each wrong value. */
 	tap_ok(do_step(&models[2], GUEST_WRITES_ALL, false), "all values are set");
 	falsified = true;
 	for (s = 0; s < ARRAY_SIZE(reads); s++) {
@@ -295,7 +295,7 @@ void test_residency(void)
 			models[2].value[i] ^= 1ull << 40;
 			blind += !do_step(&models[2], reads[s], false);
 		}
-		/* S_CET and INT_SSP_TAB are no XSAVE state. */
+		/* S_CET and INT_SSP_TAB are not XSAVE state. */
 		tap_ok(noticed == CET_MSRS - (reads[s] == GUEST_XSAVES ? 2 : 0) && !blind,
 		       "a falsified value is noticed by %s", step_names[reads[s]]);
 	}

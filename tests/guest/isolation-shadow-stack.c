@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0
-/* A VMM that is on a shadow stack itself: it keeps it, the guest keeps its own. */
+/* A VMM that uses a shadow stack itself: it keeps its own, and so does the guest. */
 #include <pthread.h>
 #include <signal.h>
 #include <stdio.h>
@@ -163,7 +163,7 @@ static void alarms(unsigned int us)
 	setitimer(ITIMER_REAL, &t, NULL);
 }
 
-/* Both threads' KVM_RUN is interrupted: whoever gets the alarm passes it on. */
+/* Interrupts KVM_RUN in both threads: the one that gets the alarm passes it on. */
 static pthread_t peers[2];
 
 static void on_alarm_of_two(int number)
@@ -200,7 +200,7 @@ static void vmm_on_shadow_stack(void)
 	alarms(500);
 	run_deep(m->cpus[0], 0);
 	sigaction(SIGALRM, &one, NULL);
-	/* The other one may not be through. */
+	/* The other one may not have finished. */
 	while (pthread_tryjoin_np(peers[1], NULL)) {
 		pthread_kill(peers[1], SIGUSR1);
 		usleep(500);
@@ -225,7 +225,7 @@ static void on_segv(int number, siginfo_t *info, void *context)
 	_exit(info->si_code == SEGV_BY_CP ? EXIT_BY_CP : 43);
 }
 
-/* Returns to where nobody called it from. */
+/* Returns to a place that it was not called from. */
 static void corrupt_return(void)
 {
 	struct sigaction act = { .sa_sigaction = on_segv, .sa_flags = SA_SIGINFO };

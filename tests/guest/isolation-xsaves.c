@@ -149,7 +149,7 @@ static void check_restore(struct cpu *c, const struct way *w, uint64_t n, uint64
 	memset(a, 0, sizeof(*a));
 	a->xcomp_bv = XSAVE_COMPACT | (w->layout & ~XCR0_FP_SSE) | loaded;
 	a->xstate_bv = in_image;
-	/* MXCSR is not what this is about. */
+	/* MXCSR is not tested here. */
 	fill(v, loaded, n);
 	memcpy(a->extended + (w->layout & 4 ? 256 : 0), v, sizeof(v));
 	set_values(c, n + 1);
@@ -178,7 +178,7 @@ static void check_restore(struct cpu *c, const struct way *w, uint64_t n, uint64
 
 static void check_refused(struct cpu *c)
 {
-	/* Bochs loads values with bits that are reserved, so there is nothing to try of that. */
+	/* Bochs loads values with reserved bits, so this cannot be tested. */
 	static const struct {
 		const char *name;
 		uint64_t xss, xcomp_bv, xstate_bv;
@@ -256,7 +256,7 @@ void test_xsaves(void)
 		uint64_t loaded = ways[i].mask & ways[i].xss & XSS_CET;
 
 		check_restore(c, &ways[i], 200 + 4 * i, loaded);
-		/* What is not in the image is reset. */
+		/* Components that are not in the image are reset. */
 		check_restore(c, &ways[i], 300 + 4 * i, loaded & XSS_CET_S);
 		check_restore(c, &ways[i], 400 + 4 * i, 0);
 	}

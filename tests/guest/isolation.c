@@ -33,11 +33,11 @@ static const struct test_part parts[] = {
 	{ "ignore-msrs", test_ignore_msrs },
 	{ "host-shadow-stack", test_host_shadow_stack },
 	{ "host-s-cet", test_host_s_cet },
-	/* Last: it takes KVM away, for a while. */
+	/* Last, because it unloads KVM for a while. */
 	{ "reload", test_reload },
 };
 
-/* Not one of all: the host is slower then. */
+/* Not included in "all", because it makes the host slower. */
 static const char cpus_part[] = "cpus";
 
 const char * const cet_names[CET_MSRS] = {
@@ -119,7 +119,7 @@ GUEST void serve(uint64_t cpu)
 		enum order order = g_call(CALL_READY, 0, 0, 0);
 
 		o->fault = 0;
-		/* No switch: it would become a table of indirect jumps. */
+		/* Not a switch statement: it could become a table of indirect jumps. */
 		if (order == ORDER_READ) {
 			for (i = 0; i < CET_MSRS; i++)
 				o->value[i] = g_rdmsr(cet_msrs[i]);
@@ -182,7 +182,7 @@ int main(int argc, char **argv)
 	int i;
 
 	kvm_open("isolation");
-	/* What the host's MSRs are asked for is this CPU. */
+	/* The host's MSRs are read on this CPU. */
 	CPU_ZERO(&cpu);
 	CPU_SET(0, &cpu);
 	if (sched_setaffinity(0, sizeof(cpu), &cpu))

@@ -23,7 +23,7 @@ void test_cpus(void);
 /* On a KVM that does not offer CET. */
 void test_absent(void);
 
-/* The guest's function returned; says so if not. */
+/* Whether the guest's function returned; prints a message if not. */
 bool finished(struct cpu *c);
 
 /* A line for the comparison of kernels; the name's blanks become underscores. */
@@ -116,13 +116,13 @@ static inline uint64_t g_xrstors(const void *image, uint64_t mask)
 
 /* For machine_config.cpuid. */
 void cpuid_hide_cet(struct kvm_cpuid2 *cpuid, unsigned int cpu);
-/* As a VMM does that does not know that XSS belongs to it. */
+/* Like a VMM that does not know that XSS belongs to it. */
 void cpuid_hide_all_but_xss(struct kvm_cpuid2 *cpuid, unsigned int cpu);
 
 /* VM exits of a vCPU so far. */
 uint64_t cpu_exits(const struct cpu *c);
 
-/* How many VM exits are enough to trust in what comes of them. */
+/* The number of VM exits that is enough to trust the result. */
 extern unsigned int many_exits;
 
 /* The exit status of a process that does @function on a shadow stack; 128 + N: killed by signal N. */
@@ -136,18 +136,18 @@ void keeper_start(struct cpu *c);
 void keeper_stop(struct cpu *c);
 /* How often it has changed them. */
 uint64_t keeper_rounds(struct cpu *c);
-/* False, and says so, if it ever read something else. */
+/* Returns false, with a message, if it ever read another value. */
 bool keeper_is_right(struct cpu *c);
 /* How many MSRs the host finds to be other than what it last wrote. */
 unsigned int keeper_wrong_for_host(struct cpu *c);
 
-/* A guest that does what it is told: the arguments of serve() are the vCPU's number and where its orders are. */
+/* A guest that executes orders: the arguments of serve() are the vCPU's number and the address of its orders. */
 enum order { ORDER_READ, ORDER_WRITE, ORDER_WRITE_ONE, ORDER_XSAVES, ORDER_XRSTORS, ORDER_EXITS, ORDER_PEEK };
 
 struct orders {
 	uint64_t value[CET_MSRS]; /* to and from the MSRs */
 	uint64_t which;		  /* for ORDER_WRITE_ONE, ORDER_PEEK: an index of cet_msrs */
-	uint64_t fault;		  /* what became of the last order */
+	uint64_t fault;		  /* the result of the last order */
 	struct cet_image image;
 };
 
@@ -155,7 +155,7 @@ void serve(uint64_t cpu);
 struct orders *orders_of(struct cpu *c);
 /* Starts serve(), with XSS for the orders that need it. */
 void server_start(struct cpu *c);
-/* Has it done; false if the guest stops elsewhere. */
+/* Has an order executed; returns false if the guest stops elsewhere. */
 bool server_do(struct cpu *c, enum order order);
 
 #endif

@@ -95,7 +95,7 @@ static DEFINE_PER_CPU(atomic64_t, pending);
 static DEFINE_PER_CPU(struct irq_work, work);
 static DEFINE_PER_CPU(wait_queue_head_t, readers);
 
-/* With a lock of the scheduler held, maybe: so not here, but in an interrupt of its own. */
+/* A lock of the scheduler may be held, so this cannot be done here, but in a separate interrupt. */
 static int hit(struct kprobe *kprobe, struct pt_regs *regs)
 {
 	struct probe *probe = container_of(kprobe, struct probe, kprobe);
@@ -199,7 +199,7 @@ static void add_hook(struct hook *hook)
 		if (kstrtoul(p + 1, 16, &size))
 			size = 0;
 	}
-	/* The kernel refuses what is not the start of an instruction. */
+	/* The kernel rejects an address that is not the start of an instruction. */
 	for (offset = 5; offset < size; offset++)
 		add_probe(hook, offset);
 }

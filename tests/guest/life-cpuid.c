@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0
-/* KVM_SET_CPUID2 gives a vCPU CET, and takes it, when it has state already. */
+/* KVM_SET_CPUID2 adds CET to a vCPU that already has state, and removes it. */
 #include <errno.h>
 #include <stdio.h>
 #include <string.h>
@@ -11,7 +11,7 @@
 #define IBT_BIT	   (1u << 20) /* CPUID(7,0).EDX */
 #define XSAVES_BIT (1u << 3)  /* CPUID(0xD,1).EAX */
 
-/* What a CPUID shows. */
+/* The features that a CPUID shows. */
 #define HAS_SHSTK  1u
 #define HAS_IBT	   2u
 #define HAS_XSS	   4u /* components 11 and 12 */
@@ -76,7 +76,7 @@ static void put_all(struct cpu *c, unsigned int kind, uint64_t mark)
 	}
 }
 
-/* Guest: every MSR as it is there, or the vector of the fault. */
+/* Guest: the value of every MSR, or the vector of the fault. */
 static struct seen {
 	uint64_t value, fault;
 } seen[MSRS];
@@ -127,7 +127,7 @@ void test_cpuid(void)
 		for (b = 0; b < KINDS; b++) {
 			m = machine_create(NULL);
 			c = m->cpus[0];
-			/* It has state of one kind; then of another; then of the first again. */
+			/* It has state of one kind, then of another, then of the first kind again. */
 			set += set_kind(c, kinds[a]);
 			put_all(c, kinds[a], 0x111);
 			set += set_kind(c, kinds[b]);
@@ -151,13 +151,16 @@ void test_cpuid(void)
 				snprintf(name, sizeof(name), "%s,%s", stage, msrs[i].name);
 				tap_fact(name, "0x%llx fault 0x%llx", s->fault ? 0 : (unsigned long long)s->value,
 					 (unsigned long long)s->fault);
-				/* Under a CPUID that has not all that it had before, none of that is to be seen. */
+				/*
+				 * Under a CPUID that lacks some of the previous features, none of their state is
+				 * visible.
+				 */
 				if (!s->fault && has_mark(s->value, 0x111) && !(kinds[b] & (HAS_SHSTK | HAS_IBT)))
 					odd++;
 			}
 			snprintf(name, sizeof(name), "%s,CR4.CET", stage);
 			tap_fact(name, "fault 0x%llx", (unsigned long long)*in_guest(m, &cet_fault));
-			/* It has run: only what it has is taken. */
+			/* It has run: only the CPUID that it has is accepted. */
 			same += set_kind(c, kinds[b]);
 			if (a != b) {
 				errno = 0;

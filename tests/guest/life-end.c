@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0
-/* VMs that end in other ways than a VMM wants: out of memory, or with file descriptors closed in any order. */
+/* VMs that end in unwanted ways: out of memory, or with file descriptors closed in any order. */
 #include <errno.h>
 #include <fcntl.h>
 #include <signal.h>
@@ -107,7 +107,7 @@ static void *run_to_the_end(void *arg)
 	return NULL;
 }
 
-/* A VM whose vCPU is in KVM_RUN, in @thread, on its way. */
+/* A VM whose vCPU is in KVM_RUN, in @thread. */
 static struct machine *create(pthread_t *thread)
 {
 	struct machine *m = machine_create(NULL);
@@ -137,7 +137,7 @@ static bool close_under_run(bool vm_first)
 
 	close(vm_first ? m->fd : c->io.vcpu);
 	close(vm_first ? c->io.vcpu : m->fd);
-	/* The guest does not notice. */
+	/* The guest does not notice it. */
 	walk_wait(c);
 	while (!__atomic_load_n(&c->stop.err, __ATOMIC_ACQUIRE)) {
 		pthread_kill(thread, SIGUSR1);

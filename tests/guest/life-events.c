@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0
-/* SMIs that find a vCPU anywhere on its way. */
+/* SMIs that reach a vCPU at any point of its code. */
 #include <signal.h>
 #include <string.h>
 #include <sys/ioctl.h>

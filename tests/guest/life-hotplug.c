@@ -21,7 +21,7 @@ void test_hotplug(void)
 		tap_ok(host_set_online(1, false) && !host_is_online(1) && host_cpu_of(walkers[1].tid) == 0,
 		       "CPU 1 goes offline under a guest");
 		tap_ok(crew_goes_on(&crew), "both vCPUs go on");
-		/* Whoever could be there at once is put elsewhere. */
+		/* Threads that could run there immediately are moved elsewhere. */
 		tap_ok(host_move(walkers[1].tid, 0) && host_set_online(1, true) && host_is_online(1),
 		       "CPU 1 comes back");
 		tap_ok(cpu_is_clean(1), "with nothing of a guest, and the host's S_CET");
@@ -44,7 +44,7 @@ void test_refused(void)
 
 	if (host_cpus != 2)
 		tap_bail("refused is for two CPUs");
-	/* Before KVM, so that a CPU that comes online gets to it first. */
+	/* Before KVM, so that it is called first for a CPU that comes online. */
 	if (!unload_kvm() || !host_load("lacking.ko", NULL) || !load_kvm())
 		tap_bail("modules");
 

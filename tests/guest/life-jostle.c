@@ -28,7 +28,7 @@ static struct rival {
 static int device;
 static pid_t victim;
 
-/* No vCPU is loaded on this CPU: the victim has just lost it. What does it have of a guest? */
+/* No vCPU is loaded on this CPU: the victim has just been preempted. Checks what the CPU has of a guest. */
 static unsigned int count_left(unsigned int cpu)
 {
 	return !!host_rdmsr_on(cpu, MSR_PL0_SSP) + !!host_rdmsr_on(cpu, MSR_PL1_SSP) +
@@ -112,7 +112,7 @@ static bool first_writes(unsigned int n)
 	bool ok;
 
 	cpu_start(c, write_first, n);
-	/* What has been spent so far was for setting up. */
+	/* What was used up so far was for the setup. */
 	put_victim(victim);
 	cpu_run(c);
 	ok = c->stop.kind == STOP_CALL && c->stop.number == CALL_RETURNED && !c->stop.a;
@@ -187,7 +187,7 @@ static void check_hooks(void)
 	}
 	if (f)
 		fclose(f);
-	/* The compiler may put others into their callers. */
+	/* The compiler may inline others into their callers. */
 	tap_ok(found >= 12, "the functions that switch CET state are among them");
 }
 

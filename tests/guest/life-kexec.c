@@ -28,7 +28,7 @@
 
 static char path[256];	     /* what was in the parameter */
 static char before[40];	     /* the kernel that this one comes from, "" at a plain boot */
-static char here[40], *next; /* this one, and what is behind it in @path */
+static char here[40], *next; /* this kernel, and those after it in @path */
 static uint64_t library_at;
 
 static const struct {
@@ -45,7 +45,7 @@ static const struct {
 	{ "XSS", MSR_XSS },
 };
 
-/* In each CPU, before KVM was there. */
+/* In each CPU, before KVM was loaded. */
 static uint64_t found[MAX_HOST_CPUS][ARRAY_SIZE(state)];
 
 /* A kernel with the distro's modules, which offer no CET. */
@@ -104,7 +104,7 @@ static void read_parameters(void)
 		snprintf(before, sizeof(before), "%.*s", (int)strcspn(p + strlen(FROM), " "), p + strlen(FROM));
 }
 
-/* What KVM's dump of a VMCS says of the host's CR4, which a VM exit loads; 0 if there is none. */
+/* The host's CR4, which a VM exit loads, according to KVM's dump of a VMCS; 0 if there is no dump. */
 static uint64_t host_cr4(void)
 {
 	int kmsg = open("/dev/kmsg", O_RDONLY | O_NONBLOCK | O_CLOEXEC);
@@ -130,14 +130,14 @@ static uint64_t host_cr4(void)
 			cr4 = strtoull(p + 5, NULL, 16);
 	}
 	close(kmsg);
-	/* A VM entry that kexec lets fail is none of it. */
+	/* VM entries that fail because of kexec do not count. */
 	host_put("/sys/module/kvm_intel/parameters/dump_invalid_vmcs", "N");
 	tap_ok(c->stop.kind == STOP_FAIL_ENTRY && cr4, "%s: KVM tells the host's CR4", here);
 	machine_destroy(m);
 	return cr4;
 }
 
-/* Before KVM comes, which clears what others left. */
+/* Before KVM is loaded, which clears what others left. */
 bool kexec_arrive(void)
 {
 	unsigned int cpu, i;
@@ -286,7 +286,7 @@ static void drain(void)
 	close(fd);
 }
 
-/* On each kernel: what is there? And on to the next one. */
+/* On each kernel: check what is left, then boot the next one. */
 void test_kexec(void)
 {
 	static struct crew crew;

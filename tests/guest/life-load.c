@@ -25,7 +25,7 @@ static long memory(const char *what)
 	return n;
 }
 
-/* Without what the kernel would give back for the asking. */
+/* Without memory that the kernel would free on request. */
 static void measure(long *available, long *slab)
 {
 	if (!host_put("/proc/sys/vm/drop_caches", "3"))
@@ -63,7 +63,7 @@ void test_load(void)
 	measure(&available_then, &slab_then);
 	available -= available_then;
 	slab = slab_then - slab;
-	/* A debug kernel keeps freed memory for a while. There kmemleak is asked, by the program leaks. */
+	/* A debug kernel keeps freed memory for a while. There, the program leaks asks kmemleak instead. */
 	if (access("/sys/kernel/debug/kmemleak", F_OK))
 		tap_ok(available < (long)(loads - warm) * 4 + 4096 && slab < (long)(loads - warm) + 128,
 		       "memory does not get less");
@@ -112,7 +112,7 @@ static bool killed_one(unsigned int cpus, unsigned int first)
 	if (read(ready[0], &byte, 1) != 1)
 		tap_bail("the VMM to be killed does not start");
 	close(ready[0]);
-	/* Somewhere in its guests' way. */
+	/* At some point of its guests' code. */
 	usleep(137);
 	return !kill(pid, SIGKILL) && waitpid(pid, &status, 0) == pid && WIFSIGNALED(status) &&
 	       WTERMSIG(status) == SIGKILL;

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0
-/* RESET, as a VMM does it, and INIT from another vCPU's APIC, which find a vCPU anywhere on its way. */
+/* RESET, as a VMM does it, and INIT from another vCPU's APIC, which reach a vCPU at any point of its code. */
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
@@ -18,7 +18,7 @@
 #define CALL_READY   6
 #define CALL_STARTED 7
 
-/* What SIPI starts: real mode, at this address. */
+/* The code that SIPI starts: real mode, at this address. */
 #define SIPI_CODE 0x8000
 
 static const uint8_t sipi_code[] = {
@@ -52,7 +52,7 @@ static unsigned int count_left(struct cpu *c, uint64_t xss)
 	return left + !!cpu_ssp(c) + !!(sregs.cr4 & CR4_CET) + (cpu_rdmsr(c, MSR_XSS) != xss);
 }
 
-/* As VMMs do it, in one order or the other. */
+/* As VMMs do it, in either order. */
 static void reset(struct cpu *c, const struct kvm_sregs *sregs, bool msrs_first)
 {
 	struct kvm_regs regs = { .rip = 0xfff0, .rflags = RFLAGS_FIXED };
@@ -130,7 +130,7 @@ void test_reset(void)
 	tap_fact("left-after-init", "%u", left[0]);
 	tap_fact("left-after-reset", "%u", left[1] + left[2]);
 	check_supervisor_msrs("INIT and RESET");
-	/* And it can have CET again. */
+	/* It can have CET again. */
 	stepper_start(c);
 	tap_ok(stepper_step(c) && stepper_step(c), "the vCPU uses shadow stacks and IBT again");
 	machine_destroy(m);

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0
-/* Suspend to RAM and to disk, with guests in all stages, and KVM's modules loaded anew afterwards. */
+/* Suspend to RAM and to disk, with guests in all stages, and with KVM's modules reloaded afterwards. */
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
@@ -83,7 +83,7 @@ static bool sleep_to_disk(void)
 	tap_bail("the host does not take up its image: %s", strerror(errno));
 }
 
-/* All CPUs but the first were taken away and came back: where were the threads? */
+/* All CPUs but the first went offline and came back: where were the threads? */
 static bool walkers_return(struct walker *w)
 {
 	unsigned int i;
@@ -146,7 +146,7 @@ static void without_vm(const char *how, bool (*sleep)(void))
 
 void test_sleep(void)
 {
-	/* Whatever KVM it has: it does not get there. */
+	/* It does not get that far, whatever its KVM. */
 	if (!host_has_cet && host_cpus > 1) {
 		tap_skip("6.1 with two CPUs does not come back on the emulator", "suspend to RAM");
 		return;

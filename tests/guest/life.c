@@ -40,7 +40,7 @@ static const struct test_part parts[] = {
 	{ "close", test_close },
 	/* The module jostle. */
 	{ "jostle", test_jostle },
-	/* Alone, and first; see life-kexec.c. */
+	/* By itself, and first; see life-kexec.c. */
 	{ "kexec", test_kexec },
 };
 
@@ -141,7 +141,7 @@ static void *run_walker(void *arg)
 	__atomic_store_n(&w->tid, syscall(SYS_gettid), __ATOMIC_RELEASE);
 	for (;;) {
 		cpu_run(w->c);
-		/* The host's going to sleep ends KVM_RUN. */
+		/* When the host goes to sleep, KVM_RUN ends. */
 		if (w->c->stop.kind != STOP_SIGNAL)
 			return NULL;
 		if (__atomic_load_n(&w->smi, __ATOMIC_ACQUIRE)) {
@@ -171,14 +171,14 @@ static void give_state(struct cpu *c)
 	unsigned int i;
 	uint64_t token;
 
-	/* Where it was stopped may have left one busy. */
+	/* It may have been stopped where a token is busy. */
 	for (i = 0; i < ARRAY_SIZE(pages); i++) {
 		token = cpu_shadow_stack(c, pages[i]);
 		memcpy(machine_at(c->machine, token), &token, sizeof(token));
 	}
 	memset(walk_of(c), 0, sizeof(*walk_of(c)));
 	cpu_cet(c, GUEST_ALL);
-	/* Of rings that it does not use. */
+	/* For rings that it does not use. */
 	cpu_wrmsr(c, MSR_PL1_SSP, 0xffff811100000000 + 8 * (c->number + 1));
 	cpu_wrmsr(c, MSR_PL2_SSP, 0xffff822200000000 + 8 * (c->number + 1));
 }
@@ -218,7 +218,7 @@ void walker_start(struct walker *w, struct cpu *c, unsigned int cpu)
 		tap_bail("thread");
 	while (!__atomic_load_n(&w->tid, __ATOMIC_ACQUIRE))
 		sleep_ms(1);
-	/* A first KVM_RUN of a new thread waits for RCU, and cannot be moved meanwhile. */
+	/* The first KVM_RUN of a new thread waits for RCU, and the thread cannot be moved while it does. */
 	if (!wait_for_rounds(c, 2) || !host_move(w->tid, cpu))
 		tap_bail("vCPU %u does not run on CPU %u: %s", c->number, cpu, stop_text(c));
 }
@@ -305,7 +305,7 @@ void check_new_guests(const char *when)
 	tap_ok(!bad, "new VMs work on each CPU, and leave it its S_CET, %s", when);
 }
 
-/* How many CET MSRs of a CPU, from @first to @last, are not what the host has there. */
+/* The number of CET MSRs of a CPU, from @first to @last, that differ from the host's value. */
 static unsigned int count_residue(unsigned int cpu, uint32_t first, uint32_t last)
 {
 	unsigned int i, bad = 0;

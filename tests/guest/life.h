@@ -22,7 +22,7 @@ void test_oom(void);
 void test_close(void);
 void test_jostle(void);
 void test_kexec(void);
-/* To be called before /dev/kvm is opened: it loads KVM. False: one that offers no CET. */
+/* To be called before /dev/kvm is opened: it loads KVM. Returns false if KVM does not offer CET. */
 bool kexec_arrive(void);
 
 /* Online CPUs of the host. */
@@ -45,9 +45,9 @@ struct walker {
  * and back, and a #GP by IST; and each time it compares all CET MSRs with what they were.
  */
 void walker_start(struct walker *w, struct cpu *c, unsigned int cpu);
-/* True if it does further rounds from now on, and none of them was wrong. */
+/* Returns true if it does further rounds from now on, all of them right. */
 bool walker_goes_on(const struct walker *w);
-/* Ends it, and a point: it never found anything wrong. */
+/* Ends it, and checks that it never found anything wrong. */
 void walker_stop(struct walker *w, const char *when);
 
 /* The same guest, on the caller's thread, round by round. False if anything was wrong. */
@@ -55,7 +55,7 @@ void stepper_start(struct cpu *c);
 bool stepper_step(struct cpu *c);
 /* A walker that a thread of the caller's is to run; @quiet: it has no faults, which stop in the VMM. */
 void walk_start(struct cpu *c, bool quiet);
-/* Until it has done a round from now on. */
+/* Waits until it has done another round. */
 void walk_wait(const struct cpu *c);
 
 /* ---- Sitters: VMs that are not in KVM_RUN, in the middle of a call chain. One for each CPU and CPL. ---- */
@@ -70,7 +70,7 @@ struct sitter {
 #define MAX_SITTERS (2 * MAX_HOST_CPUS)
 
 void sitters_start(struct sitter *s);
-/* A point: they go on and end as they should. They are gone then. */
+/* Checks that they continue and end as they should. Then they are gone. */
 void sitters_end(struct sitter *s, const char *when);
 
 /* ---- A crew: a VM with a walker on each CPU, and the sitters. ---- */
@@ -84,7 +84,7 @@ struct crew {
 void crew_start(struct crew *crew);
 /* walker_goes_on() for each. */
 bool crew_goes_on(const struct crew *crew);
-/* Points: nothing was wrong, and no CPU has anything of it. It is gone then. */
+/* Checks that nothing was wrong, and that no CPU has anything of it. Then it is gone. */
 void crew_end(struct crew *crew, const char *when);
 
 /* ---- The host ---- */
@@ -98,10 +98,10 @@ void check_supervisor_msrs(const char *when);
 /* A point: no CPU has anything of a guest in any CET MSR, and S_CET is the host's; there is no VM. */
 void check_no_residue(const char *when);
 
-/* kvm and kvm-intel, with /dev/kvm as kvm_dev. False, and says so, if they do not go or come. */
+/* Unloads or loads kvm and kvm-intel, with /dev/kvm as kvm_dev. Returns false, with a message, if that fails. */
 bool unload_kvm(void);
 bool load_kvm(void);
-/* The KVM that is there now. */
+/* The KVM that is loaded now. */
 bool kvm_offers_cet(void);
 
 #endif

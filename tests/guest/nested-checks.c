@@ -98,7 +98,7 @@ static const struct check guest_checks[] = {
 	{ "guest SSP 4", ENTRY | EXIT, { { GUEST_SSP, ALL, 0x1004 } }, PASSES },
 	{ "guest SSP 1 without LOAD_CET", EXIT, { { GUEST_SSP, ALL, 0x1001 } }, PASSES },
 	{ "guest SSP high", ENTRY | EXIT, { { GUEST_SSP, ALL, HIGH } }, PASSES },
-	/* KVM wants bits 63 to 48 to be equal, Bochs wants bit 47 to be the same, too. */
+	/* KVM requires bits 63 to 48 to be equal; Bochs also requires bit 47 to be the same. */
 	{ "guest SSP bit 47", ENTRY | EXIT, { { GUEST_SSP, ALL, NOT_CANONICAL } }, BAD_GUEST },
 	{ "guest SSP bit 48", ENTRY | EXIT, { { GUEST_SSP, ALL, NOT_CANONICAL << 1 } }, BAD_GUEST },
 	{ "guest SSP bit 48 without LOAD_CET", EXIT, { { GUEST_SSP, ALL, NOT_CANONICAL << 1 } }, PASSES },
@@ -108,7 +108,7 @@ static const struct check guest_checks[] = {
 	{ "guest table not canonical without LOAD_CET", EXIT, { { GUEST_SSP_TABLE, ALL, NOT_CANONICAL } }, PASSES },
 };
 
-/* What every check begins with; VMCS fields that a check or an exit changes. */
+/* The initial state of every check: the VMCS fields that a check or an exit changes. */
 static const uint32_t kept[] = {
 	GUEST_S_CET, GUEST_SSP,	     GUEST_SSP_TABLE, GUEST_CR0, GUEST_CR4, GUEST_RIP,	    HOST_S_CET,
 	HOST_SSP,    HOST_SSP_TABLE, HOST_CR0,	      HOST_CR4,	 HOST_RIP,  ENTRY_CONTROLS, EXIT_CONTROLS,

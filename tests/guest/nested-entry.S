@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0 */
-/* L1's way into L2 and back, and pieces of L2 that C cannot say: see nested.h. */
+/* L1's way into L2 and back, and parts of L2 that cannot be written in C: see nested.h. */
 #include "hypervisor.h"
 
 	.text

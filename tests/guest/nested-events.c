@@ -165,7 +165,7 @@ static void intercept(struct nested *n, bool l1s, uint64_t bottom)
 	       "%s, intercepted: L2's S_CET with the tracker", name);
 	if (bottom != BOTTOM_BAD_JUMP)
 		return;
-	/* The tracker that was stored matters when L2 goes on. */
+	/* The stored tracker matters when L2 continues. */
 	w = nested_enter(n);
 	went(n, w, "exit 0, vector 21", "entered at the same place: #CP again");
 	vmwrite(n, GUEST_RIP, (uintptr_t)nested_vmcall);
@@ -366,7 +366,7 @@ static GUEST uint64_t l2_reads(uint64_t msr, uint64_t count, uint64_t c)
 	return 0;
 }
 
-/* What both bitmaps allow does not even exit to KVM. INT_SSP_TAB always does. */
+/* Accesses that both bitmaps allow do not even exit to KVM. INT_SSP_TAB always does. */
 static void exits(struct nested *n, const struct l2_msr *t)
 {
 	const uint64_t reads = 100;

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0
-/* What nested.h promises of the host. */
+/* What nested.h declares about the host. */
 #include <fcntl.h>
 #include <signal.h>
 #include <stdio.h>
@@ -28,7 +28,7 @@ static void alarm_in(unsigned int us, unsigned int again)
 
 void time_limit(unsigned int ms)
 {
-	/* Again and again: the first may come before KVM_RUN. */
+	/* Repeatedly, because the first one may come before KVM_RUN. */
 	alarm_in(ms * 1000, ms * 1000);
 }
 

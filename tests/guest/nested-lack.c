@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0
-/* Nested: L1s that lack something, and many entries and exits. */
+/* Nested: L1s that lack a feature, and many entries and exits. */
 #include <stdio.h>
 #include <string.h>
 
@@ -24,9 +24,7 @@ static void changed(struct nested *n, uint32_t field, uint64_t bits, const char 
 	vmwrite(n, field, old);
 }
 
-/*
- * Half of CET in L1's CPUID: what belongs to the other half is refused, its fields are left alone.
- */
+/* Half of CET in L1's CPUID: what belongs to the other half is refused, and its fields are not changed. */
 static void ibt_alone(void)
 {
 	struct nested *n = nested_create(&(struct nested_config) { .cpuid = hide_shstk, .features = GUEST_IBT });
@@ -69,7 +67,7 @@ static void shstk_alone(void)
 	nested_destroy(n);
 }
 
-/* Reads and writes, tells how both went. */
+/* Reads and writes, and reports both results. */
 static GUEST uint64_t l2_try(uint64_t msr, uint64_t value, uint64_t c)
 {
 	uint64_t old, read = g_rdmsr_safe(msr, &old);
@@ -157,7 +155,7 @@ static void without_ept(unsigned int features, bool normal_page, const char *wan
 	if (normal_page)
 		vmwrite(n, GUEST_SSP, n->l2.page + PAGE);
 	vmwrite(n, EXCEPTION_BITMAP, 1u << VECTOR_CP | 1u << VECTOR_PF | 1u << VECTOR_DF);
-	/* Should KVM ever make no progress there. */
+	/* In case KVM makes no progress there. */
 	time_limit(200);
 	w = nested_enter(n);
 	if (went(n, w, want, "L1 without EPT: %s: %s", name, want) && w == AT_STOP) {
@@ -192,8 +190,8 @@ static const struct {
 	const char *want;
 } rounds[] = {
 	{ true, true, GUEST_S_CET, 0, "exit 18" },
-	{ true, true, GUEST_S_CET, 1 << 6, "exit 0x80000021" },	    /* KVM sees it */
-	{ true, true, GUEST_S_CET, 1ull << 47, "exit 0x80000021" }, /* the CPU does */
+	{ true, true, GUEST_S_CET, 1 << 6, "exit 0x80000021" },	    /* KVM detects it */
+	{ true, true, GUEST_S_CET, 1ull << 47, "exit 0x80000021" }, /* the CPU detects it */
 	{ false, true, GUEST_S_CET, 0, "exit 18" },
 	{ true, true, HOST_S_CET, 1 << 6, "vmfail 8" },
 	{ true, false, GUEST_S_CET, 0, "exit 18" },

@@ -35,7 +35,7 @@ static const struct failure failures[] = {
 	{ "MSR list", ENTRY_LOAD_COUNT, 1, "exit 0x80000022", true, false, false },
 };
 
-/* What the guest fields have where entry does not load it: L1 without protection, and what no CPU takes. */
+/* The guest fields that entry does not load: values that would leave L1 unprotected, and invalid ones. */
 static const struct triple garbage[] = {
 	{ 0, 0x5550, L2S_TABLE },
 	{ 1 << 6, 0x4000000000000001, 1ull << 62 },
@@ -52,7 +52,7 @@ static const char *whose_triple(const struct triple *got, const struct triple *o
 
 static uint64_t bad_list(struct nested *n)
 {
-	/* Of two words: the MSR, the value */
+	/* Two words: the MSR and the value */
 	uint64_t page = machine_alloc(n->m, 1), *list = machine_at(n->m, page);
 
 	list[0] = MSR_S_CET;
@@ -60,7 +60,7 @@ static uint64_t bad_list(struct nested *n)
 	return page;
 }
 
-/* L1 survived it: it enters L2 once more. */
+/* L1 has survived: it enters L2 once more. */
 static void enters_again(struct nested *n, const struct failure *f, bool entry, const char *name)
 {
 	enum place w;
@@ -129,7 +129,7 @@ static void late(const struct nested_config *config, const struct failure *f, bo
 	if (f->field == GUEST_SSP)
 		guest.ssp ^= f->flip;
 
-	/* L2's shadow stack is no use to L1; else L1 must be able to go on by itself. */
+	/* L1 cannot use L2's shadow stack; otherwise L1 must be able to continue by itself. */
 	n->repair = native || (f->loaded && entry && !exit);
 	w = nested_enter(n);
 	own.ssp = n->own.ssp;

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0
-/* Nested: other ways on which CET state gets into L2 and out of it. */
+/* Nested: other ways in which CET state gets into L2 and out of it. */
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -226,9 +226,7 @@ void test_crs(void)
 	nested_destroy(n);
 }
 
-/*
- * A filter of the VMM's beats what L1 allows L2.
- */
+/* A filter of the VMM takes precedence over what L1 allows L2. */
 static GUEST uint64_t l2_access(uint64_t msr, uint64_t b, uint64_t c)
 {
 	uint64_t value = 0, read;

@@ -5,7 +5,7 @@
  */
 #include "hypervisor.h"
 
-/* No shadow stack, and no address that anybody else uses. */
+/* Not a shadow stack, and an address that nobody else uses. */
 #define SECRET 0xffffa5e763210000
 
 #define CALL_READS 1 /* about to read */

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0
-/* What hypervisor.h promises: L1 and L2 saved, and restored into a new VM. */
+/* What hypervisor.h declares: L1 and L2 are saved, and restored into a new VM. */
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>

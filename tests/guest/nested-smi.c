@@ -61,7 +61,7 @@ static GUEST uint64_t l2_calls(uint64_t table, uint64_t s_cet, uint64_t c)
 	return 0;
 }
 
-/* What L2 has, as a fact; where it is not L2's own, natively alone. */
+/* What L2 has, as a fact; if it is not L2's own, on a native kernel only. */
 static void has(const struct smi *t, uint64_t got, uint64_t want, uint64_t l1s, const char *what)
 {
 	char name[200];
@@ -77,7 +77,7 @@ static void has_state(const struct smi *t, const struct triple *want, const char
 	struct triple now = triple_now(t->n);
 	char what[80];
 
-	/* A handler's own write is right everywhere. */
+	/* The handler's own write is right on every kernel. */
 	snprintf(what, sizeof(what), "%s: S_CET", when);
 	if (t->way == WRITES)
 		equals(now.s_cet, want->s_cet, "%s: %s", t->name, what);
@@ -129,7 +129,7 @@ static void move(struct smi *t)
 	saved_free(&s);
 }
 
-/* L2 is back: all that it and L1 do from there. */
+/* L2 is back: everything that it and L1 do from there. */
 static void goes_on(struct smi *t, struct triple want)
 {
 	struct nested *n = t->n;
@@ -149,7 +149,7 @@ static void goes_on(struct smi *t, struct triple want)
 	}
 	w = nested_leave(n);
 	went(n, w, "exit 18", "%s: L2 exits", t->name);
-	/* The exit loads what it always does. */
+	/* The exit loads the usual state. */
 	if (t->exit) {
 		equals(n->after.s_cet, t->l1s.s_cet, "%s: L1 has its S_CET", t->name);
 		equals(n->after.table, t->l1s.table, "%s: L1 has its INT_SSP_TAB", t->name);

@@ -173,7 +173,7 @@ static void orders(const struct saved *s)
 	}
 }
 
-/* Each thing that is left out or false is seen. @want is where the guest gets to. */
+/* Each part that is left out or falsified is detected. @want is where the guest stops. */
 struct falsehood {
 	const char *name;
 	void (*falsify)(struct saved *s);
@@ -244,7 +244,7 @@ static const struct falsehood falsehoods[] = {
 	{ "LOAD_CET on exit left out", host_not_loaded, "L1: #DF" },
 };
 
-/* Where it gets to, in words. */
+/* Where it stops, in words. */
 static const char *progress(struct nested *n, const struct saved *s)
 {
 	static char text[80];
@@ -341,7 +341,7 @@ static void pending(const struct saved *s)
 	saved_free(&copy);
 }
 
-/* What KVM_SET_NESTED_STATE refuses. */
+/* What KVM_SET_NESTED_STATE rejects. */
 struct refusal {
 	const char *name;
 	unsigned int at;
@@ -447,7 +447,7 @@ void test_foreign(void)
 	saved_free(&s);
 }
 
-/* A vCPU without CET in its CPUID takes no VMCS that has any. */
+/* A vCPU without CET in its CPUID rejects a VMCS that has any. */
 static void refused_by_cpuid(const struct saved *s)
 {
 	struct saved copy = saved_copy(s);
@@ -581,7 +581,7 @@ static struct nested *early(const struct saved *s)
 	return nested_of(m);
 }
 
-/* L2 and L1 go on; L1 tries what CPUID now says. */
+/* L2 and L1 continue; L1 tries the features that CPUID now shows. */
 static void after_cpuid(struct nested *n, const struct saved *s, const char *name, bool l1_has_cet)
 {
 	uint64_t s_cet = host_s_cet(), cr4;
@@ -603,7 +603,7 @@ static void after_cpuid(struct nested *n, const struct saved *s, const char *nam
 	cr4 = sregs.cr4;
 	l1(n, L1_CR4, cr4 | CR4_CET, 0);
 	equals(n->status, l1_has_cet ? DONE : FAULT(VECTOR_GP), "%s: L1's CR4.CET", name);
-	/* The worst that can be: a write that gets through to a CPU which would not switch it. */
+	/* The worst case: a write that reaches a CPU which would not switch the register. */
 	l1(n, L1_WRMSR, MSR_S_CET, S_CET_NOTRACK);
 	equals(n->status, l1_has_cet ? DONE : FAULT(VECTOR_GP), "%s: L1's S_CET", name);
 	equals(host_s_cet(), s_cet, "%s: the host's S_CET is as before", name);
@@ -626,7 +626,7 @@ static void cpuid_of(void (*before)(struct kvm_cpuid2 *cpuid, unsigned int cpu),
 	struct saved s;
 	int err;
 
-	/* One that differs is made from one that has everything. */
+	/* The different one is made from one that has everything. */
 	with = nested_create_off(NULL);
 	other = calloc(1, sizeof(*other) + MAX_CPUID * sizeof(other->entries[0]));
 	if (!other)
@@ -644,7 +644,7 @@ static void cpuid_of(void (*before)(struct kvm_cpuid2 *cpuid, unsigned int cpu),
 	err = set_cpuid(n->c, other);
 	check_value((struct outcome) { 0, 0 }, err, err == EINVAL ? EINVAL : 0,
 		    "%s: another CPUID while L2 is active: done or refused", name);
-	/* What KVM made of it is in L1's capabilities. */
+	/* The result is in L1's capabilities. */
 	memcpy(n->c->cpuid, err ? &s.vm->cpuid : other, sizeof(*other) + other->nent * sizeof(other->entries[0]));
 	after_cpuid(n, &s, name, err ? !before : !after);
 	nested_destroy(n);

@@ -23,7 +23,7 @@
 #define VECTOR_NMI 2
 #define TABLE_SIZE 64 /* of an INT_SSP_TAB */
 
-/* From a token to where a handler's SSP is: CS, LIP and SSP are pushed. */
+/* The distance from a token to a handler's SSP: CS, LIP and SSP are pushed. */
 static inline uint64_t handler_ssp(uint64_t top)
 {
 	return top - 24;
@@ -136,7 +136,7 @@ static struct triple l1_has, l2_has, host_fields; /* the model, while the guest 
 static bool entry, exits, intercept, nmi_exits;	  /* LOAD_CET on entry, on exit; what L1 gets */
 static bool in_l1;
 static bool l2_busy[2]; /* tokens of IST 1 and IST 2 */
-static bool nmi;	/* is to come */
+static bool nmi;	/* is pending */
 static bool resuming;	/* L2, by RSM */
 static enum absent absent;
 static uint64_t absent_page;
@@ -153,13 +153,13 @@ static unsigned int rnd(unsigned int below)
 	return (random_state * 0x2545f4914f6cdd1dull >> 33) % below;
 }
 
-/* One time in so many. */
+/* True once in so many times. */
 static bool one_in(unsigned int times)
 {
 	return !rnd(times);
 }
 
-/* What there was in this round. */
+/* The events of this round. */
 static const char *history[64];
 static unsigned int nhistory;
 
@@ -221,7 +221,7 @@ static _Noreturn void lost(enum place w, const char *what)
 	tap_bail("%s: %s", what, where_text(n, w));
 }
 
-/* What L1 writes to its VMCS, all at once before it enters L2. */
+/* The fields that L1 writes to its VMCS, all at once before it enters L2. */
 static struct l1_field writes[L1_FIELDS_MAX];
 static unsigned int nwrites;
 
@@ -290,7 +290,7 @@ static void split_slots(void)
 	struct kvm_enable_cap cap = { .cap = KVM_CAP_EXIT_ON_EMULATION_FAILURE, .args[0] = 1 };
 	uint64_t page = l2_shadow_page();
 
-	/* Else L2 gets #UD where its shadow stack has no memory. */
+	/* Otherwise L2 gets #UD if its shadow stack has no memory. */
 	if (ioctl(n->m->fd, KVM_ENABLE_CAP, &cap))
 		tap_bail("KVM_CAP_EXIT_ON_EMULATION_FAILURE");
 	slot(SLOT_ALL, 0, 0);
@@ -311,7 +311,7 @@ static void split_ept(void)
 	ept_table = table;
 }
 
-/* Takes away the page where L2's shadow stack goes on. */
+/* Removes the page that L2's shadow stack will use next. */
 static void take_page(enum absent how)
 {
 	/* All that L2 pushes and pops is in this one page. */
@@ -335,7 +335,7 @@ static void take_page(enum absent how)
 	absent = how;
 }
 
-/* And gives it back. */
+/* Restores it. */
 static void give_page(void)
 {
 	switch (absent) {
@@ -406,7 +406,7 @@ static void smi(bool in_l2)
 	}
 }
 
-/* L1 right after an exit, and what the exit stored. */
+/* L1 right after an exit, and the state that the exit stored. */
 static void check_exit(void)
 {
 	struct l1_field f[] = { { .field = GUEST_S_CET }, { .field = GUEST_SSP }, { .field = GUEST_SSP_TABLE } };
@@ -422,7 +422,7 @@ static void check_exit(void)
 	expect_triple(&n->after, &want, "exit: what L1 has");
 	expect_triple(&n->l1_sees, &want, "exit: what L1 sees");
 	expect_tokens("exit");
-	/* Without LOAD_CET the library gives L1 its own again. */
+	/* Without LOAD_CET, the library restores L1's own state. */
 	if (exits) {
 		l1_has.s_cet = host_fields.s_cet;
 		l1_has.table = host_fields.table;
@@ -443,7 +443,7 @@ static enum place enter(void)
 
 static void in_handler(unsigned int ist, uint64_t vector, uint64_t error);
 
-/* L1 has its own NMI handler: an IRET, which lets the next one in. */
+/* L1 has its own NMI handler: an IRET, which unblocks the next NMI. */
 static void end_of_nmi(void)
 {
 	n->mail->kind = L1_INTERRUPT;
@@ -466,7 +466,7 @@ static enum place run(void)
 
 	for (;;) {
 		if (in_l1) {
-			/* Meanwhile the VMCS has L2's. */
+			/* In the meantime, the VMCS has L2's. */
 			if (!entry)
 				put(ENTRY_CONTROLS, entry_controls | ENTRY_LOAD_CET);
 			in_l1 = false;
@@ -521,7 +521,7 @@ static enum place run(void)
 	}
 }
 
-/* L2 is stopped: exits to L1 from right there, and goes on later as if nothing had been. */
+/* L2 is stopped: it exits to L1 from there, and continues later as if nothing had happened. */
 static void leave_and_return(void)
 {
 	struct kvm_regs regs;
@@ -537,7 +537,7 @@ static void leave_and_return(void)
 	happens(HANDLER_EXITS);
 }
 
-/* A handler of L2's has stopped: looks, may do something meanwhile, and is ready to go on. */
+/* A handler of L2 has stopped: checks it, may do something in the meantime, and prepares it to continue. */
 static void in_handler(unsigned int ist, uint64_t vector, uint64_t error)
 {
 	uint64_t top = cpu_shadow_stack(&n->l2, ist == 1 ? CPU_SS_IST1_PAGE : CPU_SS_IST2_PAGE);
@@ -545,7 +545,7 @@ static void in_handler(unsigned int ist, uint64_t vector, uint64_t error)
 	struct triple interrupted = l2_has, now;
 
 	l2_has.ssp = handler_ssp(top);
-	/* The handler's ENDBR has been. */
+	/* The handler's ENDBR has been executed. */
 	l2_has.s_cet &= ~(uint64_t)CET_WAIT_ENDBR;
 	l2_busy[ist - 1] = true;
 	now = triple_now(n);
@@ -560,7 +560,7 @@ static void in_handler(unsigned int ist, uint64_t vector, uint64_t error)
 		move();
 	else if (one_in(4))
 		leave_and_return();
-	/* What is checked next is behind the IRET. */
+	/* The next check is after the IRET. */
 	l2_has = interrupted;
 	l2_has.s_cet &= ~(uint64_t)CET_WAIT_ENDBR;
 	l2_busy[ist - 1] = false;
@@ -606,7 +606,7 @@ static void mend_return(uint64_t rsp)
 	*(uint64_t *)machine_at(n->m, rsp) = token(l2_has.ssp);
 }
 
-/* L2 broke a rule below its calls. Whoever gets the #CP sees to it that L2 can go on. */
+/* L2 has broken a rule below its calls. Whoever gets the #CP makes sure that L2 can continue. */
 static void broken(enum place w, enum l2_kind kind)
 {
 	uint64_t code = kind == L2_BAD_RETURN ? CP_RET : CP_ENDBRANCH;
@@ -704,7 +704,7 @@ static void order_l2(enum l2_kind kind)
 	l2_has.ssp = ssp;
 	expect_stop(w, CALL_L2_IDLE, "L2 waits for an order");
 	if (kind == L2_BAD_JUMP)
-		depth += (uintptr_t)nested_bad_target; /* its register is also that of the result */
+		depth += (uintptr_t)nested_bad_target; /* its register is also used for the result */
 	if (kind != L2_MSRS && kind != L2_UD)
 		expect(n->c->stop.c, depth, "L2: returns");
 	/* L2 may not have used the page. */
@@ -772,7 +772,7 @@ static void failed_entry(void)
 	} else if (entry && ways[way].field == ENTRY_LOAD_COUNT) {
 		want = guest;
 	}
-	/* Natively it may be that of the guest fields. */
+	/* Natively it may be that in the guest fields. */
 	if (!native || exits || !same(&n->after, &guest))
 		expect_triple(&n->after, &want, "L1 after an entry that failed");
 	put(ways[way].field, old);
@@ -920,7 +920,7 @@ static void host_watches(const char *name)
 	tap_ok(value > 0, "the host watches: %s is %ld", name, value);
 }
 
-/* Of so many rounds none of these may be missing. */
+/* In so many rounds, each of these must have occurred. */
 #define ROUNDS_FOR_ALL 1000
 
 int main(int argc, char **argv)

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0
-/* What nested.h promises: L1 and how the VMM makes it do things. */
+/* What nested.h declares: L1, and how the VMM gives it orders. */
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -340,7 +340,7 @@ static bool stopped_at(const struct nested *n, uint64_t call)
 	return n->c->stop.kind == STOP_CALL && n->c->stop.number == call;
 }
 
-/* L1 alone: a signal that is meant for L2 may come late. */
+/* L1 only: a signal that is meant for L2 may be late. */
 static void run_l1(struct nested *n)
 {
 	unsigned int i;
@@ -503,7 +503,7 @@ void nested_prepare(struct nested *n, unsigned int features, uint64_t (*function
 	vmwrite(n, HOST_SSP_TABLE, n->c->page + CPU_SSP_TABLE);
 }
 
-/* L1 is right behind an exit. */
+/* L1 is right after an exit. */
 static void look(struct nested *n)
 {
 	struct kvm_sregs sregs;

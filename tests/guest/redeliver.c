@@ -32,7 +32,7 @@ static int uffd_open(void)
 	return fd;
 }
 
-/* Takes a page away; @content, of one page, is what it had. */
+/* Removes a page; @content, of one page, gets its content. */
 static void take_away(int uffd, struct machine *m, uint64_t gpa, uint8_t *content)
 {
 	struct uffdio_register range = {
@@ -55,7 +55,7 @@ static void give_back(int uffd, struct machine *m, uint64_t gpa, const uint8_t *
 
 #define POLLS 2000
 
-/* Somebody waits for the page: true. */
+/* Returns true if somebody waits for the page. */
 static bool wait_for_fault(int uffd, struct machine *m, uint64_t gpa)
 {
 	struct pollfd p = { .fd = uffd, .events = POLLIN };
@@ -73,7 +73,7 @@ static void *run(void *cpu)
 	return NULL;
 }
 
-/* What it is delivered on. */
+/* The stacks that it is delivered on. */
 static const struct needed {
 	const char *name;
 	unsigned int page; /* CPU_*_PAGE */
@@ -105,7 +105,7 @@ static bool is_injected(struct cpu *c, const struct delivered *d)
 	       events.exception.has_error_code == d->has_error && events.exception.error_code == d->error;
 }
 
-/* A guest that will have @d, and lacks what that needs. */
+/* A guest that will have the exception @d, but lacks the pages that it needs. */
 static struct cpu *start(struct machine **m, unsigned int cpl, const struct delivered *d, uint64_t *gpa,
 			 const struct needed *n, int *uffd, uint8_t *content)
 {
@@ -189,7 +189,7 @@ static void saved_in_between(unsigned int cpl, const struct delivered *d, const 
 	if (d->has_error) {
 		char other[16];
 
-		/* It is the saved one that is delivered, not one that is caused anew. */
+		/* The saved exception is delivered, not a new one. */
 		s->events.exception.error_code = CP_SETSSBSY;
 		snprintf(other, sizeof(other), "#CP(%u)", CP_SETSSBSY);
 		m = snapshot_restore(s, 0);

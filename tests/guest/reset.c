@@ -32,7 +32,7 @@ static GUEST void spin_below(uint64_t a)
 	spin(a);
 }
 
-/* What SIPI starts: real mode, at this address. */
+/* The code that SIPI starts: real mode, at this address. */
 #define SIPI_CODE 0x8000
 
 static const uint8_t sipi_code[] = {
@@ -113,7 +113,7 @@ static void check_cleared(struct cpu *c, uint64_t xss, const char *name)
 	tap_ok(cpu_rdmsr(c, MSR_XSS) == xss, "%s: XSS is 0x%x", name, (unsigned int)xss);
 }
 
-/* SIPI, and then a life on shadow stacks. */
+/* SIPI, and then code that uses shadow stacks. */
 static void live_again(struct machine *m, const char *name)
 {
 	struct cpu *ap = m->cpus[1];

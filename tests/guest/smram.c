@@ -9,7 +9,7 @@
 #define SMRAM_SIZE  0x10000
 #define SMRAM_ENTRY 0x8000
 
-/* KVM's address space that SMM sees. */
+/* KVM's address space for SMM. */
 #define SPACE_SMM 1
 
 static const uint8_t handler[] = {

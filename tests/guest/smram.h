@@ -9,7 +9,7 @@
 
 /* Gives the vCPU's machine the SMRAM, as it is. */
 void smram_attach(struct cpu *c);
-/* Fresh, with the handler. */
+/* New SMRAM, with the handler. */
 void smram_create(struct cpu *c);
 /* The handler writes this to S_CET before it stops. */
 void smram_write_s_cet(uint32_t value);

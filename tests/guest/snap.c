@@ -22,7 +22,7 @@
 #define MSR_HV_VP_RUNTIME      0x40000010u
 #define MSR_HV_REFERENCE_COUNT 0x40000020u
 
-/* Time goes on between two snapshots: not compared. */
+/* Time passes between two snapshots: this is not compared. */
 static bool is_clock(uint32_t msr)
 {
 	return msr == MSR_TSC || msr == MSR_HV_VP_RUNTIME || msr == MSR_HV_REFERENCE_COUNT;
@@ -41,7 +41,7 @@ const char *part_name(enum part part)
 
 static struct snapshot *new_snapshot(void)
 {
-	/* Pages that nobody writes cost nothing. */
+	/* Pages that are never written cost nothing. */
 	struct snapshot *s = calloc(1, sizeof(*s));
 
 	if (!s)
@@ -102,7 +102,7 @@ static void take_ram(struct snapshot *s, struct machine *m)
 	if (mincore(m->ram, RAM_SIZE, s->present))
 		tap_bail("mincore");
 	for (page = 0; page < RAM_SIZE / PAGE; page++) {
-		/* The other bits are the kernel's. */
+		/* The kernel decides about the other bits. */
 		s->present[page] &= 1;
 		if (s->present[page])
 			memcpy(s->ram + page * PAGE, m->ram + page * PAGE, PAGE);

@@ -39,7 +39,7 @@ struct snapshot {
 	struct kvm_vcpu_events events;
 	struct kvm_mp_state mp_state;
 	struct kvm_debugregs debugregs;
-	/* The library's own: where the guest has what. */
+	/* The library's own: the layout of the guest. */
 	uint64_t cr3, idt, free, page, nshadow_pages, shadow_pages[MAX_SHADOW_PAGES];
 	/* Memory comes last. */
 	uint8_t present[RAM_SIZE / PAGE];
@@ -53,7 +53,7 @@ struct snapshot *snapshot_copy(const struct snapshot *s);
 /* The value of an MSR or of the KVM-defined register SSP, to read or falsify; ends the program if it is not there. */
 uint64_t *snapshot_msr(struct snapshot *s, uint32_t msr);
 uint64_t *snapshot_ssp(struct snapshot *s);
-/* Leaves it out. */
+/* Removes it. */
 void snapshot_drop_msr(struct snapshot *s, uint32_t msr);
 
 /* A new machine with the snapshot's memory and CPUID; cpus[0] has nothing else yet. */
@@ -80,7 +80,7 @@ struct snapshot *snapshot_load_cpl(const char *name, unsigned int cpl);
 /* Of a snapshot of another kernel: drops the MSRs that this KVM does not list, and the capabilities of nested VMX. */
 void snapshot_adapt(struct snapshot *s);
 
-/* The guest goes on in a new machine, and the old one is no more; *@m changes. Returns its vCPU. */
+/* The guest continues in a new machine, and the old one is destroyed; *@m changes. Returns its vCPU. */
 struct cpu *migrate(struct machine **m);
 
 const char *part_name(enum part part);

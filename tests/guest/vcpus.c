@@ -19,7 +19,7 @@
 #define CPUS 2
 
 static const unsigned int cpls[CPUS] = { 0, 3 };
-/* How deep each is when it is saved. The second one has further to go */
+/* The call depth of each when it is saved. The second one has more calls to return from */
 static const unsigned int levels[CPUS] = { DEPTH, 4 };
 
 struct vcpu {
@@ -33,7 +33,7 @@ struct vcpu {
 
 static pthread_barrier_t together;
 
-/* On a CPU of its own, and not before the other one is there */
+/* On a CPU of its own, and not before the other one is running */
 static void settle(struct vcpu *v)
 {
 	if (!host_move(0, v->number))
@@ -135,7 +135,7 @@ static void load(struct snapshot *s[CPUS], const unsigned int without[CPUS], con
 	machine_destroy(m);
 }
 
-/* What a restored vCPU has, while the other one has its own */
+/* The state of a restored vCPU, while the other one has its own */
 static void compare(struct snapshot *s[CPUS], const char *name)
 {
 	struct machine *m = snapshot_machines((const struct snapshot **)s, CPUS);

@@ -17,7 +17,7 @@
 
 #define PROGRAM_BASE 0x200000ull
 
-/* What machine_alloc() gives: above what real-mode code of a test may want to use, below the program. */
+/* The memory of machine_alloc(): above what real-mode code of a test may use, below the program. */
 #define ALLOC_FIRST 0x10000ull
 
 static struct kvm_cpuid2 *supported;
@@ -522,7 +522,7 @@ void cpu_cet(struct cpu *c, unsigned int features)
 		cpu_set_ssp(c, cpu_shadow_stack(c, sregs.cs.dpl ? CPU_SS_USER_PAGE : CPU_SS_PAGE));
 }
 
-/* KVM_RUN, and what it does on the next KVM_RUN for this stop, without running the guest. */
+/* KVM_RUN, and the next KVM_RUN, which completes this stop without running the guest. */
 static int run_once(struct cpu *c)
 {
 	struct kvm_run *run = c->io.run;
@@ -539,7 +539,7 @@ static int run_once(struct cpu *c)
 	return 0;
 }
 
-/* A fault of G_TRY(): goes on behind it; the shadow stack gets the new address, too. */
+/* A fault of G_TRY(): continues after it; the shadow stack gets the new address, too. */
 static bool recover(struct cpu *c, struct exception_frame *f)
 {
 	if (f->r9 != TRY_MAGIC)
@@ -567,7 +567,7 @@ static const uint8_t touch_code[] = {
 #define TOUCH_LIST (TOUCH_CODE + sizeof(touch_code))
 #define TOUCH_END  (2 * TOUCH_CODE)
 
-/* The vCPU that touches: any id that no other has. */
+/* The vCPU that touches the pages: any id that no other vCPU has. */
 #define TOUCHER 200
 
 void machine_touch(struct machine *m, const uint64_t *pages, unsigned int n)

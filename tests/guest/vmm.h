@@ -80,7 +80,7 @@
 
 struct machine;
 
-/* What to create; a zeroed one is what NULL stands for: one vCPU, all that KVM supports in CPUID. */
+/* What to create. NULL means the same as a zeroed one: one vCPU, with all of CPUID that KVM supports. */
 struct machine_config {
 	unsigned int cpus;
 	bool irqchip; /* KVM_CREATE_IRQCHIP; only then is there INIT */
@@ -88,7 +88,7 @@ struct machine_config {
 	void (*cpuid)(struct kvm_cpuid2 *cpuid, unsigned int cpu);
 	/* No copy of the program, no tables: for the target of a restore. The vCPUs have CPUID. */
 	bool blank;
-	/* Not even CPUID. */
+	/* Not even CPUID is set. */
 	bool no_cpuid;
 };
 
@@ -103,7 +103,7 @@ enum stop_kind {
 	STOP_MMIO,
 	STOP_SIGNAL, /* EINTR */
 	STOP_FAILED, /* KVM_RUN: another errno */
-	STOP_OTHER,  /* run->exit_reason tells */
+	STOP_OTHER,  /* see run->exit_reason */
 };
 
 struct stop {
@@ -118,14 +118,14 @@ struct cpu {
 	struct machine *machine;
 	unsigned int number;
 	uint64_t page;	  /* CPU page; its stacks are behind it, see guest.h */
-	struct stop stop; /* where it stopped last */
+	struct stop stop; /* its last stop */
 	struct kvm_cpuid2 *cpuid;
 };
 
 struct machine {
 	int fd;
 	uint8_t *ram;
-	uint64_t free; /* the next page that machine_alloc() gives */
+	uint64_t free; /* the next page for machine_alloc() */
 	uint64_t cr3, idt;
 	unsigned int slots;
 	uint64_t shadow_pages[MAX_SHADOW_PAGES];
@@ -157,7 +157,7 @@ const struct test_part *find_test_part(const struct test_part *parts, unsigned i
 /* CPUID(7,0) of KVM_GET_SUPPORTED_CPUID. */
 bool kvm_has_shstk(void);
 bool kvm_has_ibt(void);
-/* A point: guests can use G_FORCED. */
+/* Checks that guests can use G_FORCED. */
 void check_forced_emulation(void);
 
 struct machine *machine_create(const struct machine_config *config);
@@ -208,7 +208,10 @@ void cpu_descriptor(struct cpu *c, unsigned int selector, uint64_t descriptor);
 uint64_t cpu_stack(const struct cpu *c, unsigned int page, unsigned int pages);
 /* The same for shadow stacks; where there is a token, it is at this address. */
 uint64_t cpu_shadow_stack(const struct cpu *c, unsigned int page);
-/* Makes a page a shadow stack with a token, as in PL0_SSP and the INT_SSP_TAB; returns cpu_shadow_stack()'s address. */
+/*
+ * Makes a page a shadow stack with a token, as for PL0_SSP and INT_SSP_TAB; returns the address as cpu_shadow_stack()
+ * does.
+ */
 uint64_t machine_shadow_stack(struct machine *m, uint64_t page, bool user, bool token);
 
 /*
@@ -245,7 +248,7 @@ void cpu_cet(struct cpu *c, unsigned int features);
  * KVM_RUN goes on. Faults of G_TRY() are dealt with inside.
  */
 const struct stop *cpu_run(struct cpu *c);
-/* The result of the g_call() that it stopped in. */
+/* Sets the result of the g_call() in which it stopped. */
 void cpu_answer(struct cpu *c, uint64_t value);
 
 /*
@@ -253,10 +256,10 @@ void cpu_answer(struct cpu *c, uint64_t value);
  * "internal error", "debug", "mmio", "signal", "KVM_RUN: EINVAL", "exit 5".
  */
 const char *stop_text(const struct cpu *c);
-/* Runs, and a point: it stopped as @want says. False if not. */
+/* Runs, and checks that it stops as @want says. Returns false if not. */
 bool check_stop(struct cpu *c, const char *want, const char *fmt, ...) __printf(3, 4);
 
-/* These end the program when they fail. */
+/* These end the program if they fail. */
 void cpu_get_regs(struct cpu *c, struct kvm_regs *regs);
 void cpu_set_regs(struct cpu *c, const struct kvm_regs *regs);
 void cpu_get_sregs(struct cpu *c, struct kvm_sregs *sregs);

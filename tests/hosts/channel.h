@@ -14,7 +14,7 @@
 #define FRAME_KMSG   'k' /* kernel log as dmesg(1) shows it */
 #define FRAME_FILE   'f' /* part of a file below /out */
 #define FRAME_REPORT 'r' /* one line about the host, see below */
-#define FRAME_END    'e' /* nothing follows: the host did all it had to */
+#define FRAME_END    'e' /* nothing follows: the host has done everything */
 
 /*
  * Report lines:

@@ -80,7 +80,7 @@ static void __printf(1, 2) report(const char *format, ...)
 	send_frame(FRAME_REPORT, "", line, n);
 }
 
-/* Without it there is no verdict: the panic says so at once */
+/* Without it there is no result: the panic says so immediately */
 static void open_channel(void)
 {
 	struct termios t;
@@ -342,8 +342,8 @@ static void run_command(char *line, int number)
 		if (p[1].revents & POLLIN)
 			send_output(master);
 		else if (p[1].revents & POLLHUP)
-			p[1].fd = -1; /* it closed its terminal, and lives */
-		/* A command that ends this kernel: a frame that is cut off would garble those of the next one */
+			p[1].fd = -1; /* it closed its terminal, but is still alive */
+		/* A command that ends this kernel: a truncated frame would garble those of the next one */
 		if (p[2].fd >= 0 && !access("/tmp/quiet", F_OK))
 			p[2].fd = -1;
 		else if (p[2].revents & POLLIN)

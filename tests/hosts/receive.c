@@ -21,7 +21,7 @@
 
 static FILE *copy, *report, *dmesg;
 
-/* A reader of our stdout that went away is no reason to lose the verdict */
+/* If the reader of our stdout is gone, the result must not be lost */
 static void print(const char *p, size_t size)
 {
 	while (size) {
@@ -84,7 +84,7 @@ static int get(char *p, size_t size)
 	return i == size;
 }
 
-/* Returns 0 at the end of the input and for what is no header */
+/* Returns 0 at the end of the input, and if there is no header */
 static int get_header(char *type, size_t *size, char *name)
 {
 	char line[FRAME_NAME_MAX + 32];
@@ -142,7 +142,7 @@ int main(int argc, char **argv)
 			fprintf(report, "error unknown frame %c\n", type);
 		}
 	}
-	/* Take the rest, or the emulator would wait for a reader */
+	/* Read the rest, or the emulator would wait for a reader */
 	while (get(data, 1))
 		;
 	if (fclose(report) || fclose(dmesg) || fclose(copy))

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0
-/* The capability, and which file descriptors know the ioctls. */
+/* The capability, and which file descriptors support the ioctls. */
 #include <errno.h>
 
 #include "kvm.h"

@@ -14,7 +14,7 @@
 
 #define XSS_CET 0x1800ull
 
-/* A vCPU: what its CPUID says, and what of that KVM supports. */
+/* A vCPU: the features in its CPUID, and those of them that KVM supports. */
 struct kind {
 	const char *name;
 	unsigned int flags;
@@ -27,7 +27,7 @@ struct kind {
 /* both, shadow stacks alone, IBT alone, neither, and without CPUID at all */
 extern struct kind kinds[KINDS];
 
-/* What KVM offers; main() has checked it against what the caller says. */
+/* What KVM offers; main() has compared it with what the caller says. */
 extern bool host_shstk, host_ibt;
 
 enum reg_rule { RULE_CONTROL, RULE_SSP, RULE_TABLE };

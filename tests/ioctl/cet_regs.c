@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0
-/* The registers: which vCPU has which, what they take, the list, ignore_msrs. */
+/* The registers: which vCPU has which, the values that they accept, the list, ignore_msrs. */
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -209,7 +209,7 @@ static void check_reg(const struct vm *vm, const struct kind *k, const struct ce
 	tap_ok(good, "%s: %zu values", name, ALL_VALUES);
 	tap_fact(name, "bits 0x%016llx, values %s, then %s", (unsigned long long)bits, taken,
 		 readable ? "readable" : "not readable");
-	/* Nothing may stay for the next. */
+	/* Nothing may be left for the next one. */
 	if (readable && !set_by(path, vm, r, 0))
 		tap_ok(false, "%s: 0 at the end", name);
 }
@@ -263,7 +263,7 @@ static void check_apart(const struct vm *vm, const struct kind *k)
 		good &= !reg_set(vm, r, r->rule == RULE_CONTROL ? 0 : 0x1000 * (i + 1)).ret;
 	}
 	for (j = 0; j < 2; j++) {
-		/* GUEST_SSP and the MSR behind it are one. */
+		/* GUEST_SSP and the MSR behind it are the same. */
 		for (i = 0; i < CET_REGS - 1; i++) {
 			r = &cet_regs[i];
 			if (reg_exists(k, r))
@@ -388,7 +388,7 @@ static void check_bad_ids(const struct vm *vm)
 	tap_ok(value == CANARY, "no GET of a bad id stored a value");
 }
 
-/* A register like others for those who read and write, and none for guests. */
+/* For reading and writing it is a register like others; for guests it does not exist. */
 static void check_guest_msr(struct vm *vm)
 {
 	uint64_t value = 0;
@@ -551,7 +551,7 @@ static void check_ignored(const struct kind *k)
 		else
 			check_value(o, value, 0, "%s: GET", name);
 		check_errno(reg_set(&vm, r, 0), want, "%s: SET 0", name);
-		/* What exists is still told when a value is bad. */
+		/* Whether a register exists is still reported if a value is invalid. */
 		check_errno(reg_set(&vm, r, 0x80), exists && r->rule == RULE_CONTROL ? EINVAL : want, "%s: SET 0x80",
 			    name);
 		check_errno(reg_set(&vm, r, 1ull << 63 | 0x41), exists ? EINVAL : want, "%s: SET 0x8000000000000041",

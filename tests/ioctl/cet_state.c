@@ -44,7 +44,7 @@ static void check_xss_values(const struct kind *k, unsigned int flags, const cha
 				state = value;
 			if (ok && i < 64)
 				bits |= value;
-			/* Zero is what a reset writes, before there is any CPUID. */
+			/* A reset writes zero, before there is any CPUID. */
 			if (ok == !(value & ~allowed) && !get_reg(&vm, ID_XSS, &got).ret && got == state)
 				continue;
 			if (good)
@@ -110,7 +110,7 @@ static void check_size(struct vm *vm, struct kvm_cpuid2 *supported, uint64_t xcr
 	if (ok && guest.ebx != want)
 		tap_diag("it sees %u", guest.ebx);
 	tap_fact(name, "%u %u", e ? e->ebx : 0, guest.ebx);
-	/* The standard format knows nothing of XSS. */
+	/* The standard format does not include XSS. */
 	e = cpuid_entry(cpuid, 0xd, 0);
 	ok = guest_cpuid(vm, 0xd, 0, &guest);
 	tap_ok(e && ok && e->ebx == guest.ebx && e->ebx <= e->ecx, "%s: CPUID(0xD,0) is as without", name);
@@ -130,7 +130,7 @@ void test_xss(void)
 
 	for (i = 0; i < KINDS; i++)
 		check_xss_values(&kinds[i], kinds[i].flags, "");
-	/* The bits are there, the features are not, and the other way round. */
+	/* The bits without the features, and vice versa. */
 	check_xss_values(&kinds[3], VM_CPUID | VM_CET_XSS, ", but with bits 11 and 12");
 	check_xss_values(&kinds[0], kinds[0].flags & ~VM_CET_XSS, ", but without bits 11 and 12");
 	check_xss_values(&kinds[0], kinds[0].flags | VM_NO_XSAVES, ", but without XSAVES");
@@ -173,7 +173,7 @@ static void check_cr4(const struct kind *k)
 	struct vm vm;
 
 	vm_create(&vm, k->flags | VM_MEMORY);
-	/* KVM looks at CR0 and CR4 one by one here, and so any order restores. */
+	/* Here KVM checks CR0 and CR4 separately, so they can be restored in any order. */
 	check_errno(set_cr(&vm, 0, CR4_CET), cet ? 0 : EINVAL, "%s: KVM_SET_SREGS with CR4.CET", k->name);
 	tap_ok(cr4_has_cet(&vm) == cet, "%s: CR4.CET is %s", k->name, cet ? "set" : "clear");
 	guest_load(&vm, GUEST_HLT, 0, 0);
@@ -247,7 +247,7 @@ void test_toggle(void)
 		check_errno(vm_set_cpuid(&vm, kinds[last].flags), 0, "%s", when);
 		check_visible(&vm, &kinds[last], when);
 	}
-	/* A value outlives a CPUID that hides it, as it does natively. */
+	/* A value survives a CPUID that hides it, as natively. */
 	if (kinds[0].shstk) {
 		for (i = 0; i < CET_REGS; i++)
 			reg_set(&vm, &cet_regs[i], 0);
@@ -315,7 +315,7 @@ void test_xsave(void)
 		guest_load(&vm, GUEST_HLT, 0, 0);
 		guest_run(&vm, NULL);
 	}
-	/* The image has no CET state, and to set it leaves that alone. */
+	/* The image has no CET state, and setting it does not change that state. */
 	for (i = 0; i < CET_REGS; i++)
 		if (reg_exists(&kinds[0], &cet_regs[i]))
 			tap_ok(!reg_get(&vm, &cet_regs[i], &value).ret && value == 0x4000, "%s is as it was",
@@ -347,7 +347,7 @@ static uint64_t distinct(const struct kind *k, unsigned int vm, unsigned int reg
 		return (vm + reg) % 4;
 	if (cet_regs[reg].rule == RULE_CONTROL)
 		return 0x100000ull * (vm + 1) + 0x10000 * (reg + 1) + (vm ? 4 : 0);
-	/* GUEST_SSP and the MSR behind it are one. */
+	/* GUEST_SSP and the MSR behind it are the same. */
 	if (!cet_regs[reg].listed)
 		reg = CET_REGS - 1;
 	return 0x7000000ull * (vm + 1) + 0x1000 * (reg + 1) + 8;

@@ -39,7 +39,7 @@ static unsigned int below(unsigned int n)
 	return next_random() % n;
 }
 
-/* Where a pointer points, and what that allows. */
+/* Where a pointer points, and which accesses that allows. */
 enum place {
 	PLACE_GOOD,
 	PLACE_UNALIGNED,
@@ -75,7 +75,7 @@ static bool writable(enum place p)
 
 static enum place random_place(void)
 {
-	/* Mostly good, or nothing else would ever be reached. */
+	/* Mostly valid ones, or nothing else would ever be reached. */
 	return below(3) ? PLACE_GOOD : below(PLACES);
 }
 
@@ -153,7 +153,7 @@ static uint32_t random_msr(void)
 	return listed->indices[below(listed->nmsrs)];
 }
 
-/* A good id with one or two fields changed, or none. */
+/* A valid id with up to two fields changed. */
 static uint64_t random_id(void)
 {
 	uint64_t id = ID_MSR_BASE | random_msr();
@@ -235,7 +235,7 @@ static uint32_t msr_of(uint64_t id)
 	return id == ID_GUEST_SSP ? MSR_INTERNAL_SSP : id;
 }
 
-/* What the ABI says, in its order. Writes @oracle as the other VM ought to be written. */
+/* The result according to the ABI, in its order of checks. Applies the expected change to @oracle. */
 static int model_reg(const struct call *c, const struct vm *oracle, uint64_t *got)
 {
 	if (!readable(c->argp))
@@ -278,7 +278,7 @@ struct fuzz {
 	struct area addr;
 };
 
-/* Equal values, unless the MSR moves by itself. */
+/* Equal values, unless the MSR changes by itself. */
 static bool same_value(const struct fuzz *f, uint32_t msr, uint64_t a, uint64_t b)
 {
 	uint64_t before, after;
@@ -302,7 +302,7 @@ static bool rest_untouched(const struct area *a, uint64_t at, size_t size)
 	return true;
 }
 
-/* NULL if all is well, else what is not. */
+/* Returns NULL if all is well, otherwise what is wrong. */
 static const char *try_reg(const struct fuzz *f, const struct call *c, struct outcome *o, int *want)
 {
 	const uint64_t addr = area_addr(&f->addr, c->addr, 8);

@@ -8,7 +8,7 @@
 #include "kvm.h"
 #include "onereg.h"
 
-/* The header that a VMM would use makes the ids that the tests use. */
+/* The header for VMMs builds the same ids as the tests use. */
 _Static_assert(KVM_X86_REG_MSR(0x10) == ID_TSC, "TSC");
 _Static_assert(KVM_X86_REG_MSR(0xc0000080) == ID_EFER, "EFER");
 _Static_assert(KVM_X86_REG_KVM(KVM_REG_GUEST_SSP) == ID_GUEST_SSP, "SSP");
@@ -21,7 +21,7 @@ _Static_assert(KVM_CAP_ONE_REG == CAP_ONE_REG, "capability");
 
 static bool failed_get_stored;
 
-/* GET and SET with nothing bad but the id. */
+/* GET and SET where only the id is wrong. */
 static void check_bad_id(const struct vm *vm, uint64_t id, const char *name, const char *detail)
 {
 	uint64_t value = CANARY;
@@ -54,7 +54,7 @@ static void check_golden_bad_ids(const struct vm *vm)
 		{ 0x2030000400000010ull, "2024 TSC with size and arch" },
 		{ 0x20300004c0000080ull, "2024 EFER with size and arch" },
 		{ 0x2030000800000000ull, "2024 synthetic with size and arch" },
-		/* What sign extension of an int index would make. */
+		/* The result of sign extension of an int index. */
 		{ 0xffffffffc0000080ull, "sign-extended EFER" },
 	};
 	unsigned int i;
@@ -92,7 +92,7 @@ static void check_fields(const struct vm *vm)
 		check_bad_field(vm, ID_TSC ^ 1ull << i, "reserved bit", i);
 	for (i = 56; i < 64; i++)
 		check_bad_field(vm, ID_TSC ^ 1ull << i, "architecture bit", i);
-	/* The one good neighbour of all of these. */
+	/* The valid neighbour of all of these. */
 	check_errno(get_reg(vm, ID_TSC, &value), 0, "TSC: GET");
 }
 

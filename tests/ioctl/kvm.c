@@ -244,7 +244,7 @@ static void add_memory(struct vm *vm)
 	if (ioctl(vm->fd, KVM_SET_USER_MEMORY_REGION, &region))
 		tap_bail("KVM_SET_USER_MEMORY_REGION");
 
-	/* Needed by VMX without unrestricted guest; elsewhere no harm. */
+	/* Needed by VMX without unrestricted guest; harmless elsewhere. */
 	ioctl(vm->fd, KVM_SET_TSS_ADDR, 0xfffbd000ul);
 }
 

@@ -39,7 +39,7 @@ extern int kvm_dev;
 /* The largest result of any of the three ioctls so far. */
 extern int largest_one_reg_result;
 
-/* Says who speaks and opens /dev/kvm, or ends the program with a skip. */
+/* Sets the name for messages and opens /dev/kvm, or ends the program with a skip. */
 void kvm_open(const char *program);
 bool host_is(const char *module);
 
@@ -92,7 +92,7 @@ void guest_load(struct vm *vm, enum guest_code code, uint32_t ecx, uint64_t edx_
 enum guest_end guest_run(struct vm *vm, uint64_t *value);
 enum guest_end guest_rdmsr(struct vm *vm, uint32_t msr, uint64_t *value);
 enum guest_end guest_wrmsr(struct vm *vm, uint32_t msr, uint64_t value);
-/* What the guest gets for its CPUID; false if it does not get that far. */
+/* The guest's result of CPUID; returns false if it does not get that far. */
 bool guest_cpuid(struct vm *vm, uint32_t function, uint32_t index, struct kvm_cpuid_entry2 *entry);
 
 /* A thread in KVM_RUN of a guest that spins. */

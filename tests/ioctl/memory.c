@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0
-/* User memory: what is read and written, in which order, and what faults. */
+/* User memory: what is read and written, in which order, and which accesses fault. */
 #include <errno.h>
 #include <fcntl.h>
 #include <pthread.h>
@@ -94,7 +94,7 @@ static void check_addr(const struct vm *vm)
 	unsigned int i;
 	uint64_t lstar;
 
-	/* What SET would take from the part that can be read. */
+	/* What SET would use from the readable part. */
 	memset(pages.rw_end - 8, 0, 8);
 	check_errno(set_reg(vm, ID_LSTAR, LSTAR_VALUE), 0, "LSTAR before bad addr: SET");
 	for (i = 0; i < ARRAY_SIZE(bad); i++) {
@@ -178,7 +178,7 @@ static void check_absent_page(const struct vm *vm, uint8_t *page, size_t size, c
 		if (one_reg(vm->vcpu, GET_ONE_REG, id, user_addr(page)).ret || memcmp(page, &value, 8))
 			stored = false;
 		madvise(page, size, MADV_DONTNEED);
-		/* Reads as zero, or what the file has. */
+		/* Reads as zero, or as the content of the file. */
 		if (one_reg(vm->vcpu, SET_ONE_REG, id, user_addr(page)).ret || get_reg(vm, id, &value).ret ||
 		    memcmp(page, &value, 8))
 			fetched = false;
@@ -236,7 +236,7 @@ static void *serve_one_fault(void *arg)
 
 	if (read(p->fd, &msg, sizeof(msg)) != sizeof(msg) || msg.event != UFFD_EVENT_PAGEFAULT)
 		return NULL;
-	/* Let the ioctl wait for a while, with all it holds. */
+	/* Let the ioctl wait for a while, with everything that it holds. */
 	sleep_ms(2);
 	copy.dst = msg.arg.pagefault.address & ~(uint64_t)(size - 1);
 	p->faults++;
@@ -269,14 +269,14 @@ static void check_user_fault(const struct vm *vm, unsigned int nr, const char *n
 	if (page == MAP_FAILED || ioctl(p.fd, UFFDIO_REGISTER, &reg))
 		tap_bail("UFFDIO_REGISTER");
 
-	/* GET overwrites what the pager brings, SET uses it. */
+	/* GET overwrites what the pager provides, SET uses it. */
 	set_reg(vm, ID_LSTAR, nr == GET_ONE_REG ? value : 0);
 	if (nr == SET_ONE_REG)
 		memcpy(p.content, &value, 8);
 	pthread_create(&thread, NULL, serve_one_fault, &p);
 	o = one_reg(vm->vcpu, nr, ID_LSTAR, user_addr(page));
 	check_errno(o, 0, "%s: addr behind userfaultfd", name);
-	/* In case that nothing was read or written. */
+	/* In case nothing was read or written. */
 	pthread_cancel(thread);
 	pthread_join(thread, NULL);
 	get_reg(vm, ID_LSTAR, &got);

@@ -12,7 +12,7 @@
 
 #define CANARY 0xa5a5a5a5a5a5a5a5ull
 
-/* More than a few differences say nothing new. */
+/* More than a few differences add no information. */
 #define MAX_DIAG 10
 
 static unsigned int diags;
@@ -81,7 +81,7 @@ static bool same_set(const struct twins *t, uint32_t msr, uint64_t value)
 	return same;
 }
 
-/* Both read back the same, unless the value moves by itself. */
+/* Both read back the same, unless the value changes by itself. */
 static bool same_state(const struct twins *t, uint32_t msr)
 {
 	uint64_t a, b = 0, again;
@@ -262,7 +262,7 @@ static void check_random(void)
 	vm_destroy(&vm);
 }
 
-/* A register that can be written freely: both paths see each other. */
+/* A register that can be written freely: each path sees what the other wrote. */
 static void check_both_paths(const struct vm *vm, uint32_t msr, uint64_t value, const char *name)
 {
 	const uint64_t id = ID_MSR_BASE | msr;

@@ -22,7 +22,7 @@ static void check_guest(enum guest_end got, enum guest_end want, const char *nam
 		tap_diag("guest got: %s", end_names[got]);
 }
 
-/* In every policy below, these are what a VMM sees. */
+/* With every policy below, a VMM sees these. */
 static void check_unaffected(const struct vm *vm, const char *when)
 {
 	uint64_t value = ~0ull;
@@ -131,7 +131,7 @@ static void check_guest_ssp_msr(const char *when)
 	vm_create(&vm, VM_CPUID | VM_MEMORY);
 	unknown = guest_rdmsr(&vm, MSR_UNKNOWN, &value);
 	for (i = 0; i < ARRAY_SIZE(msrs); i++) {
-		/* The old number is an unknown MSR like any other. */
+		/* The old number is an unknown MSR, like any other. */
 		enum guest_end want = i ? unknown : GUEST_GOT_GP;
 		enum guest_end got;
 
@@ -151,7 +151,7 @@ static void check_ignored(const struct vm *vm)
 
 	check_unaffected(vm, when);
 	check_unknown(vm, 0, when);
-	/* A value that is refused is not an MSR that is ignored. */
+	/* A rejected value is not the same as an ignored MSR. */
 	check_errno(set_reg(vm, ID_KERNEL_GS_BASE, 1ull << 63), EINVAL, "KERNEL_GS_BASE %s: SET non-canonical", when);
 	check_errno(one_reg(vm->vcpu, GET_ONE_REG, ID_UNKNOWN, 0), EFAULT, "unknown MSR %s: GET: addr NULL", when);
 	check_errno(one_reg(vm->vcpu, SET_ONE_REG, ID_UNKNOWN, 0), EFAULT, "unknown MSR %s: SET: addr NULL", when);

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0
-/* A guest that runs or has run, and callers from elsewhere. */
+/* A guest that runs or has run, and callers from other threads and processes. */
 #include <stdio.h>
 #include <errno.h>
 #include <sched.h>
@@ -107,7 +107,7 @@ static void check_vmx_after_run(void)
 	}
 	guest_load(&vm, GUEST_HLT, 0, 0);
 	guest_run(&vm, NULL);
-	/* Bits 8:6 are activity states, which may be taken away. */
+	/* Bits 8:6 are activity states, which may be removed. */
 	changed = value & ~(1ull << 6);
 	tap_ok(set_reg(&vm, ID_MSR_BASE | msr, value).ret == 0, "%s: same value", name);
 	tap_ok(frozen_alike(&vm, msr, changed), "%s: another value", name);
@@ -232,7 +232,7 @@ static void check_killed_process(void)
 		kill(getpid(), SIGKILL);
 		_exit(3);
 	}
-	/* The child's own waits are bounded: this one has to be longer. */
+	/* The child's own waits are limited; this one has to be longer. */
 	for (i = 0; i < 10 && !ended; i++)
 		ended = wait_for_exit(pid, &status);
 	if (!ended)

@@ -36,7 +36,7 @@ _Noreturn void tap_bail(const char *fmt, ...) __printf(1, 2);
 void check_errno(struct outcome o, int want, const char *fmt, ...) __printf(3, 4);
 void check_value(struct outcome o, uint64_t got, uint64_t want, const char *fmt, ...) __printf(4, 5);
 
-/* A fact without a point: what is not right or wrong, but has to be the same. */
+/* A fact without a check: neither right nor wrong, but it has to be the same everywhere. */
 void tap_fact(const char *name, const char *fmt, ...) __printf(2, 3);
 
 const char *errno_name(int err);

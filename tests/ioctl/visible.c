@@ -195,7 +195,7 @@ static void write_control_registers(const char *kind, unsigned int flags)
 	part(kind);
 }
 
-/* How an access of the guest ends: here, or as an exit with a reason. */
+/* How an access of the guest ends: in the guest, or as an exit with a reason. */
 static void write_guest_msr(struct vm *vm, const char *kind, enum guest_code code, uint32_t msr)
 {
 	static const char * const ends[] = {

@@ -57,7 +57,7 @@
 struct stream {
 	int fd;
 	char data[LINE];
-	size_t size, used; /* used: what the last line took, still in front */
+	size_t size, used; /* used: the length of the last line, which is still at the front */
 	int closed;
 };
 
@@ -75,7 +75,7 @@ static const char *megabytes = "4", *image = "/out/image", *reason = "";
 static char **options;
 static int option_count;
 static char *last_reply;
-/* What the guest last said about where it is */
+/* The last place that the guest reported */
 static char place[LINE];
 
 #define __printf(a, b) __attribute__((format(printf, a, b)))
@@ -274,7 +274,7 @@ static void start(struct vm *vm, const char *name, const char *incoming)
 	start_bad(vm, name, incoming, NULL);
 }
 
-/* Shows what QEMU wrote to stderr. Returns 1 if TEXT was in it */
+/* Prints what QEMU wrote to stderr. Returns 1 if TEXT was in it */
 static int show_errors(struct vm *vm, const char *text)
 {
 	FILE *f = fopen(vm->errors, "r");
@@ -410,7 +410,7 @@ static const char *image_uri(void)
 	return uri;
 }
 
-/* A number in what QEMU says of its migration; -1 if it does not tell */
+/* A number from QEMU's information about its migration; -1 if it is not there */
 static long about_migration(struct vm *vm, const char *key)
 {
 	char quoted[64], *at;
@@ -613,7 +613,7 @@ static int cpu_count(void)
 	return count;
 }
 
-/* How often each CPU has changed its shadow stack; false if QEMU does not tell */
+/* How often each CPU has changed its shadow stack; returns false if QEMU does not say */
 static int read_rounds(struct vm *vm, unsigned long rounds[CPUS])
 {
 	static const char text[] =
@@ -700,7 +700,7 @@ static int late_stacks(struct vm *vm)
 	return found;
 }
 
-/* Until the guest runs in TO, and its memory has yet to come */
+/* Waits until the guest runs in TO, while its memory has not arrived yet */
 static int go_late(struct vm *from, struct vm *to)
 {
 	return enable(from, "postcopy-ram") && enable(to, "postcopy-ram") && limit(from, A_PAGE, 0, 1) &&
@@ -756,7 +756,7 @@ static void busy(void)
 	finish(&third);
 }
 
-/* The guest moves by precopy or postcopy, and says that its shadow stacks are not right */
+/* The guest moves by precopy or postcopy, and reports that its shadow stacks are wrong */
 static void damage(const char *source_deed, const char *deed)
 {
 	struct vm here, there;
@@ -842,7 +842,7 @@ static void stay(void)
 	start(&here, "here", NULL);
 	if (!point(greet(&here), "here: QEMU starts") || !says(&here, "wait "))
 		return;
-	/* The same guest for the other one, and what comes after --to */
+	/* The same guest for the other QEMU, and the options after --to */
 	for (; to + 1 < options + all; to++) {
 		*to = to[1];
 		option_count++;
@@ -929,7 +929,7 @@ int main(int argc, char **argv)
 			printf("# program %s", scenarios[i].name);
 			if (strncmp(image, "/out/", strlen("/out/")))
 				printf(" %s", image);
-			/* What runs is told by -cpu; the rest is the guest */
+			/* -cpu says what runs; the rest describes the guest */
 			for (c = 0; c < option_count && strcmp(options[c], "-cpu"); c++)
 				;
 			for (; c < option_count; c++)

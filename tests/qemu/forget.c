@@ -81,7 +81,7 @@ static int copy_late_page(int fd, struct uffdio_copy *copy)
 	struct uffdio_copy empty = *copy;
 	int ret;
 
-	/* The guest gets to them meanwhile: it has the pages below */
+	/* In the meantime the guest reaches them: it has the pages below */
 	if (is("slow")) {
 		static int waited;
 

@@ -63,7 +63,7 @@ int __wrap_ioctl(int fd, unsigned long request, ...)
 	va_start(ap, request);
 	argument = va_arg(ap, void *);
 	va_end(ap);
-	/* As the kernel does: some callers pass a sign-extended int */
+	/* Like the kernel: some callers pass a sign-extended int */
 	request = (unsigned int)request;
 
 	r = __real_ioctl(fd, request, argument);

@@ -112,7 +112,7 @@ size_t stub_write_user(void *to, const void *from, size_t size)
 	return left;
 }
 
-/* Like the kernel's, this tells only that the addresses are a user's: reads may still fault. */
+/* Like the kernel's, this only checks that the addresses belong to user space: reads may still fault. */
 bool stub_begin(const void *from, size_t size)
 {
 	if (window.open || kvm.srcu.held)
@@ -280,7 +280,7 @@ static bool only_changed(const unsigned char *at, size_t size)
 	return true;
 }
 
-/* Whether the vCPU has register number i of the table: the test's, or GUEST_SSP alone if it is as it is. */
+/* Whether the vCPU has register number i of the table: the test's table, or only GUEST_SSP with the real one. */
 static bool has(unsigned int i)
 {
 	return REGISTERS < 0 ? (vcpu.has & 3) == 3 : vcpu.has >> i & 1;
@@ -313,7 +313,7 @@ static unsigned int table(u64 *ids)
 	return n;
 }
 
-/* What an id can be: nothing, an MSR, a register that the vCPU lacks, a register that it has. */
+/* What an id can be: invalid, an MSR, a register that the vCPU lacks, a register that it has. */
 enum kind { BAD, MSR, LACKING, PRESENT };
 
 /*
@@ -391,7 +391,7 @@ static void *broken(unsigned char *at, size_t size, unsigned int way, bool *bad)
 
 #define SIZE(array) (sizeof(array) / sizeof((array)[0]))
 
-/* Take one dimension of a combination of many out of its number. */
+/* Extract one dimension of a combination from its number. */
 static unsigned int digit(unsigned int *number, unsigned int values)
 {
 	unsigned int value = *number % values;
@@ -472,7 +472,7 @@ static void one_reg(bool set)
 /* All values of the upper 16 bits with all types, and with each other bit of 47..40 alone and in groups. */
 static void kinds(void)
 {
-	/* The whole product is for one of the tables: it takes seconds. */
+	/* The whole product is tested with one of the tables only, because it takes seconds. */
 	const unsigned int step = REGISTERS == 3 ? 1 : 17;
 	unsigned int top, type, rest, accepted = 0;
 	u64 words[2] = { 0, (u64)(uintptr_t)ADDR };
@@ -508,7 +508,7 @@ static void kinds(void)
 	      "%u accepted", accepted);
 }
 
-/* Every index bit reaches the MSR layer as it is. */
+/* Every index bit reaches the MSR layer unchanged. */
 static void indices(void)
 {
 	u64 words[2] = { 0, (u64)(uintptr_t)ADDR };

@@ -105,7 +105,7 @@ enter_user:
 	pushq	%rdi
 	iretq
 
-/* Returns to another place than it was called from. Where it should return to is kept for the handler of #CP */
+/* Returns to another place than it was called from. The right return address is kept for the handler of #CP */
 	.globl	forged_return, forged_return_at
 forged_return:
 	endbr64
@@ -119,7 +119,7 @@ forged_return_at:
 	pushq	%gs:CPU_RIGHT_RETURN
 	ret
 
-/* Jumps to where no ENDBR is */
+/* Jumps to a place without ENDBR */
 	.globl	stray_jump, stray_jump_at
 stray_jump:
 	endbr64

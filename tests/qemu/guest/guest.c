@@ -100,7 +100,7 @@ struct cpu {
 	uint64_t right_return;
 	volatile uint32_t escapes, landings;
 	volatile uint32_t caught_returns, caught_jumps, right_levels;
-	/* At how many places it has waited, or waits; it is through */
+	/* The number of places where it has waited or waits; whether it has finished */
 	volatile uint32_t waits, done;
 	uint32_t number;
 	uint64_t remembered[MSRS], ist_ssp[8];
@@ -118,7 +118,7 @@ char boot_stacks[CPUS][STACK], syscall_stacks[CPUS][STACK], fault_stacks[CPUS][S
 
 static struct cpu cpus[CPUS];
 static uint32_t cpu_count;
-/* So many places are to be left */
+/* The number of places that it should leave */
 static volatile uint32_t released;
 
 static struct gate idt[VECTOR_SYSCALL + 1];
@@ -333,7 +333,7 @@ static inline void touch_pages(uint64_t from, uint64_t to)
 			*(volatile uint8_t *)(SECOND_ADDRESS + page);
 }
 
-/* Changes this shadow stack by WRSS too, far below where it is in use. Returns 1 if what it found was right */
+/* Also changes this shadow stack by WRSS, far below the part in use. Returns 1 if what it found was right */
 static int write_below(uint64_t from, uint64_t old, uint64_t new)
 {
 	uint64_t *entry = (uint64_t *)from;
@@ -446,7 +446,7 @@ static void wait_in_user_mode(void)
 	misbehave("CPL 3, after");
 }
 
-/* The other place is at CPL 0, with this shadow stack left behind in PL3_SSP */
+/* The other place is at CPL 0, with this shadow stack stored in PL3_SSP */
 static void user_bottom(void)
 {
 	if (this_cpu()->number)
@@ -528,12 +528,12 @@ static void set_up_traps(void)
 		set_gate(i, vectors[i], i == VECTOR_DF || i == VECTOR_GP || i == VECTOR_PF || i == VECTOR_CP, 0x8e);
 	/* A trap gate: interrupts stay on */
 	set_gate(VECTOR_SYSCALL, vectors[32], 0, 0xef);
-	/* No interrupt is used */
+	/* No interrupts are used */
 	out8(0x21, 0xff);
 	out8(0xa1, 0xff);
 }
 
-/* What each CPU has of its own, and the tables that they share */
+/* The data of each CPU, and the tables that they share */
 static void set_up_cpu(uint32_t number)
 {
 	struct table idtr = { sizeof(idt) - 1, (uintptr_t)idt };
@@ -576,7 +576,7 @@ static void set_up_shadow_stacks(uint32_t number)
 	wrmsr(MSR_PL3_SSP, base + SHADOW_SIZE);
 	c->ist_ssp[1] = shadow_token(base + SHADOW_FAULT);
 	wrmsr(MSR_INT_SSP_TAB, (uintptr_t)c->ist_ssp);
-	/* An old QEMU shows CET, and no XSAVE state of it */
+	/* An old QEMU shows CET, but not its XSAVE state */
 	if ((cpuid(0xd, 1).c & XSS_CET) == XSS_CET)
 		wrmsr(MSR_XSS, number ? XSS_CET_U : XSS_CET);
 	wrmsr(MSR_U_CET, CET_SHSTK | CET_ENDBR | (number ? CET_WRSS : 0));

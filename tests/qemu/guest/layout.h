@@ -20,7 +20,7 @@
 #define SHADOW_USER    0x4000
 #define SHADOW_END     (SHADOWS + CPUS * SHADOW_SIZE)
 
-/* All of it once more, to read */
+/* A second mapping of all of it, for reading */
 #define SECOND_ADDRESS 0x200000
 
 /* Of a CPU, where GS points to: what assembly uses */

@@ -26,7 +26,7 @@ start32:
 	movl	%eax, %es
 	movl	%eax, %ss
 	cld
-	/* The second CPU finds the rest done: its SIPI leads to ROM */
+	/* The rest is done already when the second CPU arrives: its SIPI leads to the ROM */
 	movl	$0x1b, %ecx		/* APIC_BASE: is it the first? */
 	rdmsr
 	testb	$1, %ah

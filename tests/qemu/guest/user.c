@@ -58,7 +58,7 @@ static void on_fault(int number, siginfo_t *info, void *context)
 	_exit(info->si_code == SEGV_CPERR ? CAUGHT : 1);
 }
 
-/* Where it goes with the forged address, it ends the process with success, which is what it must not come to */
+/* The forged address leads here: the process ends with success, which must not happen */
 static void __attribute__((naked)) forge_return(void)
 {
 	asm("leaq 1f(%rip), %rax\n\t"
@@ -171,7 +171,7 @@ int main(void)
 		return 1;
 	place = "at first";
 	check_here(kernel_has_ibt(), "the guest's kernel runs with IBT");
-	/* Not through libc: no function that is under way now can return any more */
+	/* Not through libc: no function that is now active can return any more */
 	asm volatile("syscall"
 		     : "=a"(enabled)
 		     : "a"(SYS_arch_prctl), "D"(ARCH_SHSTK_ENABLE), "S"(ARCH_SHSTK_SHSTK)

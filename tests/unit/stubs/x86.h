@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0 */
 #include <linux/types.h>
 
-/* Two of what KVM's MSR layer returns. */
+/* Two of the values that KVM's MSR layer returns. */
 #define KVM_MSR_RET_UNSUPPORTED 2
 #define KVM_MSR_RET_FILTERED	3
 

@@ -23,7 +23,7 @@ void stub_end(void);
 #define u64_to_user_ptr(address)       ((void *)(uintptr_t)(address))
 #define copy_from_user(to, from, size) stub_read_user(to, from, size)
 
-/* As the kernel's: all or nothing, and zero after a fault. */
+/* Like the kernel's: all or nothing, and zero after a fault. */
 #define get_user(variable, from)                                                          \
 	({                                                                                \
 		__typeof__(*(from)) value_;                                               \
