@@ -152,9 +152,9 @@ static void fill(struct stream *s)
 }
 
 /*
- * The next line of one of VM's two streams, without its end, valid until the next call for it; NULL when QEMU has closed
- * it, or at the deadline. Both are read meanwhile: the guest's console comes in single bytes, of which a socket holds 277.
- * QEMU waits for room with its global lock held, and then answers nothing.
+ * The next line of one of VM's two streams, without its end, valid until the next call for this stream; NULL if QEMU
+ * has closed it, or at the deadline. Both streams are read while it waits: the guest's console comes in single bytes,
+ * of which a socket holds 277. Then QEMU waits for room, with its global lock held, and answers nothing.
  */
 static char *next_line(struct vm *vm, struct stream *s, double deadline)
 {
