@@ -53,11 +53,17 @@ not_ok() {
 }
 
 is() {
-	report "$([ "$2" = "$3" ]; echo $?)" "$1" || diag "got:      $2"$'\n'"expected: $3"
+	report "$(
+		[ "$2" = "$3" ]
+		echo $?
+	)" "$1" || diag "got:      $2"$'\n'"expected: $3"
 }
 
 like() {
-	report "$(grep -q -E -- "$3" <<<"$2"; echo $?)" "$1" || diag "does not match $3:" "$2"
+	report "$(
+		grep -q -E -- "$3" <<<"$2"
+		echo $?
+	)" "$1" || diag "does not match $3:" "$2"
 }
 
 skip() {

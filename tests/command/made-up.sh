@@ -20,8 +20,14 @@
 
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 if [ -z "${MADE_UP:-}" ]; then
-	[ "$(id -u)" = 0 ] || { echo "1..0 # SKIP needs root"; exit 0; }
-	command -v mmdebstrap >/dev/null || { echo "1..0 # SKIP mmdebstrap is missing: apt-get install mmdebstrap"; exit 0; }
+	[ "$(id -u)" = 0 ] || {
+		echo "1..0 # SKIP needs root"
+		exit 0
+	}
+	command -v mmdebstrap >/dev/null || {
+		echo "1..0 # SKIP mmdebstrap is missing: apt-get install mmdebstrap"
+		exit 0
+	}
 	top=$(cd "$here/../.." && pwd)
 	build=${BUILD:-$top/build}
 	mkdir -p "$build"
@@ -36,7 +42,11 @@ checked=$build/command/checked
 mkdir -p "$checked"
 flags="-fsanitize=address,undefined -fno-sanitize-recover=all"
 log=$(flock "$checked" make -C "$top/tools/kvm-onereg" O="$checked" CFLAGS="-O1 -g $flags" LDFLAGS="$flags" "$checked/kvm-onereg" 2>&1) ||
-	{ diag "$log"; ok "the command builds with sanitizers" false; done_testing; }
+	{
+		diag "$log"
+		ok "the command builds with sanitizers" false
+		done_testing
+	}
 
 V=$(sed -n 's/^PACKAGE_VERSION="\(.*\)"/\1/p' "$top/dkms.conf")
 K=6.12.117+deb13-amd64
@@ -53,7 +63,7 @@ ko() {
 	mkdir -p "$(dirname "$file")"
 	{
 		echo '.section .modinfo,"a"'
-		for a; do case $a in ID=*) id=${a#ID=} ;; [A-Z]*=*) ;; *) echo ".asciz \"$a\"" ;; esac; done
+		for a; do case $a in ID=*) id=${a#ID=} ;; [A-Z]*=*) ;; *) echo ".asciz \"$a\"" ;; esac done
 		for a; do
 			name=${a#*=} crc=${a##*:}
 			name=${name%:*}
@@ -215,7 +225,11 @@ cat "${0%/*}/../../dkms"'
 onereg() {
 	status=0
 	output=$(KVM_ONEREG_ROOT=$R UBSAN_OPTIONS=print_stacktrace=1 "$checked/kvm-onereg" "$@" 2>&1) || status=$?
-	case $output in *AddressSanitizer* | *LeakSanitizer* | *"runtime error"*) report 1 "sanitizers: $*"; diag "$output" ;; esac
+	case $output in *AddressSanitizer* | *LeakSanitizer* | *"runtime error"*)
+		report 1 "sanitizers: $*"
+		diag "$output"
+		;;
+	esac
 }
 
 json() {

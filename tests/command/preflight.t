@@ -145,20 +145,37 @@ unusable() { # WORDS FILE REGEX
 }
 unusable "no such file" "$tmp/missing" 'missing: No such file'
 unusable "a folder" "$tmp" 'Is a directory'
-: >"$tmp/x"; unusable "an empty file" "$tmp/x" 'the file is empty'
-echo '{}' >"$tmp/x"; unusable "something else in JSON" "$tmp/x" 'not a file of preflight'
-echo 'hello' >"$tmp/x"; unusable "something else" "$tmp/x" 'damaged, or not a file of preflight'
-head -c 5000000 /dev/zero >"$tmp/x"; unusable "a large file" "$tmp/x" 'too large'
-"$offer" make "$tmp/x" '$d->{version} = 2'; unusable "a newer format" "$tmp/x" 'by a newer kvm-onereg, in version 2 of the format; this one knows version 1'
-"$offer" make "$tmp/x" '$d->{version} = 0'; unusable "version 0" "$tmp/x" 'damaged: version 0'
-"$offer" make "$tmp/x" 'delete $d->{guest}'; unusable "a part is missing" "$tmp/x" "damaged: .*'guest' is missing"
-"$offer" make "$tmp/x" '$d->{cpuid}[3]{eax} = "0x100000000"'; unusable "a register of 33 bits" "$tmp/x" 'damaged: cpuid\[3\] eax is too large'
-"$offer" make "$tmp/x" '$d->{cpuid}[3]{eax} = 5'; unusable "a number that is no string" "$tmp/x" "damaged: in cpuid\[3\], 'eax' is missing or no string"
-"$offer" make "$tmp/x" '$d->{msrs}[0] = "16"'; unusable "a number without 0x" "$tmp/x" 'damaged: msrs\[0\]'
-"$offer" make "$tmp/x" '$d->{cpu}{family} = 5000000000'; unusable "a number that is out of range" "$tmp/x" 'out of range'
-"$offer" make "$tmp/x" '$d->{msrs} = [("0x10") x 70000]'; unusable "a long list" "$tmp/x" 'msrs is too long'
-{ cat "$tmp/base"; echo '{}'; } >"$tmp/x"; unusable "more behind it" "$tmp/x" 'damaged'
-perl -e 'print "[" x 100000' >"$tmp/x"; unusable "brackets" "$tmp/x" 'nesting too deep'
+: >"$tmp/x"
+unusable "an empty file" "$tmp/x" 'the file is empty'
+echo '{}' >"$tmp/x"
+unusable "something else in JSON" "$tmp/x" 'not a file of preflight'
+echo 'hello' >"$tmp/x"
+unusable "something else" "$tmp/x" 'damaged, or not a file of preflight'
+head -c 5000000 /dev/zero >"$tmp/x"
+unusable "a large file" "$tmp/x" 'too large'
+"$offer" make "$tmp/x" '$d->{version} = 2'
+unusable "a newer format" "$tmp/x" 'by a newer kvm-onereg, in version 2 of the format; this one knows version 1'
+"$offer" make "$tmp/x" '$d->{version} = 0'
+unusable "version 0" "$tmp/x" 'damaged: version 0'
+"$offer" make "$tmp/x" 'delete $d->{guest}'
+unusable "a part is missing" "$tmp/x" "damaged: .*'guest' is missing"
+"$offer" make "$tmp/x" '$d->{cpuid}[3]{eax} = "0x100000000"'
+unusable "a register of 33 bits" "$tmp/x" 'damaged: cpuid\[3\] eax is too large'
+"$offer" make "$tmp/x" '$d->{cpuid}[3]{eax} = 5'
+unusable "a number that is no string" "$tmp/x" "damaged: in cpuid\[3\], 'eax' is missing or no string"
+"$offer" make "$tmp/x" '$d->{msrs}[0] = "16"'
+unusable "a number without 0x" "$tmp/x" 'damaged: msrs\[0\]'
+"$offer" make "$tmp/x" '$d->{cpu}{family} = 5000000000'
+unusable "a number that is out of range" "$tmp/x" 'out of range'
+"$offer" make "$tmp/x" '$d->{msrs} = [("0x10") x 70000]'
+unusable "a long list" "$tmp/x" 'msrs is too long'
+{
+	cat "$tmp/base"
+	echo '{}'
+} >"$tmp/x"
+unusable "more behind it" "$tmp/x" 'damaged'
+perl -e 'print "[" x 100000' >"$tmp/x"
+unusable "brackets" "$tmp/x" 'nesting too deep'
 
 size=$(stat -c %s "$tmp/base") bad=''
 for ((n = 1; n < size - 2; n += size / 40)); do

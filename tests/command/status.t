@@ -10,7 +10,10 @@ D=$R/lib/modules/$K
 E=${K//+/[+]} # in a regular expression
 ours() { echo "$D/updates/dkms/$1.ko"; }
 distro() { echo "$D/kernel/arch/x86/kvm/$1.ko"; }
-load_both() { load kvm "$1" "${3:-}"; load kvm-amd "$2" "${3:-}"; }
+load_both() {
+	load kvm "$1" "${3:-}"
+	load kvm-amd "$2" "${3:-}"
+}
 
 # shows DESCRIPTION STATUS REGEX...
 shows() {
@@ -45,7 +48,8 @@ shows "no vendor module" 1 'no vendor module: kvm alone makes no VM'
 rm "$R/sys/module/kvm" -r
 shows "nothing loaded" 1 '^Loaded +none' 'No KVM is loaded'
 host
-rm "$(ours kvm-intel)"; dep
+rm "$(ours kvm-intel)"
+dep
 shows "two of ours, one of the distro's" 0 "mixed: kvm ours $V, kvm-intel distro, kvm-amd ours $V"
 host
 ko "$(ours kvm-intel)" version=0.0.1 "origin=linux-source-6.12 6.12.117-1" "vermagic=$K SMP"
@@ -55,15 +59,18 @@ ko "$(ours kvm-intel)" "version=$V" "origin=linux-source-6.12 6.12.99-1" "vermag
 shows "three of ours, from two sources" 0 "mixed:"
 host
 for m in kvm kvm-intel kvm-amd; do ko "$D/updates/$m.ko" "vermagic=$K SMP"; done
-rm -r "$D/updates/dkms"; dep
+rm -r "$D/updates/dkms"
+dep
 load_both "$D/updates/kvm.ko" "$D/updates/kvm-amd.ko" out
 shows "somebody else's" 1 'of another package: /lib/modules/'
 like "... loaded too" "$output" 'Loaded +foreign'
 host
-rm -r "$D/updates" "$D/kernel/arch"; dep
+rm -r "$D/updates" "$D/kernel/arch"
+dep
 shows "no modules" 0 "^\* $E +no KVM modules" 'not what is on disk'
 host
-head -c 100 "$(ours kvm)" >"$tmp/cut"; cp "$tmp/cut" "$(ours kvm)"
+head -c 100 "$(ours kvm)" >"$tmp/cut"
+cp "$tmp/cut" "$(ours kvm)"
 shows "a truncated module" 0 'kvm damaged'
 host
 : >"$(ours kvm)"
@@ -94,7 +101,8 @@ put /proc/sys/kernel/osrelease 7.3.4+deb13-amd64
 for m in kvm kvm-amd; do load $m "$R/lib/modules/7.3.4+deb13-amd64/kernel/arch/x86/kvm/$m.ko"; done
 shows "a native kernel runs" 0 'Loaded +native' "kernel's own, complete"
 put /lib/modules/7.3.4+deb13-amd64/modules.builtin kernel/arch/x86/kvm/kvm.ko
-rm -r "$R"/lib/modules/7.3.4+deb13-amd64/kernel/arch "$R"/sys/module/kvm{,_amd}/initstate; dep 7.3.4+deb13-amd64
+rm -r "$R"/lib/modules/7.3.4+deb13-amd64/kernel/arch "$R"/sys/module/kvm{,_amd}/initstate
+dep 7.3.4+deb13-amd64
 shows "... with KVM built in" 0 'Loaded +native'
 
 # ---- VMs
@@ -127,12 +135,20 @@ rmdir "$R/sys/module/kvm/holders/kvmgt"
 # ---- whatever else holds KVM: status names it, and swap refuses for just that
 
 # refs KVM VENDOR: the references that the kernel counts; one of kvm's is kvm_amd's
-refs() { mkdir -p "$R/sys/module/kvm/holders/kvm_amd"; echo "$1" >"$R/sys/module/kvm/refcnt"; echo "$2" >"$R/sys/module/kvm_amd/refcnt"; }
+refs() {
+	mkdir -p "$R/sys/module/kvm/holders/kvm_amd"
+	echo "$1" >"$R/sys/module/kvm/refcnt"
+	echo "$2" >"$R/sys/module/kvm_amd/refcnt"
+}
 # process PID TARGET [INFO]: one with a file that links to TARGET; or, with TARGET "-", the device INFO
 process() {
 	mkdir -p "$R/proc/$1/fd"
 	put "/proc/$1/comm" "one$1"
-	if [ "$2" != - ]; then ln -sf "$2" "$R/proc/$1/fd/7"; [ $# = 2 ] || put "/proc/$1/fdinfo/7" "$3"; return; fi
+	if [ "$2" != - ]; then
+		ln -sf "$2" "$R/proc/$1/fd/7"
+		[ $# = 2 ] || put "/proc/$1/fdinfo/7" "$3"
+		return
+	fi
 	rm -f "$R/proc/$1/fd/7"
 	# shellcheck disable=SC2086 # words
 	mknod "$R/proc/$1/fd/7" $3
@@ -156,7 +172,8 @@ free() {
 	onereg swap distro --dry-run
 	is "... swap --dry-run: exit 0" "$status" 0
 }
-host; refs 1 0
+host
+refs 1 0
 free "one reference to kvm, which is the vendor module's"
 process 70 - 'c 10 232'
 held "the device, whatever its name" '70 one70: no VM, has /dev/kvm open' 'end or migrate it'
@@ -227,16 +244,20 @@ held "a trigger on another event" 'trace event sched:sched_switch has the trigge
 refs 1 0
 put /sys/kernel/tracing/events/sched/sched_switch/trigger enable_event:sched:sched_waking:unlimited
 free "a trigger for another event"
-mkdir "$R/sys/module/kvm/holders/kvmgt"; refs 2 0
+mkdir "$R/sys/module/kvm/holders/kvmgt"
+refs 2 0
 held "kvmgt" 'module kvmgt' 'modprobe -r kvmgt'
-rmdir "$R/sys/module/kvm/holders/kvmgt"; refs 1 0
+rmdir "$R/sys/module/kvm/holders/kvmgt"
+refs 1 0
 event=/sys/kernel/tracing/events/kvm/kvm_exit
-put $event/enable 0; put $event/trigger '# Available triggers:'
+put $event/enable 0
+put $event/trigger '# Available triggers:'
 put /sys/kernel/tracing/dynamic_events $'p:kprobes/one kvm_vcpu_ioctl\ne:probes/one sched.sched_switch'
 free "no trace event is enabled"
 put $event/enable 1
 held "a trace event" 'trace event enabled in /sys/kernel/tracing: kvm:kvm_exit$' 'echo 0 >/sys/kernel/tracing/events/kvm/enable'
-put $event/enable 0; put $event/trigger 'stacktrace:unlimited'
+put $event/enable 0
+put $event/trigger 'stacktrace:unlimited'
 held "its trigger" 'trace event kvm:kvm_exit has the trigger stacktrace$' "echo '!stacktrace' >/sys/kernel/tracing/events/kvm/kvm_exit/trigger"
 put $event/trigger ''
 put /sys/kernel/tracing/instances/a/events/kvmmmu/fast_page_fault/enable '1*'
@@ -248,8 +269,11 @@ put /sys/kernel/tracing/dynamic_events 't:tracepoints/one kvm_exit'
 held "a tracepoint probe" 'dynamic trace event tracepoints/one on kvm_exit'
 rm -r "$R/sys/kernel/tracing" "$R"/proc/70
 free "all of that gone"
-rm -r "$R/sys/module/kvm_amd" "$R/sys/module/kvm/holders/kvm_amd"; echo 1 >"$R/sys/module/kvm/refcnt"
-load kvm "$(distro kvm)"; rm -rf "$R/sys/module/kvm/holders/kvm_amd"; echo 1 >"$R/sys/module/kvm/refcnt"
+rm -r "$R/sys/module/kvm_amd" "$R/sys/module/kvm/holders/kvm_amd"
+echo 1 >"$R/sys/module/kvm/refcnt"
+load kvm "$(distro kvm)"
+rm -rf "$R/sys/module/kvm/holders/kvm_amd"
+echo 1 >"$R/sys/module/kvm/refcnt"
 shows "half of a set" 1 '"kvm-onereg swap distro" completes it'
 onereg swap ours --dry-run
 is "... which is held: swap to the other set cannot, exit 4" "$status" 4
@@ -293,7 +317,8 @@ done
 host
 put "/lib/modules/$K/build/.config" $'CONFIG_KVM=m\n# CONFIG_KVM_INTEL is not set\nCONFIG_KVM_AMD=m'
 put /proc/cpuinfo $'flags\t: fpu vmx'
-rm -r "$R"/sys/module/kvm* "$D"/{updates/dkms,kernel/arch/x86/kvm}/kvm-intel.ko; dep
+rm -r "$R"/sys/module/kvm* "$D"/{updates/dkms,kernel/arch/x86/kvm}/kvm-intel.ko
+dep
 onereg swap ours --dry-run
 is "a kernel without this CPU's vendor module: exit 3" "$status" 3
 like "... and says so" "$output" 'is configured without kvm_intel, which this CPU needs'
@@ -311,7 +336,10 @@ intel() {
 	load kvm-intel "$(ours kvm-intel)" out
 	put /sys/module/kvm_intel/parameters/cet "$1"
 }
-cet() { onereg status --json; json '"$j->{cet}{asked} " . ($j->{cet}{effective} // "-") . " " . ($j->{cet}{asked_in} // "-")'; }
+cet() {
+	onereg status --json
+	json '"$j->{cet}{asked} " . ($j->{cet}{effective} // "-") . " " . ($j->{cet}{asked_in} // "-")'
+}
 intel N
 shows "CET: off" 0 'kvm_intel.cet=N; CPU: shadow stacks yes, IBT yes'
 for line in 'options kvm_intel cet=1' 'options kvm-intel nested=0 cet=y ept=1' $'# x\noptions\tkvm_intel\tcet' 'options kvm_intel cet=on'; do
@@ -420,25 +448,36 @@ rm "$R/etc/modprobe.d/kvm-onereg.conf"
 is "... without cet=1" "$(next)" "$N the newest distro loses ours"
 put /sys/module/kvm_intel/parameters/cet Y
 is "... without cet=1, and on" "$(next)" "$N the newest distro loses ours loses CET"
-rm -r "$R/lib/modules/$N"; kernel $N distro ours
+rm -r "$R/lib/modules/$N"
+kernel $N distro ours
 is "the newer one has ours" "$(next)" "$N the newest ours"
 for m in kvm kvm-intel kvm-amd; do
 	ko "$R/lib/modules/$N/updates/dkms/$m.ko" version=0.0.1 "origin=linux-source-6.12 6.12.118-1" "vermagic=$N SMP"
 done
 is "... an old one without the parameter" "$(next)" "$N the newest ours loses ours loses CET"
-rm -r "$R/lib/modules/$N"; kernel $N none
+rm -r "$R/lib/modules/$N"
+kernel $N none
 is "the newer one has no KVM" "$(next)" "$N the newest missing loses ours loses CET"
-rm -r "$R/lib/modules/$N"; kernel 7.3.4+deb13-amd64 distro
+rm -r "$R/lib/modules/$N"
+kernel 7.3.4+deb13-amd64 distro
 is "the newer one is native" "$(next)" "7.3.4+deb13-amd64 the newest native"
-host; rm -r "$D"; kernel $N distro
+host
+rm -r "$D"
+kernel $N distro
 is "no kernel on disk has ours, but ours is loaded" "$(next)" "$N the newest distro loses ours"
 host
 rm -r "$R/lib/modules"
 checks "no kernel on disk, as in a container" 0 '^kvm-onereg OK: The loaded KVM is ours'
-host; rm -r "$D/updates"; dep; load_both "$(distro kvm)" "$(distro kvm-amd)"; kernel $N distro
+host
+rm -r "$D/updates"
+dep
+load_both "$(distro kvm)" "$(distro kvm-amd)"
+kernel $N distro
 is "nobody has ours" "$(next)" "$N the newest distro"
 
-host; kernel $O distro '' 6.1.192-2; kernel $N distro
+host
+kernel $O distro '' 6.1.192-2
+kernel $N distro
 grub 0 $N $K $O
 is "GRUB: the first entry" "$(next)" "$N GRUB distro loses ours"
 grub 0 $K $N $O
@@ -477,8 +516,9 @@ done
 
 efi() {
 	mkdir -p "$R/sys/firmware/efi/efivars"
-	{ printf '\6\0\0\0'
-	printf '%s\0' "$2" | sed 's/./&\x00/g'
+	{
+		printf '\6\0\0\0'
+		printf '%s\0' "$2" | sed 's/./&\x00/g'
 	} >"$R/sys/firmware/efi/efivars/$1-4a67b082-0a4c-41cf-b6c7-440b29bb8c4f"
 }
 efi LoaderInfo "systemd-boot 257.9"
@@ -516,7 +556,8 @@ onereg status --json
 like "... as JSON" "$(json '$j->{kernels}[0]{unloadable}')" 'kvm-amd.ko needs the symbol kvm_a'
 checks "... is critical, as the next boot has no KVM" 2 \
 	'^kvm-onereg CRITICAL: .* After the next boot no KVM loads: .*kvm-amd.ko needs'
-kernel $N distro ours; for m in kvm kvm-amd; do load $m "$(ours $m)" out; done
+kernel $N distro ours
+for m in kvm kvm-amd; do load $m "$(ours $m)" out; done
 checks "... not of a kernel that does not boot next" 1 '^kvm-onereg WARNING: .*A reboot is pending'
 onereg status --json
 is "a kernel whose modules load, as JSON" "$(json '$j->{kernels}[1]{unloadable}')" null
@@ -550,7 +591,10 @@ onereg status
 is "... cut off" "$status" 0
 put /var/lib/kvm-onereg/build-ids nonsense
 is "... with a damaged one" "$(source_of)" "-, disk linux 6.12.118-1, swap"
-host; rm -r "$D/updates"; dep; load_both "$(distro kvm)" "$(distro kvm-amd)"
+host
+rm -r "$D/updates"
+dep
+load_both "$(distro kvm)" "$(distro kvm-amd)"
 is "the distro's: its image's version" "$(source_of)" "linux 6.12.117-1, disk linux 6.12.117-1"
 for m in kvm kvm-intel kvm-amd; do ko "$(distro $m)" "vermagic=$K SMP" ID="$(id upgraded $m)"; done
 sed -i "s/^\(linux-image-.*\t\)6.12.117-1/\16.12.117-2/" "$R/dpkg"
@@ -564,7 +608,10 @@ checks "... without ONE_REG, it is critical" 2 '^kvm-onereg CRITICAL: '
 # ---- a source that is waited for; modules of a package, and of somebody's own tree
 
 waited() { json 'my $w = $j->{kernels}[0]{source_wanted}; join ",", map { $w->{$_} // "null" } qw('"$*"')'; }
-host; rm -r "$D/updates"; dep; load_both "$(distro kvm)" "$(distro kvm-amd)"
+host
+rm -r "$D/updates"
+dep
+load_both "$(distro kvm)" "$(distro kvm-amd)"
 put "/var/lib/kvm-onereg/wanted/$K" $'version=6.12.117-1\nresult=offline\nmessage=\ntried=1700000000\nnext=1700003600'
 shows "a kernel waits for its source" 1 '^ +waits for the source of linux 6.12.117-1$' \
 	'\(no network; tried 2023-11-14 22:13; next try 2023-11-14 23:13\)'
@@ -599,7 +646,9 @@ is "... as JSON" "$(json '"$j->{kernels}[0]{prebuilt} $j->{kernels}[0]{modules_a
 load_both "$(distro kvm)" "$(distro kvm-amd)"
 onereg swap ours --dry-run
 like "... swap takes them" "$output" 'load /lib/modules/.*/updates/kvm-onereg/kvm-amd.ko'
-mkdir "$D/updates/dkms"; mv "$D/updates/kvm-onereg/kvm.ko" "$D/updates/dkms/"; dep
+mkdir "$D/updates/dkms"
+mv "$D/updates/kvm-onereg/kvm.ko" "$D/updates/dkms/"
+dep
 shows "one built here, two prebuilt" 1 '^\* .*mixed: '
 host
 onereg status --json
@@ -613,7 +662,8 @@ shows "from somebody's own tree" 0 "^\* $E  +ours $V, from tree /home/me/linux 6
 
 # ---- nothing there, nonsense there
 
-rm -rf "$R"; mkdir "$R"
+rm -rf "$R"
+mkdir "$R"
 shows "an empty host" 1 'no kernel has modules here' '^Loaded +unknown: there is no /sys' 'none that this user can see'
 onereg status --json
 is "... as JSON" "$(json '$j->{one_reg}')" false
@@ -645,7 +695,10 @@ for ((i = 0; i < 75; i++)); do
 		perl -e 'srand $ARGV[0]; local $/; $_ = <STDIN> // ""; substr($_, int rand length, 1) = chr rand 256 for 1 .. 40; print' "$i" <"$tmp/was" >"$f"
 	fi
 	onereg status
-	[ "$status" -le 1 ] || { is "nonsense $i in ${f#"$R"}: an answer" "$status" "0 or 1"; diag "$output"; }
+	[ "$status" -le 1 ] || {
+		is "nonsense $i in ${f#"$R"}: an answer" "$status" "0 or 1"
+		diag "$output"
+	}
 	if [ -s "$tmp/was" ]; then cp "$tmp/was" "$f"; else rm "$f"; fi
 	rm -f "$tmp/was"
 done

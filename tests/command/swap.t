@@ -410,8 +410,14 @@ like "native, KVM not loaded: doctor reports only that" "$(part not loaded)" '^1
 like "... with the command" "$(part not loaded)" 'to fix: modprobe kvm_amd'
 
 # The same tree, without /proc, /sys and /dev
-out=$(chroot "$tmp/native" /usr/bin/kvm-onereg status 2>&1; echo "== status $?")
+out=$(
+	chroot "$tmp/native" /usr/bin/kvm-onereg status 2>&1
+	echo "== status $?"
+)
 like "a chroot without /sys: status gives an answer" "$out" 'unknown: there is no /sys'
 like "... exit 1" "$out" '^== status 1$'
-like "... doctor, too" "$(chroot "$tmp/native" /usr/bin/kvm-onereg doctor 2>&1; echo "== status $?")" '^== status 0$'
+like "... doctor, too" "$(
+	chroot "$tmp/native" /usr/bin/kvm-onereg doctor 2>&1
+	echo "== status $?"
+)" '^== status 0$'
 done_testing

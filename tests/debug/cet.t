@@ -52,7 +52,10 @@ for series in ${DEBUG_SERIES:-6.12 6.1}; do
 		modules=$("$top/tests/debian/built" modules "debug-$series") &&
 		provoke=$("$top/tests/debian/built" module "debug-$series" "$top/tests/debug/provoke.c") &&
 		lacking=$("$top/tests/debian/built" module "debug-$series" "$top/tests/guest/lacking.c") ||
-		{ echo "Bail out! no debug kernel"; exit 1; }
+		{
+			echo "Bail out! no debug kernel"
+			exit 1
+		}
 
 	provoked "$series" "$kernel" "$provoke"
 
@@ -118,10 +121,10 @@ $(ending intel)" "${with_cet[@]}" --cpus 2 -i "$lacking"
 $(for_series "$series" 'isolation --without-cet')
 emulator --without-cet
 $(for p in ept=0 unrestricted_guest=0 allow_smaller_maxphyaddr=1; do
-	echo "64-module unload kvm_intel
+		echo "64-module unload kvm_intel
 64-module load kvm-intel.ko enable_apicv=0 cet=1 $p
 64-cet --kvm none advertised ssp list"
-done)
+	done)
 $(ending intel)" -p kvm_intel.cet=0 -p kvm.force_emulation_prefix=1 -M msr
 done
 

@@ -7,7 +7,10 @@
 . "$(dirname "$0")/../ioctl/on-host.sh"
 
 made=$top/tests/debian/built
-kernel=$("$made" path own) && modules=$("$made" modules own) || { echo "Bail out! no kernel"; exit 1; }
+kernel=$("$made" path own) && modules=$("$made" modules own) || {
+	echo "Bail out! no kernel"
+	exit 1
+}
 release=$("$made" release own)
 
 not_ok "nothing in its build names Debian" 1 grep -r -i -l debian "$kernel/objects/include/generated/package.h" \

@@ -87,7 +87,10 @@ run_seeded() { # NAME KERNEL
 }
 
 for series in ${DEBUG_SERIES:-6.12 6.1}; do
-	kernel=$("$top/tests/debian/built" path "debug-$series") || { echo "Bail out! no debug kernel"; exit 1; }
+	kernel=$("$top/tests/debian/built" path "debug-$series") || {
+		echo "Bail out! no debug kernel"
+		exit 1
+	}
 	for fault in ${DEBUG_FAULTS:-freed lockdep leak sleep bounds}; do
 		# make builds anew what differs from the fault before.
 		mkdir -p "$tree"

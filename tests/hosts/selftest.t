@@ -49,7 +49,10 @@ host() {
 	seconds=$((SECONDS - start))
 }
 
-is() { [ "$status" = "$1" ] || { echo "# status $status"; return 1; }; }
+is() { [ "$status" = "$1" ] || {
+	echo "# status $status"
+	return 1
+}; }
 out() { diff - "$dir/out"; }
 complained() { grep -q "$1" "$dir/err"; }
 reported() { grep -qx "$1" "$dir/o/report"; }
@@ -213,7 +216,10 @@ ok "vmx with the package's own Bochs: boots and has KVM" is 0
 ok "vmx with the package's own Bochs: output" out <<<"api 12"
 not_built() { [ -z "$(BUILD=$dir/nothing "$here/bochs" path)" ]; }
 ok "a Bochs that was not built has no path" not_built
-wrong_use() { "$here/bochs" >"$dir/out" 2>"$dir/err"; [ $? = 2 ]; }
+wrong_use() {
+	"$here/bochs" >"$dir/out" 2>"$dir/err"
+	[ $? = 2 ]
+}
 ok "bochs without a command: 2" wrong_use
 
 echo "1..$count"

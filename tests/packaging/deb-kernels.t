@@ -11,7 +11,7 @@
 functions='
 intact() { dpkg --verify "linux-image-$1" | grep /kvm/; echo "intact $?"; }
 '
-series_of() { case $1 in bookworm) echo 6.1 ;; *) echo 6.12 ;; esac; }
+series_of() { case $1 in bookworm) echo 6.1 ;; *) echo 6.12 ;; esac }
 # in_case NAME LAYER SCRIPT: run it; what it printed is $out, shown when a check of the case fails
 in_case() {
 	what="$release: $1"

@@ -50,10 +50,14 @@ for release in $releases; do
 	begin_deb
 	for generator in initramfs-tools dracut; do
 		layer=$("$top/tests/packaging/initramfs" "$release" $generator) ||
-			{ report 1 "$release: a root with $generator" || true; continue; }
+			{
+				report 1 "$release: a root with $generator" || true
+				continue
+			}
 		what="$release, $generator"
 
-		rm -rf "$tmp/tree"; mkdir "$tmp/tree"
+		rm -rf "$tmp/tree"
+		mkdir "$tmp/tree"
 		out=$(in_root -o "$layer" -b "$tmp/tree:/tree" -- "$functions"'
 			compared before
 			apt install /packages/kvm-onereg-dkms_*.deb
@@ -130,7 +134,8 @@ for release in $releases; do
 		like "$what: whole" "$out" '^full: the old image is whole$'
 		like "$what: it says what to do" "$out" 'failed: /boot/initrd\.img-.* still holds other KVM modules'
 		like "$what: with a command" "$out" "to fix: make room in /boot \\(df /boot\\), then: $(
-			case $generator in dracut) echo 'dracut --force /boot/initrd' ;; *) echo 'update-initramfs -u -k 6' ;; esac)"
+			case $generator in dracut) echo 'dracut --force /boot/initrd' ;; *) echo 'update-initramfs -u -k 6' ;; esac
+		)"
 		like "$what: a removal goes on" "$out" '^removed while full: distro distro distro apt 0$'
 		like "$what: with room again" "$out" '^room again: distro distro distro , image: 3 same, without conf$'
 		like "$what: an image without KVM is left alone" "$out" '^no KVM: left alone, ours ours ours, apt 0$'

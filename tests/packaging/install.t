@@ -7,7 +7,10 @@
 . "$(dirname "$0")/lib.sh"
 
 for release in $releases; do
-	begin || { report 1 "$release: make install" || true; continue; }
+	begin || {
+		report 1 "$release: make install" || true
+		continue
+	}
 	report 0 "$release: make install"
 	folder=$made/root
 	kernel=$(basename "$folder"/lib/modules/*/)

@@ -62,7 +62,10 @@ run_points() {
 	local layer=$1 list=$2 first=$3 again=$4 wanted=$5 what program pattern how out good binds=("${options[@]}")
 	while IFS='|' read -r what program pattern how; do
 		[ -n "$what" ] || continue
-		read -r what <<<"$what"; read -r program <<<"$program"; read -r pattern <<<"$pattern"; read -r how <<<"$how"
+		read -r what <<<"$what"
+		read -r program <<<"$program"
+		read -r pattern <<<"$pattern"
+		read -r how <<<"$how"
 		rm -rf "$tmp/wrap"
 		mkdir "$tmp/wrap"
 		cp "$tmp/killer" "$tmp/wrap/$program"

@@ -81,7 +81,10 @@ untmpfs() { perl -e "\$d = shift; syscall(166, \$d, 0) and die qq(umount: \$!)" 
 options=()
 in_root() {
 	local o=()
-	while [ "$1" != -- ]; do o+=("$1"); shift; done
+	while [ "$1" != -- ]; do
+		o+=("$1")
+		shift
+	done
 	"$root" run "$release" -n "${o[@]}" ${options[@]+"${options[@]}"} -b "$made/project:/kvm-onereg:ro" -w /kvm-onereg -- \
 		bash -c "$prelude$2" 2>&1
 }

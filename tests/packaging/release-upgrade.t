@@ -42,7 +42,10 @@ steps() {
 # with_network OPTION... -- SCRIPT: as in_root, but with the network; what it prints is $out
 with_network() {
 	local o=()
-	while [ "$1" != -- ]; do o+=("$1"); shift; done
+	while [ "$1" != -- ]; do
+		o+=("$1")
+		shift
+	done
 	out=$("$root" run bookworm "${o[@]}" "${options[@]}" -b "$made/project:/kvm-onereg:ro" -w /kvm-onereg -- \
 		bash -c "$prelude$functions$2" 2>&1)
 }

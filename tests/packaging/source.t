@@ -32,7 +32,10 @@ offline() { echo "deb [trusted=yes] http://127.0.0.1:9 ./" >/etc/apt/sources.lis
 
 for release in $releases; do
 	begin_deb
-	run() { out=$(in_root -o "$1" -- "$functions$2"); failed_before=$failures; }
+	run() {
+		out=$(in_root -o "$1" -- "$functions$2")
+		failed_before=$failures
+	}
 	end() { [ "$failures" = "$failed_before" ] || diag "$out"; }
 
 	run "$deb_plain" '

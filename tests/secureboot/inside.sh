@@ -5,10 +5,17 @@
 # followed by a line "status N".
 
 PATH=/usr/bin:/bin
-run() { "$@" 2>&1; echo "status $?"; }
+run() {
+	"$@" 2>&1
+	echo "status $?"
+}
 K=$(uname -r)
 # What the kernel logged since the section began.
-section() { echo "== $*"; echo "<6>section $*" >/dev/kmsg; this=$*; }
+section() {
+	echo "== $*"
+	echo "<6>section $*" >/dev/kmsg
+	this=$*
+}
 logged() { dmesg | sed "1,/section $this\$/d"; }
 # Programs of kmod, as in Debian, not those of busybox.
 modprobe() { run /usr/bin/modprobe "$@"; }

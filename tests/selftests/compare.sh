@@ -28,7 +28,10 @@ if [ "$group" = long ]; then
 	limit=$((limit * 2)) wall=7200
 fi
 
-programs=$("$here/build") || { echo "Bail out! no selftests"; exit 1; }
+programs=$("$here/build") || {
+	echo "Bail out! no selftests"
+	exit 1
+}
 mapfile -t list < <(awk -v host="$host" -v group="$group" \
 	'!/^(#|$)/ && ($2 == host || $2 == "both") && $3 == group { print $1 }' "$here/tests")
 # Whatever the group: it judges the modules.
@@ -159,7 +162,10 @@ compare_cet() {
 	# shellcheck disable=SC2016 # awk expands it
 	ok "$1 with CET $one_reg_test: more than without" awk -F '[ /]' '{ n[NR] = $2; m[NR] = $5 }
 		END { exit !(n[1] > 0 && n[2] > n[1] && m[2] > m[1]) }' \
-		<(calls "$1-ours" "$one_reg_test"; calls "$1-cet" "$one_reg_test")
+		<(
+			calls "$1-ours" "$one_reg_test"
+			calls "$1-cet" "$one_reg_test"
+		)
 }
 
 # native NAME OPTIONS...: the test that calls ONE_REG passes on native, which sets $native_calls

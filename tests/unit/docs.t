@@ -42,7 +42,7 @@ is "... they are numbered" "$(grep -o -E '^\| I[0-9]+' docs/design.md | cut -c4-
 # wide FILE: lines of prose that are too long: not of tables or code, nor with a URL. Pages of results have their own form.
 wide() { awk 'length > 120 && !/^\|/ && !/^    / && !/https?:/ { print FILENAME ": " $0 }' "$1"; }
 prose=()
-for f in "${pages[@]}"; do case $f in docs/kernels.md | docs/benchmark.md | docs/migration.md) ;; *) prose+=("$f") ;; esac; done
+for f in "${pages[@]}"; do case $f in docs/kernels.md | docs/benchmark.md | docs/migration.md) ;; *) prose+=("$f") ;; esac done
 is "prose has at most 120 columns" "$(for f in "${prose[@]}"; do wide "$f"; done)" ""
 
 # The checks see what they look for.

@@ -30,7 +30,10 @@ for module in kvm /build/x/tree/arch/x86/kvm/kvm arch/x86/kvm/kvm; do
 	ok "all equal, module $module" "$check" distro ours
 	is "... and says how many" "$output" "kvm-onereg: exports: 3 of 3 equal to the distro's"
 done
-(tac ours; echo '0x77777777 kvm_new EXPORT_SYMBOL_GPL' | symvers kvm) >longer
+(
+	tac ours
+	echo '0x77777777 kvm_new EXPORT_SYMBOL_GPL' | symvers kvm
+) >longer
 ok "another order, and one more" "$check" distro longer
 
 differs() { # NAME SCRIPT REGEX
@@ -78,7 +81,10 @@ fresh() {
 	for m in $modules; do echo "new $m" >"from/$m" && echo "old $m" >"to/$m"; done
 	echo other >to/other.ko
 }
-published() { (cd to && for m in $modules; do [ ! -e $m ] || cat $m; done; ls -A); }
+published() (
+	cd to && for m in $modules; do [ ! -e $m ] || cat $m; done
+	ls -A
+)
 
 fresh
 ok "publishes" "$publish" "$tmp/from" "$tmp/to"

@@ -174,10 +174,17 @@ serve() { # FOLDER: sets $url
 	rm -f "$w/port"
 	perl "$tmp/serve" "$1" "$w/port" "$w/requests" &
 	server=$!
-	for _ in $(seq 100); do [ ! -e "$w/port" ] || break; sleep 0.1; done
+	for _ in $(seq 100); do
+		[ ! -e "$w/port" ] || break
+		sleep 0.1
+	done
 	url=http://127.0.0.1:$(cat "$w/port")
 }
-gone() { kill "$server"; wait "$server" 2>/dev/null; server=''; }
+gone() {
+	kill "$server"
+	wait "$server" 2>/dev/null
+	server=''
+}
 trap '[ -z "$server" ] || kill "$server"; rm -rf "$tmp"' EXIT
 
 bare
@@ -307,14 +314,17 @@ offer
 tarball 6.12.118-1
 apt_get=$(command -v apt-get)
 cat >"$w/bin/apt-get" <<-END
-#!/bin/sh
-case "\$*" in "download linux"*) touch $w/downloading; while [ ! -e $w/go ]; do sleep 0.1; done ;; esac
-exec $apt_get "\$@"
+	#!/bin/sh
+	case "\$*" in "download linux"*) touch $w/downloading; while [ ! -e $w/go ]; do sleep 0.1; done ;; esac
+	exec $apt_get "\$@"
 END
 chmod +x "$w/bin/apt-get"
 "$prepare" -k "$kver" -d "$kdir" -s "$store" -S -f >"$w/log" 2>&1 &
 waiting=$!
-for _ in $(seq 100); do [ ! -e "$w/downloading" ] || break; sleep 0.1; done
+for _ in $(seq 100); do
+	[ ! -e "$w/downloading" ] || break
+	sleep 0.1
+done
 headers "$kver" $((code + 1)) 6.12.118-1
 prepare
 is "a build continues while the source of another version is downloaded" "$([ -e "$w/downloading" ] && echo "$status")" 0

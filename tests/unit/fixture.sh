@@ -90,12 +90,12 @@ world() {
 		printf '#!/bin/sh\necho 77.1.0\n' >"$w/bin/gcc-77"
 		# dpkg-query as far as src/prepare uses it: $w/owned has lines of path, package, version.
 		cat >"$w/bin/dpkg-query" <<-'END'
-		#!/bin/sh
-		world=${0%/bin/*}
-		case $1 in
-		-S) awk -v f="$2" '$1 == f { print $2 ": " f; found = 1 } END { exit !found }' "$world/owned" ;;
-		-W) awk -v p="$4" '$2 == p { printf "%s", $3; exit }' "$world/owned" ;;
-		esac
+			#!/bin/sh
+			world=${0%/bin/*}
+			case $1 in
+			-S) awk -v f="$2" '$1 == f { print $2 ": " f; found = 1 } END { exit !found }' "$world/owned" ;;
+			-W) awk -v p="$4" '$2 == p { printf "%s", $3; exit }' "$world/owned" ;;
+			esac
 		END
 		: >"$w/owned"
 		chmod +x "$w"/bin/*
@@ -132,16 +132,16 @@ offer() {
 	local f v
 	mkdir -p "$w/apt/lists/partial" "$w/apt/cache/archives/partial" "$w/archive"
 	cat >"$w/apt/conf" <<-EOF
-	Dir::Etc::sourcelist "$w/apt/sources.list";
-	Dir::Etc::sourceparts "/dev/null";
-	Dir::State "$w/apt";
-	Dir::State::status "$w/apt/status";
-	Dir::Cache "$w/apt/cache";
-	APT::Architecture "amd64";
-	APT::Architectures { "amd64"; };
-	APT::Sandbox::User "root";
-	Acquire::Languages "none";
-	Acquire::Retries "0";
+		Dir::Etc::sourcelist "$w/apt/sources.list";
+		Dir::Etc::sourceparts "/dev/null";
+		Dir::State "$w/apt";
+		Dir::State::status "$w/apt/status";
+		Dir::Cache "$w/apt/cache";
+		APT::Architecture "amd64";
+		APT::Architectures { "amd64"; };
+		APT::Sandbox::User "root";
+		Acquire::Languages "none";
+		Acquire::Retries "0";
 	EOF
 	: >>"$w/apt/status"
 	echo "${apt_source:-deb [trusted=yes] file:$w/archive ./}" >"$w/apt/sources.list"
@@ -178,5 +178,8 @@ refused() {
 	is "$name: exit status" "$status" "$want"
 	like "$name: message" "$(sed '/^  to fix: /d' "$w/err")" "$message"
 	[ -z "$fix" ] || like "$name: what to do" "$(grep '^  to fix: ' "$w/err")" "$fix"
-	is "$name: nothing changed" "$(content "$store" "$tree"; ls -d "$store"/.part* "$tree".part* 2>/dev/null)" "$was"
+	is "$name: nothing changed" "$(
+		content "$store" "$tree"
+		ls -d "$store"/.part* "$tree".part* 2>/dev/null
+	)" "$was"
 }

@@ -245,7 +245,10 @@ out_of_range() { # HEADER: the names whose index is in the wrong range
 		*) echo "_Static_assert((__u64)($name) >= 0x80000000U && (__u64)($name) < 0xff000000U, \"$name: not our range\");" ;;
 		esac
 	done <"$tmp/names" >"$tmp/asserts"
-	{ printf '#include "%s"\n' "$1"; cat "$tmp/asserts"; } >"$tmp/range.c"
+	{
+		printf '#include "%s"\n' "$1"
+		cat "$tmp/asserts"
+	} >"$tmp/range.c"
 	gcc -fsyntax-only -I"$uapi" "$tmp/range.c" 2>&1 | sed -n 's/.*static assertion failed: "\([A-Za-z0-9_]*\):.*/\1/p'
 }
 is "every index is in its owner's range" "$(out_of_range "$uapi/asm/kvm_onereg.h")" ""

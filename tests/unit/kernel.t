@@ -68,47 +68,47 @@ done
 
 # shellcheck disable=SC2046 # lists
 {
-archive
-offer bookworm $(images 6.1.0-50-amd64 6.1.176-1) linux-source-6.1=6.1.176-1
-offer bookworm-security $(images 6.1.0-56-amd64 6.1.192-2)
-takes "the newest one's source is gone, that of the point release is there" 6.1 6.1.0-50-amd64 6.1.176-1 \
-	"6.1.0-56-amd64 (6.1.192-2: no source of it)"
+	archive
+	offer bookworm $(images 6.1.0-50-amd64 6.1.176-1) linux-source-6.1=6.1.176-1
+	offer bookworm-security $(images 6.1.0-56-amd64 6.1.192-2)
+	takes "the newest one's source is gone, that of the point release is there" 6.1 6.1.0-50-amd64 6.1.176-1 \
+		"6.1.0-56-amd64 (6.1.192-2: no source of it)"
 
-archive
-offer bookworm $(images 6.1.0-50-amd64 6.1.176-1)
-offer bookworm-security $(images 6.1.0-56-amd64 6.1.192-2) linux-source-6.1=6.1.193-1
-none "no source fits any kernel" 6.1
-like "no source fits any kernel: the available ones are named" "$output" 'image 6\.1\.0-56-amd64 6\.1\.192-2'
+	archive
+	offer bookworm $(images 6.1.0-50-amd64 6.1.176-1)
+	offer bookworm-security $(images 6.1.0-56-amd64 6.1.192-2) linux-source-6.1=6.1.193-1
+	none "no source fits any kernel" 6.1
+	like "no source fits any kernel: the available ones are named" "$output" 'image 6\.1\.0-56-amd64 6\.1\.192-2'
 
-archive
-offer bookworm linux-source-6.1=6.1.176-1
-none "no kernel at all" 6.1
+	archive
+	offer bookworm linux-source-6.1=6.1.176-1
+	none "no kernel at all" 6.1
 
-archive
-offer bookworm-security $(images 6.1.0-56-amd64 6.1.192-2) linux-image-6.1.0-57-amd64=6.1.193-1 linux-source-6.1=6.1.192-2 linux-source-6.1=6.1.193-1
-takes "the newest image has no headers yet" 6.1 6.1.0-56-amd64 6.1.192-2 \
-	"source 6.1.193-1 (no kernel of it), 6.1.0-57-amd64 (6.1.193-1: no source of it)"
+	archive
+	offer bookworm-security $(images 6.1.0-56-amd64 6.1.192-2) linux-image-6.1.0-57-amd64=6.1.193-1 linux-source-6.1=6.1.192-2 linux-source-6.1=6.1.193-1
+	takes "the newest image has no headers yet" 6.1 6.1.0-56-amd64 6.1.192-2 \
+		"source 6.1.193-1 (no kernel of it), 6.1.0-57-amd64 (6.1.193-1: no source of it)"
 
-archive
-offer bookworm-security $(images 6.1.0-9-amd64 6.1.99-1) $(images 6.1.0-10-amd64 6.1.100-1) linux-source-6.1=6.1.99-1 linux-source-6.1=6.1.100-1
-takes "more digits are newer" 6.1 6.1.0-10-amd64 6.1.100-1
-is "versions with more digits are newer: all pairs, oldest first" "$(ask pairs 6.1 | xargs)" "6.1.0-9-amd64 6.1.99-1 6.1.0-10-amd64 6.1.100-1"
+	archive
+	offer bookworm-security $(images 6.1.0-9-amd64 6.1.99-1) $(images 6.1.0-10-amd64 6.1.100-1) linux-source-6.1=6.1.99-1 linux-source-6.1=6.1.100-1
+	takes "more digits are newer" 6.1 6.1.0-10-amd64 6.1.100-1
+	is "versions with more digits are newer: all pairs, oldest first" "$(ask pairs 6.1 | xargs)" "6.1.0-9-amd64 6.1.99-1 6.1.0-10-amd64 6.1.100-1"
 
-archive
-offer bookworm-security $(images 6.1.0-56-amd64 6.1.192-2) $(images 6.1.0-57-rt-amd64 6.1.193-1) $(images 6.1.0-57-cloud-amd64 6.1.193-1) \
-	linux-image-6.1.0-57-amd64-unsigned=6.1.193-1 linux-image-6.1.0-57-amd64-dbg=6.1.193-1 linux-source-6.1=6.1.192-2 linux-source-6.1=6.1.193-1
-takes "other flavours do not count" 6.1 6.1.0-56-amd64 6.1.192-2 "source 6.1.193-1 (no kernel of it)"
+	archive
+	offer bookworm-security $(images 6.1.0-56-amd64 6.1.192-2) $(images 6.1.0-57-rt-amd64 6.1.193-1) $(images 6.1.0-57-cloud-amd64 6.1.193-1) \
+		linux-image-6.1.0-57-amd64-unsigned=6.1.193-1 linux-image-6.1.0-57-amd64-dbg=6.1.193-1 linux-source-6.1=6.1.192-2 linux-source-6.1=6.1.193-1
+	takes "other flavours do not count" 6.1 6.1.0-56-amd64 6.1.192-2 "source 6.1.193-1 (no kernel of it)"
 
-archive
-offer bookworm-security $(images 6.12.117+deb12-amd64 6.12.117-1~deb12u1) linux-source-6.12=6.12.117-1~deb12u1
-offer bookworm-backports $(images 6.12.95+deb12-amd64 6.12.95-1~bpo12+1) linux-source-6.12=6.12.95-1~bpo12+1
-offer trixie $(images 6.12.107+deb13-amd64 6.12.107-1) linux-source-6.12=6.12.107-1
-offer trixie-backports $(images 6.12.118+deb13-amd64 6.12.118-1~bpo13+1) linux-source-6.12=6.12.118-1~bpo13+1 \
-	$(images 7.3.4+deb13-amd64 7.3.4-1~bpo13+1) linux-source-7.3=7.3.4-1~bpo13+1 $(images 7.4.1+deb13-amd64 7.4.1-1~bpo13+1)
-takes "Debian 13's own, not that of backports" 6.12 6.12.107+deb13-amd64 6.12.107-1
-takes "Debian 12's second kernel" 6.12-bpo12 6.12.117+deb12-amd64 6.12.117-1~deb12u1
-takes "a native kernel" native 7.3.4+deb13-amd64 7.3.4-1~bpo13+1 "7.4.1+deb13-amd64 (7.4.1-1~bpo13+1: no source of it)"
-none "a release that offers none" 6.1
+	archive
+	offer bookworm-security $(images 6.12.117+deb12-amd64 6.12.117-1~deb12u1) linux-source-6.12=6.12.117-1~deb12u1
+	offer bookworm-backports $(images 6.12.95+deb12-amd64 6.12.95-1~bpo12+1) linux-source-6.12=6.12.95-1~bpo12+1
+	offer trixie $(images 6.12.107+deb13-amd64 6.12.107-1) linux-source-6.12=6.12.107-1
+	offer trixie-backports $(images 6.12.118+deb13-amd64 6.12.118-1~bpo13+1) linux-source-6.12=6.12.118-1~bpo13+1 \
+		$(images 7.3.4+deb13-amd64 7.3.4-1~bpo13+1) linux-source-7.3=7.3.4-1~bpo13+1 $(images 7.4.1+deb13-amd64 7.4.1-1~bpo13+1)
+	takes "Debian 13's own, not that of backports" 6.12 6.12.107+deb13-amd64 6.12.107-1
+	takes "Debian 12's second kernel" 6.12-bpo12 6.12.117+deb12-amd64 6.12.117-1~deb12u1
+	takes "a native kernel" native 7.3.4+deb13-amd64 7.3.4-1~bpo13+1 "7.4.1+deb13-amd64 (7.4.1-1~bpo13+1: no source of it)"
+	none "a release that offers none" 6.1
 }
 not_ok "a name that is unknown" 1 ask taken 5.10
 like "a name that is unknown: says which there are" "$output" "have: 6\.1 6\.12"

@@ -1,7 +1,7 @@
 #!/bin/bash
 # SPDX-License-Identifier: GPL-2.0
 #
-# Every shell script passes shellcheck, every C file checkpatch.pl, and clang-format finds nothing to change.
+# Every shell script passes shellcheck, every C file checkpatch.pl, and shfmt and clang-format find nothing to change.
 #
 # checkpatch.pl is the kernel's: $CHECKPATCH, or build/checkpatch/scripts/, which is filled from an installed
 # linux-source package.
@@ -14,16 +14,32 @@ find . -name .git -prune -o -path ./build -prune -o -type f -print | sed 's,^\./
 
 # ---- shell
 
+is_shell() {
+	head -n 1 "$1" | grep -q -E '^#! ?(/usr)?/bin/(env )?(ba|da)?sh' || head -n 4 "$1" | grep -q '^# shellcheck shell='
+}
+while read -r f; do
+	! is_shell "$f" || shell+=("$f")
+done <"$tmp/files"
+
 if command -v shellcheck >/dev/null; then
-	while read -r f; do
-		head -n 1 "$f" | grep -q -E '^#! ?(/usr)?/bin/(env )?(ba|da)?sh' || head -n 4 "$f" | grep -q '^# shellcheck shell=' || continue
+	for f in "${shell[@]}"; do
 		# SC2317: functions that ok() and not_ok() call look unreachable.
 		ok "shellcheck $f" shellcheck -x -P SCRIPTDIR -e SC2317 "$f"
-	done <"$tmp/files"
+	done
 	printf '#!/bin/sh\nrm -rf $1/*\n' >"$tmp/bad.sh"
 	not_ok "shellcheck sees a fault" 1 shellcheck "$tmp/bad.sh"
 else
 	skip "shellcheck" "not installed"
+fi
+
+if command -v shfmt >/dev/null; then
+	for f in "${shell[@]}"; do
+		ok "shfmt $f" shfmt -d "$f"
+	done
+	printf '#!/bin/sh\nif a\nthen b; fi\n' >"$tmp/bad-form.sh"
+	not_ok "shfmt sees a fault" 1 shfmt -d "$tmp/bad-form.sh"
+else
+	skip "shfmt" "not installed: install shfmt"
 fi
 
 # ---- C

@@ -23,7 +23,10 @@ is "no file" "$(build_id "$tmp/nothing" 2>&1)" ""
 
 check() { # SUFFIX PROGRAM
 	of_kernel=$1
-	command -v "$2" >/dev/null || { skip "$1" "no $2"; return; }
+	command -v "$2" >/dev/null || {
+		skip "$1" "no $2"
+		return
+	}
 	cp "$tmp/x" "$tmp/m.ko"
 	ok "plain to $1" pack K "$tmp/m.ko"
 	ok "$1: it is compressed as it should be" packed_well K "$tmp/m.ko$1"

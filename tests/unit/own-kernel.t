@@ -136,7 +136,11 @@ for how in in-tree out headers; do
 	built $how
 	mv "$mine" "$w/$odd"
 	[ $how != in-tree ] || kdir=$w/$odd
-	[ $how != out ] || { mv "$kdir" "$w/$odd/o"; kdir=$w/$odd/o; echo "include ../Makefile" >"$kdir/Makefile"; }
+	[ $how != out ] || {
+		mv "$kdir" "$w/$odd/o"
+		kdir=$w/$odd/o
+		echo "include ../Makefile" >"$kdir/Makefile"
+	}
 	prepare -u "$w/$odd"
 	is "$how, a path with odd characters" "$status $(cat "$w/err")" "0 "
 	is "... gives one C string" "$(sed -n 's/^#define KVM_ONEREG_ORIGIN //p' "$tree/src/generated.h")" \

@@ -67,7 +67,10 @@ kver=6.12.117+deb13-amd64 debian=6.12.117-1 code=$(((6 << 16) + (12 << 8) + 117)
 for suffix in gz zst bz2; do
 	world
 	case $suffix in zst) tool=zstd ;; bz2) tool=bzip2 ;; *) tool=gzip ;; esac
-	command -v $tool >/dev/null || { skip "a tarball of kind $suffix" "no $tool"; continue; }
+	command -v $tool >/dev/null || {
+		skip "a tarball of kind $suffix" "no $tool"
+		continue
+	}
 	tarball "$debian" $suffix
 	prepare
 	is "a tarball with the suffix $suffix" "$status $(cat "$w/err")" "0 "
@@ -383,7 +386,10 @@ for place in store tree; do
 	is "$place is a file" "$status" 16
 	like "... message" "$(cat "$w/err")" "cannot write to $w/file"
 	world
-	[ "$(id -u)" != 0 ] || { skip "$place is read-only" "root may write anywhere"; continue; }
+	[ "$(id -u)" != 0 ] || {
+		skip "$place is read-only" "root may write anywhere"
+		continue
+	}
 	mkdir "$w/ro" && chmod 555 "$w/ro"
 	declare "$place=$w/ro"
 	prepare

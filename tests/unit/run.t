@@ -11,7 +11,10 @@ mkdir -p "$w/tests/unit" "$w/tests/ugly" "$w/tests/host" "$w/tests/debian"
 cp "$top/tests/run" "$top/tests/case" "$top/tests/tap.sh" "$w/tests/"
 program() { # FILE: of the standard input
 	mkdir -p "$(dirname "$w/$1")"
-	{ echo '#!/bin/bash'; cat; } >"$w/$1"
+	{
+		echo '#!/bin/bash'
+		cat
+	} >"$w/$1"
 	chmod +x "$w/$1"
 }
 program tests/deps <<<'echo deps >>made'
@@ -27,13 +30,13 @@ END
 } >"$w/tests/Makefile"
 a_case() { # FILE NEEDS BODY
 	program "tests/$1.t" <<-END
-	# SPDX-License-Identifier: GPL-2.0
-	#
-	# About $1, which takes
-	# two lines.${2:+
-	# needs: $2}
-	. "\$(dirname "\$0")/../tap.sh"
-	$3
+		# SPDX-License-Identifier: GPL-2.0
+		#
+		# About $1, which takes
+		# two lines.${2:+
+		# needs: $2}
+		. "\$(dirname "\$0")/../tap.sh"
+		$3
 	END
 }
 good='ok "good" true; echo "$0 ${EMULATORS_ROOT-none} ${UNIT_ROOT-none}" >>"$top/made"; done_testing'

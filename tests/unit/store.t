@@ -72,26 +72,26 @@ wrap=$tmp/wrap
 mkdir "$wrap"
 for c in tar cp mv rm mkdir sync patch sha256sum apt-get dpkg-deb ln; do
 	cat >"$wrap/$c" <<-END
-	#!/bin/bash
-	real=$(command -v $c)
-	if [ -n "\${AT:-}" ]; then
-		n=\$((\$(<"\$COUNT") + 1))
-		echo \$n >"\$COUNT"
-		if [ \$n = "\$AT" ]; then
-			if [ -n "\${FAIL:-}" ]; then
-				echo "$c: cannot write: No space left on device" >&2
+		#!/bin/bash
+		real=$(command -v $c)
+		if [ -n "\${AT:-}" ]; then
+			n=\$((\$(<"\$COUNT") + 1))
+			echo \$n >"\$COUNT"
+			if [ \$n = "\$AT" ]; then
+				if [ -n "\${FAIL:-}" ]; then
+					echo "$c: cannot write: No space left on device" >&2
+					exit 1
+				fi
+				[ -z "\${HALF:-}" ] || {
+					"\$real" "\$@" &
+					sleep 0.00\$((RANDOM % 4))
+					kill -9 \$!
+				}
+				kill -9 -- "-\$(<"\$COUNT.pid")"
 				exit 1
 			fi
-			[ -z "\${HALF:-}" ] || {
-				"\$real" "\$@" &
-				sleep 0.00\$((RANDOM % 4))
-				kill -9 \$!
-			}
-			kill -9 -- "-\$(<"\$COUNT.pid")"
-			exit 1
 		fi
-	fi
-	exec "\$real" "\$@"
+		exec "\$real" "\$@"
 	END
 done
 chmod +x "$wrap"/*

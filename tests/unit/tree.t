@@ -33,7 +33,7 @@ version=$(sed -n 's/^PACKAGE_VERSION="\(.*\)"$/\1/p' dkms.conf)
 like "dkms.conf has a version" "$version" '^[0-9]+\.[0-9]+(\.[0-9]+)?(~[a-z0-9]+)?$'
 others=()
 # Debian's changelog is the place of the packages' version.
-for f in "${files[@]}"; do case $f in dkms.conf | debian/changelog) ;; *) others+=("$f") ;; esac; done
+for f in "${files[@]}"; do case $f in dkms.conf | debian/changelog) ;; *) others+=("$f") ;; esac done
 is "debian/changelog has the same" "$(sed -n '1s/^kvm-onereg (\([^)]*\)) .*/\1/p' debian/changelog)" "$version"
 is "and no other file has it" "$(in_files "(^|[^0-9.])${version//./\\.}([^0-9.]|\$)" "${others[@]}")" ""
 
@@ -94,8 +94,14 @@ autoinstall() {
 	safely() { . "$1"; echo "AUTOINSTALL=$AUTOINSTALL"; }
 	read_conf "$@"' - "$top/dkms.conf" "$@" 2>&1
 }
-is "autoinstall for a Debian kernel" "$(autoinstall 6.12.999-x ''; autoinstall 6.1.999-x 6.17.8)" $'AUTOINSTALL=yes\nAUTOINSTALL=yes'
-is "autoinstall for another series" "$(autoinstall 6.17.8 ''; autoinstall 7.3.4 6.1.0-1)" $'AUTOINSTALL=\nAUTOINSTALL='
+is "autoinstall for a Debian kernel" "$(
+	autoinstall 6.12.999-x ''
+	autoinstall 6.1.999-x 6.17.8
+)" $'AUTOINSTALL=yes\nAUTOINSTALL=yes'
+is "autoinstall for another series" "$(
+	autoinstall 6.17.8 ''
+	autoinstall 7.3.4 6.1.0-1
+)" $'AUTOINSTALL=\nAUTOINSTALL='
 # In a run of dpkg, our package's trigger does it, if the package is there.
 sed "s,/usr/lib/kvm-onereg/install,$tmp/installer," dkms.conf >"$tmp/dkms.conf"
 in_dpkg() { env -i PATH="$tmp/bin" "$@" "$(command -v bash)" -c '. "$0"; echo "$AUTOINSTALL"' "$tmp/dkms.conf" 2>&1; }
@@ -115,7 +121,7 @@ is "... nor fetches anything" "$(in_files '\b(curl|wget|git clone|apt-get (updat
 # ---- versions of the kernel are known in one file
 
 c=()
-for f in "${files[@]}"; do case $f in src/compat.h) ;; src/*.[ch] | src/hooks/* | include/*) c+=("$f") ;; esac; done
+for f in "${files[@]}"; do case $f in src/compat.h) ;; src/*.[ch] | src/hooks/* | include/*) c+=("$f") ;; esac done
 is "no kernel version outside src/compat.h" "$(in_files 'LINUX_VERSION_CODE|KERNEL_VERSION|LINUX_VERSION_MAJOR|RHEL_RELEASE' "${c[@]}")" ""
 
 # ---- licence
@@ -138,7 +144,7 @@ is "programs are executable, other files are not" "$(for f in "${files[@]}"; do
 	if head -c 2 "$f" | grep -q '#!'; then [ -x "$f" ] || echo "$f"; else [ ! -x "$f" ] || echo "$f"; fi
 done)" ""
 text=()
-for f in "${files[@]}"; do case $f in *.patch | COPYING | LICENSE*) ;; *) text+=("$f") ;; esac; done
+for f in "${files[@]}"; do case $f in *.patch | COPYING | LICENSE*) ;; *) text+=("$f") ;; esac done
 is "no white space at the end of a line" "$(in_files '[[:space:]]$' "${text[@]}")" ""
 is "every text file ends with a newline" "$(for f in "${files[@]}"; do
 	grep -q -I . "$f" && [ -n "$(tail -c 1 "$f")" ] && echo "$f"
@@ -153,7 +159,7 @@ is "no path of the machine it was written on" "$(in_files '(^|[[:space:]"'\''=:(
 is "no host name of a registry: the machine's own configuration has those" \
 	"$(in_files '(deb|security|ftp|ftp\.[a-z]+|snapshot|archive|incoming)[.]debian[.](org|net)|pypi[.]org|files[.]pythonhosted[.]|registry[.]npmjs' "${files[@]}")" ""
 docs=()
-for f in "${files[@]}"; do case $f in *.md | docs/*) docs+=("$f") ;; esac; done
+for f in "${files[@]}"; do case $f in *.md | docs/*) docs+=("$f") ;; esac done
 is "the documentation speaks of the product, not of how it was written" \
 	"$([ ${#docs[@]} = 0 ] || in_files -i '\bsession|\bassistant|\bsub-?agent|\blanguage model' "${docs[@]}")" ""
 is "nothing is left to do" "$(in_files '\b(TOD[O]|FIXM[E]|XX[X])\b' "${files[@]}")" ""

@@ -69,8 +69,10 @@ build_kernel() {
 	needed="$needed ${want#* } ${found_origin#* } "
 	if [ "$found" = ours ] && [ "$found_version" = "$version" ] && [ "$found_origin" = "$want" ] &&
 		[ "$(cat "$state/built/$k" 2>/dev/null || echo "$sum")" = "$sum" ]; then
-		if all_packed_well "$k"; then line "$k" "installed already ($version, from $found_origin)"
-		elif out=$(repack "$k" 2>&1); then line "$k" "installed, packed anew ($version, from $found_origin)"
+		if all_packed_well "$k"; then
+			line "$k" "installed already ($version, from $found_origin)"
+		elif out=$(repack "$k" 2>&1); then
+			line "$k" "installed, packed anew ($version, from $found_origin)"
 		else
 			line "$k" "failed: cannot pack the modules as the kernel unpacks them: ${out##*$'\n'}"
 			more "to fix: make room in /lib/modules and /var/lib/dkms (df), then run this again"
@@ -97,7 +99,10 @@ build_kernel() {
 		status=0 || status=$?
 	rm -rf "$scratch/tree"
 	case $status in
-	12 | 13) ! fetch_source "$k" || { build_kernel "$k"; return; } ;;
+	12 | 13) ! fetch_source "$k" || {
+		build_kernel "$k"
+		return
+	} ;;
 	esac
 	if [ "$status" != 0 ]; then
 		why=$(sed -n "s/^$name: //p" <<<"$out" | tail -n 1)
@@ -142,8 +147,10 @@ build_kernel() {
 	[ -n "$why" ] || why=$(built_wrong "$k" "$want")
 	if [ -z "$why" ]; then
 		stays=''
-		if [ "$had" = ours ] && ! to_distro "$k"; then why="cannot change the set of modules"
-		elif ! f=$({ pack_kept "$k" && to_ours "$k"; } 2>&1); then why="cannot put the modules in place: $f"
+		if [ "$had" = ours ] && ! to_distro "$k"; then
+			why="cannot change the set of modules"
+		elif ! f=$({ pack_kept "$k" && to_ours "$k"; } 2>&1); then
+			why="cannot put the modules in place: $f"
 		else
 			look "$k"
 			[ "$found" = ours ] && [ "$found_version" = "$version" ] && [ "$found_origin" = "$want" ] &&

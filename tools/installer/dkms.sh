@@ -119,7 +119,10 @@ built_wrong() {
 	for m in $modules; do
 		f=$(ls "$tree/$version/$1/$arch/module/$m".ko* 2>/dev/null)
 		[ "$(modinfo -F version "$f" 2>/dev/null)" = "$version" ] && [ "$(modinfo -F origin "$f")" = "$2" ] ||
-			{ echo "dkms has no complete $m.ko from $2"; return; }
+			{
+				echo "dkms has no complete $m.ko from $2"
+				return
+			}
 	done
 }
 

@@ -9,21 +9,28 @@
 # The image of kernel $1.
 image_of() {
 	local f
-	for f in "/boot/initrd.img-$1" "/boot/initramfs-$1.img"; do [ ! -f "$f" ] || { echo "$f"; return; }; done
+	for f in "/boot/initrd.img-$1" "/boot/initramfs-$1.img"; do [ ! -f "$f" ] || {
+		echo "$f"
+		return
+	}; done
 }
 
 # The names of the files in image $1.
 list_image() {
-	if command -v lsinitramfs >/dev/null; then lsinitramfs "$1"
-	elif command -v lsinitrd >/dev/null; then lsinitrd "$1" | awk '{ print $NF }'
+	if command -v lsinitramfs >/dev/null; then
+		lsinitramfs "$1"
+	elif command -v lsinitrd >/dev/null; then
+		lsinitrd "$1" | awk '{ print $NF }'
 	fi 2>/dev/null
 }
 
 # Unpack image $1 to the folder $2. Where no device files can be made it fails, and all other files are there.
 unpack_image() {
 	rm -rf "$2" && mkdir -p "$2" || return
-	if command -v unmkinitramfs >/dev/null; then TMPDIR=$2 unmkinitramfs "$1" "$2"
-	else (cd "$2" && lsinitrd --unpack "$1")
+	if command -v unmkinitramfs >/dev/null; then
+		TMPDIR=$2 unmkinitramfs "$1" "$2"
+	else
+		(cd "$2" && lsinitrd --unpack "$1")
 	fi >/dev/null 2>&1
 }
 
@@ -35,7 +42,11 @@ image_differs() {
 	list_image "$2" | grep -q -E '(^|/)kvm(-intel|-amd)?\.ko(\.(xz|gz|zst))?$' || return 0
 	unpack_image "$2" "$dir"
 	files=$(find "$dir" -type f \( -name 'kvm.ko*' -o -name 'kvm-intel.ko*' -o -name 'kvm-amd.ko*' \))
-	[ -n "$files" ] || { echo unreadable; rm -rf "$dir"; return; }
+	[ -n "$files" ] || {
+		echo unreadable
+		rm -rf "$dir"
+		return
+	}
 	while IFS= read -r f; do
 		m=${f##*/} m=${m%%.ko*}
 		disk=$(modinfo -k "$k" -F filename "$m" 2>/dev/null)
@@ -48,10 +59,14 @@ image_differs() {
 
 # Make image $2 of kernel $1 anew; the old one stays until the new one is complete.
 make_image() {
-	if command -v update-initramfs >/dev/null; then update-initramfs -u -k "$1"
+	if command -v update-initramfs >/dev/null; then
+		update-initramfs -u -k "$1"
 	else
 		# dracut itself copies over the old image, and deletes it when the disk is full.
-		dracut -q --force "$2.new" "$1" && sync "$2.new" && mv -f "$2.new" "$2" || { rm -f "$2.new"; return 1; }
+		dracut -q --force "$2.new" "$1" && sync "$2.new" && mv -f "$2.new" "$2" || {
+			rm -f "$2.new"
+			return 1
+		}
 		[ ! -d /etc/initramfs/post-update.d ] || run-parts --arg="$1" --arg="$2" /etc/initramfs/post-update.d
 	fi </dev/null 2>&1
 }

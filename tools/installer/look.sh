@@ -61,11 +61,15 @@ look() {
 		kept=$(kept_file "$k" "$v" "$f")
 		[ -n "$kept" ] && same_module "$kept" "$f" && n_ours=$((n_ours + 1))
 	done
-	if [ -n "$found_file" ]; then found=foreign
-	elif [ "$n_ours" = 3 ]; then found=ours
+	if [ -n "$found_file" ]; then
+		found=foreign
+	elif [ "$n_ours" = 3 ]; then
+		found=ours
 	elif [ -z "$(ours_files "$k")" ] && ! kept_marked "$k"; then
-		if [ "$n_distro" = 3 ]; then found=distro
-		elif [ -z "$known" ] && ! kept_moved "$k"; then found=none
+		if [ "$n_distro" = 3 ]; then
+			found=distro
+		elif [ -z "$known" ] && ! kept_moved "$k"; then
+			found=none
 		fi
 	fi
 }
@@ -75,7 +79,10 @@ changed_files() {
 	local k=$1 m f p was
 	for m in $modules; do
 		f=$(modinfo -k "$k" -F filename "$m" 2>/dev/null)
-		[ -e "$f" ] || { echo "$m"; continue; }
+		[ -e "$f" ] || {
+			echo "$m"
+			continue
+		}
 		p=$(dpkg-query -S "*/lib/modules/$k/kernel/${f##*/kernel/}" 2>/dev/null | sed -n '1s/: .*//p')
 		[ -n "$p" ] || continue
 		was=$(dpkg-query --control-show "$p" md5sums 2>/dev/null | sed -n "s,  .*lib/modules/$k/kernel/${f##*/kernel/}$,,p")

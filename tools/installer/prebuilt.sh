@@ -45,7 +45,10 @@ others_file() {
 		f=$(modinfo -k "$1" -F filename "$m" 2>/dev/null)
 		case $f in
 		'' | *"/lib/modules/$1/kernel/"* | *"/lib/modules/$1/$prebuilt_place/"*) ;;
-		*) [ ! -e "$f" ] || [ -n "$(modinfo -F origin "$f" 2>/dev/null)" ] || { echo "$f"; return; } ;;
+		*) [ ! -e "$f" ] || [ -n "$(modinfo -F origin "$f" 2>/dev/null)" ] || {
+			echo "$f"
+			return
+		} ;;
 		esac
 	done
 }

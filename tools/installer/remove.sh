@@ -9,7 +9,10 @@ others_modules() { find "/lib/modules/$1" -name 'kvm*.ko*' ! -path '*/kernel/*' 
 # Take everything of ours off kernel $1, however little of an install got done.
 roll_back() {
 	local k=$1
-	to_distro "$k" || { look "$k"; return 1; }
+	to_distro "$k" || {
+		look "$k"
+		return 1
+	}
 	rmdir "/lib/modules/$k/$place" "/lib/modules/$k/updates" 2>/dev/null
 	! others_modules "$k" || depmod "$k"
 	forget_builds "$k"
@@ -37,7 +40,10 @@ remove_all() {
 		case $found in distro | foreign) ! kept_moved "$k" || found=mixed ;; esac
 		case $found in
 		distro | none) continue ;;
-		foreign) line "$k" "left alone: $found_file is of another package"; continue ;;
+		foreign)
+			line "$k" "left alone: $found_file is of another package"
+			continue
+			;;
 		esac
 		[ -n "$(ours_files "$k")" ] || dkms_knows_us || continue
 		if roll_back "$k"; then

@@ -109,7 +109,10 @@ end_source() {
 		case "$source_lacking " in *" $k "*) ;; *) rm -f "$wants/$k" ;; esac
 	done
 	rmdir "$wants" 2>/dev/null
-	[ ${#lacking[@]} -gt 0 ] || { rm -f "$notice"; return; }
+	[ ${#lacking[@]} -gt 0 ] || {
+		rm -f "$notice"
+		return
+	}
 	# By hand or as the service, this run's own output has told it.
 	[ -n "${DPKG_MAINTSCRIPT_PACKAGE:-}" ] || return 0
 	{
@@ -143,7 +146,10 @@ begin_service() {
 	[ -n "$some" ] || exit 0
 	while dpkg_runs; do
 		n=$((n + 1))
-		[ "$n" -le 1800 ] || { echo "$name: dpkg has been running for an hour; the timer tries again later"; exit 0; }
+		[ "$n" -le 1800 ] || {
+			echo "$name: dpkg has been running for an hour; the timer tries again later"
+			exit 0
+		}
 		sleep 2
 	done
 }

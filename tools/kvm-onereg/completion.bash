@@ -3,14 +3,18 @@
 # bash completion of kvm-onereg(8)
 
 _kvm_onereg() {
-	local word=${COMP_WORDS[COMP_CWORD]} last=${COMP_WORDS[COMP_CWORD-1]} command=${COMP_WORDS[1]} words=''
+	local word=${COMP_WORDS[COMP_CWORD]} last=${COMP_WORDS[COMP_CWORD - 1]} command=${COMP_WORDS[1]} words=''
 
 	# What follows an option
 	case $COMP_CWORD/$last in
 	1/*) words='status doctor regs swap preflight --help --version' ;;
 	*/-k | */--kernel) words=$(cd /lib/modules 2>/dev/null && echo *) ;;
 	*/--without) words='cet nested' ;;
-	*/--save | */--compare) compopt -o default; COMPREPLY=(); return ;;
+	*/--save | */--compare)
+		compopt -o default
+		COMPREPLY=()
+		return
+		;;
 	*)
 		case $command in
 		status) words='--json --kernel --check --help' ;;
