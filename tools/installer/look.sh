@@ -3,8 +3,9 @@
 #
 # look.sh - what is there: the installed kernels, what each was built from, and whose KVM modules modprobe finds
 #
-# The caller sets $modules, and $place: the folder of our modules below /lib/modules/KERNEL. It also sources a file that
-# knows where our modules come from (dkms.sh), with these functions, which look.sh and switch.sh call, and module.sh:
+# The caller sets $modules, and $place: the folder of our modules below /lib/modules/KERNEL. It also sources prebuilt.sh,
+# module.sh and a file that knows where our modules come from (dkms.sh), with these functions, which look.sh and
+# switch.sh call:
 #
 #   kept_file KERNEL VERSION FILE   print what FILE, in $place, was copied from; nothing if that is not known
 #   kept_marked KERNEL              a note says that KERNEL has ours, right or wrong
@@ -12,6 +13,8 @@
 #   kept_restore KERNEL             put them back
 #   kept_modules KERNEL             print the three files to copy to $place
 #   kept_mark, kept_unmark KERNEL   make that note; remove it, and all that was moved away
+#
+# The command kvm-onereg looks by itself (tools/kvm-onereg), and finds the same: see tests/command/model.t.
 
 # Kernels: folders with modules. Headers alone make a folder too, with nothing but links in it, and so does a kernel
 # that was removed and not purged, with depmod's lists.
@@ -23,17 +26,37 @@ kernels() {
 	done | sort -V
 }
 
+# The Debian version of the installed image of kernel $1; nothing if there is none, or its files are about to change.
+image_version() {
+	local p
+	for p in "linux-image-$1" "linux-image-$1-unsigned"; do
+		dpkg-query -W -f '${db:Status-Status} ${Version}\n' "$p" 2>/dev/null
+	done | awk '$1 ~ /^(installed|unpacked|half-configured|triggers-.*)$/ { print $2; exit }'
+}
+
 # What we would build from for kernel $1: its headers tell, or without them the version of its image.
 wanted() {
 	local v
 	v=$(sed -n 's/^#define LINUX_PACKAGE_ID " Debian \(.*\)"$/\1/p' \
 		"/lib/modules/$1/build/include/generated/package.h" 2>/dev/null)
-	[ -n "$v" ] || v=$(dpkg-query -W -f '${Version}' "linux-image-$1" 2>/dev/null)
+	[ -n "$v" ] || v=$(image_version "$1")
 	[ -z "$v" ] || echo "linux-source-$(cut -d. -f1,2 <<<"$1") $v"
 }
 
 # Files of the three names in the place of ours.
 ours_files() { ls "/lib/modules/$1/$place"/{kvm,kvm-intel,kvm-amd}.ko{,.xz,.gz,.zst} 2>/dev/null; }
+
+# Kernel $1 is configured without module $2, which is so with kernels of one's own: then it is not missing.
+left_out() {
+	local c=/boot/config-$1 option
+	case $2 in
+	kvm-intel) option=CONFIG_KVM_INTEL=m ;;
+	kvm-amd) option=CONFIG_KVM_AMD=m ;;
+	*) return 1 ;;
+	esac
+	[ -r "$c" ] || c=/lib/modules/$1/build/.config
+	grep -q -x CONFIG_KVM=m "$c" 2>/dev/null && ! grep -q -x "$option" "$c"
+}
 
 # Set $found for kernel $1: what the three modules resolve to.
 #   ours      all three ours, of $found_version and $found_origin, and as they are kept
@@ -42,31 +65,44 @@ ours_files() { ls "/lib/modules/$1/$place"/{kvm,kvm-intel,kvm-amd}.ko{,.xz,.gz,.
 #   none      the kernel has no KVM modules, and never had ours
 #   mixed     anything else: a part of ours, files that nobody knows, a missing or unreadable module
 look() {
-	local k=$1 m f v o info kept n_ours=0 n_distro=0 known=''
+	local k=$1 m f v o info kept n_ours=0 n_distro=0 n_left_out=0 known=''
 	found=mixed found_version='' found_origin='' found_file=''
 	for m in $modules; do
-		info=$(modinfo -k "$k" "$m" 2>/dev/null) || continue
+		f=$(modinfo -k "$k" -F filename "$m" 2>/dev/null)
+		case $f in
+		'' | '(builtin)')
+			! left_out "$k" "$m" || n_left_out=$((n_left_out + 1))
+			continue
+			;;
+		esac
 		known=y
-		f=$(sed -n 's/^filename: *//p' <<<"$info")
+		# Of a file that is cut off the first sections may still be there.
+		info=$(modinfo -k "$k" "$m" 2>/dev/null) && grep -q '^vermagic:' <<<"$info" || continue
 		v=$(sed -n 's/^version: *//p' <<<"$info")
 		o=$(sed -n 's/^origin: *//p' <<<"$info")
+		[ -n "$v" ] || o=''
 		case $f in
-		"/lib/modules/$k/kernel/"* | "/usr/lib/modules/$k/kernel/"*) [ -n "$o" ] || n_distro=$((n_distro + 1)) ;;
-		*/"$place"/*) [ -n "$o" ] || found_file=$f ;;
-		*) found_file=$f ;;
+		"/lib/modules/$k/kernel/arch/x86/kvm/"* | "/usr/lib/modules/$k/kernel/arch/x86/kvm/"*)
+			[ -n "$o" ] || n_distro=$((n_distro + 1))
+			;;
+		*/"$place"/* | */"$prebuilt_place"/*) [ -n "$o" ] || : "${found_file:=$f}" ;;
+		*) : "${found_file:=$f}" ;;
 		esac
 		[ -n "$o" ] && [ -e "$f" ] || continue
 		[ "$n_ours" = 0 ] || [ "$v/$o" = "$found_version/$found_origin" ] || continue
 		found_version=$v found_origin=$o
-		kept=$(kept_file "$k" "$v" "$f")
+		kept=''
+		case $f in */"$place"/*) kept=$(kept_file "$k" "$v" "$f") ;; esac
 		[ -n "$kept" ] && same_module "$kept" "$f" && n_ours=$((n_ours + 1))
 	done
+	# kvm alone is no set.
+	[ "$n_left_out" -le 1 ] || n_left_out=0
 	if [ -n "$found_file" ]; then
 		found=foreign
-	elif [ "$n_ours" = 3 ]; then
+	elif [ "$n_ours" -gt 0 ] && [ $((n_ours + n_left_out)) = 3 ]; then
 		found=ours
 	elif [ -z "$(ours_files "$k")" ] && ! kept_marked "$k"; then
-		if [ "$n_distro" = 3 ]; then
+		if [ "$n_distro" -gt 0 ] && [ $((n_distro + n_left_out)) = 3 ]; then
 			found=distro
 		elif [ -z "$known" ] && ! kept_moved "$k"; then
 			found=none

@@ -14,14 +14,6 @@ prebuilt_place=updates/kvm-onereg
 packaged_in() { echo "/usr/lib/$name/modules/$1"; }
 prebuilt_in() { echo "/lib/modules/$1/$prebuilt_place"; }
 
-# The Debian version of the installed image of kernel $1; nothing if there is none, or its files are about to change.
-image_version() {
-	local p
-	for p in "linux-image-$1" "linux-image-$1-unsigned"; do
-		dpkg-query -W -f '${db:Status-Status} ${Version}\n' "$p" 2>/dev/null
-	done | awk '$1 ~ /^(installed|unpacked|half-configured|triggers-.*)$/ { print $2; exit }'
-}
-
 # "VERSION ORIGIN" of the modules in folder $1, if they are three of a kind.
 set_in() {
 	local m f

@@ -18,7 +18,7 @@ roll_back() {
 	forget_builds "$k"
 	rm -f "$state/built/$k"
 	look "$k"
-	[ "$found" = distro ]
+	[ "$found" = distro ] || prebuilt_resolve "$k"
 }
 
 # Roll back kernel $1 and say so if that did not do it.
@@ -47,6 +47,11 @@ remove_all() {
 		esac
 		[ -n "$(ours_files "$k")" ] || dkms_knows_us || continue
 		if roll_back "$k"; then
+			if prebuilt_resolve "$k"; then
+				line "$k" "removed; the prebuilt modules of kvm-onereg-modules-$k resolve"
+				is_running "$k"
+				continue
+			fi
 			c=$(changed_files "$k")
 			if [ -z "$c" ]; then
 				line "$k" "removed; the distro's modules resolve, as its package brought them"
