@@ -191,8 +191,19 @@ static bool same_text(const char *a, const char *b)
 	return a && b && !strcmp(a, b);
 }
 
+static const struct module *first_foreign(const struct module set[MODULES])
+{
+	for (int i = 0; i < MODULES; i++)
+		if (set[i].whose == FOREIGN)
+			return &set[i];
+	return NULL;
+}
+
 static enum whose whose_set(const struct module set[MODULES])
 {
+	/* It is the one to take away, whatever the others are */
+	if (first_foreign(set))
+		return FOREIGN;
 	if (set[KVM_INTEL].not_configured && set[KVM_AMD].not_configured)
 		return set[KVM].whose == MISSING ? MISSING : MIXED;
 	for (int i = 1; i < MODULES; i++) {
@@ -348,7 +359,7 @@ char *describe(const struct kernel *kernel)
 		return text("mixed: kvm %s, kvm-intel %s, kvm-amd %s", describe_module(&module[KVM]),
 			    describe_module(&module[KVM_INTEL]), describe_module(&module[KVM_AMD]));
 	case FOREIGN:
-		return text("of another package: %s", shown(module->file));
+		return text("of another package: %s", shown(first_foreign(module)->file));
 	case MISSING:
 		return text("no KVM modules");
 	case BUILTIN:
