@@ -269,6 +269,19 @@ static struct module find_file(const char *folder, const char *name)
 	return (struct module){ .whose = MISSING };
 }
 
+/*
+ * A folder of modules. Headers alone make one too, and so does a kernel that was removed and not purged. What is left of
+ * ours is to be seen, as the installer has to take it away; what a package of prebuilt modules left goes with that.
+ */
+static bool is_kernel(const char *release)
+{
+	bool ours = false;
+
+	for (int i = 0; i < MODULES; i++)
+		ours |= find_file(text("/lib/modules/%s/updates/dkms", release), file_names[i]).whose != MISSING;
+	return ours || exists("/lib/modules/%s/kernel", release) || exists("/lib/modules/%s/vmlinuz", release);
+}
+
 struct kernel *kernels(void)
 {
 	char **names = list("/lib/modules");
@@ -280,10 +293,7 @@ struct kernel *kernels(void)
 	all = kept(calloc(n + 1, sizeof(*all)));
 	n = 0;
 	for (char **name = names; *name; name++) {
-		/* Headers alone make a folder too, and so does a kernel that was removed and not purged */
-		if (!exists("/lib/modules/%s/kernel", *name) && !exists("/lib/modules/%s/vmlinuz", *name) &&
-		    find_file(text("/lib/modules/%s/updates/dkms", *name), "kvm").whose == MISSING &&
-		    find_file(text("/lib/modules/%s/updates/kvm-onereg", *name), "kvm").whose == MISSING)
+		if (!is_kernel(*name))
 			continue;
 		all[n].release = *name;
 		all[n].running = !strcmp(*name, running_release());
