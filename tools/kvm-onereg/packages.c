@@ -65,14 +65,21 @@ const char *rebuild(void)
 
 /* ---- Kernels ---- */
 
+/* Of an installed package, whose files are not about to change */
+static char *version_of_files(const char *name)
+{
+	char *version, *status;
+	bool installed = package(name, &version, &status);
+
+	return installed || !strcmp(status, "unpacked") || !strcmp(status, "half-configured") ||
+		!strncmp(status, "triggers-", 9) ? version : NULL;
+}
+
 char *image_version(const char *release)
 {
-	char *version;
+	char *version = version_of_files(text("linux-image-%s", release));
 
-	package(text("linux-image-%s", release), &version, NULL);
-	if (!*version)
-		package(text("linux-image-%s-unsigned", release), &version, NULL);
-	return *version ? version : NULL;
+	return version ? version : version_of_files(text("linux-image-%s-unsigned", release));
 }
 
 char *built_from(const char *release)

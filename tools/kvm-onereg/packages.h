@@ -23,7 +23,7 @@ bool fetches_source(void);
 
 /* The Debian version that a kernel was built from: its headers tell, or dpkg of its image. Or NULL */
 char *built_from(const char *release);
-/* The Debian version of a kernel's image on disk, or NULL */
+/* The Debian version of a kernel's image, or NULL if none is installed, or its files are about to change */
 char *image_version(const char *release);
 /* The one that the running kernel was built from, as it says itself; or NULL */
 char *running_version(void);
