@@ -9,7 +9,7 @@
 #include <string.h>
 
 #include "kvm-onereg.h"
-#include "names.h"
+#include "model/names.h"
 
 static unsigned int points, failures;
 

@@ -5,10 +5,10 @@
 #include <string.h>
 
 #include "kvm-onereg.h"
-#include "lists.h"
-#include "names.h"
-#include "options.h"
-#include "series.h"
+#include "model/lists.h"
+#include "model/names.h"
+#include "base/options.h"
+#include "model/series.h"
 
 #define ID_TYPE(id)	((unsigned int)((id) >> 32 & 0xff))
 /* Of 8 bytes, as all that there are today; KVM tells whether it has it. */

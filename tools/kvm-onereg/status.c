@@ -4,14 +4,14 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "cet.h"
-#include "holders.h"
-#include "host.h"
+#include "model/cet.h"
+#include "model/holders.h"
+#include "base/host.h"
 #include "kvm-onereg.h"
-#include "kvm.h"
-#include "modules.h"
-#include "outlook.h"
-#include "packages.h"
+#include "model/kvm.h"
+#include "model/modules.h"
+#include "model/outlook.h"
+#include "model/packages.h"
 
 static const char *const access_names[] = {
 	[KVM_ABSENT] = "absent", [KVM_FORBIDDEN] = "forbidden", [KVM_UNUSABLE] = "unusable",

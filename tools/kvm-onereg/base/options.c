@@ -1,0 +1,42 @@
+// SPDX-License-Identifier: GPL-2.0
+/* The options of all commands. */
+#include <stdbool.h>
+#include <string.h>
+
+#include "kvm-onereg.h"
+#include "base/options.h"
+
+int next_option(const char *command, const struct option *known, int argc, char **argv)
+{
+	char letters[64] = ":", *end = letters + 1;
+	bool is_known = false;
+	const char *word;
+	int option;
+
+	for (const struct option *one = known; one->name && end < letters + sizeof(letters) - 2; one++) {
+		if (one->val >= LONG_ONLY)
+			continue;
+		*end++ = one->val;
+		if (one->has_arg)
+			*end++ = ':';
+	}
+	*end = '\0';
+	opterr = 0;
+	option = getopt_long(argc, argv, letters, known, NULL);
+	if (option != ':' && option != '?')
+		return option;
+
+	/* Within a cluster optind is still that of the word before it, or of the cluster: only optopt is sure */
+	word = argv[optind - 1];
+	for (const struct option *one = known; one->name; one++)
+		is_known = is_known || one->val == optopt;
+	if (option == ':' && !strncmp(word, "--", 2))
+		usage_error(command, "option '%s' needs an argument", word);
+	if (option == ':')
+		usage_error(command, "option '-%c' needs an argument", optopt);
+	if (!optopt)
+		usage_error(command, "unknown option '%s'", word);
+	if (is_known)
+		usage_error(command, "option '%.*s' takes no argument", (int)strcspn(word, "="), word);
+	usage_error(command, "unknown option '-%c'", optopt);
+}

@@ -1,0 +1,441 @@
+// SPDX-License-Identifier: GPL-2.0
+/* kvm-onereg doctor: the machine, its configuration and what is loaded. */
+#include <ctype.h>
+#include <pwd.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <sys/statvfs.h>
+#include <unistd.h>
+
+#include "model/configuration.h"
+#include "doctor/doctor.h"
+#include "kvm-onereg.h"
+#include "model/series.h"
+
+static const char *vendor_module(void)
+{
+	return has_word(host.flags, "svm") ? "kvm_amd" : "kvm_intel";
+}
+
+/* ---- The host ---- */
+
+void check_cpu(void)
+{
+	const char *by_firmware = last_line(kernel_log(), "disabled by bios");
+
+	begin("CPU and firmware");
+	if (!host.flags) {
+		skipped("/proc/cpuinfo cannot be read");
+	} else if (host.access == KVM_ONE_REG || host.access == KVM_NO_ONE_REG) {
+		good("KVM works");
+	} else if (has_word(host.flags, "svm")) {
+		good("AMD SVM");
+	} else if (has_word(host.flags, "vmx")) {
+		good("Intel VMX");
+	} else if (by_firmware) {
+		problem("cpu-disabled",
+			"switch on virtualization (VT-x, SVM) in the firmware's setup, power off and on",
+			text("the firmware disables virtualization. The kernel says: %s", by_firmware));
+	} else if (has_word(host.flags, "hypervisor")) {
+		problem("cpu-no-virtualization",
+			"on the outer host: switch on nested virtualization; -cpu host for this VM",
+			text("this is a VM whose CPU has no virtualization (neither vmx nor svm in /proc/cpuinfo)"));
+	} else {
+		problem("cpu-no-virtualization",
+			"switch on virtualization (VT-x, SVM) in the firmware's setup, if the CPU has it",
+			text("neither vmx nor svm in /proc/cpuinfo: not in the CPU, or off in the firmware"));
+	}
+	if (by_firmware && host.flags && (has_word(host.flags, "svm") || has_word(host.flags, "vmx")) &&
+		!host.running.vendor)
+		problem("cpu-disabled",
+			"switch on virtualization (VT-x, SVM) in the firmware's setup, power off and on",
+			text("the firmware disables virtualization. The kernel says: %s", by_firmware));
+}
+
+/* The command line's lists of modules that must not load */
+static bool listed(const char *parameter, const char *module)
+{
+	const char *at = host.command_line;
+	size_t length = strlen(parameter);
+
+	while (at && (at = strstr(at, parameter))) {
+		if ((at == host.command_line || at[-1] == ' ') && at[length] == '=') {
+			char *names = text("%.*s", (int)strcspn(at + length + 1, " "), at + length + 1);
+
+			for (char *c = names; *c; c++)
+				if (*c == '-')
+					*c = '_';
+			if (has_word(names, module))
+				return true;
+		}
+		at += length;
+	}
+	return false;
+}
+
+void check_configuration(void)
+{
+	static const char *const patterns[] = { "kvm\\b", "kvm[-_]intel", "kvm[-_]amd" };
+
+	begin("modprobe.d and the kernel's command line");
+	if (!exists("/etc/modprobe.d") && !exists("/usr/lib/modprobe.d") && !exists("/lib/modprobe.d"))
+		skipped("there is no modprobe.d");
+	for (int i = 0; i < MODULES; i++) {
+		const char *name = loaded_names[i];
+		struct setting setting = configured(BLACKLIST, name, NULL);
+
+		if (i != KVM && host.flags && strcmp(name, vendor_module()))
+			continue;
+		if (setting.where)
+			problem("blacklisted",
+				text("sed -i '/^ *blacklist  *%s/d' %s && modprobe %s", patterns[i],
+				     setting.where, name),
+				text("%s is not loaded at boot: %s has \"blacklist %s\"", name, setting.where, name));
+		setting = configured(INSTALL, name, NULL);
+		if (setting.where && (strstr(setting.value, "/false") || strstr(setting.value, "/true")))
+			problem("install-command",
+				text("sed -i '/^ *install  *%s/d' %s && modprobe %s", patterns[i],
+				     setting.where, name),
+				text("modprobe %s runs a command in place of loading it: %s has \"install %s %s\"",
+				     name, setting.where, name, setting.value));
+		for (size_t c = 0; c < 2; c++) {
+			static const char *const parameters[] = { "module_blacklist", "modprobe.blacklist" };
+
+			if (listed(parameters[c], name))
+				problem("blacklisted",
+					text("take %s out of %s= in /etc/default/grub; update-grub && reboot", name,
+							    parameters[c]),
+					text("the kernel's command line has %s=, which keeps %s from loading",
+					parameters[c], name));
+		}
+	}
+}
+
+void check_device(void)
+{
+	struct passwd *user = getpwuid(geteuid());
+	struct stat device;
+	bool half;
+
+	begin("/dev/kvm");
+	if (*host_root()) {
+		skipped("KVM_ONEREG_ROOT is set");
+		return;
+	}
+	switch (host.access) {
+	case KVM_ONE_REG:
+		good("KVM_CAP_ONE_REG is 1");
+		return;
+	case KVM_NO_ONE_REG:
+		good("KVM_CAP_ONE_REG is 0");
+		return;
+	case KVM_FORBIDDEN:
+		problem("device-forbidden",
+			text("adduser %s kvm     # then log in again", user ? user->pw_name : "USER"),
+			text("this user may not open /dev/kvm"));
+		return;
+	case KVM_UNUSABLE:
+		problem("device-unusable", text("rmmod %s kvm; modprobe %s", vendor_module(), vendor_module()),
+			text("/dev/kvm is there and does not open or answer"));
+		return;
+	case KVM_ABSENT:
+		break;
+	}
+	/* modprobe would put the vendor module of one set over the kvm of another */
+	half = !host.running.as_resolved && (host.running.set == OURS || host.running.set == DISTRO);
+	if (host.running.vendor && stat("/dev/kvm", &device))
+		problem("device-missing",
+			"mknod -m 660 /dev/kvm c 10 232     # in a container: start it with --device /dev/kvm",
+			text("KVM is loaded, and there is no /dev/kvm"));
+	else if (!host.running.vendor && host.flags && (has_word(host.flags, "vmx") || has_word(host.flags, "svm")))
+		problem("not-loaded", half ? text("kvm-onereg swap %s", whose_names[host.running.set]) :
+			text("modprobe %s", vendor_module()), text("%s is not loaded, so no VM can run",
+			vendor_module()));
+	else
+		good("not there, as no vendor module is loaded");
+}
+
+void check_loaded(void)
+{
+	const struct running *running = &host.running;
+	char *names = "";
+
+	begin("loaded modules");
+	for (int i = 0; i < MODULES; i++)
+		if (running->module[i].there)
+			names = text("%s%s%s %s", names, *names ? ", " : "", loaded_names[i],
+				whose_names[running->module[i].whose]);
+	if (running->set == MISSING) {
+		good("none");
+		return;
+	}
+	good(names);
+	if (running->set == MIXED)
+		problem("loaded-mixed", "kvm-onereg swap ours",
+			text("modules are loaded that do not belong together: %s. VMs run, and have no CET", names));
+	else if (running->set == FOREIGN)
+		problem("loaded-foreign", "kvm-onereg swap distro",
+			text("the loaded KVM is neither the distro's nor ours"));
+	if (running->set != MIXED && !running->as_resolved && host.kernel &&
+	    (host.kernel->set == OURS || host.kernel->set == DISTRO))
+		problem("swap-pending", host.outlook.upgraded ? "reboot     # the running kernel was upgraded on disk, too" :
+			host.kernel->set == OURS ? "kvm-onereg swap ours     # with no VM running; or reboot" :
+			"kvm-onereg swap distro     # with no VM running; or reboot",
+			text("what is loaded is not what is on disk: %s%s is loaded%s%s, and modprobe would take %s",
+			     whose_names[running->set], running->set == OURS ? text(" %s", running->module[KVM].version) :
+			     "", host.outlook.loaded_source ? ", built from " : "", host.outlook.loaded_source ?
+			     host.outlook.loaded_source : "", describe(host.kernel)));
+}
+
+/* What the kernel's line asks for: a parameter "(kvm_intel.NAME)" that is off, our kvm, or another host */
+static const char *cet_fix(const struct cet *cet)
+{
+	static const char again[] = "kvm-onereg swap distro && kvm-onereg swap ours";
+	const char *parameter = strstr(cet->reason, "(kvm_intel.");
+	char *name;
+
+	if (parameter) {
+		name = text("%.*s", (int)strcspn(parameter + 11, ")"), parameter + 11);
+		return text("sed -i 's/ %s=[^ ]*//' /etc/modprobe.d/*.conf && %s", name, again);
+	}
+	if (strstr(cet->reason, "same package") || strstr(cet->reason, "same build"))
+		return "kvm-onereg swap ours     # with no VM running";
+	if (*cet->asked_in == '/')
+		return text("sed -i '/kvm[-_]intel.*cet/d' %s     # this host cannot offer CET", cet->asked_in);
+	return "take kvm_intel.cet=1 out of /etc/default/grub, then: update-grub     # this host cannot offer CET";
+}
+
+void check_cet(void)
+{
+	const struct cet *cet = &host.cet;
+
+	begin("CET (kvm_intel.cet)");
+	if (cet->invalid) {
+		problem("cet-invalid", text("sed -i 's/cet=%s/cet=1/' %s     # or cet=0", cet->invalid,
+					    *cet->asked_in == '/' ? cet->asked_in : "/etc/default/grub && update-grub"),
+			text("%s says kvm_intel.cet=%s, which is neither yes nor no: kvm_intel does not load",
+			     cet->asked_in, cet->invalid));
+		return;
+	}
+	if (!cet->asked && cet->value == 'Y') {
+		good("on, set by hand");
+		remark(text("kvm_intel.cet is on, and %s: whoever loaded kvm_intel set it, and the next load drops it",
+			    cet->asked_in ? text("%s says cet=0", cet->asked_in) :
+			    "neither modprobe.d nor the kernel's command line asks for it"),
+		       cet->asked_in ? NULL : "echo 'options kvm_intel cet=1' >>/etc/modprobe.d/kvm-onereg.conf");
+		return;
+	}
+	if (!cet->asked) {
+		good("not asked for");
+		return;
+	}
+	if (!host.running.module[KVM_INTEL].there) {
+		good(text("asked for in %s; kvm_intel is not loaded", cet->asked_in));
+		return;
+	}
+	if (cet->value == 'Y') {
+		good("asked for, and on");
+		return;
+	}
+	if (!cet->value && host.running.set == NATIVE)
+		remark(text("%s sets kvm_intel.cet: a kernel of " NATIVE_SINCE " or later has no such parameter", cet->asked_in),
+			NULL);
+	else if (!cet->value)
+		problem("cet-off", "kvm-onereg swap ours     # with no VM running",
+			text("%s asks for kvm_intel.cet=1, and the loaded kvm_intel has no such parameter",
+			cet->asked_in));
+	else if (cet->reason)
+		problem("cet-off", cet_fix(cet), text("%s asks for kvm_intel.cet=1, and it is N. The kernel says: %s",
+						      cet->asked_in, cet->reason));
+	else
+		problem("cet-off", "kvm-onereg swap distro && kvm-onereg swap ours     # loads it with the option",
+			text("%s asks for kvm_intel.cet=1, and it is N: it was loaded before that was written",
+			     cet->asked_in));
+}
+
+void check_boot(void)
+{
+	const struct kernel *newest = host.kernels, *next = host.outlook.next.kernel;
+
+	begin("running kernel");
+	if (!exists("/proc/version") || (!host.kernels->release && host.running.set != NATIVE &&
+					 host.running.set != BUILTIN)) {
+		skipped(exists("/proc/version") ? "no kernel has modules here; is this a container?" :
+			"there is no /proc");
+		return;
+	}
+	if (!host.kernel) {
+		/* A kernel with all built in needs none */
+		if (host.running.set != NATIVE && host.running.set != BUILTIN && *running_release())
+			problem("kernel-gone", "reboot", text("the running kernel, %s, has no modules on disk any more",
+							      running_release()));
+		return;
+	}
+	good(text("%s", running_release()));
+	while (newest[1].release)
+		newest++;
+	if (newest != host.kernel && newest == next)
+		problem("newer-kernel", "reboot", text("a newer kernel is installed than the one that runs: %s",
+						       newest->release));
+	else if (newest != host.kernel)
+		remark(text("a newer kernel is installed than the one that runs, %s, and %s boots next (%s)",
+			    newest->release, host.outlook.next.release, host.outlook.next.by), NULL);
+	if (host.outlook.upgraded)
+		problem("same-name-upgrade", "reboot",
+			text("kernel %s was upgraded on disk under the same name: %s", running_release(),
+			     host.outlook.upgraded));
+}
+
+void check_next_boot(void)
+{
+	const struct next_boot *next = &host.outlook.next;
+	const char *fix;
+
+	begin("next boot");
+	if (!next->release) {
+		skipped("no kernel is installed here");
+		return;
+	}
+	good(text("%s (%s): %s", next->release, next->by, next->kernel ? describe(next->kernel) : "no modules"));
+	if (!host.outlook.loses_ours)
+		return;
+	if (next->kernel && is_supported(next->release))
+		fix = text("%s     # what kernel %s lacks is told below, too", rebuild(), next->release);
+	else
+		fix = text("apt-get remove linux-image-%s     # or make the boot loader take a kernel that has ours",
+			   next->release);
+	if (host.outlook.loses_cet)
+		problem("next-boot-no-cet", fix,
+			text("%s: guests with CET cannot run after the next reboot", host.outlook.loses_ours));
+	else
+		remark(text("%s", host.outlook.loses_ours), NULL);
+}
+
+/* ---- Secure Boot ---- */
+
+void look_at_boot_security(void)
+{
+	static const char global[] = "8be4df61-93ca-11d2-aa0d-00e098032b8c";
+	size_t size;
+	unsigned char *bytes = read_bytes(path("/sys/firmware/efi/efivars/SecureBoot-%s", global), &size);
+	char *line = read_file("/sys/kernel/security/lockdown"), *start = line ? strchr(line, '[') : NULL;
+
+	/* Four bytes of attributes, then the value */
+	host.secure_boot_known = bytes || exists("/sys/firmware") || exists("/sys/kernel");
+	host.secure_boot = bytes && size == 5 && bytes[4] == 1;
+	if (start)
+		host.lockdown = text("%.*s", (int)strcspn(start + 1, "]"), start + 1);
+}
+
+/* One of ours without a signature is enough to keep KVM from loading; or NULL */
+static const struct module *unsigned_module(const struct kernel *kernel)
+{
+	for (int i = 0; kernel && kernel->set == OURS && i < MODULES; i++)
+		if (kernel->module[i].file && !kernel->module[i].signer)
+			return &kernel->module[i];
+	return NULL;
+}
+
+static void report_unsigned(const struct kernel *kernel, const struct module *module, const char *state)
+{
+	char *what = text(PACKAGE "/%s -k %s", module->version, kernel->release);
+
+	problem("unsigned", module->prebuilt ?
+		text("dpkg -i kvm-onereg-modules-%s_*.deb     # one that was built with a key", kernel->release) :
+		text("apt-get install openssl && dkms build --force %s && dkms install --force %s", what, what),
+		text("%s, and %s is not signed%s: it cannot load", state, shown(module->file), module->prebuilt ? "" :
+		     " (DKMS had no openssl)"));
+}
+
+void check_secure_boot(void)
+{
+	char *enforced = read_file("/sys/module/module/parameters/sig_enforce"), *keys, *refused;
+	const char *state = host.secure_boot ? "Secure Boot is on" : host.lockdown && strcmp(host.lockdown, "none") ?
+		text("the kernel is locked down (%s)", host.lockdown) : enforced && *enforced == 'Y' ?
+		"the kernel takes signed modules only" : NULL;
+	const struct kernel *next = host.outlook.next.kernel;
+	const struct module *ours = NULL;
+	struct run mokutil;
+
+	begin("Secure Boot");
+	if (!host.secure_boot_known) {
+		skipped("there is no /sys");
+		return;
+	}
+	refused = last_line(kernel_log(), "module with unavailable key is rejected");
+	if (!refused)
+		refused = last_line(kernel_log(), "unsigned module");
+	if (!refused)
+		refused = last_line(kernel_log(), "key was rejected by service");
+	if (!state) {
+		good("off, and the kernel takes modules of any key");
+		return;
+	}
+	good(state);
+	if (next != host.kernel && unsigned_module(next))
+		report_unsigned(next, unsigned_module(next), state);
+	if (host.kernel && host.kernel->set == OURS)
+		ours = &host.kernel->module[KVM];
+	if (!ours || (host.running.set == OURS && host.running.as_resolved)) {
+		if (ours && !(next != host.kernel && unsigned_module(next)))
+			good(text("%s, and our modules are loaded: their key is known", state));
+		return;
+	}
+	if (unsigned_module(host.kernel)) {
+		report_unsigned(host.kernel, unsigned_module(host.kernel), state);
+		return;
+	}
+	mokutil = RUN("mokutil", "--test-key", "/var/lib/dkms/mok.pub");
+	if (mokutil.ended && strstr(mokutil.output, "already enrolled"))
+		return;
+	if (mokutil.ended && strstr(mokutil.output, "enrollment request")) {
+		problem("key-pending", "reboot     # and choose \"Enroll MOK\" on the console",
+			text("%s, and DKMS's key waits to be enrolled: until then our modules cannot be loaded",
+			state));
+		return;
+	}
+	keys = mokutil.ended && strstr(mokutil.output, "is not enrolled") ? NULL : read_file("/proc/keys");
+	if (keys && strstr(keys, ours->signer))
+		return;
+	if (keys && !refused) {
+		skipped(mokutil.found ? text("mokutil says: %s", mokutil.output) :
+			"mokutil is not installed, and /proc/keys does not show the key");
+		return;
+	}
+	problem("key-not-enrolled",
+		"mokutil --import /var/lib/dkms/mok.pub     # then reboot, and enroll it on the console",
+		text("%s, and the firmware does not know the key of our modules (%s): they cannot load%s%s", state,
+		     ours->signer, refused ? ". The kernel says: " : "", refused ? refused : ""));
+}
+
+/* ---- Disk ---- */
+
+void check_disk(void)
+{
+	static const struct { const char *folder; unsigned long megabytes; } places[] = {
+		{ "/var/lib/dkms", 100 }, { "/var/lib", 100 }, { "/usr/src", 2 }, { "/lib/modules", 30 },
+		{ "/tmp", 10 },
+	};
+
+	begin("disk space");
+	for (size_t i = 0; i < sizeof(places) / sizeof(*places); i++) {
+		char *folder = path("%s", places[i].folder);
+		struct statvfs fs;
+		unsigned long free;
+
+		if (statvfs(folder, &fs))
+			continue;
+		free = (unsigned long long)fs.f_bavail * fs.f_frsize >> 20;
+		if (free < places[i].megabytes)
+			problem("disk-full", text("apt-get clean; apt-get autoremove --purge     # or see: du -xh %s",
+				places[i].folder),
+				text("%s has %lu MB free, and a build needs %lu", places[i].folder, free,
+				places[i].megabytes));
+		else if (fs.f_files && !fs.f_favail)
+			problem("disk-full", text("du -x --inodes %s | sort -n | tail", places[i].folder),
+				text("%s has no inodes left", places[i].folder));
+		else if (fs.f_flag & ST_RDONLY && strcmp(places[i].folder, "/tmp"))
+			problem("read-only", text("mount -o remount,rw %s", places[i].folder), text("%s is read-only",
+				places[i].folder));
+	}
+}

@@ -1,0 +1,432 @@
+// SPDX-License-Identifier: GPL-2.0
+/* kvm-onereg doctor: packages, DKMS, and what each kernel has on disk. */
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "doctor/doctor.h"
+#include "model/initramfs.h"
+#include "kvm-onereg.h"
+#include "model/loadable.h"
+#include "model/series.h"
+
+/* ---- Packages and DKMS ---- */
+
+void check_packages(void)
+{
+	begin("packages");
+	if (!packages()->found || !packages()->ended) {
+		skipped(packages()->found ? "dpkg-query does not answer" : "there is no dpkg-query");
+		return;
+	}
+	for (const char *line = packages()->output; *line; line += !!*line) {
+		size_t n = strcspn(line, "\n");
+		char *name = text("%.*s", (int)strcspn(line, "\t\n"), line), *version, *status;
+
+		line += n;
+		package(name, &version, &status);
+		if (!*status || !strcmp(status, "installed") || !strcmp(status, "not-installed") || !strcmp(status,
+			"config-files"))
+			continue;
+		problem("package-state", !strcmp(status, "half-installed") ? text("apt-get install --reinstall %s",
+			name) :
+			"dpkg --configure -a", text("package %s %s is %s", name, version, status));
+	}
+}
+
+void check_dkms(void)
+{
+	bool needed = false, mixed = false;
+	char **versions = list(DKMS_TREE);
+	int known = 0;
+
+	begin("DKMS");
+	for (char **name = versions; *name; name++)
+		known += strncmp(*name, "kernel-", 7) && strcmp(*name, "original_module");
+	good(text("%d version%s of " PACKAGE, known, known == 1 ? "" : "s"));
+	for (struct kernel *kernel = host.kernels; kernel->release; kernel++) {
+		needed |= is_supported(kernel->release);
+		mixed |= kernel->set == MIXED;
+	}
+	if (!needed) {
+		good("no kernel here needs it");
+		return;
+	}
+	if (!host.dkms.found) {
+		problem("dkms-missing", "apt-get install dkms",
+			text("DKMS, which builds our modules, is not installed"));
+		return;
+	}
+	if (!host.dkms.ended) {
+		skipped("dkms status does not answer");
+		return;
+	}
+	for (char **name = versions; *name; name++) {
+		if (!strncmp(*name, "kernel-", 7) || !strcmp(*name, "original_module"))
+			continue;
+		if (!exists(DKMS_TREE "/%s/source/dkms.conf", *name))
+			problem("dkms-broken", text("rm -r " DKMS_TREE "/%s && %s", *name, rebuild()),
+				text("DKMS knows version %s, whose source is gone from /usr/src", *name));
+		else if (strcmp(*name, version) && exists("/usr/src/" PACKAGE "-%s", version))
+			problem("dkms-other-version", text("dkms remove -m " PACKAGE " -v %s --all; %s", *name,
+				rebuild()),
+				text("DKMS has version %s, and this is %s", *name, version));
+	}
+	if (!known && exists("/usr/src/" PACKAGE "-%s/dkms.conf", version))
+		problem("dkms-not-added", rebuild(),
+			text("DKMS does not know " PACKAGE ", although its source is in /usr/src"));
+	/* Of a mixed set it says this too, and that is told already */
+	if (!mixed && (strcasestr(host.dkms.output, "diff between built") ||
+		       strcasestr(host.dkms.output, "differences between built")))
+		problem("dkms-differs", rebuild(), text("DKMS says that what it built is not what is installed"));
+}
+
+/* The kernel that runs, or boots next, or was asked for */
+static bool matters(const struct kernel *kernel, const char *only)
+{
+	return only || kernel->running || kernel == host.outlook.next.kernel;
+}
+
+static void found(const struct kernel *kernel, const char *only, const char *code, const char *fix, char *sentence)
+{
+	if (matters(kernel, only))
+		problem(code, fix, sentence);
+	else
+		remark(sentence, fix);
+}
+
+/* ---- Each kernel ---- */
+
+static bool newer(const struct stat *a, const struct stat *b)
+{
+	return a->st_mtim.tv_sec > b->st_mtim.tv_sec ||
+	       (a->st_mtim.tv_sec == b->st_mtim.tv_sec && a->st_mtim.tv_nsec > b->st_mtim.tv_nsec);
+}
+
+/* The newest log of a build for this kernel, or NULL; *file is where it is */
+static char *build_log(const char *release, char **file)
+{
+	struct stat newest = { 0 }, one;
+	char *log = NULL, **names = list(DKMS_TREE);
+
+	*file = text(STATE "/log/%s", release);
+	if (!stat(path("%s", *file), &newest))
+		log = read_file("%s", *file);
+	for (; *names; names++) {
+		char *other = text(DKMS_TREE "/%s/build/make.log", *names), *content;
+
+		if (stat(path("%s", other), &one) || (log && !newer(&one, &newest)))
+			continue;
+		content = read_file("%s", other);
+		/* Its head names the kernel */
+		if (!content || !strstr(content, release))
+			continue;
+		newest = one;
+		log = content;
+		*file = other;
+	}
+	return log;
+}
+
+/* The lines that tell why a build failed, at most four, or NULL; *fix is its "to fix:", if there is one */
+static char *decisive(const char *log, char **fix)
+{
+	static const char *const words[] = {
+		PACKAGE ": ", ": error:", ": fatal error:", "ERROR:", "***", "No space left on device", "Error! "
+	};
+	bool failed = strstr(log, ": error:") || strstr(log, "fatal error:") || strstr(log, "***") || strstr(log,
+		"Error! ") ||
+		      strstr(log, "No space left") || strstr(log, "  to fix: ");
+	char *lines = NULL;
+	int n = 0;
+
+	*fix = NULL;
+	if (!failed)
+		return NULL;
+	for (const char *line = log; line && *line && n < 4; line = strchr(line, '\n'), line += !!line) {
+		char *one = text("%.*s", (int)strcspn(line, "\n"), line);
+
+		if (!strncmp(one, "  to fix: ", 10)) {
+			*fix = one + 10;
+			continue;
+		}
+		for (size_t i = 0; i < sizeof(words) / sizeof(*words); i++) {
+			if (!strstr(one, words[i]) || strstr(one, PACKAGE ": extracting") || strstr(one,
+				PACKAGE ": exports"))
+				continue;
+			lines = text("%s\n    %s", lines ? lines : "", one);
+			n++;
+			break;
+		}
+	}
+	return lines;
+}
+
+static const char *fetch_source(const char *name, const char *version)
+{
+	return fetches_source() ? rebuild() : text("apt-get install %s=%s && %s", name, version, rebuild());
+}
+
+/* Headers and source: false if something is missing, which is reported */
+static bool check_material(const struct kernel *kernel, const char *only)
+{
+	char *release = kernel->release, *series = series_of(release), *from = built_from(release), *source = NULL;
+	char *name = text("linux-source-%s", series), *tarball = NULL, *newest;
+	static const char *const endings[] = { "xz", "zst", "gz", "bz2" };
+	struct wanted needs = wanted(release);
+
+	if (!from && exists("/lib/modules/%s/build/Makefile", release)) {
+		good(text("%s; not a kernel of Debian's: make modules KVM_SOURCE=TREE KDIR=BUILD builds for it",
+			  describe(kernel)));
+		return false;
+	}
+	if (!exists("/lib/modules/%s/build/include/generated/package.h", release)) {
+		found(kernel, only, "headers-missing", text("apt-get install linux-headers-%s && %s", release,
+			rebuild()),
+		      text("kernel %s: its headers are not installed%s", release,
+			   exists("/lib/modules/%s/build/Makefile",
+			   release) ? " completely, or are not Debian's" : ""));
+		return false;
+	}
+	for (size_t i = 0; i < sizeof(endings) / sizeof(*endings) && !tarball; i++)
+		if (exists("/usr/src/%s.tar.%s", name, endings[i]))
+			tarball = text("/usr/src/%s.tar.%s", name, endings[i]);
+	/* Extracted once, it is kept */
+	if (!from || exists(STATE "/source/%s/SHA256SUMS", from))
+		return true;
+	if (needs.version) {
+		found(kernel, only, "source-missing", !strcmp(needs.result ? needs.result : "", "unavailable") ?
+		      "apt-get install linux-image-amd64 linux-headers-amd64 && reboot" : rebuild(),
+		      text("kernel %s waits for the source of linux %s: %s", release, needs.version,
+			   wanted_state(&needs)));
+		return false;
+	}
+	if (!tarball) {
+		found(kernel, only, "source-missing", fetch_source(name, from),
+		      text("kernel %s: its source is not installed (no /usr/src/%s.tar.xz)", release, name));
+		return false;
+	}
+	package(name, &source, NULL);
+	if (*source && strcmp(source, from)) {
+		/* Archives keep no old versions for long: the other way out is forward */
+		newest = text("apt-get install linux-image-amd64 linux-headers-amd64 %s && reboot", name);
+		found(kernel, only, "source-version",
+		      text("%s     # or: %s", fetch_source(name, from), newest),
+		      text("kernel %s was built from linux %s, and %s is of version %s", release, from, name, source));
+		return false;
+	}
+	return true;
+}
+
+/* Why ours is not there, where it could be */
+static void check_absent(const struct kernel *kernel, const char *only)
+{
+	char *file, *fix, *log, *lines;
+
+	if (!check_material(kernel, only))
+		return;
+	log = build_log(kernel->release, &file);
+	lines = log ? decisive(log, &fix) : NULL;
+	if (lines)
+		found(kernel, only, "build-failed", fix ? text("%s && %s", fix, rebuild()) : text("less %s", file),
+		      text("kernel %s: the last build failed (%s):%s", kernel->release, file, lines));
+	else if (exists(DKMS_TREE "/%s/%s", version, kernel->release))
+		found(kernel, only, "not-installed", rebuild(),
+			text("kernel %s: our modules are built and not installed", kernel->release));
+	else
+		found(kernel, only, "not-built", rebuild(),
+			text("kernel %s has the distro's KVM: ours is not built for it", kernel->release));
+}
+
+/* Who put a file there, as a command that takes it away */
+static char *remove_file(const struct kernel *kernel, const struct module *module)
+{
+	const char *file = shown(module->file), *name = strrchr(file, '/');
+	struct run owner = RUN("dpkg-query", "-S", file);
+
+	if (owner.ended && !owner.status && strchr(owner.output, ':'))
+		return text("apt-get remove %.*s", (int)strcspn(owner.output, ":"), owner.output);
+	for (char **other = list("/var/lib/dkms"); *other; other++) {
+		char *link = path("/var/lib/dkms/%s/kernel-%s-x86_64", *other, kernel->release), target[256];
+		ssize_t n = readlink(link, target, sizeof(target) - 1);
+
+		if (n <= 0 || !strcmp(*other, PACKAGE))
+			continue;
+		target[n] = '\0';
+		if (exists("/var/lib/dkms/%s/%s/module%s", *other, target, name))
+			return text("dkms remove -m %s -v %.*s -k %s", *other, (int)strcspn(target, "/"), target,
+				kernel->release);
+	}
+	return text("rm %s && depmod %s", file, kernel->release);
+}
+
+/* What is on disk, and the kernel will not take; @fix makes it anew */
+static void check_loadable(const struct kernel *kernel, const char *only, const char *fix)
+{
+	struct obstacle it = obstacle(kernel);
+	char *sentence;
+
+	if (!it.code)
+		return;
+	sentence = text("kernel %s: %s %s", kernel->release, shown(it.module->file), it.sentence);
+	if (it.later)
+		remark(sentence, fix);
+	else
+		found(kernel, only, it.code, fix, sentence);
+}
+
+static void check_ours(const struct kernel *kernel, const char *only)
+{
+	const struct module *module = &kernel->module[KVM];
+	char *from = built_from(kernel->release), *source = NULL;
+	const char *fix = rebuild();
+
+	/* A tree that somebody named has no version to compare */
+	if (from && !strncmp(module->origin, "linux-source-", 13))
+		source = text("linux-source-%s %s", series_of(kernel->release), from);
+	if (module->prebuilt)
+		fix = text("apt-get install --reinstall kvm-onereg-modules-%s     # one built from linux %s", kernel->release,
+			   from ? from : "of this kernel");
+	good(describe(kernel));
+	for (int i = 0; i < MODULES; i++) {
+		if (!kernel->module[i].file || kernel->module[i].prebuilt || strstr(kernel->module[i].file, "/updates/dkms/"))
+			continue;
+		found(kernel, only, "stale", text("rm %s && depmod %s && %s", shown(kernel->module[i].file),
+			kernel->release, rebuild()),
+		      text("kernel %s: an old copy of our module wins over what DKMS installs: %s", kernel->release,
+			   shown(kernel->module[i].file)));
+		return;
+	}
+	if (source && strcmp(source, module->origin))
+		found(kernel, only, "stale-build", fix,
+			text("kernel %s is of %s, and our modules were built from %s",
+								   kernel->release, source, module->origin));
+	else if (strcmp(module->version, version))
+		found(kernel, only, "other-version", fix,
+			text("kernel %s has our modules of version %s, and this is %s",
+								     kernel->release, module->version, version));
+	else
+		check_loadable(kernel, only, fix);
+}
+
+void check_kernel(struct kernel *kernel, const char *only)
+{
+	bool supported = is_supported(kernel->release);
+	struct module distro[MODULES], *bad = NULL;
+
+	begin(text("kernel %s", kernel->release));
+	good(text("%s%s", describe(kernel), supported || kernel->native ? "" : "; its series is left alone"));
+	for (int i = MODULES - 1; i >= 0; i--)
+		if (kernel->module[i].whose == FOREIGN || kernel->module[i].whose == DAMAGED)
+			bad = &kernel->module[i];
+	if (kernel->set == BUILTIN || kernel->set == NATIVE || (!supported && !bad))
+		return;
+	if (bad && bad->whose == FOREIGN) {
+		found(kernel, only, "foreign", remove_file(kernel, bad),
+		      text("kernel %s: a module of another package, or an old one, wins: %s", kernel->release,
+		      shown(bad->file)));
+		return;
+	}
+	if (bad) {
+		found(kernel, only, "damaged", strstr(bad->file, "/updates/kvm-onereg/") ?
+		      text("apt-get install --reinstall kvm-onereg-modules-%s", kernel->release) :
+		      strstr(bad->file, "/updates/") ? text("rm %s && %s", shown(bad->file),
+			rebuild()) :
+		      text("apt-get install --reinstall linux-image-%s", kernel->release),
+		      text("kernel %s: this module is cut off or damaged: %s", kernel->release, shown(bad->file)));
+		return;
+	}
+	switch (kernel->set) {
+	case OURS:
+		check_ours(kernel, only);
+		return;
+	case DISTRO:
+		check_loadable(kernel, only, text("apt-get install --reinstall linux-image-%s", kernel->release));
+		check_absent(kernel, only);
+		return;
+	case MIXED:
+		found(kernel, only, "disk-mixed", rebuild(),
+		text("kernel %s: the three modules on disk do not belong together: %s",
+								  kernel->release, describe(kernel)));
+		check_material(kernel, only);
+		return;
+	default:
+		break;
+	}
+	if (find_set(kernel, DISTRO, distro) || find_set(kernel, OURS, distro))
+		found(kernel, only, "depmod", text("depmod %s", kernel->release),
+		      text("kernel %s: its modules are there, and modules.dep does not have them", kernel->release));
+	else if (exists("/lib/modules/%s/kernel/arch/x86", kernel->release))
+		found(kernel, only, "modules-missing", text("apt-get install --reinstall linux-image-%s",
+			kernel->release),
+		      text("kernel %s has no KVM modules", kernel->release));
+}
+
+/* ---- Its initramfs ---- */
+
+/* The lines that say something */
+static char *settings(const char *lines)
+{
+	char *all = "";
+
+	for (const char *line = lines; line && *line; line = strchr(line, '\n'), line += !!line) {
+		const char *start = line + strspn(line, " \t");
+
+		if (*start && *start != '#' && *start != '\n')
+			all = text("%s%.*s\n", all, (int)strcspn(start, "\n"), start);
+	}
+	return all;
+}
+
+static char *describe_packed(const struct packed_module *module)
+{
+	if (module->version && module->origin)
+		return text("ours %s, from %s", module->version, module->origin);
+	return text("%s", module->version ? "another package's" : "the distro's, or of another build");
+}
+
+void check_initramfs(struct kernel *kernel, const char *only)
+{
+	static const char conf[] = "/etc/modprobe.d/" PACKAGE ".conf";
+	struct initramfs image;
+	char *fix, *holds = "";
+	bool unknown = false;
+
+	if (kernel->native)
+		return;
+	image = read_initramfs(kernel->release);
+	if (!image.file)
+		return;
+	begin(text("initramfs of kernel %s", kernel->release));
+	if (image.why_unread) {
+		skipped(image.why_unread);
+		return;
+	}
+	fix = image.dracut ? text("dracut --force %s %s", image.file, kernel->release) :
+		text("update-initramfs -u -k %s", kernel->release);
+	for (int i = 0; i < MODULES; i++) {
+		const struct packed_module *packed = &image.module[i];
+		const char *id;
+
+		if (!packed->there)
+			continue;
+		holds = text("%s%s%s", holds, *holds ? ", " : "", file_names[i]);
+		id = build_id(&kernel->module[i]);
+		unknown |= !packed->build_id || (kernel->module[i].whose != MISSING && !id);
+		if (!packed->build_id || (id && !strcmp(id, packed->build_id)) ||
+		    (!id && kernel->module[i].whose != MISSING))
+			continue;
+		found(kernel, only, "initramfs-stale", fix,
+		      text("kernel %s: %s holds another %s than the disk, and the boot may load it: %s; on disk: %s",
+			   kernel->release, image.file, file_names[i], describe_packed(packed), describe(kernel)));
+		return;
+	}
+	good(*holds ? text("holds %s, as on disk", holds) : "holds none of the modules");
+	if (*holds && strcmp(settings(image.modprobe_d), settings(read_file("%s", conf))))
+		found(kernel, only, "initramfs-stale", fix,
+		      text("kernel %s: %s holds %s, and another %s than the disk, so the boot loads it with other options",
+			   kernel->release, image.file, holds, conf));
+	else if (unknown)
+		skipped(text("%s holds %s; whether they are those of the disk cannot be told, as one has no build-id",
+			     image.file, holds));
+}

@@ -1,0 +1,18 @@
+/* SPDX-License-Identifier: GPL-2.0 */
+/* Whether the kernel will take a module file, as far as the file tells. */
+#ifndef LOADABLE_H
+#define LOADABLE_H
+
+#include "model/modules.h"
+
+struct obstacle {
+	const char *code;	/* doctor's: "damaged", "xz-check", "vermagic", "symbols"; NULL: none was found */
+	const struct module *module;
+	char *sentence;
+	bool later;		/* it loads with today's kmod, and will not with that of the next release */
+};
+
+/* The first that keeps one of the kernel's three modules, as modprobe finds them, from loading. */
+struct obstacle obstacle(const struct kernel *kernel);
+
+#endif

@@ -1,0 +1,46 @@
+/* SPDX-License-Identifier: GPL-2.0 */
+/* What dpkg and the kernels' headers say of versions; and what our installer notes. */
+#ifndef PACKAGES_H
+#define PACKAGES_H
+
+#include <stdbool.h>
+#include <time.h>
+
+#include "base/host.h"
+
+#define PACKAGE		"kvm-onereg"
+#define STATE		"/var/lib/" PACKAGE
+
+/* dpkg-query, asked once: "NAME VERSION STATUS ERROR" lines of the packages that matter here, with tabs */
+const struct run *packages(void);
+/* Whether a package is installed; *version and *status are "" if dpkg does not know it. Both may be NULL */
+bool package(const char *name, char **version, char **status);
+
+/* The command that builds and installs for all kernels, as this host has it */
+const char *rebuild(void);
+/* It also fetches the source, so nothing has to be installed before */
+bool fetches_source(void);
+
+/* The Debian version that a kernel was built from: its headers tell, or dpkg of its image. Or NULL */
+char *built_from(const char *release);
+/* The Debian version of a kernel's image, or NULL if none is installed, or its files are about to change */
+char *image_version(const char *release);
+/* The one that the running kernel was built from, as it says itself; or NULL */
+char *running_version(void);
+
+/* What our modules with this build-id were built from, as the installer noted: modinfo's origin. Or NULL */
+char *noted_origin(const char *id);
+
+/* Why a kernel waits for its source: what the last try to fetch it gave */
+struct wanted {
+	char *version;		/* of the source; NULL: the kernel waits for none */
+	char *result;		/* "untried", "offline", "unavailable", "failed", or what a later version writes */
+	char *message;		/* a line, or NULL */
+	time_t tried, next;	/* 0: never, and no try will come by itself */
+};
+
+struct wanted wanted(const char *release);
+/* "no network; tried 2026-11-28 14:00, next try at 15:00": its state in words */
+char *wanted_state(const struct wanted *wanted);
+
+#endif
