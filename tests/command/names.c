@@ -5,10 +5,11 @@
  * Speaks TAP; exits 0 or 1.
  */
 #include <ctype.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
-#include "kvm-onereg.h"
+#include "base/text.h"
 #include "model/names.h"
 
 static unsigned int points, failures;

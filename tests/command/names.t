@@ -19,9 +19,10 @@ for headers in "$bookworm"/usr/src/linux-headers-6.1.*-common "$trixie"/usr/src/
 	name=$(basename "$headers")
 	ok "$name: the tables are generated, and fit the program" in_root -b "$headers" -- sh -c "
 		make -C tools/kvm-onereg O=$tmp/$name HEADERS=$headers $tmp/$name/names.inc &&
-		gcc -std=gnu11 -Wall -Wextra -Werror -D_GNU_SOURCE -g -fsanitize=address,undefined -static-libasan -static-libubsan \
+		gcc -std=gnu11 -Wall -Wextra -Werror -D_GNU_SOURCE -DVERSION=\\\"\\\" -g -fsanitize=address,undefined -static-libasan -static-libubsan \
 			-Itools/kvm-onereg -Iinclude/uapi -I$tmp/$name \$(pkg-config --cflags json-c) \
-			-o $tmp/$name/names tests/command/names.c tools/kvm-onereg/model/names.c tools/kvm-onereg/base/output.c -ljson-c"
+			-o $tmp/$name/names tests/command/names.c tools/kvm-onereg/model/names.c \
+			tools/kvm-onereg/base/message.c tools/kvm-onereg/base/text.c tools/kvm-onereg/base/memory.c"
 	{
 		echo "# program names"
 		in_root -- "$tmp/$name/names"

@@ -1,11 +1,14 @@
 // SPDX-License-Identifier: GPL-2.0
 /* kvm-onereg(8): whose KVM runs on this host, what is wrong with it, and what it offers guests. */
-#include <stdlib.h>
+#include <stdio.h>
 #include <string.h>
 
-#include "kvm-onereg.h"
-
-const char version[] = VERSION;
+#include "base/message.h"
+#include "doctor/doctor.h"
+#include "preflight/preflight.h"
+#include "regs.h"
+#include "status.h"
+#include "swap/swap.h"
 
 static const struct command {
 	const char *name;
@@ -38,7 +41,7 @@ int main(int argc, char **argv)
 		return STATUS_OK;
 	}
 	if (!strcmp(argv[1], "--version") || !strcmp(argv[1], "-V")) {
-		printf("kvm-onereg %s\n", version);
+		printf("kvm-onereg %s\n", tools_version);
 		return STATUS_OK;
 	}
 	for (size_t i = 0; i < sizeof(commands) / sizeof(*commands); i++) {

@@ -1,14 +1,19 @@
 // SPDX-License-Identifier: GPL-2.0
 /* kvm-onereg regs: registers of a throw-away vCPU, through ONE_REG. */
 #include <errno.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
-#include "kvm-onereg.h"
+#include "base/json.h"
+#include "base/message.h"
+#include "base/options.h"
+#include "base/text.h"
+#include "model/kvm.h"
 #include "model/lists.h"
 #include "model/names.h"
-#include "base/options.h"
 #include "model/series.h"
+#include "regs.h"
 
 #define ID_TYPE(id)	((unsigned int)((id) >> 32 & 0xff))
 /* Of 8 bytes, as all that there are today; KVM tells whether it has it. */

@@ -1,27 +1,27 @@
 // SPDX-License-Identifier: GPL-2.0
 /* kvm-onereg status: whose KVM is on disk, whose is loaded, who uses it. */
-#include <stdlib.h>
+#include <stdio.h>
 #include <string.h>
 #include <unistd.h>
 
+#include "base/file.h"
+#include "base/json.h"
+#include "base/message.h"
+#include "base/text.h"
+#include "model/boot.h"
 #include "model/cet.h"
 #include "model/holders.h"
-#include "base/host.h"
-#include "kvm-onereg.h"
 #include "model/kvm.h"
 #include "model/modules.h"
 #include "model/outlook.h"
 #include "model/packages.h"
+#include "model/series.h"
+#include "status.h"
 
 static const char *const access_names[] = {
 	[KVM_ABSENT] = "absent", [KVM_FORBIDDEN] = "forbidden", [KVM_UNUSABLE] = "unusable",
 	[KVM_NO_ONE_REG] = "no-one-reg", [KVM_ONE_REG] = "one-reg",
 };
-
-static struct json_object *string(const char *value)
-{
-	return value ? json_object_new_string(value) : NULL;
-}
 
 static struct json_object *wanted_json(const char *release)
 {
@@ -420,7 +420,7 @@ int cmd_status(int argc, char **argv)
 		return good ? STATUS_OK : STATUS_NO;
 	}
 	json = json_object_new_object();
-	json_object_object_add(json, "tools_version", string(version));
+	json_object_object_add(json, "tools_version", string(tools_version));
 	json_object_object_add(json, "running", string(running_release()));
 	json_object_object_add(json, "kernels", json_object_new_array());
 	for (; all->release; all++)

@@ -3,7 +3,7 @@
 #include <stdbool.h>
 #include <string.h>
 
-#include "kvm-onereg.h"
+#include "base/message.h"
 #include "base/options.h"
 
 int next_option(const char *command, const struct option *known, int argc, char **argv)

@@ -12,7 +12,9 @@
 #include <time.h>
 #include <unistd.h>
 
-#include "base/host.h"
+#include "base/memory.h"
+#include "base/process.h"
+#include "base/text.h"
 #include "base/unpack.h"
 
 #define SECONDS		20
@@ -30,14 +32,6 @@ const char *unpacker(const unsigned char *bytes, size_t size)
 		if (size >= kinds[i].length && !memcmp(bytes, kinds[i].begin, kinds[i].length))
 			return kinds[i].program;
 	return NULL;
-}
-
-static long milliseconds(void)
-{
-	struct timespec now;
-
-	clock_gettime(CLOCK_MONOTONIC, &now);
-	return now.tv_sec * 1000 + now.tv_nsec / 1000000;
 }
 
 bool unpack_start(struct unpacking *unpacking, const char *program, int from)

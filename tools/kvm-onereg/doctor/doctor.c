@@ -5,23 +5,30 @@
  * A check reports problems, or says that it could not look, or is good. What a kernel lacks that neither runs nor
  * boots next is told as a remark: it harms nobody until that kernel is booted.
  */
+#include <stdio.h>
 #include <string.h>
 #include <unistd.h>
 
+#include "base/file.h"
+#include "base/json.h"
+#include "base/kernel-log.h"
+#include "base/message.h"
+#include "base/process.h"
+#include "base/text.h"
 #include "doctor/doctor.h"
+#include "model/cet.h"
 #include "model/holders.h"
-#include "kvm-onereg.h"
+#include "model/kvm.h"
+#include "model/modules.h"
+#include "model/outlook.h"
+#include "model/packages.h"
+#include "model/series.h"
 
 struct facts host;
 
 static struct json_object *checks, *problems, *remarks, *check;
 
 /* ---- What checks report ---- */
-
-static struct json_object *string(const char *value)
-{
-	return value ? json_object_new_string(value) : NULL;
-}
 
 void begin(const char *name)
 {
@@ -84,7 +91,7 @@ static char *last_of_kvm(const char *log)
 static char *report(void)
 {
 	char *release = value_of(read_file("/etc/os-release"), "PRETTY_NAME", "="), *cpu = read_file("/proc/cpuinfo");
-	char *lines = text(PACKAGE " %s; %s; kernel %s\n", version, release ? release : "no os-release",
+	char *lines = text(PACKAGE " %s; %s; kernel %s\n", tools_version, release ? release : "no os-release",
 		running_release());
 	static const char *const parameters[] = { "kvm_intel/parameters/cet", "kvm_intel/parameters/nested",
 		"kvm_intel/parameters/ept", "kvm_amd/parameters/nested", "kvm_amd/parameters/npt",
@@ -264,7 +271,7 @@ int cmd_doctor(int argc, char **argv)
 		return found_n ? STATUS_NO : STATUS_OK;
 	}
 	json = json_object_new_object();
-	json_object_object_add(json, "tools_version", string(version));
+	json_object_object_add(json, "tools_version", string(tools_version));
 	json_object_object_add(json, "running", string(running_release()));
 	json_object_object_add(json, "checks", checks);
 	json_object_object_add(json, "problems", problems);

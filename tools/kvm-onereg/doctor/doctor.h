@@ -5,8 +5,8 @@
 
 #include <stdbool.h>
 
+#include "base/process.h"
 #include "model/cet.h"
-#include "base/host.h"
 #include "model/kvm.h"
 #include "model/modules.h"
 #include "model/outlook.h"
@@ -27,6 +27,8 @@ extern struct facts {
 	bool secure_boot, secure_boot_known;
 	const char *lockdown;			/* "none", "integrity", "confidentiality", or NULL */
 } host;
+
+int cmd_doctor(int argc, char **argv);
 
 void begin(const char *name);
 /* How it is, when it is as it should be */

@@ -7,9 +7,17 @@
 #include <sys/statvfs.h>
 #include <unistd.h>
 
-#include "model/configuration.h"
+#include "base/file.h"
+#include "base/kernel-log.h"
+#include "base/process.h"
+#include "base/text.h"
 #include "doctor/doctor.h"
-#include "kvm-onereg.h"
+#include "model/boot.h"
+#include "model/cet.h"
+#include "model/configuration.h"
+#include "model/kvm.h"
+#include "model/modules.h"
+#include "model/packages.h"
 #include "model/series.h"
 
 static const char *vendor_module(void)

@@ -4,10 +4,15 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "base/file.h"
+#include "base/message.h"
+#include "base/process.h"
+#include "base/text.h"
 #include "doctor/doctor.h"
 #include "model/initramfs.h"
-#include "kvm-onereg.h"
 #include "model/loadable.h"
+#include "model/modules.h"
+#include "model/packages.h"
 #include "model/series.h"
 
 /* ---- Packages and DKMS ---- */
@@ -67,12 +72,12 @@ void check_dkms(void)
 		if (!exists(DKMS_TREE "/%s/source/dkms.conf", *name))
 			problem("dkms-broken", text("rm -r " DKMS_TREE "/%s && %s", *name, rebuild()),
 				text("DKMS knows version %s, whose source is gone from /usr/src", *name));
-		else if (strcmp(*name, version) && exists("/usr/src/" PACKAGE "-%s", version))
+		else if (strcmp(*name, tools_version) && exists("/usr/src/" PACKAGE "-%s", tools_version))
 			problem("dkms-other-version", text("dkms remove -m " PACKAGE " -v %s --all; %s", *name,
 				rebuild()),
-				text("DKMS has version %s, and this is %s", *name, version));
+				text("DKMS has version %s, and this is %s", *name, tools_version));
 	}
-	if (!known && exists("/usr/src/" PACKAGE "-%s/dkms.conf", version))
+	if (!known && exists("/usr/src/" PACKAGE "-%s/dkms.conf", tools_version))
 		problem("dkms-not-added", rebuild(),
 			text("DKMS does not know " PACKAGE ", although its source is in /usr/src"));
 	/* Of a mixed set it says this too, and that is told already */
@@ -230,7 +235,7 @@ static void check_absent(const struct kernel *kernel, const char *only)
 	if (lines)
 		found(kernel, only, "build-failed", fix ? text("%s && %s", fix, rebuild()) : text("less %s", file),
 		      text("kernel %s: the last build failed (%s):%s", kernel->release, file, lines));
-	else if (exists(DKMS_TREE "/%s/%s", version, kernel->release))
+	else if (exists(DKMS_TREE "/%s/%s", tools_version, kernel->release))
 		found(kernel, only, "not-installed", rebuild(),
 			text("kernel %s: our modules are built and not installed", kernel->release));
 	else
@@ -301,10 +306,10 @@ static void check_ours(const struct kernel *kernel, const char *only)
 		found(kernel, only, "stale-build", fix,
 			text("kernel %s is of %s, and our modules were built from %s",
 								   kernel->release, source, module->origin));
-	else if (strcmp(module->version, version))
+	else if (strcmp(module->version, tools_version))
 		found(kernel, only, "other-version", fix,
 			text("kernel %s has our modules of version %s, and this is %s",
-								     kernel->release, module->version, version));
+								     kernel->release, module->version, tools_version));
 	else
 		check_loadable(kernel, only, fix);
 }

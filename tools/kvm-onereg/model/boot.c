@@ -6,8 +6,12 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "base/file.h"
+#include "base/memory.h"
+#include "base/process.h"
+#include "base/text.h"
 #include "model/boot.h"
-#include "base/host.h"
+#include "model/modules.h"
 
 /* ---- GRUB ---- */
 

@@ -6,10 +6,11 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "base/file.h"
+#include "base/kernel-log.h"
+#include "base/text.h"
 #include "model/cet.h"
 #include "model/configuration.h"
-#include "base/host.h"
-#include "model/modules.h"
 
 #define MSR_VMX_BASIC		0x480
 #define MSR_VMX_EXIT_CTLS	0x483

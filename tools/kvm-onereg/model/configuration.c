@@ -2,13 +2,15 @@
 /* modprobe.d and the kernel's command line. */
 #include <ctype.h>
 #include <fnmatch.h>
-#include <stdbool.h>
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/file.h"
+#include "base/memory.h"
+#include "base/text.h"
 #include "model/configuration.h"
-#include "base/host.h"
 #include "model/modules.h"
+#include "model/series.h"
 
 static const char on_command_line[] = "the kernel's command line";
 

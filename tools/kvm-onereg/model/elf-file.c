@@ -5,8 +5,9 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/memory.h"
+#include "base/text.h"
 #include "model/elf-file.h"
-#include "base/host.h"
 
 static bool inside(size_t size, Elf64_Off offset, size_t length)
 {

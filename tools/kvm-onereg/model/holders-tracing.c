@@ -6,9 +6,10 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
+#include "base/file.h"
+#include "base/memory.h"
+#include "base/text.h"
 #include "model/holders.h"
-#include "base/host.h"
-#include "kvm-onereg.h"
 
 /* The groups that kvm's tracepoints are in */
 static const char *const groups[] = { "kvm", "kvmmmu" };

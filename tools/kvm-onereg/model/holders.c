@@ -6,15 +6,19 @@
 #include <fcntl.h>
 #include <linux/bpf.h>
 #include <linux/kcmp.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
+#include "base/file.h"
+#include "base/json.h"
+#include "base/memory.h"
+#include "base/message.h"
+#include "base/text.h"
 #include "model/holders.h"
-#include "base/host.h"
-#include "kvm-onereg.h"
 #include "model/modules.h"
 
 /* /dev/kvm, whatever a node of it is called */
@@ -460,11 +464,6 @@ char *describe_unnamed(const struct holders *holders)
 		return text("KVM is in use %d time%s, by what cannot be seen from here", vendor,
 			    vendor == 1 ? "" : "s");
 	return text("module kvm is held %d time%s by something other than VMs", kvm, kvm == 1 ? "" : "s");
-}
-
-static struct json_object *string(const char *value)
-{
-	return value ? json_object_new_string(value) : NULL;
 }
 
 struct json_object *holders_json(const struct holders *holders)

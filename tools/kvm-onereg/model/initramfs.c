@@ -11,10 +11,13 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include "model/elf-file.h"
-#include "base/host.h"
-#include "model/initramfs.h"
+#include "base/file.h"
+#include "base/memory.h"
+#include "base/text.h"
 #include "base/unpack.h"
+#include "model/elf-file.h"
+#include "model/initramfs.h"
+#include "model/modules.h"
 
 #define LARGEST		(64u << 20)	/* of a file that is kept */
 #define LONGEST_NAME	4096

@@ -3,11 +3,10 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <stdlib.h>
-#include <string.h>
 #include <sys/ioctl.h>
 #include <unistd.h>
 
-#include "kvm-onereg.h"
+#include "base/message.h"
 #include "model/kvm.h"
 
 #define DEVICE	"/dev/kvm"

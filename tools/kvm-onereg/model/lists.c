@@ -4,8 +4,9 @@
 #include <stdlib.h>
 #include <sys/ioctl.h>
 
+#include "base/message.h"
 #include "model/cet.h"
-#include "kvm-onereg.h"
+#include "model/kvm.h"
 #include "model/lists.h"
 #include "model/series.h"
 

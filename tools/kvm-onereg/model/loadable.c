@@ -4,9 +4,13 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/file.h"
+#include "base/memory.h"
+#include "base/process.h"
+#include "base/text.h"
 #include "model/elf-file.h"
-#include "base/host.h"
 #include "model/loadable.h"
+#include "model/modules.h"
 #include "model/packages.h"
 
 /* ---- Packing ---- */

@@ -1,17 +1,20 @@
 // SPDX-License-Identifier: GPL-2.0
 /* KVM's modules, on disk and loaded. */
-#include <errno.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/utsname.h>
 
-#include "model/elf-file.h"
-#include "base/host.h"
-#include "kvm-onereg.h"
-#include "model/modules.h"
+#include "base/file.h"
+#include "base/memory.h"
+#include "base/message.h"
 #include "base/options.h"
-#include "model/series.h"
+#include "base/text.h"
 #include "base/unpack.h"
+#include "model/elf-file.h"
+#include "model/kvm.h"
+#include "model/modules.h"
+#include "model/series.h"
 
 const char *const whose_names[] = {
 	[MISSING] = "missing", [DAMAGED] = "damaged", [BUILTIN] = "built in", [OURS] = "ours", [DISTRO] = "distro",
@@ -185,11 +188,6 @@ struct module module_of_file(const char *file)
 }
 
 /* ---- Kernels ---- */
-
-static bool same_text(const char *a, const char *b)
-{
-	return a && b && !strcmp(a, b);
-}
 
 static const struct module *first_foreign(const struct module set[MODULES])
 {

@@ -1,10 +1,11 @@
 // SPDX-License-Identifier: GPL-2.0
 /* Names of registers and feature bits. */
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <strings.h>
 
-#include "kvm-onereg.h"
+#include "base/text.h"
 #include "model/names.h"
 
 #define ARRAY_SIZE(a)	(sizeof(a) / sizeof(*(a)))

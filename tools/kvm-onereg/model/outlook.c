@@ -2,10 +2,15 @@
 /* What a swap or the next boot changes. */
 #include <string.h>
 
-#include "base/host.h"
+#include "base/file.h"
+#include "base/text.h"
+#include "model/boot.h"
+#include "model/cet.h"
 #include "model/loadable.h"
+#include "model/modules.h"
 #include "model/outlook.h"
 #include "model/packages.h"
+#include "model/series.h"
 
 static bool has_cet(const struct kernel *kernel)
 {

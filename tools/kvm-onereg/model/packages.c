@@ -4,7 +4,10 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "kvm-onereg.h"
+#include "base/file.h"
+#include "base/message.h"
+#include "base/process.h"
+#include "base/text.h"
 #include "model/packages.h"
 
 /* ---- dpkg ---- */
@@ -58,7 +61,7 @@ const char *rebuild(void)
 		return "/usr/lib/" PACKAGE "/install";
 	if (package(PACKAGE "-dkms", NULL, NULL))
 		return "dpkg-reconfigure " PACKAGE "-dkms";
-	if (exists("/usr/src/" PACKAGE "-%s", version))
+	if (exists("/usr/src/" PACKAGE "-%s", tools_version))
 		return "make install     # in the folder of kvm-onereg's source";
 	return "apt-get install " PACKAGE "-dkms     # or, in a clone of kvm-onereg: make install";
 }

@@ -6,7 +6,7 @@
 #include <stdbool.h>
 #include <time.h>
 
-#include "base/host.h"
+#include "base/process.h"
 
 #define PACKAGE		"kvm-onereg"
 #define STATE		"/var/lib/" PACKAGE

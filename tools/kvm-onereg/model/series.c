@@ -2,8 +2,10 @@
 /* Which kernels kvm-onereg is for */
 #include <stdio.h>
 #include <string.h>
+#include <sys/utsname.h>
 
-#include "base/host.h"
+#include "base/file.h"
+#include "base/text.h"
 #include "model/series.h"
 
 char *series_of(const char *release)
@@ -31,4 +33,16 @@ bool is_native(const char *release)
 	unsigned int major, minor;
 
 	return sscanf(release, "%u.%u", &major, &minor) == 2 && strverscmp(series_of(release), NATIVE_SINCE) >= 0;
+}
+
+const char *running_release(void)
+{
+	static const char *release;
+	struct utsname uts;
+
+	if (!release)
+		release = read_file("/proc/sys/kernel/osrelease");
+	if (!release && !uname(&uts))
+		release = text("%s", uts.release);
+	return release ? release : "";
 }

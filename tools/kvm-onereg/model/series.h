@@ -8,6 +8,8 @@
 /* SUPPORTED_SERIES, a list of texts, and NATIVE_SINCE, a text */
 #include "series.inc"
 
+/* The running kernel's release */
+const char *running_release(void);
 /* "6.12" of "6.12.117+deb13-amd64" */
 char *series_of(const char *release);
 /* Its KVM can be rebuilt by kvm-onereg */

@@ -1,12 +1,14 @@
 // SPDX-License-Identifier: GPL-2.0
 /* Two offers: what keeps a guest that was given all of the one from going on at the other. */
 #include <stdarg.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <strings.h>
 
-#include "kvm-onereg.h"
+#include "base/text.h"
 #include "model/lists.h"
+#include "model/names.h"
 #include "preflight/offer.h"
 
 #define COUNT(a)	(sizeof(a) / sizeof(*(a)))

@@ -4,6 +4,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/ioctl.h>
@@ -13,8 +14,11 @@
 #include <time.h>
 #include <unistd.h>
 
-#include "kvm-onereg.h"
+#include "base/message.h"
+#include "base/text.h"
+#include "model/kvm.h"
 #include "model/lists.h"
+#include "model/names.h"
 #include "preflight/offer.h"
 
 #define FORMAT		"kvm-onereg preflight"
@@ -272,7 +276,7 @@ struct json_object *offer_ask(void)
 	put_string(json, "what", ABOUT);
 	put_string(json, "format", FORMAT);
 	put(json, "version", json_object_new_int(VERSION_NOW));
-	put_string(json, "written_by", version);
+	put_string(json, "written_by", tools_version);
 	put(json, "host", ask_host());
 	put(json, "cpu", ask_cpu());
 	put(json, "kvm", ask_kvm(&vcpu));

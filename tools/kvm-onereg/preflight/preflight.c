@@ -1,12 +1,16 @@
 // SPDX-License-Identifier: GPL-2.0
 /* kvm-onereg preflight: what this host offers guests, and whether a guest can go from one host to another. */
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
-#include "kvm-onereg.h"
-#include "model/lists.h"
-#include "preflight/offer.h"
+#include "base/json.h"
+#include "base/message.h"
 #include "base/options.h"
+#include "base/text.h"
+#include "model/names.h"
+#include "preflight/offer.h"
+#include "preflight/preflight.h"
 
 #define FULL_WIDTH	80
 #define NO_BREAK	'\1'	/* a space that no line ends at */

@@ -14,19 +14,24 @@
 #include <libkmod.h>
 #include <linux/capability.h>
 #include <signal.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/file.h>
 #include <time.h>
 #include <unistd.h>
 
+#include "base/file.h"
+#include "base/json.h"
+#include "base/memory.h"
+#include "base/message.h"
+#include "base/options.h"
+#include "base/text.h"
 #include "model/holders.h"
-#include "base/host.h"
-#include "kvm-onereg.h"
 #include "model/kvm.h"
 #include "model/modules.h"
-#include "base/options.h"
 #include "model/series.h"
+#include "swap/swap.h"
 
 /* Something else may load KVM's modules in between, when a program opens /dev/kvm: then it is done over. */
 #define TRIES	5

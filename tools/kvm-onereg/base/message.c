@@ -1,10 +1,14 @@
 // SPDX-License-Identifier: GPL-2.0
-/* Messages, colour and JSON. */
+/* Messages and colour. */
+#include <stdarg.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
-#include "kvm-onereg.h"
+#include "base/message.h"
+
+const char tools_version[] = VERSION;
 
 static void say(const char *fix, const char *text, va_list arguments)
 {
@@ -56,33 +60,4 @@ const char *colour(enum colour which)
 	if (!isatty(STDOUT_FILENO) || (no_colour && *no_colour) || !terminal || !strcmp(terminal, "dumb"))
 		return "";
 	return codes[which];
-}
-
-void print_json(struct json_object *object)
-{
-	puts(json_object_to_json_string_ext(object, JSON_C_TO_STRING_PRETTY | JSON_C_TO_STRING_SPACED |
-					    JSON_C_TO_STRING_NOSLASHESCAPE));
-	json_object_put(object);
-	if (fflush(stdout))
-		die(STATUS_CANNOT, NULL, "cannot write to standard output: %m");
-}
-
-char *vformat(const char *text, va_list arguments)
-{
-	char *string;
-
-	if (vasprintf(&string, text, arguments) < 0)
-		die(STATUS_CANNOT, NULL, "no memory");
-	return string;
-}
-
-char *format(const char *text, ...)
-{
-	va_list arguments;
-	char *string;
-
-	va_start(arguments, text);
-	string = vformat(text, arguments);
-	va_end(arguments);
-	return string;
 }

@@ -1,12 +1,11 @@
 /* SPDX-License-Identifier: GPL-2.0 */
-/* What the commands of kvm-onereg(8) share: exit status, messages, output. */
-#ifndef KVM_ONEREG_H
-#define KVM_ONEREG_H
+/* What a command says to people, and its exit status. */
+#ifndef MESSAGE_H
+#define MESSAGE_H
 
-#include <json-c/json.h>
-#include <stdarg.h>
-#include <stdbool.h>
 #include <stdio.h>
+
+#include "base/text.h"
 
 /* Exit status of every command; the man page documents them. */
 enum {
@@ -19,13 +18,7 @@ enum {
 	STATUS_BROKEN,		/* swap: failed, and so did the way back */
 };
 
-int cmd_status(int argc, char **argv);
-int cmd_doctor(int argc, char **argv);
-int cmd_regs(int argc, char **argv);
-int cmd_swap(int argc, char **argv);
-int cmd_preflight(int argc, char **argv);
-
-extern const char version[];		/* of this package */
+extern const char tools_version[];		/* of this package */
 
 /*
  * Messages go to stderr as "kvm-onereg: text"; fix, if not NULL, follows as "  to fix: ...", the way src/prepare
@@ -39,12 +32,5 @@ void usage_error(const char *command, const char *format, ...) __attribute__((fo
 /* Escape sequences, or "" when stdout is no terminal, NO_COLOR is set or TERM is dumb. */
 enum colour { PLAIN, BOLD, RED, GREEN, YELLOW };
 const char *colour(enum colour which);
-
-/* Print @object, indented, to stdout and release it. Exits with STATUS_CANNOT if stdout cannot take it. */
-void print_json(struct json_object *object);
-
-/* Memory for a formatted string; exits when there is none. */
-char *format(const char *format, ...) __attribute__((format(printf, 1, 2)));
-char *vformat(const char *format, va_list arguments) __attribute__((format(printf, 1, 0)));
 
 #endif

@@ -1,0 +1,140 @@
+// SPDX-License-Identifier: GPL-2.0
+/* Files and folders. */
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <stdarg.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "base/file.h"
+#include "base/memory.h"
+#include "base/text.h"
+
+#define LARGEST_FILE	(64u << 20)
+
+const char *host_root(void)
+{
+	const char *root = getenv("KVM_ONEREG_ROOT");
+
+	return root ? root : "";
+}
+
+char *path(const char *form, ...)
+{
+	va_list arguments;
+	char *below;
+
+	va_start(arguments, form);
+	below = kept(vformat(form, arguments));
+	va_end(arguments);
+	return text("%s%s", host_root(), below);
+}
+
+bool exists(const char *form, ...)
+{
+	va_list arguments;
+	char *below;
+
+	va_start(arguments, form);
+	below = kept(vformat(form, arguments));
+	va_end(arguments);
+	return !access(path("%s", below), F_OK);
+}
+
+const char *shown(const char *file)
+{
+	size_t length = strlen(host_root());
+
+	return file && !strncmp(file, host_root(), length) ? file + length : file;
+}
+
+static unsigned char *read_fd(int fd, size_t *size)
+{
+	unsigned char *bytes = NULL;
+	size_t room = 0;
+
+	*size = 0;
+	for (;;) {
+		ssize_t n;
+
+		if (room - *size < 2) {
+			unsigned char *more;
+
+			room = room ? 2 * room : 4096;
+			more = room <= 2 * LARGEST_FILE ? realloc(bytes, room) : NULL;
+			if (!more)
+				break;
+			bytes = more;
+		}
+		n = read(fd, bytes + *size, room - *size - 1);
+		if (n < 0 && errno == EINTR)
+			continue;
+		if (n < 0)
+			break;
+		*size += n;
+		bytes[*size] = '\0';
+		if (!n)
+			return kept(bytes);
+	}
+	free(bytes);
+	*size = 0;
+	return NULL;
+}
+
+unsigned char *read_bytes(const char *file, size_t *size)
+{
+	/* A FIFO or a terminal must not hold us */
+	int fd = open(file, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
+	unsigned char *bytes;
+
+	*size = 0;
+	if (fd < 0)
+		return NULL;
+	bytes = read_fd(fd, size);
+	close(fd);
+	return bytes;
+}
+
+char *read_file(const char *form, ...)
+{
+	char *below, *content;
+	va_list arguments;
+	size_t size;
+
+	va_start(arguments, form);
+	below = kept(vformat(form, arguments));
+	va_end(arguments);
+	content = (char *)read_bytes(path("%s", below), &size);
+	while (content && size && content[size - 1] == '\n')
+		content[--size] = '\0';
+	return content;
+}
+
+static int not_hidden(const struct dirent *entry)
+{
+	return entry->d_name[0] != '.';
+}
+
+char **list(const char *form, ...)
+{
+	struct dirent **entries = NULL;
+	char *below, **names;
+	va_list arguments;
+	int n;
+
+	va_start(arguments, form);
+	below = kept(vformat(form, arguments));
+	va_end(arguments);
+	n = scandir(path("%s", below), &entries, not_hidden, versionsort);
+	if (n < 0)
+		n = 0;
+	names = kept(calloc(n + 1, sizeof(*names)));
+	for (int i = 0; i < n; i++) {
+		names[i] = text("%s", entries[i]->d_name);
+		free(entries[i]);
+	}
+	free(entries);
+	return names;
+}

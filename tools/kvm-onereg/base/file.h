@@ -1,0 +1,30 @@
+/* SPDX-License-Identifier: GPL-2.0 */
+/*
+ * Files and folders.
+ *
+ * Paths are below $KVM_ONEREG_ROOT, if that is set: for tests, over a tree that stands for a host.
+ */
+#ifndef FILE_H
+#define FILE_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdio.h>
+
+#include "base/text.h"
+
+/* "", or what stands before every path. */
+const char *host_root(void);
+/* A path below the root. */
+char *path(const char *format, ...) __attribute__((format(printf, 1, 2)));
+bool exists(const char *format, ...) __attribute__((format(printf, 1, 2)));
+/* @file as a person wants to read it: without the root that path() put before it. */
+const char *shown(const char *file);
+/* What a file holds, without the newlines at its end, or NULL (errno tells why). At most 64 MiB. */
+char *read_file(const char *format, ...) __attribute__((format(printf, 1, 2)));
+/* The same with its size, for bytes; @file is taken as it is. */
+unsigned char *read_bytes(const char *file, size_t *size);
+/* Names in a folder, sorted as versions, ended by NULL; never NULL itself. */
+char **list(const char *format, ...) __attribute__((format(printf, 1, 2)));
+
+#endif

@@ -1,0 +1,45 @@
+// SPDX-License-Identifier: GPL-2.0
+/* The kernel's log. */
+#include <stdlib.h>
+#include <string.h>
+#include <sys/klog.h>
+
+#include "base/file.h"
+#include "base/kernel-log.h"
+#include "base/memory.h"
+#include "base/process.h"
+
+static char *klog(void)
+{
+	int size = klogctl(10, NULL, 0);
+	char *log = size > 0 ? calloc(1, size + 1) : NULL;
+
+	if (log && klogctl(3, log, size) < 0) {
+		free(log);
+		return NULL;
+	}
+	return log ? kept(log) : NULL;
+}
+
+const char *kernel_log(void)
+{
+	static const char *log;
+	static bool asked;
+
+	if (asked)
+		return log;
+	asked = true;
+	if (*host_root()) {
+		log = read_file("/dev/kmsg");
+		return log;
+	}
+	log = klog();
+	/* Without its begin it has wrapped around: the journal has all of it, if there is one */
+	if (log && *log && !strstr(log, "Linux version ")) {
+		struct run journal = RUN("journalctl", "-q", "-k", "-b", "-o", "short-monotonic", "--no-pager");
+
+		if (journal.ended && !journal.status && journal.size)
+			log = journal.output;
+	}
+	return log;
+}

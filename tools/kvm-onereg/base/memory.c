@@ -1,0 +1,23 @@
+// SPDX-License-Identifier: GPL-2.0
+/* Memory. */
+#include <stdlib.h>
+
+#include "base/memory.h"
+#include "base/message.h"
+
+void *kept(void *memory)
+{
+	/* One list that is never emptied: all of it is in use until the end */
+	static struct kept {
+		struct kept *next;
+		void *memory;
+	} *all;
+	struct kept *entry = malloc(sizeof(*entry));
+
+	if (!memory || !entry)
+		die(STATUS_CANNOT, NULL, "no memory");
+	entry->memory = memory;
+	entry->next = all;
+	all = entry;
+	return memory;
+}

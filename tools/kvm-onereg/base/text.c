@@ -1,0 +1,104 @@
+// SPDX-License-Identifier: GPL-2.0
+/* Text. */
+#include <stdarg.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "base/memory.h"
+#include "base/message.h"
+#include "base/text.h"
+
+char *text(const char *form, ...)
+{
+	va_list arguments;
+	char *string;
+
+	va_start(arguments, form);
+	string = kept(vformat(form, arguments));
+	va_end(arguments);
+	return string;
+}
+
+char *vformat(const char *text, va_list arguments)
+{
+	char *string;
+
+	if (vasprintf(&string, text, arguments) < 0)
+		die(STATUS_CANNOT, NULL, "no memory");
+	return string;
+}
+
+char *format(const char *text, ...)
+{
+	va_list arguments;
+	char *string;
+
+	va_start(arguments, text);
+	string = vformat(text, arguments);
+	va_end(arguments);
+	return string;
+}
+
+bool same_text(const char *a, const char *b)
+{
+	return a && b && !strcmp(a, b);
+}
+
+static char *line_at(const char *lines, const char *at)
+{
+	const char *start = at;
+
+	while (start > lines && start[-1] != '\n')
+		start--;
+	return text("%.*s", (int)strcspn(start, "\n"), start);
+}
+
+char *value_of(const char *lines, const char *key, const char *separator)
+{
+	size_t length = strlen(key);
+
+	for (const char *at = lines; at && *at; at = strchr(at, '\n'), at += !!at) {
+		const char *value = at + length;
+
+		if (strncmp(at, key, length))
+			continue;
+		/* "vendor_id	: x" has blanks before the separator */
+		value += strspn(value, " \t");
+		if (strncmp(value, separator, strlen(separator)))
+			continue;
+		value += strlen(separator);
+		value += strspn(value, " \t");
+		return text("%.*s", (int)strcspn(value, "\n"), value);
+	}
+	return NULL;
+}
+
+char *first_line(const char *lines, const char *word)
+{
+	const char *at = lines ? strcasestr(lines, word) : NULL;
+
+	return at ? line_at(lines, at) : NULL;
+}
+
+char *last_line(const char *lines, const char *word)
+{
+	const char *last = NULL;
+
+	for (const char *at = lines; at && (at = strcasestr(at, word)); at++)
+		last = at;
+	return last ? line_at(lines, last) : NULL;
+}
+
+bool has_word(const char *words, const char *word)
+{
+	size_t length = strlen(word);
+
+	while (words && *words) {
+		size_t n = strcspn(words, " ,\t\n");
+
+		if (n == length && !memcmp(words, word, n))
+			return true;
+		words += n + !!words[n];
+	}
+	return false;
+}

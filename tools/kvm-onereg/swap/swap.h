@@ -1,0 +1,8 @@
+/* SPDX-License-Identifier: GPL-2.0 */
+/* kvm-onereg swap */
+#ifndef SWAP_H
+#define SWAP_H
+
+int cmd_swap(int argc, char **argv);
+
+#endif
