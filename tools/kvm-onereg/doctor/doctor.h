@@ -7,8 +7,9 @@
 
 #include "base/process.h"
 #include "model/cet.h"
+#include "model/kernel.h"
 #include "model/kvm.h"
-#include "model/modules.h"
+#include "model/loaded.h"
 #include "model/outlook.h"
 #include "model/packages.h"
 

@@ -15,8 +15,10 @@
 #include "model/boot.h"
 #include "model/cet.h"
 #include "model/configuration.h"
+#include "model/kernel.h"
 #include "model/kvm.h"
-#include "model/modules.h"
+#include "model/loaded.h"
+#include "model/module-file.h"
 #include "model/packages.h"
 #include "model/series.h"
 

@@ -10,8 +10,9 @@
 #include "base/text.h"
 #include "doctor/doctor.h"
 #include "model/initramfs.h"
+#include "model/kernel.h"
 #include "model/loadable.h"
-#include "model/modules.h"
+#include "model/module-file.h"
 #include "model/packages.h"
 #include "model/series.h"
 

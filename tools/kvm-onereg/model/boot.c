@@ -11,7 +11,7 @@
 #include "base/process.h"
 #include "base/text.h"
 #include "model/boot.h"
-#include "model/modules.h"
+#include "model/kernel.h"
 
 /* ---- GRUB ---- */
 

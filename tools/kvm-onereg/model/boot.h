@@ -3,7 +3,7 @@
 #ifndef BOOT_H
 #define BOOT_H
 
-#include "model/modules.h"
+#include "model/kernel.h"
 
 struct next_boot {
 	char *release;		/* NULL: no kernel is installed, or none that can be told */

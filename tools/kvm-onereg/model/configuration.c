@@ -9,7 +9,7 @@
 #include "base/memory.h"
 #include "base/text.h"
 #include "model/configuration.h"
-#include "model/modules.h"
+#include "model/kmod.h"
 #include "model/series.h"
 
 static const char on_command_line[] = "the kernel's command line";

@@ -17,7 +17,7 @@
 #include "base/unpack.h"
 #include "model/elf-file.h"
 #include "model/initramfs.h"
-#include "model/modules.h"
+#include "model/module-file.h"
 
 #define LARGEST		(64u << 20)	/* of a file that is kept */
 #define LONGEST_NAME	4096

@@ -3,7 +3,7 @@
 #ifndef INITRAMFS_H
 #define INITRAMFS_H
 
-#include "model/modules.h"
+#include "model/module-file.h"
 
 /* One of the three modules in it, the one that modprobe takes there. */
 struct packed_module {

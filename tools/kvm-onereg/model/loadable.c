@@ -9,8 +9,10 @@
 #include "base/process.h"
 #include "base/text.h"
 #include "model/elf-file.h"
+#include "model/kernel.h"
+#include "model/kmod.h"
 #include "model/loadable.h"
-#include "model/modules.h"
+#include "model/module-file.h"
 #include "model/packages.h"
 
 /* ---- Packing ---- */

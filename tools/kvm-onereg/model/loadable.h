@@ -3,7 +3,8 @@
 #ifndef LOADABLE_H
 #define LOADABLE_H
 
-#include "model/modules.h"
+#include "model/kernel.h"
+#include "model/module-file.h"
 
 struct obstacle {
 	const char *code;	/* doctor's: "damaged", "xz-check", "vermagic", "symbols"; NULL: none was found */

@@ -5,7 +5,8 @@
 
 #include "model/boot.h"
 #include "model/cet.h"
-#include "model/modules.h"
+#include "model/kernel.h"
+#include "model/loaded.h"
 
 struct outlook {
 	struct next_boot next;

@@ -1,29 +1,18 @@
 // SPDX-License-Identifier: GPL-2.0
 /* Who holds KVM: trace events, and BPF programs that no process has open. */
 #include <linux/bpf.h>
-#include <stdlib.h>
 #include <string.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
 #include "base/file.h"
-#include "base/memory.h"
 #include "base/text.h"
-#include "model/holders.h"
+#include "model/hold-tracing.h"
+#include "model/hold.h"
 
 /* The groups that kvm's tracepoints are in */
 static const char *const groups[] = { "kvm", "kvmmmu" };
 #define GROUPS	(sizeof(groups) / sizeof(*groups))
-
-void add_hold(struct holders *holders, struct hold hold)
-{
-	struct hold *more = calloc(holders->holds + 1, sizeof(*more));
-
-	if (more && holders->holds)
-		memcpy(more, holders->hold, holders->holds * sizeof(*more));
-	holders->hold = kept(more);
-	holders->hold[holders->holds++] = hold;
-}
 
 /* Where tracefs is, or NULL */
 static const char *tracefs(void)

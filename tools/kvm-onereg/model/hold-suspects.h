@@ -1,0 +1,13 @@
+/* SPDX-License-Identifier: GPL-2.0 */
+/* Processes that may hold KVM, where the kernel does not tell. */
+#ifndef HOLD_SUSPECTS_H
+#define HOLD_SUSPECTS_H
+
+#include <stdbool.h>
+
+#include "model/hold.h"
+
+/* With @kvm, those too that may hold kvm alone */
+void look_at_suspects(struct holders *holders, bool kvm);
+
+#endif
