@@ -1,0 +1,95 @@
+// SPDX-License-Identifier: GPL-2.0
+/* kvm-onereg swap: parameters of modules. */
+#include <fcntl.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "base/file.h"
+#include "base/memory.h"
+#include "base/message.h"
+#include "base/text.h"
+#include "model/kmod.h"
+#include "model/module-file.h"
+#include "model/series.h"
+#include "swap/parameters.h"
+
+struct parameter *parameters(bool whole)
+{
+	struct parameter *all = NULL;
+	size_t n = 0;
+
+	for (int i = 0; i < MODULES; i++) {
+		for (char **name = list("/sys/module/%s/parameters", loaded_names[i]); *name; name++) {
+			char *value = read_file("/sys/module/%s/parameters/%s", loaded_names[i], *name);
+
+			if (!value)
+				continue;
+			all = realloc(all, (n + 2) * sizeof(*all));
+			if (!all)
+				die(STATUS_CANNOT, NULL, "no memory");
+			all[n++] = (struct parameter){ i, *name, value, whole };
+		}
+	}
+	if (!all)
+		return kept(calloc(1, sizeof(*all)));
+	all[n].name = NULL;
+	return kept(all);
+}
+
+bool has_parameter(const struct module *file, const char *name)
+{
+	for (char **one = file->parameters; one && *one; one++)
+		if (!strcmp(*one, name))
+			return true;
+	return false;
+}
+
+char *option(const char *name, const char *value)
+{
+	return text(strpbrk(value, " \t") ? "%s=\"%s\"" : "%s=%s", name, value);
+}
+
+char *plain_options(const struct module *file, int which)
+{
+	struct kmod_ctx *ctx = modules_of(running_release());
+	struct kmod_module *mod;
+	const char *configured;
+	char *options = "";
+
+	if (kmod_module_new_from_name(ctx, loaded_names[which], &mod) >= 0) {
+		configured = kmod_module_get_options(mod);
+		while (configured && *configured) {
+			size_t n = strcspn(configured, " \t");
+			char *word = text("%.*s", (int)n, configured);
+			char *name = text("%.*s", (int)strcspn(word, "="), word);
+
+			if (has_parameter(file, name))
+				options = text("%s%s%s", options, *options ? " " : "", word);
+			configured += n + !!configured[n];
+		}
+		kmod_module_unref(mod);
+	}
+	kmod_unref(ctx);
+	return options;
+}
+
+bool differs(const struct parameter *parameter, char **now)
+{
+	*now = read_file("/sys/module/%s/parameters/%s", loaded_names[parameter->module], parameter->name);
+	return *now && strcmp(*now, parameter->value);
+}
+
+bool set_by_file(const struct parameter *parameter)
+{
+	int fd = open(path("/sys/module/%s/parameters/%s", loaded_names[parameter->module], parameter->name),
+		      O_WRONLY | O_CLOEXEC);
+	bool written;
+	char *now;
+
+	if (fd < 0)
+		return false;
+	written = write(fd, parameter->value, strlen(parameter->value)) >= 0;
+	close(fd);
+	return written && !differs(parameter, &now);
+}

@@ -1,0 +1,23 @@
+/* SPDX-License-Identifier: GPL-2.0 */
+/* What is told of a swap, as text or as JSON. */
+#ifndef REPORT_H
+#define REPORT_H
+
+#include <json-c/json.h>
+#include <stdbool.h>
+
+extern bool as_json, dry_run;		/* the options */
+
+void begin_report(void);
+/* What is done, or would be */
+void step(const char *line);
+/* What is worth knowing beside the result */
+void note(const char *line);
+/* Who holds KVM, as holders_json() has it; that from before is replaced */
+void report_users(struct json_object *json);
+/* How it ended: prints all of it, and returns @status */
+int finish(int status, const char *result, const char *sentence, const char *fix);
+/* The same for a swap that is refused, as KVM is in use */
+int busy(const char *sentence, const char *fix);
+
+#endif

@@ -1,0 +1,58 @@
+// SPDX-License-Identifier: GPL-2.0
+/* kvm-onereg swap: who holds KVM. */
+#include "base/text.h"
+#include "model/hold.h"
+#include "model/holders.h"
+#include "swap/report.h"
+#include "swap/users.h"
+
+/* @list and one more, with @between */
+static char *and(char *list, const char *between, const char *one)
+{
+	return list ? text("%s%s%s", list, between, one) : text("%s", one);
+}
+
+char *who(char **fix)
+{
+	struct holders holders = who_holds_kvm();
+	char *names = NULL, *modules = NULL, *maybe = NULL, *end = NULL, *unnamed = describe_unnamed(&holders);
+
+	report_users(holders_json(&holders));
+	*fix = NULL;
+	if (!is_held(&holders))
+		return NULL;
+	for (int i = 0; i < holders.processes; i++)
+		names = text("%s\n    %s", names ? names : "", describe_holder(&holders.process[i]));
+	if (names)
+		*fix = text("end or migrate %s", holders.processes == 1 ? "it" : "them");
+	for (char **module = holders.module; *module; module++) {
+		names = text("%s\n    module %s", names ? names : "", *module);
+		modules = and(modules, " ", *module);
+	}
+	if (modules)
+		*fix = and(*fix, "; ", text("modprobe -r %s", modules));
+	for (int i = 0; i < holders.holds; i++) {
+		struct hold *hold = &holders.hold[i];
+
+		if (hold->how == MAYBE) {
+			end = maybe ? "end what is named here, one after the other" : hold->fix;
+			maybe = text("%s\n    maybe %s", maybe ? maybe : "", hold->what);
+			continue;
+		}
+		names = text("%s\n    %s", names ? names : "", hold->what);
+		*fix = and(*fix, "; ", hold->fix);
+	}
+	if (unnamed && maybe)
+		*fix = and(*fix, "; ", end);
+	else if (unnamed && holders.vendor_references && !holders.processes)
+		*fix = and(*fix, "; ",
+			   "look for it on the host itself, outside of containers: ls -l /proc/*/fd | grep kvm");
+	else if (unnamed)
+		*fix = and(*fix, "; ",
+			   "end what traces KVM on this host: ls -l /proc/*/fd | grep -e perf_event -e bpf; bpftool link show");
+	if (*fix)
+		*fix = text("%s, then run this again", *fix);
+	if (!unnamed)
+		return names ? text("KVM is in use by%s", names) : "KVM is in use";
+	return text("%s%s%s", names ? text("KVM is in use by%s\n    and ", names) : "", unnamed, maybe ? maybe : "");
+}

@@ -1,0 +1,114 @@
+// SPDX-License-Identifier: GPL-2.0
+/* kvm-onereg swap: when the wanted set does not load. */
+#include <string.h>
+
+#include "base/message.h"
+#include "base/text.h"
+#include "model/loaded.h"
+#include "model/module-file.h"
+#include "swap/parameters.h"
+#include "swap/report.h"
+#include "swap/set.h"
+#include "swap/users.h"
+#include "swap/way-back.h"
+
+/*
+ * Load a set over whatever is loaded; NULL, or why not. What fits and is loaded stays where it has to: kvm may not
+ * unload any more, or the vendor module may be in use.
+ */
+static char *load_over(struct set *set, const struct parameter *had)
+{
+	struct running running = what_runs_now();
+	bool keep = running.module[KVM].there && same_module(&running.module[KVM], &set->module[KVM]);
+	char *failure;
+	int error;
+
+	for (int i = KVM_INTEL; i < MODULES; i++) {
+		if (!running.module[i].there)
+			continue;
+		error = unload(i);
+		if (error && keep && set->wanted[i] && same_module(&running.module[i], &set->module[i]))
+			return NULL;
+		if (error)
+			return text("cannot unload %s: %s", loaded_names[i], strerror(error));
+	}
+	error = running.module[KVM].there && !keep ? unload_kvm() : 0;
+	if (error)
+		return text("cannot unload kvm: %s", strerror(error));
+	failure = load_with(set, had, keep);
+	if (failure && keep && !unload_kvm())
+		failure = load_with(set, had, false);
+	return failure;
+}
+
+/* Load the best set that loads, with the parameters from before or else without; NULL, or why not */
+static char *load_any(struct ways *ways, struct set **loaded)
+{
+	static const struct parameter none = { .name = NULL };
+	struct set *sets[] = { ways->have_before && ways->before.whose != MISSING ? &ways->before : NULL,
+			       ways->have_other ? &ways->other : NULL, &ways->to };
+	char *failure = NULL, *last = "";
+
+	for (size_t i = 0; i < 2 * sizeof(sets) / sizeof(*sets); i++) {
+		struct set *set = sets[i / 2];
+		char *why;
+
+		if (!set)
+			continue;
+		step(text("load %s (%s)%s", files_of(set), whose_names[set->whose],
+			  i % 2 ? ", with the parameters of modprobe.d" : ""));
+		why = load_over(set, i % 2 ? &none : ways->had);
+		if (!why)
+			why = verify(set);
+		if (!why) {
+			*loaded = set;
+			return NULL;
+		}
+		if (strcmp(why, last))
+			note(why);
+		last = why;
+		if (!failure)
+			failure = why;
+	}
+	return failure;
+}
+
+int roll_back(struct ways *ways, const char *why, const char *holds, const char *fix)
+{
+	const char *and_held = holds ? text(": %s", holds) : "";
+	struct set *loaded = NULL;
+	char *failure, *now;
+
+	step(text("failed: %s", why));
+	if (!ways->have_before)
+		note("the files of the modules that were loaded are gone");
+	failure = load_any(ways, &loaded);
+	if (failure) {
+		holds = who(&now);
+		return finish(STATUS_BROKEN, "broken", text("%s; and the way back failed: %s%s%s", why, failure,
+							    holds ? ": " : "", holds ? holds : ""),
+			      now ? now : "run it again, or: modprobe kvm_intel (AMD: kvm_amd), or reboot");
+	}
+	return finish(STATUS_ROLLED_BACK, "rolled back", loaded == &ways->before ?
+		      text("%s; the modules from before are loaded again%s", why, and_held) :
+		      text("%s; %s is loaded now%s", why, name_of(loaded), and_held),
+		      fix ? fix : "kvm-onereg doctor");
+}
+
+int complete(struct ways *ways, const char *holds, const char *fix)
+{
+	char *why;
+
+	step(text("load %s (%s)", files_of(&ways->before), whose_names[ways->before.whose]));
+	if (dry_run)
+		return busy(text("the kvm that is loaded would be completed, not replaced: %s", holds), fix);
+	why = load_with(&ways->before, ways->had, true);
+	if (!why)
+		why = verify(&ways->before);
+	if (why)
+		return finish(STATUS_BROKEN, "broken", text("%s; and the kvm that is loaded could not be completed: %s",
+							    holds, why), fix);
+	return finish(STATUS_ROLLED_BACK, "rolled back",
+		      text("%s; the kvm that is loaded (%s) was completed, so that VMs can run", holds,
+			   whose_names[ways->before.whose]), fix);
+}
