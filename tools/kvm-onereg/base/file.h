@@ -4,8 +4,8 @@
  *
  * Paths are below $KVM_ONEREG_ROOT, if that is set: for tests, over a tree that stands for a host.
  */
-#ifndef FILE_H
-#define FILE_H
+#ifndef BASE_FILE_H
+#define BASE_FILE_H
 
 #include <stdbool.h>
 #include <stddef.h>

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0 */
 /* The kernel's log. */
-#ifndef KERNEL_LOG_H
-#define KERNEL_LOG_H
+#ifndef BASE_KERNEL_LOG_H
+#define BASE_KERNEL_LOG_H
 
 /* Since boot, or NULL when it is not for this user to read. */
 const char *kernel_log(void);

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0 */
 /* What a command says to people, and its exit status. */
-#ifndef MESSAGE_H
-#define MESSAGE_H
+#ifndef BASE_MESSAGE_H
+#define BASE_MESSAGE_H
 
 #include <stdio.h>
 

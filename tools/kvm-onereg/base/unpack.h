@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0 */
 /* Packed files, unpacked by the programs of their makers. */
-#ifndef UNPACK_H
-#define UNPACK_H
+#ifndef BASE_UNPACK_H
+#define BASE_UNPACK_H
 
 #include <stdbool.h>
 #include <stddef.h>

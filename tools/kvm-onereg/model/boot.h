@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0 */
 /* Which kernel the boot loader takes next. */
-#ifndef BOOT_H
-#define BOOT_H
+#ifndef MODEL_BOOT_H
+#define MODEL_BOOT_H
 
 #include "model/kernel.h"
 

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0 */
 /* CET for guests: what was asked for, what is, and what the CPU is able to do. */
-#ifndef CET_H
-#define CET_H
+#ifndef MODEL_CET_H
+#define MODEL_CET_H
 
 #include <json-c/json.h>
 #include <stdbool.h>

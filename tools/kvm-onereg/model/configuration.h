@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0 */
 /* What modprobe.d and the kernel's command line say about a module: what is in force, and where it stands. */
-#ifndef CONFIGURATION_H
-#define CONFIGURATION_H
+#ifndef MODEL_CONFIGURATION_H
+#define MODEL_CONFIGURATION_H
 
 enum statement { OPTIONS, BLACKLIST, INSTALL };
 

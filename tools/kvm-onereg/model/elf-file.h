@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0 */
 /* Modules as bytes: what an unpacked ELF file holds. */
-#ifndef ELF_FILE_H
-#define ELF_FILE_H
+#ifndef MODEL_ELF_FILE_H
+#define MODEL_ELF_FILE_H
 
 #include <stdbool.h>
 #include <stddef.h>

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0 */
 /* Processes with VMs, or with files of KVM. */
-#ifndef HOLD_PROCESSES_H
-#define HOLD_PROCESSES_H
+#ifndef MODEL_HOLD_PROCESSES_H
+#define MODEL_HOLD_PROCESSES_H
 
 #include <stdbool.h>
 

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0 */
 /* Processes that may hold KVM, where the kernel does not tell. */
-#ifndef HOLD_SUSPECTS_H
-#define HOLD_SUSPECTS_H
+#ifndef MODEL_HOLD_SUSPECTS_H
+#define MODEL_HOLD_SUSPECTS_H
 
 #include <stdbool.h>
 

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0 */
 /* Who holds KVM: trace events, and BPF programs that no process has open. */
-#ifndef HOLD_TRACING_H
-#define HOLD_TRACING_H
+#ifndef MODEL_HOLD_TRACING_H
+#define MODEL_HOLD_TRACING_H
 
 #include <stdbool.h>
 

@@ -6,8 +6,8 @@
  * module. A perf event or a BPF program on a tracepoint of KVM holds kvm alone: then the vendor module unloads, and
  * kvm does not. Trace events hold neither, and are lost with kvm, or make the kernel warn.
  */
-#ifndef HOLD_H
-#define HOLD_H
+#ifndef MODEL_HOLD_H
+#define MODEL_HOLD_H
 
 #include <json-c/json.h>
 #include <stdbool.h>

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0 */
 /* Who holds KVM. */
-#ifndef HOLDERS_H
-#define HOLDERS_H
+#ifndef MODEL_HOLDERS_H
+#define MODEL_HOLDERS_H
 
 #include "model/hold.h"
 

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0 */
 /* The modules of KVM in a kernel's initramfs. */
-#ifndef INITRAMFS_H
-#define INITRAMFS_H
+#ifndef MODEL_INITRAMFS_H
+#define MODEL_INITRAMFS_H
 
 #include "model/module-file.h"
 

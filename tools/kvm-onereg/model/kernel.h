@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0 */
 /* Kernels on disk, and the three modules of KVM that each would load. */
-#ifndef KERNEL_H
-#define KERNEL_H
+#ifndef MODEL_KERNEL_H
+#define MODEL_KERNEL_H
 
 #include <stdbool.h>
 

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0 */
 /* libkmod's contexts. */
-#ifndef KMOD_H
-#define KMOD_H
+#ifndef MODEL_KMOD_H
+#define MODEL_KMOD_H
 
 #include <libkmod.h>
 

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0 */
 /* /dev/kvm: what it is able to do, and a vCPU of its own that never runs. */
-#ifndef KVM_H
-#define KVM_H
+#ifndef MODEL_KVM_H
+#define MODEL_KVM_H
 
 #include <linux/kvm.h>
 #include <asm/kvm_onereg.h>

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0 */
 /* What KVM lists: registers, and the CPUID that a guest may have. */
-#ifndef LISTS_H
-#define LISTS_H
+#ifndef MODEL_LISTS_H
+#define MODEL_LISTS_H
 
 #include "model/kvm.h"
 

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0 */
 /* Whether the kernel will take a module file, as far as the file tells. */
-#ifndef LOADABLE_H
-#define LOADABLE_H
+#ifndef MODEL_LOADABLE_H
+#define MODEL_LOADABLE_H
 
 #include "model/kernel.h"
 #include "model/module-file.h"

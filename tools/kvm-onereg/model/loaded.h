@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0 */
 /* The modules of KVM that are loaded. */
-#ifndef LOADED_H
-#define LOADED_H
+#ifndef MODEL_LOADED_H
+#define MODEL_LOADED_H
 
 #include <stdbool.h>
 

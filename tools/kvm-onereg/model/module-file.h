@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0 */
 /* The files of the three modules of KVM, and whose they are. */
-#ifndef MODULE_FILE_H
-#define MODULE_FILE_H
+#ifndef MODEL_MODULE_FILE_H
+#define MODEL_MODULE_FILE_H
 
 #include <stdbool.h>
 #include <stddef.h>

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0 */
 /* Names of registers and feature bits, from the kernel's headers (names.awk) and <asm/kvm_onereg.h>. */
-#ifndef NAMES_H
-#define NAMES_H
+#ifndef MODEL_NAMES_H
+#define MODEL_NAMES_H
 
 #include <linux/types.h>
 #include <stdbool.h>

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0 */
 /* What processes have open or mapped. */
-#ifndef OPEN_FILES_H
-#define OPEN_FILES_H
+#ifndef MODEL_OPEN_FILES_H
+#define MODEL_OPEN_FILES_H
 
 #include <stdbool.h>
 

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0 */
 /* What differs between now and later: what a swap or the next boot changes. */
-#ifndef OUTLOOK_H
-#define OUTLOOK_H
+#ifndef MODEL_OUTLOOK_H
+#define MODEL_OUTLOOK_H
 
 #include "model/boot.h"
 #include "model/cet.h"

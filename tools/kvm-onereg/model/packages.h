@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0 */
 /* What dpkg and the kernels' headers say of versions; and what our installer notes. */
-#ifndef PACKAGES_H
-#define PACKAGES_H
+#ifndef MODEL_PACKAGES_H
+#define MODEL_PACKAGES_H
 
 #include <stdbool.h>
 #include <time.h>

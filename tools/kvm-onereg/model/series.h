@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0 */
 /* Which kernels kvm-onereg is for, as src/series says */
-#ifndef SERIES_H
-#define SERIES_H
+#ifndef MODEL_SERIES_H
+#define MODEL_SERIES_H
 
 #include <stdbool.h>
 

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0 */
 /* Parameters of modules: those that are loaded have, and those to load with. */
-#ifndef PARAMETERS_H
-#define PARAMETERS_H
+#ifndef SWAP_PARAMETERS_H
+#define SWAP_PARAMETERS_H
 
 #include <stdbool.h>
 

@@ -10,7 +10,7 @@ bool as_json, dry_run;
 
 static struct json_object *steps, *notes, *users;
 
-void begin_report(void)
+void start_report(void)
 {
 	steps = json_object_new_array();
 	notes = json_object_new_array();

@@ -1,14 +1,14 @@
 /* SPDX-License-Identifier: GPL-2.0 */
 /* What is told of a swap, as text or as JSON. */
-#ifndef REPORT_H
-#define REPORT_H
+#ifndef SWAP_REPORT_H
+#define SWAP_REPORT_H
 
 #include <json-c/json.h>
 #include <stdbool.h>
 
 extern bool as_json, dry_run;		/* the options */
 
-void begin_report(void);
+void start_report(void);
 /* What is done, or would be */
 void step(const char *line);
 /* What is worth knowing beside the result */

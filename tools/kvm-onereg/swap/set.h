@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0 */
 /* The three modules as a set: load it, unload it, verify it. */
-#ifndef SET_H
-#define SET_H
+#ifndef SWAP_SET_H
+#define SWAP_SET_H
 
 #include <stdbool.h>
 

@@ -225,7 +225,7 @@ int cmd_swap(int argc, char **argv)
 	if (*host_root() && !dry_run)
 		usage_error("swap", "KVM_ONEREG_ROOT is set: with it, only --dry-run");
 
-	begin_report();
+	start_report();
 	kernel = find_kernel(kernels(), running_release());
 	if (is_native(running_release()))
 		return finish(STATUS_OK, "nothing to do",

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0 */
 /* Who holds KVM, and what ends that. */
-#ifndef USERS_H
-#define USERS_H
+#ifndef SWAP_USERS_H
+#define SWAP_USERS_H
 
 /* As a phrase, or NULL; *fix tells what to do. For the report, too */
 char *who(char **fix);

@@ -5,8 +5,8 @@
  * The way back needs neither the disk, as the files are open from the beginning, nor kvm to unload: something may take
  * a reference to it while the vendor module is gone. Then the vendor module that belongs to that kvm is loaded.
  */
-#ifndef WAY_BACK_H
-#define WAY_BACK_H
+#ifndef SWAP_WAY_BACK_H
+#define SWAP_WAY_BACK_H
 
 #include <stdbool.h>
 

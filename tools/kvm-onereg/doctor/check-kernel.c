@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0
-/* kvm-onereg doctor: packages, DKMS, and what each kernel has on disk. */
+/* kvm-onereg doctor: what each kernel has on disk. */
 #include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -8,100 +8,15 @@
 #include "base/message.h"
 #include "base/process.h"
 #include "base/text.h"
-#include "doctor/doctor.h"
-#include "model/initramfs.h"
+#include "doctor/check-kernel.h"
+#include "doctor/facts.h"
+#include "doctor/found.h"
+#include "doctor/report.h"
 #include "model/kernel.h"
 #include "model/loadable.h"
 #include "model/module-file.h"
 #include "model/packages.h"
 #include "model/series.h"
-
-/* ---- Packages and DKMS ---- */
-
-void check_packages(void)
-{
-	begin("packages");
-	if (!packages()->found || !packages()->ended) {
-		skipped(packages()->found ? "dpkg-query does not answer" : "there is no dpkg-query");
-		return;
-	}
-	for (const char *line = packages()->output; *line; line += !!*line) {
-		size_t n = strcspn(line, "\n");
-		char *name = text("%.*s", (int)strcspn(line, "\t\n"), line), *version, *status;
-
-		line += n;
-		package(name, &version, &status);
-		if (!*status || !strcmp(status, "installed") || !strcmp(status, "not-installed") || !strcmp(status,
-			"config-files"))
-			continue;
-		problem("package-state", !strcmp(status, "half-installed") ? text("apt-get install --reinstall %s",
-			name) :
-			"dpkg --configure -a", text("package %s %s is %s", name, version, status));
-	}
-}
-
-void check_dkms(void)
-{
-	bool needed = false, mixed = false;
-	char **versions = list(DKMS_TREE);
-	int known = 0;
-
-	begin("DKMS");
-	for (char **name = versions; *name; name++)
-		known += strncmp(*name, "kernel-", 7) && strcmp(*name, "original_module");
-	good(text("%d version%s of " PACKAGE, known, known == 1 ? "" : "s"));
-	for (struct kernel *kernel = host.kernels; kernel->release; kernel++) {
-		needed |= is_supported(kernel->release);
-		mixed |= kernel->set == MIXED;
-	}
-	if (!needed) {
-		good("no kernel here needs it");
-		return;
-	}
-	if (!host.dkms.found) {
-		problem("dkms-missing", "apt-get install dkms",
-			text("DKMS, which builds our modules, is not installed"));
-		return;
-	}
-	if (!host.dkms.ended) {
-		skipped("dkms status does not answer");
-		return;
-	}
-	for (char **name = versions; *name; name++) {
-		if (!strncmp(*name, "kernel-", 7) || !strcmp(*name, "original_module"))
-			continue;
-		if (!exists(DKMS_TREE "/%s/source/dkms.conf", *name))
-			problem("dkms-broken", text("rm -r " DKMS_TREE "/%s && %s", *name, rebuild()),
-				text("DKMS knows version %s, whose source is gone from /usr/src", *name));
-		else if (strcmp(*name, tools_version) && exists("/usr/src/" PACKAGE "-%s", tools_version))
-			problem("dkms-other-version", text("dkms remove -m " PACKAGE " -v %s --all; %s", *name,
-				rebuild()),
-				text("DKMS has version %s, and this is %s", *name, tools_version));
-	}
-	if (!known && exists("/usr/src/" PACKAGE "-%s/dkms.conf", tools_version))
-		problem("dkms-not-added", rebuild(),
-			text("DKMS does not know " PACKAGE ", although its source is in /usr/src"));
-	/* Of a mixed set it says this too, and that is told already */
-	if (!mixed && (strcasestr(host.dkms.output, "diff between built") ||
-		       strcasestr(host.dkms.output, "differences between built")))
-		problem("dkms-differs", rebuild(), text("DKMS says that what it built is not what is installed"));
-}
-
-/* The kernel that runs, or boots next, or was asked for */
-static bool matters(const struct kernel *kernel, const char *only)
-{
-	return only || kernel->running || kernel == host.outlook.next.kernel;
-}
-
-static void found(const struct kernel *kernel, const char *only, const char *code, const char *fix, char *sentence)
-{
-	if (matters(kernel, only))
-		problem(code, fix, sentence);
-	else
-		remark(sentence, fix);
-}
-
-/* ---- Each kernel ---- */
 
 static bool newer(const struct stat *a, const struct stat *b)
 {
@@ -366,73 +281,4 @@ void check_kernel(struct kernel *kernel, const char *only)
 		found(kernel, only, "modules-missing", text("apt-get install --reinstall linux-image-%s",
 			kernel->release),
 		      text("kernel %s has no KVM modules", kernel->release));
-}
-
-/* ---- Its initramfs ---- */
-
-/* The lines that say something */
-static char *settings(const char *lines)
-{
-	char *all = "";
-
-	for (const char *line = lines; line && *line; line = strchr(line, '\n'), line += !!line) {
-		const char *start = line + strspn(line, " \t");
-
-		if (*start && *start != '#' && *start != '\n')
-			all = text("%s%.*s\n", all, (int)strcspn(start, "\n"), start);
-	}
-	return all;
-}
-
-static char *describe_packed(const struct packed_module *module)
-{
-	if (module->version && module->origin)
-		return text("ours %s, from %s", module->version, module->origin);
-	return text("%s", module->version ? "another package's" : "the distro's, or of another build");
-}
-
-void check_initramfs(struct kernel *kernel, const char *only)
-{
-	static const char conf[] = "/etc/modprobe.d/" PACKAGE ".conf";
-	struct initramfs image;
-	char *fix, *holds = "";
-	bool unknown = false;
-
-	if (kernel->native)
-		return;
-	image = read_initramfs(kernel->release);
-	if (!image.file)
-		return;
-	begin(text("initramfs of kernel %s", kernel->release));
-	if (image.why_unread) {
-		skipped(image.why_unread);
-		return;
-	}
-	fix = image.dracut ? text("dracut --force %s %s", image.file, kernel->release) :
-		text("update-initramfs -u -k %s", kernel->release);
-	for (int i = 0; i < MODULES; i++) {
-		const struct packed_module *packed = &image.module[i];
-		const char *id;
-
-		if (!packed->there)
-			continue;
-		holds = text("%s%s%s", holds, *holds ? ", " : "", file_names[i]);
-		id = build_id(&kernel->module[i]);
-		unknown |= !packed->build_id || (kernel->module[i].whose != MISSING && !id);
-		if (!packed->build_id || (id && !strcmp(id, packed->build_id)) ||
-		    (!id && kernel->module[i].whose != MISSING))
-			continue;
-		found(kernel, only, "initramfs-stale", fix,
-		      text("kernel %s: %s holds another %s than the disk, and the boot may load it: %s; on disk: %s",
-			   kernel->release, image.file, file_names[i], describe_packed(packed), describe(kernel)));
-		return;
-	}
-	good(*holds ? text("holds %s, as on disk", holds) : "holds none of the modules");
-	if (*holds && strcmp(settings(image.modprobe_d), settings(read_file("%s", conf))))
-		found(kernel, only, "initramfs-stale", fix,
-		      text("kernel %s: %s holds %s, and another %s than the disk, so the boot loads it with other options",
-			   kernel->release, image.file, holds, conf));
-	else if (unknown)
-		skipped(text("%s holds %s; whether they are those of the disk cannot be told, as one has no build-id",
-			     image.file, holds));
 }

@@ -1,0 +1,155 @@
+// SPDX-License-Identifier: GPL-2.0
+/* kvm-onereg doctor: the kernel that runs, the one that boots next, and whether it takes our modules. */
+#include <string.h>
+
+#include "base/file.h"
+#include "base/kernel-log.h"
+#include "base/process.h"
+#include "base/text.h"
+#include "doctor/check-boot.h"
+#include "doctor/facts.h"
+#include "doctor/report.h"
+#include "model/boot.h"
+#include "model/kernel.h"
+#include "model/module-file.h"
+#include "model/packages.h"
+#include "model/series.h"
+
+void check_boot(void)
+{
+	const struct kernel *newest = host.kernels, *next = host.outlook.next.kernel;
+
+	begin("running kernel");
+	if (!exists("/proc/version") || (!host.kernels->release && host.running.set != NATIVE &&
+					 host.running.set != BUILTIN)) {
+		skipped(exists("/proc/version") ? "no kernel has modules here; is this a container?" :
+			"there is no /proc");
+		return;
+	}
+	if (!host.kernel) {
+		/* A kernel with all built in needs none */
+		if (host.running.set != NATIVE && host.running.set != BUILTIN && *running_release())
+			problem("kernel-gone", "reboot", text("the running kernel, %s, has no modules on disk any more",
+							      running_release()));
+		return;
+	}
+	good(text("%s", running_release()));
+	while (newest[1].release)
+		newest++;
+	if (newest != host.kernel && newest == next)
+		problem("newer-kernel", "reboot", text("a newer kernel is installed than the one that runs: %s",
+						       newest->release));
+	else if (newest != host.kernel)
+		remark(text("a newer kernel is installed than the one that runs, %s, and %s boots next (%s)",
+			    newest->release, host.outlook.next.release, host.outlook.next.by), NULL);
+	if (host.outlook.upgraded)
+		problem("same-name-upgrade", "reboot",
+			text("kernel %s was upgraded on disk under the same name: %s", running_release(),
+			     host.outlook.upgraded));
+}
+
+void check_next_boot(void)
+{
+	const struct next_boot *next = &host.outlook.next;
+	const char *fix;
+
+	begin("next boot");
+	if (!next->release) {
+		skipped("no kernel is installed here");
+		return;
+	}
+	good(text("%s (%s): %s", next->release, next->by, next->kernel ? describe(next->kernel) : "no modules"));
+	if (!host.outlook.loses_ours)
+		return;
+	if (next->kernel && is_supported(next->release))
+		fix = text("%s     # what kernel %s lacks is told below, too", rebuild(), next->release);
+	else
+		fix = text("apt-get remove linux-image-%s     # or make the boot loader take a kernel that has ours",
+			   next->release);
+	if (host.outlook.loses_cet)
+		problem("next-boot-no-cet", fix,
+			text("%s: guests with CET cannot run after the next reboot", host.outlook.loses_ours));
+	else
+		remark(text("%s", host.outlook.loses_ours), NULL);
+}
+
+/* One of ours without a signature is enough to keep KVM from loading; or NULL */
+static const struct module *unsigned_module(const struct kernel *kernel)
+{
+	for (int i = 0; kernel && kernel->set == OURS && i < MODULES; i++)
+		if (kernel->module[i].file && !kernel->module[i].signer)
+			return &kernel->module[i];
+	return NULL;
+}
+
+static void report_unsigned(const struct kernel *kernel, const struct module *module, const char *state)
+{
+	char *what = text(PACKAGE "/%s -k %s", module->version, kernel->release);
+
+	problem("unsigned", module->prebuilt ?
+		text("dpkg -i kvm-onereg-modules-%s_*.deb     # one that was built with a key", kernel->release) :
+		text("apt-get install openssl && dkms build --force %s && dkms install --force %s", what, what),
+		text("%s, and %s is not signed%s: it cannot load", state, shown(module->file), module->prebuilt ? "" :
+		     " (DKMS had no openssl)"));
+}
+
+void check_secure_boot(void)
+{
+	char *enforced = read_file("/sys/module/module/parameters/sig_enforce"), *keys, *refused;
+	const char *state = host.secure_boot ? "Secure Boot is on" : host.lockdown && strcmp(host.lockdown, "none") ?
+		text("the kernel is locked down (%s)", host.lockdown) : enforced && *enforced == 'Y' ?
+		"the kernel takes signed modules only" : NULL;
+	const struct kernel *next = host.outlook.next.kernel;
+	const struct module *ours = NULL;
+	struct run mokutil;
+
+	begin("Secure Boot");
+	if (!host.secure_boot_known) {
+		skipped("there is no /sys");
+		return;
+	}
+	refused = last_line(kernel_log(), "module with unavailable key is rejected");
+	if (!refused)
+		refused = last_line(kernel_log(), "unsigned module");
+	if (!refused)
+		refused = last_line(kernel_log(), "key was rejected by service");
+	if (!state) {
+		good("off, and the kernel takes modules of any key");
+		return;
+	}
+	good(state);
+	if (next != host.kernel && unsigned_module(next))
+		report_unsigned(next, unsigned_module(next), state);
+	if (host.kernel && host.kernel->set == OURS)
+		ours = &host.kernel->module[KVM];
+	if (!ours || (host.running.set == OURS && host.running.as_resolved)) {
+		if (ours && !(next != host.kernel && unsigned_module(next)))
+			good(text("%s, and our modules are loaded: their key is known", state));
+		return;
+	}
+	if (unsigned_module(host.kernel)) {
+		report_unsigned(host.kernel, unsigned_module(host.kernel), state);
+		return;
+	}
+	mokutil = RUN("mokutil", "--test-key", "/var/lib/dkms/mok.pub");
+	if (mokutil.ended && strstr(mokutil.output, "already enrolled"))
+		return;
+	if (mokutil.ended && strstr(mokutil.output, "enrollment request")) {
+		problem("key-pending", "reboot     # and choose \"Enroll MOK\" on the console",
+			text("%s, and DKMS's key waits to be enrolled: until then our modules cannot be loaded",
+			state));
+		return;
+	}
+	keys = mokutil.ended && strstr(mokutil.output, "is not enrolled") ? NULL : read_file("/proc/keys");
+	if (keys && strstr(keys, ours->signer))
+		return;
+	if (keys && !refused) {
+		skipped(mokutil.found ? text("mokutil says: %s", mokutil.output) :
+			"mokutil is not installed, and /proc/keys does not show the key");
+		return;
+	}
+	problem("key-not-enrolled",
+		"mokutil --import /var/lib/dkms/mok.pub     # then reboot, and enroll it on the console",
+		text("%s, and the firmware does not know the key of our modules (%s): they cannot load%s%s", state,
+		     ours->signer, refused ? ". The kernel says: " : "", refused ? refused : ""));
+}

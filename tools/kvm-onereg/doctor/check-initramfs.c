@@ -1,0 +1,80 @@
+// SPDX-License-Identifier: GPL-2.0
+/* kvm-onereg doctor: what a kernel's initramfs holds. */
+#include <string.h>
+
+#include "base/file.h"
+#include "base/text.h"
+#include "doctor/check-initramfs.h"
+#include "doctor/found.h"
+#include "doctor/report.h"
+#include "model/initramfs.h"
+#include "model/kernel.h"
+#include "model/module-file.h"
+#include "model/packages.h"
+
+/* The lines that say something */
+static char *settings(const char *lines)
+{
+	char *all = "";
+
+	for (const char *line = lines; line && *line; line = strchr(line, '\n'), line += !!line) {
+		const char *start = line + strspn(line, " \t");
+
+		if (*start && *start != '#' && *start != '\n')
+			all = text("%s%.*s\n", all, (int)strcspn(start, "\n"), start);
+	}
+	return all;
+}
+
+static char *describe_packed(const struct packed_module *module)
+{
+	if (module->version && module->origin)
+		return text("ours %s, from %s", module->version, module->origin);
+	return text("%s", module->version ? "another package's" : "the distro's, or of another build");
+}
+
+void check_initramfs(struct kernel *kernel, const char *only)
+{
+	static const char conf[] = "/etc/modprobe.d/" PACKAGE ".conf";
+	struct initramfs image;
+	char *fix, *holds = "";
+	bool unknown = false;
+
+	if (kernel->native)
+		return;
+	image = read_initramfs(kernel->release);
+	if (!image.file)
+		return;
+	begin(text("initramfs of kernel %s", kernel->release));
+	if (image.why_unread) {
+		skipped(image.why_unread);
+		return;
+	}
+	fix = image.dracut ? text("dracut --force %s %s", image.file, kernel->release) :
+		text("update-initramfs -u -k %s", kernel->release);
+	for (int i = 0; i < MODULES; i++) {
+		const struct packed_module *packed = &image.module[i];
+		const char *id;
+
+		if (!packed->there)
+			continue;
+		holds = text("%s%s%s", holds, *holds ? ", " : "", file_names[i]);
+		id = build_id(&kernel->module[i]);
+		unknown |= !packed->build_id || (kernel->module[i].whose != MISSING && !id);
+		if (!packed->build_id || (id && !strcmp(id, packed->build_id)) ||
+		    (!id && kernel->module[i].whose != MISSING))
+			continue;
+		found(kernel, only, "initramfs-stale", fix,
+		      text("kernel %s: %s holds another %s than the disk, and the boot may load it: %s; on disk: %s",
+			   kernel->release, image.file, file_names[i], describe_packed(packed), describe(kernel)));
+		return;
+	}
+	good(*holds ? text("holds %s, as on disk", holds) : "holds none of the modules");
+	if (*holds && strcmp(settings(image.modprobe_d), settings(read_file("%s", conf))))
+		found(kernel, only, "initramfs-stale", fix,
+		      text("kernel %s: %s holds %s, and another %s than the disk, so the boot loads it with other options",
+			   kernel->release, image.file, holds, conf));
+	else if (unknown)
+		skipped(text("%s holds %s; whether they are those of the disk cannot be told, as one has no build-id",
+			     image.file, holds));
+}

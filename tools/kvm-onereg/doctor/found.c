@@ -1,0 +1,20 @@
+// SPDX-License-Identifier: GPL-2.0
+/* kvm-onereg doctor: what is wrong with a kernel. */
+#include "doctor/facts.h"
+#include "doctor/found.h"
+#include "doctor/report.h"
+#include "model/kernel.h"
+
+/* The kernel that runs, or boots next, or was asked for */
+static bool matters(const struct kernel *kernel, const char *only)
+{
+	return only || kernel->running || kernel == host.outlook.next.kernel;
+}
+
+void found(const struct kernel *kernel, const char *only, const char *code, const char *fix, char *sentence)
+{
+	if (matters(kernel, only))
+		problem(code, fix, sentence);
+	else
+		remark(sentence, fix);
+}

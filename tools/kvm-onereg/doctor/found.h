@@ -1,0 +1,11 @@
+/* SPDX-License-Identifier: GPL-2.0 */
+/* What is wrong with a kernel. */
+#ifndef DOCTOR_FOUND_H
+#define DOCTOR_FOUND_H
+
+#include "model/kernel.h"
+
+/* A problem, if the kernel runs, or boots next, or was asked for with @only; or else a remark */
+void found(const struct kernel *kernel, const char *only, const char *code, const char *fix, char *sentence);
+
+#endif

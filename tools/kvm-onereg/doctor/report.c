@@ -1,0 +1,146 @@
+// SPDX-License-Identifier: GPL-2.0
+/* kvm-onereg doctor: what checks report, as text or as JSON. */
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "base/json.h"
+#include "base/message.h"
+#include "base/text.h"
+#include "doctor/report.h"
+#include "model/series.h"
+
+static struct json_object *checks, *problems, *remarks, *check;
+
+void start_checks(void)
+{
+	checks = json_object_new_array();
+	problems = json_object_new_array();
+	remarks = json_object_new_array();
+}
+
+void begin(const char *name)
+{
+	check = json_object_new_object();
+	json_object_object_add(check, "check", string(name));
+	json_object_object_add(check, "result", string("ok"));
+	json_object_object_add(check, "detail", NULL);
+	json_object_array_add(checks, check);
+}
+
+void good(const char *detail)
+{
+	json_object_object_add(check, "detail", string(detail));
+}
+
+void skipped(const char *why)
+{
+	json_object_object_add(check, "result", string("skipped"));
+	json_object_object_add(check, "detail", string(why));
+}
+
+void problem(const char *code, const char *fix, char *sentence)
+{
+	struct json_object *one = json_object_new_object();
+
+	json_object_object_add(check, "result", string("problem"));
+	json_object_object_add(check, "detail", NULL);
+	json_object_object_add(one, "code", string(code));
+	json_object_object_add(one, "problem", string(sentence));
+	json_object_object_add(one, "fix", string(fix));
+	json_object_array_add(problems, one);
+}
+
+void remark(char *sentence, const char *fix)
+{
+	json_object_array_add(remarks, string(fix ? text("%s (%s)", sentence, fix) : sentence));
+}
+
+static const char *field(struct json_object *object, const char *name)
+{
+	const char *value = json_object_get_string(json_object_object_get(object, name));
+
+	return value ? value : "";
+}
+
+/* Text after "N. ", in lines of 80 columns; words that are longer stay whole */
+static void print_wrapped(const char *sentence)
+{
+	size_t column = 3;
+
+	while (*sentence) {
+		size_t blanks = strspn(sentence, " "), n = strcspn(sentence + blanks, "\n ");
+
+		if (column > 3 && column + blanks + n > 80) {
+			printf("\n   ");
+			column = 3;
+			sentence += blanks;
+			blanks = 0;
+		}
+		printf("%.*s", (int)(blanks + n), sentence);
+		column += blanks + n;
+		sentence += blanks + n;
+		if (*sentence == '\n') {
+			putchar(*sentence++);
+			column = 0;
+		}
+	}
+}
+
+void print_report(const char *for_report)
+{
+	size_t n = json_object_array_length(problems);
+
+	for (size_t i = 0; i < json_object_array_length(checks); i++) {
+		struct json_object *one = json_object_array_get_idx(checks, i);
+		const char *result = field(one, "result");
+		enum colour shade = *result == 'o' ? GREEN : *result == 'p' ? RED : YELLOW;
+
+		printf("%s%-8s%s %s%s%s\n", colour(shade), result, colour(PLAIN), field(one, "check"),
+		       *field(one, "detail") ? ": " : "", field(one, "detail"));
+	}
+	putchar('\n');
+	for (size_t i = 0; i < n; i++) {
+		struct json_object *one = json_object_array_get_idx(problems, i);
+
+		printf("%s%zu. ", colour(BOLD), i + 1);
+		print_wrapped(field(one, "problem"));
+		printf("%s\n   to fix: %s\n\n", colour(PLAIN), field(one, "fix"));
+	}
+	for (size_t i = 0; i < json_object_array_length(remarks); i++)
+		printf("remark: %s\n%s", json_object_get_string(json_object_array_get_idx(remarks, i)),
+		       i + 1 == json_object_array_length(remarks) ? "\n" : "");
+	if (n)
+		printf("%s%zu problem%s found.%s\n", colour(RED), n, n == 1 ? "" : "s", colour(PLAIN));
+	else
+		printf("%sNo problem found.%s\n", colour(GREEN), colour(PLAIN));
+	if (geteuid())
+		puts("Some things only root can see: run this as root for all checks.");
+	printf("\n---- for a bug report: versions and states, no secrets ----\n%s---- end ----\n", for_report);
+	json_object_put(checks);
+	json_object_put(problems);
+	json_object_put(remarks);
+}
+
+size_t problems_found(void)
+{
+	return json_object_array_length(problems);
+}
+
+const char *problem_code(size_t n)
+{
+	return field(json_object_array_get_idx(problems, n), "code");
+}
+
+struct json_object *report_json(const char *for_report)
+{
+	struct json_object *json = json_object_new_object();
+
+	json_object_object_add(json, "tools_version", string(tools_version));
+	json_object_object_add(json, "running", string(running_release()));
+	json_object_object_add(json, "checks", checks);
+	json_object_object_add(json, "problems", problems);
+	json_object_object_add(json, "remarks", remarks);
+	json_object_object_add(json, "report", string(for_report));
+	return json;
+}

@@ -1,0 +1,26 @@
+/* SPDX-License-Identifier: GPL-2.0 */
+/* What checks report. A check begins, then reports; without a report it is good. */
+#ifndef DOCTOR_REPORT_H
+#define DOCTOR_REPORT_H
+
+#include <json-c/json.h>
+#include <stddef.h>
+
+void start_checks(void);
+void begin(const char *name);
+/* How it is, when it is as it should be */
+void good(const char *detail);
+/* It could not be looked at, and why */
+void skipped(const char *why);
+/* A problem, with a code for scripts, a sentence, and the command that puts it right */
+void problem(const char *code, const char *fix, char *sentence);
+/* What is no problem as long as nobody boots that kernel; @fix may be NULL */
+void remark(char *sentence, const char *fix);
+
+size_t problems_found(void);
+const char *problem_code(size_t n);
+/* All of it, with the block for a bug report; either takes the report apart */
+void print_report(const char *for_report);
+struct json_object *report_json(const char *for_report);
+
+#endif
