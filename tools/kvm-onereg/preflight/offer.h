@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0 */
 /* What a host offers a guest that matters for migration: asked of KVM, or read from a file. */
-#ifndef PREFLIGHT_OFFER_H
-#define PREFLIGHT_OFFER_H
+#ifndef OFFER_H
+#define OFFER_H
 
 #include <json-c/json.h>
 #include <linux/types.h>
@@ -40,36 +40,16 @@ struct offer {
 	size_t n_cpuid, n_emulated, n_features, n_capabilities, n_msrs, n_registers;
 };
 
-/* Ask the KVM of this host; the caller owns the document. Exits with STATUS_CANNOT and a reason when it cannot. */
-struct json_object *offer_ask(void);
-
-/*
- * offer_read - take apart what offer_ask() made, or a file holds
- * @json: the document, which the offer then owns
- * @name: of the file, for messages
- *
- * Exits with STATUS_USAGE and a reason when it is not whole, or of a version that is not known.
- */
-struct offer offer_read(struct json_object *json, const char *name);
-struct offer offer_load(const char *file);
 void offer_free(struct offer *offer);
-
-/* Write @json to @file, which appears whole or not at all; replaces a file that is there. */
-void offer_save(struct json_object *json, const char *file);
 
 /* A leaf of CPUID, all zero if KVM does not offer it. */
 struct leaf offer_leaf(const struct offer *offer, __u32 leaf, __u32 subleaf);
 __u64 offer_xcr0(const struct offer *offer);
 __u64 offer_xss(const struct offer *offer);
 bool offer_bit(const struct offer *offer, __u32 leaf, __u32 subleaf, enum cpuid_register which, unsigned int bit);
-
-/*
- * Can a guest that was given all of @from go on at @to? Appends to @obstacles and @warnings what is in the way, as
- * objects of "name", "what", and whether it is nothing to guests without "cet", or that run no VMs of their own ("nested").
- */
-void offer_compare(const struct offer *from, const struct offer *to, struct json_object *obstacles,
-		   struct json_object *warnings);
-/* Differences that are in nobody's way, as strings. */
-void offer_differences(const struct offer *a, const struct offer *b, struct json_object *notes);
+/* An MSR that tells features, or NULL */
+const struct msr_value *offer_feature(const struct offer *offer, __u32 index);
+/* The TSCs run alike, or nothing is known of one */
+bool same_speed(const struct offer *a, const struct offer *b);
 
 #endif

@@ -9,8 +9,13 @@
 #include "base/options.h"
 #include "base/text.h"
 #include "model/names.h"
+#include "preflight/ask.h"
+#include "preflight/compare.h"
+#include "preflight/differences.h"
+#include "preflight/file.h"
 #include "preflight/offer.h"
 #include "preflight/preflight.h"
+#include "preflight/rules.h"
 
 #define FULL_WIDTH	80
 #define NO_BREAK	'\1'	/* a space that no line ends at */
@@ -99,8 +104,6 @@ static void print_summary(const struct offer *offer)
 
 /* What --without takes out: these are the names of members of obstacles, too. */
 static const char *const kinds[] = { "cet", "nested" };
-#define CET	1
-#define NESTED	2
 
 static unsigned int concerns(struct json_object *obstacle)
 {

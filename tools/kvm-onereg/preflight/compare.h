@@ -1,0 +1,15 @@
+/* SPDX-License-Identifier: GPL-2.0 */
+/* What is in the way of a guest between two hosts. */
+#ifndef COMPARE_H
+#define COMPARE_H
+
+#include "preflight/offer.h"
+
+/*
+ * Can a guest that was given all of @from go on at @to? Appends to @obstacles and @warnings what is in the way, as
+ * objects of "name", "what", and whether it is nothing to guests without "cet", or that run no VMs of their own ("nested").
+ */
+void offer_compare(const struct offer *from, const struct offer *to, struct json_object *obstacles,
+		   struct json_object *warnings);
+
+#endif

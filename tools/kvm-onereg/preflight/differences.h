@@ -1,0 +1,11 @@
+/* SPDX-License-Identifier: GPL-2.0 */
+/* Differences of two hosts that are in nobody's way. */
+#ifndef DIFFERENCES_H
+#define DIFFERENCES_H
+
+#include "preflight/offer.h"
+
+/* As strings */
+void offer_differences(const struct offer *a, const struct offer *b, struct json_object *notes);
+
+#endif

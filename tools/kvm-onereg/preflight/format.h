@@ -1,0 +1,20 @@
+/* SPDX-License-Identifier: GPL-2.0 */
+/* The document that --save writes: what it is called, and what it names. */
+#ifndef FORMAT_H
+#define FORMAT_H
+
+#define FORMAT		"kvm-onereg preflight"
+#define ABOUT \
+	"What the KVM of a host offers guests that matters for migration. To compare: kvm-onereg preflight --compare FILE"
+#define VERSION_NOW	1
+
+/* What QEMU's migration stream is made of, or depends on; ended by .name NULL */
+extern const struct known_capability {
+	const char *name;
+	int number;
+} known_capabilities[];
+
+/* @text in ASCII, without control characters, and cut off where it is long */
+char *cleaned(const char *text);
+
+#endif

@@ -1,0 +1,53 @@
+/* SPDX-License-Identifier: GPL-2.0 */
+/* What of CPUID and of MSRs matters for migration, and how. */
+#ifndef RULES_H
+#define RULES_H
+
+#include <linux/types.h>
+#include <stdbool.h>
+
+#include "model/names.h"
+
+/* Who is not concerned by a difference. */
+#define CET		1		/* guests without CET */
+#define NESTED		2		/* guests that cannot run VMs of their own */
+
+/* What the destination's value of a register, or of a field of it, has to be to the source's. */
+enum relation {
+	BITS,			/* has each bit that is set there */
+	ABSENT,			/* has no other bits: they tell what is missing, or demanded */
+	AT_LEAST,		/* is as large */
+	SAME,			/* is equal, if that is not 0 */
+};
+
+/* For the bits of a register, or for a field of it, which has a name; ended by .mask 0 */
+extern const struct leaf_rule {
+	__u32 leaf, subleaf;
+	enum cpuid_register which;
+	enum relation relation;
+	__u32 mask;
+	const char *name;	/* of a field */
+} leaf_rules[];
+
+extern const struct msr_rule {
+	__u32 index;
+	enum relation relation;
+	__u64 mask;
+	const char *name;
+} msr_rules[];
+
+/* The capability MSRs of VMX, from 0x480 on, are of guests that run VMs. */
+#define VMX_FIRST	0x480
+#define VMX_LAST	0x49f
+bool is_vmx_msr(__u32 index);
+
+/* It describes one host: its caches, its topology, its clocks, its name, what it holds. */
+bool is_of_one_host(__u32 leaf);
+
+/* The bits that are in the way; for a field, all of it. */
+__u64 violation(enum relation relation, __u64 from, __u64 to, __u64 mask);
+/* The value of a field */
+__u64 field(__u64 value, __u64 mask);
+char *name_of_msr(__u32 index);
+
+#endif
