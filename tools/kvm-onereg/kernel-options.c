@@ -12,13 +12,14 @@ bool read_kernel_options(struct kernel_options *options, const char *command, bo
 			 int argc, char **argv)
 {
 	enum { JSON = LONG_ONLY, CHECK };
-	const struct option known[] = {
-		{ "json", no_argument, NULL, JSON }, { "kernel", required_argument, NULL, 'k' },
-		{ "help", no_argument, NULL, 'h' }, { with_check ? "check" : NULL, no_argument, NULL, CHECK }, { }
-	};
+	const struct option known[] = { { "json", no_argument, NULL, JSON },
+					{ "kernel", required_argument, NULL, 'k' },
+					{ "help", no_argument, NULL, 'h' },
+					{ with_check ? "check" : NULL, no_argument, NULL, CHECK },
+					{} };
 	int option;
 
-	*options = (struct kernel_options){ 0 };
+	*options = (struct kernel_options) { 0 };
 	while ((option = next_option(command, known, argc, argv)) != -1) {
 		switch (option) {
 		case JSON:
@@ -44,6 +45,7 @@ bool read_kernel_options(struct kernel_options *options, const char *command, bo
 		return true;
 	options->only = find_kernel(options->all, options->release);
 	if (!options->only)
-		usage_error(command, "no kernel '%s' is installed: it has no modules in /lib/modules", options->release);
+		usage_error(command, "no kernel '%s' is installed: it has no modules in /lib/modules",
+			    options->release);
 	return true;
 }

@@ -9,9 +9,9 @@
 
 struct kernel_options {
 	bool json, check;
-	const char *release;	/* of -k, or NULL */
-	struct kernel *all;	/* kernels() */
-	struct kernel *only;	/* the one of -k, or NULL */
+	const char *release; /* of -k, or NULL */
+	struct kernel *all;  /* kernels() */
+	struct kernel *only; /* the one of -k, or NULL */
 };
 
 /*

@@ -15,17 +15,17 @@
 #include "model/series.h"
 #include "regs.h"
 
-#define ID_TYPE(id)	((unsigned int)((id) >> 32 & 0xff))
+#define ID_TYPE(id) ((unsigned int)((id) >> 32 & 0xff))
 /* Of 8 bytes, as all that there are today; KVM tells whether it has it. */
-#define KVM_DEFINED(index)	(KVM_X86_REG_KVM(KVM_REG_GUEST_SSP) - KVM_REG_GUEST_SSP + (index))
+#define KVM_DEFINED(index) (KVM_X86_REG_KVM(KVM_REG_GUEST_SSP) - KVM_REG_GUEST_SSP + (index))
 
-#define WIDEST_NAME	29
+#define WIDEST_NAME 29
 
 struct reg {
 	__u64 id, value;
-	int error;		/* of reading */
+	int error; /* of reading */
 	bool settable;
-	const char *asked;	/* how the user named it, NULL if KVM lists it */
+	const char *asked; /* how the user named it, NULL if KVM lists it */
 };
 
 static struct reg *regs;
@@ -54,7 +54,8 @@ static bool parse_number(const char *text, __u64 *number)
 {
 	char *end;
 
-	if (text[0] != '0' || (text[1] != 'x' && text[1] != 'X') || !strchr("0123456789abcdefABCDEF", text[2]) || !text[2])
+	if (text[0] != '0' || (text[1] != 'x' && text[1] != 'X') || !strchr("0123456789abcdefABCDEF", text[2]) ||
+	    !text[2])
 		return false;
 	errno = 0;
 	*number = strtoull(text, &end, 16);
@@ -139,11 +140,14 @@ static char *reason(const struct vcpu *vcpu, const struct reg *reg, bool bare)
 		if (bare)
 			return format("not a register of this vCPU: without CPUID (--bare) it has no shadow stacks");
 		if (!has_shadow_stacks(vcpu->cpuid))
-			return format("not a register of this vCPU, as guests have no shadow stacks here: %s", why_no_cet());
+			return format("not a register of this vCPU, as guests have no shadow stacks here: %s",
+				      why_no_cet());
 	}
 	if (ID_TYPE(reg->id) == KVM_X86_REG_TYPE_MSR && reg->id == KVM_X86_REG_MSR((__u32)reg->id))
-		return format("not a register of this vCPU: %s", bare ? "without CPUID (--bare) it has few" :
-			      "this KVM does not have the MSR, or only with a feature that guests cannot have here");
+		return format(
+			"not a register of this vCPU: %s",
+			bare ? "without CPUID (--bare) it has few" :
+			       "this KVM does not have the MSR, or only with a feature that guests cannot have here");
 	return format("not a register of this vCPU: the id is malformed, or KVM defines no such register");
 }
 
@@ -170,7 +174,8 @@ static void print_text(void)
 			width = strlen(name_of(regs[i].id));
 	if (width > WIDEST_NAME)
 		width = WIDEST_NAME;
-	printf("%s%-18s  %-4s  %-*s  %-18s  %s%s\n", colour(BOLD), "ID", "TYPE", (int)width, "NAME", "VALUE", "SET", colour(PLAIN));
+	printf("%s%-18s  %-4s  %-*s  %-18s  %s%s\n", colour(BOLD), "ID", "TYPE", (int)width, "NAME", "VALUE", "SET",
+	       colour(PLAIN));
 	for (size_t i = 0; i < n_regs; i++) {
 		const struct reg *reg = &regs[i];
 
@@ -237,7 +242,8 @@ static void help(void)
 	      "  --names        print all names that are known, and nothing else\n"
 	      "  --help         this text\n\n"
 	      "Exit status: 0; 1 a REGISTER cannot be read; 2 wrong use, or no such name;\n"
-	      "3 no usable KVM, or one without ONE_REG.\n", stdout);
+	      "3 no usable KVM, or one without ONE_REG.\n",
+	      stdout);
 }
 
 int cmd_regs(int argc, char **argv)
@@ -246,7 +252,7 @@ int cmd_regs(int argc, char **argv)
 	static const struct option options[] = {
 		{ "bare", no_argument, NULL, BARE }, { "features", no_argument, NULL, FEATURES },
 		{ "json", no_argument, NULL, JSON }, { "names", no_argument, NULL, NAMES },
-		{ "help", no_argument, NULL, 'h' }, { }
+		{ "help", no_argument, NULL, 'h' },  {}
 	};
 	bool bare = false, features = false, json = false;
 	int option, status = STATUS_OK;
@@ -278,7 +284,8 @@ int cmd_regs(int argc, char **argv)
 
 	vcpu = vcpu_create(bare);
 	if (!vcpu.one_reg)
-		die(STATUS_CANNOT, "\"kvm-onereg status\" shows whose modules are loaded; \"kvm-onereg swap ours\" loads kvm-onereg's",
+		die(STATUS_CANNOT,
+		    "\"kvm-onereg status\" shows whose modules are loaded; \"kvm-onereg swap ours\" loads kvm-onereg's",
 		    "the loaded KVM has no ONE_REG (it is the distro's, of before Linux " NATIVE_SINCE ")");
 	if (!n_regs)
 		add_lists(&vcpu, features);

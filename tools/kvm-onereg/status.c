@@ -22,8 +22,8 @@
 #include "model/series.h"
 #include "status.h"
 
-static const char *const access_names[] = {
-	[KVM_ABSENT] = "absent", [KVM_FORBIDDEN] = "forbidden", [KVM_UNUSABLE] = "unusable",
+static const char * const access_names[] = {
+	[KVM_ABSENT] = "absent",	 [KVM_FORBIDDEN] = "forbidden", [KVM_UNUSABLE] = "unusable",
 	[KVM_NO_ONE_REG] = "no-one-reg", [KVM_ONE_REG] = "one-reg",
 };
 
@@ -66,8 +66,10 @@ static struct json_object *kernel_json(const struct kernel *kernel, const struct
 	json_object_object_add(all, "version", kernel->set == OURS ? string(kernel->module[KVM].version) : NULL);
 	json_object_object_add(all, "origin", kernel->set == OURS ? string(kernel->module[KVM].origin) : NULL);
 	/* Of the others nobody asked: that would take time */
-	json_object_object_add(all, "unloadable", string(kernel->running ? outlook->unloadable :
-							 kernel == outlook->next.kernel ? outlook->next_unloadable : NULL));
+	json_object_object_add(all, "unloadable",
+			       string(kernel->running		     ? outlook->unloadable :
+				      kernel == outlook->next.kernel ? outlook->next_unloadable :
+								       NULL));
 	json_object_object_add(all, "prebuilt",
 			       json_object_new_boolean(kernel->set == OURS && kernel->module[KVM].prebuilt));
 	json_object_object_add(all, "image_version", string(image_version(kernel->release)));
@@ -96,7 +98,7 @@ static struct json_object *running_json(const struct running *running, const str
 		json_object_array_add(modules, one);
 	}
 	json_object_object_add(all, "modules_are",
-		string(running->set == MISSING ? "none" : whose_names[running->set]));
+			       string(running->set == MISSING ? "none" : whose_names[running->set]));
 	json_object_object_add(all, "as_on_disk",
 			       running->set == MISSING ? NULL : json_object_new_boolean(running->as_resolved));
 	json_object_object_add(all, "source", string(outlook->loaded_source));
@@ -139,8 +141,9 @@ static char *loaded_list(const struct running *running)
 		if (!loaded->there)
 			continue;
 		names = text("%s%s%s%s", names, *names ? ", " : "", loaded_names[i],
-			     running->set != MIXED ? "" : loaded->whose == OURS ? text(" ours %s", loaded->version) :
-			     text(" %s", whose_names[loaded->whose]));
+			     running->set != MIXED ? "" :
+			     loaded->whose == OURS ? text(" ours %s", loaded->version) :
+						     text(" %s", whose_names[loaded->whose]));
 	}
 	return names;
 }
@@ -169,8 +172,9 @@ static void print_kernels(const struct kernel *all, const char *only, const stru
 		if (only && strcmp(all->release, only))
 			continue;
 		printf("%c %-*s  %s\n", all->running ? '*' : ' ', width, all->release, describe_source(all));
-		unloadable = all->running ? outlook->unloadable : all == outlook->next.kernel ?
-			outlook->next_unloadable : NULL;
+		unloadable = all->running		 ? outlook->unloadable :
+			     all == outlook->next.kernel ? outlook->next_unloadable :
+							   NULL;
 		if (unloadable)
 			printf("  %-*s  %sdoes not load%s: %s\n", width, "", colour(RED), colour(PLAIN), unloadable);
 		needs = wanted(all->release);
@@ -178,8 +182,8 @@ static void print_kernels(const struct kernel *all, const char *only, const stru
 			printf("  %-*s  waits for the source of linux %s\n  %-*s  (%s)\n", width, "", needs.version,
 			       width, "", wanted_state(&needs));
 		else if (needs.version)
-			printf("  %-*s  waits for the source of linux %s\n  %-*s  (%s)\n  %-*s  to fix: %s\n", width, "",
-			       needs.version, width, "", wanted_state(&needs), width, "", rebuild());
+			printf("  %-*s  waits for the source of linux %s\n  %-*s  (%s)\n  %-*s  to fix: %s\n", width,
+			       "", needs.version, width, "", wanted_state(&needs), width, "", rebuild());
 	}
 }
 
@@ -192,19 +196,19 @@ static void print_loaded(const struct running *running, const struct outlook *ou
 	}
 	printf("%s", whose_names[running->set]);
 	if (running->set == OURS && running->module[KVM].version)
-		printf(" %s%s", running->module[KVM].version, running->module[KVM].file &&
-		       running->module[KVM].file->prebuilt ? ", prebuilt" : "");
+		printf(" %s%s", running->module[KVM].version,
+		       running->module[KVM].file && running->module[KVM].file->prebuilt ? ", prebuilt" : "");
 	printf(": %s\n", loaded_list(running));
 	if (outlook->loaded_source)
-		printf("          built from %s%s\n", outlook->loaded_source, outlook->source_inferred ?
-		       ", as the kernel; its file is no longer on disk" : "");
+		printf("          built from %s%s\n", outlook->loaded_source,
+		       outlook->source_inferred ? ", as the kernel; its file is no longer on disk" : "");
 	else
 		puts("          built from: not known, as its file is no longer on disk");
 	if (!running->vendor)
 		puts("          no vendor module: kvm alone makes no VM");
 	if (outlook->swap_pending)
-		printf("          not what is on disk%s%s: a swap or a reboot is pending\n", outlook->disk_source ?
-		       ", which is of " : "", outlook->disk_source ? outlook->disk_source : "");
+		printf("          not what is on disk%s%s: a swap or a reboot is pending\n",
+		       outlook->disk_source ? ", which is of " : "", outlook->disk_source ? outlook->disk_source : "");
 	else if (!running->known && running->set != BUILTIN)
 		puts("          (as on disk, as far as can be told without build-ids)");
 }
@@ -215,24 +219,27 @@ static void print_next_boot(const struct outlook *outlook)
 
 	if (!next->release)
 		return;
-	printf("Next boot %s (%s): %s\n", next->release, next->by, next->kernel ?
-	       whose_names[next->kernel->set] : "no modules on disk");
+	printf("Next boot %s (%s): %s\n", next->release, next->by,
+	       next->kernel ? whose_names[next->kernel->set] : "no modules on disk");
 	if (outlook->upgraded)
 		printf("          a reboot is pending: %s\n", outlook->upgraded);
 	else if (outlook->reboot_pending)
 		puts("          a reboot is pending: this kernel is newer than the one that runs");
 	if (outlook->loses_ours)
-		printf("          %s%s%s\n", colour(outlook->loses_cet ? RED : YELLOW), outlook->loses_cet ?
-		       "guests lose CET at the next reboot: \"kvm-onereg doctor\" tells how to keep it" :
-		       "without our KVM, which another kernel has", colour(PLAIN));
+		printf("          %s%s%s\n", colour(outlook->loses_cet ? RED : YELLOW),
+		       outlook->loses_cet ?
+			       "guests lose CET at the next reboot: \"kvm-onereg doctor\" tells how to keep it" :
+			       "without our KVM, which another kernel has",
+		       colour(PLAIN));
 }
 
 static void print_access(enum kvm_access access)
 {
-	static const char *const lines[] = {
+	static const char * const lines[] = {
 		[KVM_ABSENT] = "is not there",
 		[KVM_FORBIDDEN] = "is not for this user to open: run this as root, or join group kvm",
-		[KVM_UNUSABLE] = "does not answer", [KVM_NO_ONE_REG] = "KVM_CAP_ONE_REG is 0",
+		[KVM_UNUSABLE] = "does not answer",
+		[KVM_NO_ONE_REG] = "KVM_CAP_ONE_REG is 0",
 		[KVM_ONE_REG] = "KVM_CAP_ONE_REG is 1",
 	};
 
@@ -253,7 +260,9 @@ static void print_cet(const struct cet *cet, const struct running *running)
 	if (running->set == NATIVE)
 		return;
 	printf("; CPU: shadow stacks %s, IBT %s%s\n", answer_name(cet->shadow_stacks), answer_name(cet->ibt),
-	       cet->vmx == UNKNOWN ? "" : cet->vmx == YES ? ", for guests yes" : ", for guests no");
+	       cet->vmx == UNKNOWN ? "" :
+	       cet->vmx == YES	   ? ", for guests yes" :
+				     ", for guests no");
 	if (cet->asked_in)
 		printf("          %s asks for cet=%d\n", cet->asked_in, cet->asked);
 	if (cet->reason)
@@ -291,9 +300,10 @@ static void print_holders(const struct holders *holders)
 static bool judge(const struct running *running, enum kvm_access access, const struct kernel *kernel, char **verdict)
 {
 	bool asked = !*host_root() && (access == KVM_ONE_REG || access == KVM_NO_ONE_REG);
-	const char *disk = !kernel ? "" : kernel->set == OURS ? " \"kvm-onereg swap ours\", or a reboot, loads ours." :
-		kernel->set == NATIVE ? " modprobe would load one that has it." :
-		" \"kvm-onereg doctor\" tells what is missing.";
+	const char *disk = !kernel		 ? "" :
+			   kernel->set == OURS	 ? " \"kvm-onereg swap ours\", or a reboot, loads ours." :
+			   kernel->set == NATIVE ? " modprobe would load one that has it." :
+						   " \"kvm-onereg doctor\" tells what is missing.";
 
 	if (!exists("/sys/module") && asked) {
 		*verdict = text("VMs on this host have %sONE_REG; whose KVM is loaded cannot be told without /sys.",
@@ -302,12 +312,14 @@ static bool judge(const struct running *running, enum kvm_access access, const s
 	}
 	if (running->set == MISSING)
 		*verdict = text("No KVM is loaded, so no VM can run.%s", kernel && kernel->set == OURS ?
-				" modprobe would load ours." : " \"kvm-onereg doctor\" tells more.");
+										 " modprobe would load ours." :
+										 " \"kvm-onereg doctor\" tells more.");
 	else if (running->set == MIXED)
 		*verdict = text("The loaded modules do not belong together; \"kvm-onereg swap ours\" repairs it.");
 	else if (!running->vendor && (running->set == OURS || running->set == DISTRO))
-		*verdict = text("kvm is loaded without a vendor module, so no VM can run; \"kvm-onereg swap %s\" completes it.",
-				whose_names[running->set]);
+		*verdict = text(
+			"kvm is loaded without a vendor module, so no VM can run; \"kvm-onereg swap %s\" completes it.",
+			whose_names[running->set]);
 	else if (!running->vendor)
 		*verdict = text("No vendor module is loaded, so no VM can run; \"kvm-onereg doctor\" tells more.");
 	else if (asked && access == KVM_NO_ONE_REG)
@@ -315,14 +327,16 @@ static bool judge(const struct running *running, enum kvm_access access, const s
 				running->set == DISTRO ? "distro's" : whose_names[running->set], disk);
 	else if (asked && access == KVM_ONE_REG)
 		*verdict = text("VMs on this host have ONE_REG: %s KVM is loaded, complete.",
-				running->set == OURS ? "our" : running->set == NATIVE ? "the kernel's own" :
-				whose_names[running->set]);
+				running->set == OURS   ? "our" :
+				running->set == NATIVE ? "the kernel's own" :
+							 whose_names[running->set]);
 	else if (running->set == OURS || running->set == NATIVE)
 		*verdict = text("The loaded KVM is %s, complete, and has ONE_REG; /dev/kvm could not be asked.",
 				running->set == OURS ? "ours" : "the kernel's own");
 	else
-		*verdict = text("The loaded KVM is %s; /dev/kvm could not be asked.%s", running->set == DISTRO ?
-				"the distro's, without ONE_REG" : whose_names[running->set], disk);
+		*verdict = text("The loaded KVM is %s; /dev/kvm could not be asked.%s",
+				running->set == DISTRO ? "the distro's, without ONE_REG" : whose_names[running->set],
+				disk);
 	if (running->set == MIXED || running->set == MISSING || !running->vendor)
 		return false;
 	return asked ? access == KVM_ONE_REG : running->set == OURS || running->set == NATIVE;
@@ -334,7 +348,7 @@ static bool judge(const struct running *running, enum kvm_access access, const s
  */
 static int monitor(const struct running *running, const struct outlook *outlook, bool good, const char *verdict)
 {
-	static const char *const levels[] = { "OK", "WARNING", "CRITICAL", "UNKNOWN" };
+	static const char * const levels[] = { "OK", "WARNING", "CRITICAL", "UNKNOWN" };
 	enum { FINE, WARNING, CRITICAL, UNSURE } level = FINE;
 	char *line = text("%s", verdict);
 
@@ -346,8 +360,8 @@ static int monitor(const struct running *running, const struct outlook *outlook,
 	}
 	if (outlook->reboot_pending) {
 		level = WARNING;
-		line = text("%s A reboot is pending: %s.", line, outlook->upgraded ? outlook->upgraded :
-			    text("%s boots next", outlook->next.release));
+		line = text("%s A reboot is pending: %s.", line,
+			    outlook->upgraded ? outlook->upgraded : text("%s boots next", outlook->next.release));
 	}
 	if (outlook->loses_ours)
 		line = text("%s %s: %s.", line, outlook->loses_cet ? "Guests lose CET at the next reboot" : "Note",
@@ -362,22 +376,21 @@ static int monitor(const struct running *running, const struct outlook *outlook,
 	return level;
 }
 
-static const char help[] =
-"usage: kvm-onereg status [--json] [-k KERNEL]\n"
-"       kvm-onereg status --check\n"
-"\n"
-"  Whose KVM modules are on disk, for each kernel, and whose are loaded, from\n"
-"  which source; what the next boot brings, what /dev/kvm says, CET, and the VMs\n"
-"  that run.\n"
-"\n"
-"  -k, --kernel=KERNEL  of the modules on disk, those of this kernel only\n"
-"      --json           for programs\n"
-"      --check          for monitoring: one line, and another exit status\n"
-"\n"
-"Exit status: 0 the loaded KVM has ONE_REG (with -k and a kernel that does not\n"
-"run: what is on disk for it has), 1 it has not, 2 wrong use.\n"
-"With --check: 0 all is well; 1 warning: a swap or a reboot is pending;\n"
-"2 critical: no ONE_REG now, or the next boot loses CET or KVM; 3 unknown.\n";
+static const char help[] = "usage: kvm-onereg status [--json] [-k KERNEL]\n"
+			   "       kvm-onereg status --check\n"
+			   "\n"
+			   "  Whose KVM modules are on disk, for each kernel, and whose are loaded, from\n"
+			   "  which source; what the next boot brings, what /dev/kvm says, CET, and the VMs\n"
+			   "  that run.\n"
+			   "\n"
+			   "  -k, --kernel=KERNEL  of the modules on disk, those of this kernel only\n"
+			   "      --json           for programs\n"
+			   "      --check          for monitoring: one line, and another exit status\n"
+			   "\n"
+			   "Exit status: 0 the loaded KVM has ONE_REG (with -k and a kernel that does not\n"
+			   "run: what is on disk for it has), 1 it has not, 2 wrong use.\n"
+			   "With --check: 0 all is well; 1 warning: a swap or a reboot is pending;\n"
+			   "2 critical: no ONE_REG now, or the next boot loses CET or KVM; 3 unknown.\n";
 
 int cmd_status(int argc, char **argv)
 {
@@ -406,9 +419,13 @@ int cmd_status(int argc, char **argv)
 	good = judge(&running, access, kernel, &verdict);
 	if (only && !only->running) {
 		good = only->set == OURS || only->set == NATIVE;
-		verdict = text("Kernel %s would load %s KVM %s ONE_REG.", only->release, only->set == OURS ? "our" :
-			       only->set == NATIVE ? "its own" : only->set == DISTRO ? "the distro's" :
-			       only->set == FOREIGN ? "another package's" : "no complete", good ? "with" : "without");
+		verdict = text("Kernel %s would load %s KVM %s ONE_REG.", only->release,
+			       only->set == OURS    ? "our" :
+			       only->set == NATIVE  ? "its own" :
+			       only->set == DISTRO  ? "the distro's" :
+			       only->set == FOREIGN ? "another package's" :
+						      "no complete",
+			       good ? "with" : "without");
 	}
 	if (options.check)
 		return monitor(&running, &outlook, good, verdict);

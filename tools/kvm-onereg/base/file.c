@@ -12,7 +12,7 @@
 #include "base/memory.h"
 #include "base/text.h"
 
-#define LARGEST_FILE	(64u << 20)
+#define LARGEST_FILE (64u << 20)
 
 const char *host_root(void)
 {

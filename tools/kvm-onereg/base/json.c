@@ -8,7 +8,7 @@
 void print_json(struct json_object *object)
 {
 	puts(json_object_to_json_string_ext(object, JSON_C_TO_STRING_PRETTY | JSON_C_TO_STRING_SPACED |
-					    JSON_C_TO_STRING_NOSLASHESCAPE));
+							    JSON_C_TO_STRING_NOSLASHESCAPE));
 	json_object_put(object);
 	if (fflush(stdout))
 		die(STATUS_CANNOT, NULL, "cannot write to standard output: %m");

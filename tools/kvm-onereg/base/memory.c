@@ -11,7 +11,7 @@ void *kept(void *memory)
 	static struct kept {
 		struct kept *next;
 		void *memory;
-	} *all;
+	} * all;
 	struct kept *entry = malloc(sizeof(*entry));
 
 	if (!memory || !entry)

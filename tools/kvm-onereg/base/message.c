@@ -52,8 +52,9 @@ void usage_error(const char *command, const char *text, ...)
 
 const char *colour(enum colour which)
 {
-	static const char *const codes[] = {
-		[PLAIN] = "\033[0m", [BOLD] = "\033[1m", [RED] = "\033[31m", [GREEN] = "\033[32m", [YELLOW] = "\033[33m",
+	static const char * const codes[] = {
+		[PLAIN] = "\033[0m",  [BOLD] = "\033[1m",    [RED] = "\033[31m",
+		[GREEN] = "\033[32m", [YELLOW] = "\033[33m",
 	};
 	const char *no_colour = getenv("NO_COLOR"), *terminal = getenv("TERM");
 

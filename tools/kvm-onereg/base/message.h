@@ -10,15 +10,15 @@
 /* Exit status of every command; the man page documents them. */
 enum {
 	STATUS_OK,
-	STATUS_NO,		/* the answer is no: a problem was found, a register is missing, a guest cannot go */
-	STATUS_USAGE,		/* wrong use, unreadable input file */
-	STATUS_CANNOT,		/* not possible here: not root, no /dev/kvm, no access to it */
-	STATUS_BUSY,		/* swap: refused, as VMs run or something else holds KVM */
-	STATUS_ROLLED_BACK,	/* swap: failed, the modules from before are loaded again */
-	STATUS_BROKEN,		/* swap: failed, and so did the way back */
+	STATUS_NO,	    /* the answer is no: a problem was found, a register is missing, a guest cannot go */
+	STATUS_USAGE,	    /* wrong use, unreadable input file */
+	STATUS_CANNOT,	    /* not possible here: not root, no /dev/kvm, no access to it */
+	STATUS_BUSY,	    /* swap: refused, as VMs run or something else holds KVM */
+	STATUS_ROLLED_BACK, /* swap: failed, the modules from before are loaded again */
+	STATUS_BROKEN,	    /* swap: failed, and so did the way back */
 };
 
-extern const char tools_version[];		/* of this package */
+extern const char tools_version[]; /* of this package */
 
 /*
  * Messages go to stderr as "kvm-onereg: text"; fix, if not NULL, follows as "  to fix: ...", the way src/prepare

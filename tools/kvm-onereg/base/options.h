@@ -13,6 +13,6 @@
  * that names the option as it was written: of "-xh" it is "-x".
  */
 int next_option(const char *command, const struct option *known, int argc, char **argv);
-#define LONG_ONLY	256
+#define LONG_ONLY 256
 
 #endif

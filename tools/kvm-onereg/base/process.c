@@ -16,12 +16,12 @@
 #include "base/process.h"
 #include "base/text.h"
 
-#define RUN_SECONDS	20
-#define LARGEST_OUTPUT	(128u << 20)
+#define RUN_SECONDS    20
+#define LARGEST_OUTPUT (128u << 20)
 
 static const char *find_program(const char *name)
 {
-	static const char *const folders[] = { "/usr/sbin", "/usr/bin", "/sbin", "/bin" };
+	static const char * const folders[] = { "/usr/sbin", "/usr/bin", "/sbin", "/bin" };
 	/* What unpacks is no part of a made-up host */
 	bool own = !strcmp(name, "xz") || !strcmp(name, "zstd") || !strcmp(name, "gzip");
 
@@ -80,9 +80,9 @@ static bool collect(int fd, struct run *result)
 	return false;
 }
 
-struct run run(const char *const argument[])
+struct run run(const char * const argument[])
 {
-	static char *const environment[] = { "PATH=/usr/sbin:/usr/bin:/sbin:/bin", "LC_ALL=C", "HOME=/", NULL };
+	static char * const environment[] = { "PATH=/usr/sbin:/usr/bin:/sbin:/bin", "LC_ALL=C", "HOME=/", NULL };
 	const char *program = find_program(argument[0]);
 	struct run result = { .found = program, .output = text("%s", "") };
 	posix_spawn_file_actions_t actions;
@@ -102,7 +102,7 @@ struct run run(const char *const argument[])
 	/* A group of its own: what it starts is ended with it */
 	posix_spawnattr_setflags(&attributes, POSIX_SPAWN_SETPGROUP | POSIX_SPAWN_SETSIGMASK);
 	posix_spawnattr_setsigmask(&attributes, &none);
-	error = posix_spawn(&pid, program, &actions, &attributes, (char *const *)argument, environment);
+	error = posix_spawn(&pid, program, &actions, &attributes, (char * const *)argument, environment);
 	posix_spawn_file_actions_destroy(&actions);
 	posix_spawnattr_destroy(&attributes);
 	close(pipes[1]);

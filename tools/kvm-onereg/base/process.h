@@ -7,10 +7,10 @@
 #include <stddef.h>
 
 struct run {
-	bool found;		/* there is such a program */
-	bool ended;		/* it ended by itself, in time */
-	int status;		/* its exit status */
-	char *output;		/* stdout and stderr, NUL-terminated; never NULL */
+	bool found;   /* there is such a program */
+	bool ended;   /* it ended by itself, in time */
+	int status;   /* its exit status */
+	char *output; /* stdout and stderr, NUL-terminated; never NULL */
 	size_t size;
 };
 
@@ -18,8 +18,8 @@ struct run {
  * run - run a program, without a shell, for at most 20 seconds
  * @argument: its name, which is searched in the system's folders alone, and its arguments, ended by NULL
  */
-struct run run(const char *const argument[]);
-#define RUN(...) run((const char *const[]){ __VA_ARGS__, NULL })
+struct run run(const char * const argument[]);
+#define RUN(...) run((const char * const[]) { __VA_ARGS__, NULL })
 
 /* Since some point in the past, for limits of time */
 long milliseconds(void);

@@ -17,15 +17,19 @@
 #include "base/text.h"
 #include "base/unpack.h"
 
-#define SECONDS		20
-#define SIZE_MAX_UNPACKED	(64u << 20)
+#define SECONDS		  20
+#define SIZE_MAX_UNPACKED (64u << 20)
 
 const char *unpacker(const unsigned char *bytes, size_t size)
 {
-	static const struct { const char *begin; size_t length; const char *program; } kinds[] = {
-		{ "\xfd\x37zXZ", 6, "xz" }, { "\x28\xb5\x2f\xfd", 4, "zstd" }, { "\x1f\x8b", 2, "gzip" },
-		{ "\x02\x21\x4c\x18", 4, "lz4" }, { "\x04\x22\x4d\x18", 4, "lz4" }, { "BZh", 3, "bzip2" },
-		{ "\x5d\0\0", 3, "xz" }, { "\x89LZO", 4, "lzop" },
+	static const struct {
+		const char *begin;
+		size_t length;
+		const char *program;
+	} kinds[] = {
+		{ "\xfd\x37zXZ", 6, "xz" },	  { "\x28\xb5\x2f\xfd", 4, "zstd" }, { "\x1f\x8b", 2, "gzip" },
+		{ "\x02\x21\x4c\x18", 4, "lz4" }, { "\x04\x22\x4d\x18", 4, "lz4" },  { "BZh", 3, "bzip2" },
+		{ "\x5d\0\0", 3, "xz" },	  { "\x89LZO", 4, "lzop" },
 	};
 
 	for (size_t i = 0; i < sizeof(kinds) / sizeof(*kinds); i++)
@@ -36,8 +40,8 @@ const char *unpacker(const unsigned char *bytes, size_t size)
 
 bool unpack_start(struct unpacking *unpacking, const char *program, int from)
 {
-	static char *const environment[] = { "PATH=/usr/bin:/bin", "LC_ALL=C", NULL };
-	char *const argument[] = { (char *)program, "-dc", NULL };
+	static char * const environment[] = { "PATH=/usr/bin:/bin", "LC_ALL=C", NULL };
+	char * const argument[] = { (char *)program, "-dc", NULL };
 	posix_spawn_file_actions_t actions;
 	posix_spawnattr_t attributes;
 	int pipes[2], error;

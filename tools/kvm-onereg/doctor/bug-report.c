@@ -39,10 +39,10 @@ char *bug_report(void)
 {
 	char *release = value_of(read_file("/etc/os-release"), "PRETTY_NAME", "="), *cpu = read_file("/proc/cpuinfo");
 	char *lines = text(PACKAGE " %s; %s; kernel %s\n", tools_version, release ? release : "no os-release",
-		running_release());
-	static const char *const parameters[] = { "kvm_intel/parameters/cet", "kvm_intel/parameters/nested",
-		"kvm_intel/parameters/ept", "kvm_amd/parameters/nested", "kvm_amd/parameters/npt",
-		"kvm/parameters/ignore_msrs" };
+			   running_release());
+	static const char * const parameters[] = { "kvm_intel/parameters/cet", "kvm_intel/parameters/nested",
+						   "kvm_intel/parameters/ept", "kvm_amd/parameters/nested",
+						   "kvm_amd/parameters/npt",   "kvm/parameters/ignore_msrs" };
 	struct holders holders = who_holds_kvm();
 
 	for (struct kernel *kernel = host.kernels; kernel->release; kernel++)
@@ -53,25 +53,29 @@ char *bug_report(void)
 
 		if (loaded->there)
 			lines = text("%sloaded %s: %s %s, build-id %s, %s\n", lines, loaded_names[i],
-				whose_names[loaded->whose],
-				     loaded->version ? loaded->version : "", loaded->build_id ? loaded->build_id : "?",
+				     whose_names[loaded->whose], loaded->version ? loaded->version : "",
+				     loaded->build_id ? loaded->build_id : "?",
 				     loaded->file ? shown(loaded->file->file) : "of no file on disk");
 	}
-	lines = text("%sloaded source: %s; next boot: %s (%s)\n", lines, host.outlook.loaded_source ?
-		     host.outlook.loaded_source : "?", host.outlook.next.release ? host.outlook.next.release : "?",
-		     host.outlook.next.by);
+	lines = text("%sloaded source: %s; next boot: %s (%s)\n", lines,
+		     host.outlook.loaded_source ? host.outlook.loaded_source : "?",
+		     host.outlook.next.release ? host.outlook.next.release : "?", host.outlook.next.by);
 	for (size_t i = 0; i < sizeof(parameters) / sizeof(*parameters); i++) {
 		char *value = read_file("/sys/module/%s", parameters[i]);
 
 		if (value)
 			lines = text("%s%s=%s\n", lines, parameters[i], value);
 	}
-	lines = text("%scpu: %s, %s; VMs: %d\n", lines, value_of(cpu, "model name", ":") ? value_of(cpu, "model name",
-		":") : "?",
-		     has_word(host.flags, "svm") ? "svm" : has_word(host.flags, "vmx") ? "vmx" : "no virtualization",
+	lines = text("%scpu: %s, %s; VMs: %d\n", lines,
+		     value_of(cpu, "model name", ":") ? value_of(cpu, "model name", ":") : "?",
+		     has_word(host.flags, "svm") ? "svm" :
+		     has_word(host.flags, "vmx") ? "vmx" :
+						   "no virtualization",
 		     holders.vms);
 	lines = text("%sSecure Boot: %s; lockdown: %s\n", lines,
-		host.secure_boot ? "on" : host.secure_boot_known ? "off" : "?",
+		     host.secure_boot	    ? "on" :
+		     host.secure_boot_known ? "off" :
+					      "?",
 		     host.lockdown ? host.lockdown : "?");
 	for (const char *line = packages()->ended ? packages()->output : ""; *line; line += !!*line) {
 		size_t n = strcspn(line, "\n");

@@ -20,28 +20,29 @@ void check_boot(void)
 	const struct kernel *newest = host.kernels, *next = host.outlook.next.kernel;
 
 	begin("running kernel");
-	if (!exists("/proc/version") || (!host.kernels->release && host.running.set != NATIVE &&
-					 host.running.set != BUILTIN)) {
+	if (!exists("/proc/version") ||
+	    (!host.kernels->release && host.running.set != NATIVE && host.running.set != BUILTIN)) {
 		skipped(exists("/proc/version") ? "no kernel has modules here; is this a container?" :
-			"there is no /proc");
+						  "there is no /proc");
 		return;
 	}
 	if (!host.kernel) {
 		/* A kernel with all built in needs none */
 		if (host.running.set != NATIVE && host.running.set != BUILTIN && *running_release())
-			problem("kernel-gone", "reboot", text("the running kernel, %s, has no modules on disk any more",
-							      running_release()));
+			problem("kernel-gone", "reboot",
+				text("the running kernel, %s, has no modules on disk any more", running_release()));
 		return;
 	}
 	good(text("%s", running_release()));
 	while (newest[1].release)
 		newest++;
 	if (newest != host.kernel && newest == next)
-		problem("newer-kernel", "reboot", text("a newer kernel is installed than the one that runs: %s",
-						       newest->release));
+		problem("newer-kernel", "reboot",
+			text("a newer kernel is installed than the one that runs: %s", newest->release));
 	else if (newest != host.kernel)
 		remark(text("a newer kernel is installed than the one that runs, %s, and %s boots next (%s)",
-			    newest->release, host.outlook.next.release, host.outlook.next.by), NULL);
+			    newest->release, host.outlook.next.release, host.outlook.next.by),
+		       NULL);
 	if (host.outlook.upgraded)
 		problem("same-name-upgrade", "reboot",
 			text("kernel %s was upgraded on disk under the same name: %s", running_release(),
@@ -86,19 +87,23 @@ static void report_unsigned(const struct kernel *kernel, const struct module *mo
 {
 	char *what = text(PACKAGE "/%s -k %s", module->version, kernel->release);
 
-	problem("unsigned", module->prebuilt ?
-		text("dpkg -i kvm-onereg-modules-%s_*.deb     # one that was built with a key", kernel->release) :
-		text("apt-get install openssl && dkms build --force %s && dkms install --force %s", what, what),
-		text("%s, and %s is not signed%s: it cannot load", state, shown(module->file), module->prebuilt ? "" :
-		     " (DKMS had no openssl)"));
+	problem("unsigned",
+		module->prebuilt ?
+			text("dpkg -i kvm-onereg-modules-%s_*.deb     # one that was built with a key",
+			     kernel->release) :
+			text("apt-get install openssl && dkms build --force %s && dkms install --force %s", what, what),
+		text("%s, and %s is not signed%s: it cannot load", state, shown(module->file),
+		     module->prebuilt ? "" : " (DKMS had no openssl)"));
 }
 
 void check_secure_boot(void)
 {
 	char *enforced = read_file("/sys/module/module/parameters/sig_enforce"), *keys, *refused;
-	const char *state = host.secure_boot ? "Secure Boot is on" : host.lockdown && strcmp(host.lockdown, "none") ?
-		text("the kernel is locked down (%s)", host.lockdown) : enforced && *enforced == 'Y' ?
-		"the kernel takes signed modules only" : NULL;
+	const char *state = host.secure_boot ? "Secure Boot is on" :
+			    host.lockdown && strcmp(host.lockdown, "none") ?
+					       text("the kernel is locked down (%s)", host.lockdown) :
+			    enforced && *enforced == 'Y' ? "the kernel takes signed modules only" :
+							   NULL;
 	const struct kernel *next = host.outlook.next.kernel;
 	const struct module *ours = NULL;
 	struct run mokutil;
@@ -137,7 +142,7 @@ void check_secure_boot(void)
 	if (mokutil.ended && strstr(mokutil.output, "enrollment request")) {
 		problem("key-pending", "reboot     # and choose \"Enroll MOK\" on the console",
 			text("%s, and DKMS's key waits to be enrolled: until then our modules cannot be loaded",
-			state));
+			     state));
 		return;
 	}
 	keys = mokutil.ended && strstr(mokutil.output, "is not enrolled") ? NULL : read_file("/proc/keys");
@@ -145,7 +150,7 @@ void check_secure_boot(void)
 		return;
 	if (keys && !refused) {
 		skipped(mokutil.found ? text("mokutil says: %s", mokutil.output) :
-			"mokutil is not installed, and /proc/keys does not show the key");
+					"mokutil is not installed, and /proc/keys does not show the key");
 		return;
 	}
 	problem("key-not-enrolled",

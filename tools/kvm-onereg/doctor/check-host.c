@@ -53,7 +53,7 @@ void check_cpu(void)
 			text("neither vmx nor svm in /proc/cpuinfo: not in the CPU, or off in the firmware"));
 	}
 	if (by_firmware && host.flags && (has_word(host.flags, "svm") || has_word(host.flags, "vmx")) &&
-		!host.running.vendor)
+	    !host.running.vendor)
 		problem("cpu-disabled",
 			"switch on virtualization (VT-x, SVM) in the firmware's setup, power off and on",
 			text("the firmware disables virtualization. The kernel says: %s", by_firmware));
@@ -82,7 +82,7 @@ static bool listed(const char *parameter, const char *module)
 
 void check_configuration(void)
 {
-	static const char *const patterns[] = { "kvm\\b", "kvm[-_]intel", "kvm[-_]amd" };
+	static const char * const patterns[] = { "kvm\\b", "kvm[-_]intel", "kvm[-_]amd" };
 
 	begin("modprobe.d and the kernel's command line");
 	if (!exists("/etc/modprobe.d") && !exists("/usr/lib/modprobe.d") && !exists("/lib/modprobe.d"))
@@ -95,25 +95,24 @@ void check_configuration(void)
 			continue;
 		if (setting.where)
 			problem("blacklisted",
-				text("sed -i '/^ *blacklist  *%s/d' %s && modprobe %s", patterns[i],
-				     setting.where, name),
+				text("sed -i '/^ *blacklist  *%s/d' %s && modprobe %s", patterns[i], setting.where,
+				     name),
 				text("%s is not loaded at boot: %s has \"blacklist %s\"", name, setting.where, name));
 		setting = configured(INSTALL, name, NULL);
 		if (setting.where && (strstr(setting.value, "/false") || strstr(setting.value, "/true")))
 			problem("install-command",
-				text("sed -i '/^ *install  *%s/d' %s && modprobe %s", patterns[i],
-				     setting.where, name),
+				text("sed -i '/^ *install  *%s/d' %s && modprobe %s", patterns[i], setting.where, name),
 				text("modprobe %s runs a command in place of loading it: %s has \"install %s %s\"",
 				     name, setting.where, name, setting.value));
 		for (size_t c = 0; c < 2; c++) {
-			static const char *const parameters[] = { "module_blacklist", "modprobe.blacklist" };
+			static const char * const parameters[] = { "module_blacklist", "modprobe.blacklist" };
 
 			if (listed(parameters[c], name))
 				problem("blacklisted",
 					text("take %s out of %s= in /etc/default/grub; update-grub && reboot", name,
-							    parameters[c]),
+					     parameters[c]),
 					text("the kernel's command line has %s=, which keeps %s from loading",
-					parameters[c], name));
+					     parameters[c], name));
 		}
 	}
 }
@@ -155,9 +154,10 @@ void check_device(void)
 			"mknod -m 660 /dev/kvm c 10 232     # in a container: start it with --device /dev/kvm",
 			text("KVM is loaded, and there is no /dev/kvm"));
 	else if (!host.running.vendor && host.flags && (has_word(host.flags, "vmx") || has_word(host.flags, "svm")))
-		problem("not-loaded", half ? text("kvm-onereg swap %s", whose_names[host.running.set]) :
-			text("modprobe %s", vendor_module()), text("%s is not loaded, so no VM can run",
-			vendor_module()));
+		problem("not-loaded",
+			half ? text("kvm-onereg swap %s", whose_names[host.running.set]) :
+			       text("modprobe %s", vendor_module()),
+			text("%s is not loaded, so no VM can run", vendor_module()));
 	else
 		good("not there, as no vendor module is loaded");
 }
@@ -171,7 +171,7 @@ void check_loaded(void)
 	for (int i = 0; i < MODULES; i++)
 		if (running->module[i].there)
 			names = text("%s%s%s %s", names, *names ? ", " : "", loaded_names[i],
-				whose_names[running->module[i].whose]);
+				     whose_names[running->module[i].whose]);
 	if (running->set == MISSING) {
 		good("none");
 		return;
@@ -185,13 +185,15 @@ void check_loaded(void)
 			text("the loaded KVM is neither the distro's nor ours"));
 	if (running->set != MIXED && !running->as_resolved && host.kernel &&
 	    (host.kernel->set == OURS || host.kernel->set == DISTRO))
-		problem("swap-pending", host.outlook.upgraded ? "reboot     # the running kernel was upgraded on disk, too" :
+		problem("swap-pending",
+			host.outlook.upgraded	 ? "reboot     # the running kernel was upgraded on disk, too" :
 			host.kernel->set == OURS ? "kvm-onereg swap ours     # with no VM running; or reboot" :
-			"kvm-onereg swap distro     # with no VM running; or reboot",
+						   "kvm-onereg swap distro     # with no VM running; or reboot",
 			text("what is loaded is not what is on disk: %s%s is loaded%s%s, and modprobe would take %s",
-			     whose_names[running->set], running->set == OURS ? text(" %s", running->module[KVM].version) :
-			     "", host.outlook.loaded_source ? ", built from " : "", host.outlook.loaded_source ?
-			     host.outlook.loaded_source : "", describe(host.kernel)));
+			     whose_names[running->set],
+			     running->set == OURS ? text(" %s", running->module[KVM].version) : "",
+			     host.outlook.loaded_source ? ", built from " : "",
+			     host.outlook.loaded_source ? host.outlook.loaded_source : "", describe(host.kernel)));
 }
 
 /* What the kernel's line asks for: a parameter "(kvm_intel.NAME)" that is off, our kvm, or another host */
@@ -218,8 +220,9 @@ void check_cet(void)
 
 	begin("CET (kvm_intel.cet)");
 	if (cet->invalid) {
-		problem("cet-invalid", text("sed -i 's/cet=%s/cet=1/' %s     # or cet=0", cet->invalid,
-					    *cet->asked_in == '/' ? cet->asked_in : "/etc/default/grub && update-grub"),
+		problem("cet-invalid",
+			text("sed -i 's/cet=%s/cet=1/' %s     # or cet=0", cet->invalid,
+			     *cet->asked_in == '/' ? cet->asked_in : "/etc/default/grub && update-grub"),
 			text("%s says kvm_intel.cet=%s, which is neither yes nor no: kvm_intel does not load",
 			     cet->asked_in, cet->invalid));
 		return;
@@ -228,7 +231,7 @@ void check_cet(void)
 		good("on, set by hand");
 		remark(text("kvm_intel.cet is on, and %s: whoever loaded kvm_intel set it, and the next load drops it",
 			    cet->asked_in ? text("%s says cet=0", cet->asked_in) :
-			    "neither modprobe.d nor the kernel's command line asks for it"),
+					    "neither modprobe.d nor the kernel's command line asks for it"),
 		       cet->asked_in ? NULL : "echo 'options kvm_intel cet=1' >>/etc/modprobe.d/kvm-onereg.conf");
 		return;
 	}
@@ -245,15 +248,17 @@ void check_cet(void)
 		return;
 	}
 	if (!cet->value && host.running.set == NATIVE)
-		remark(text("%s sets kvm_intel.cet: a kernel of " NATIVE_SINCE " or later has no such parameter", cet->asked_in),
-			NULL);
+		remark(text("%s sets kvm_intel.cet: a kernel of " NATIVE_SINCE " or later has no such parameter",
+			    cet->asked_in),
+		       NULL);
 	else if (!cet->value)
 		problem("cet-off", "kvm-onereg swap ours     # with no VM running",
 			text("%s asks for kvm_intel.cet=1, and the loaded kvm_intel has no such parameter",
-			cet->asked_in));
+			     cet->asked_in));
 	else if (cet->reason)
-		problem("cet-off", cet_fix(cet), text("%s asks for kvm_intel.cet=1, and it is N. The kernel says: %s",
-						      cet->asked_in, cet->reason));
+		problem("cet-off", cet_fix(cet),
+			text("%s asks for kvm_intel.cet=1, and it is N. The kernel says: %s", cet->asked_in,
+			     cet->reason));
 	else
 		problem("cet-off", "kvm-onereg swap distro && kvm-onereg swap ours     # loads it with the option",
 			text("%s asks for kvm_intel.cet=1, and it is N: it was loaded before that was written",
@@ -262,9 +267,12 @@ void check_cet(void)
 
 void check_disk(void)
 {
-	static const struct { const char *folder; unsigned long megabytes; } places[] = {
-		{ "/var/lib/dkms", 100 }, { "/var/lib", 100 }, { "/usr/src", 2 }, { "/lib/modules", 30 },
-		{ "/tmp", 10 },
+	static const struct {
+		const char *folder;
+		unsigned long megabytes;
+	} places[] = {
+		{ "/var/lib/dkms", 100 }, { "/var/lib", 100 }, { "/usr/src", 2 },
+		{ "/lib/modules", 30 },	  { "/tmp", 10 },
 	};
 
 	begin("disk space");
@@ -277,15 +285,16 @@ void check_disk(void)
 			continue;
 		free = (unsigned long long)fs.f_bavail * fs.f_frsize >> 20;
 		if (free < places[i].megabytes)
-			problem("disk-full", text("apt-get clean; apt-get autoremove --purge     # or see: du -xh %s",
-				places[i].folder),
+			problem("disk-full",
+				text("apt-get clean; apt-get autoremove --purge     # or see: du -xh %s",
+				     places[i].folder),
 				text("%s has %lu MB free, and a build needs %lu", places[i].folder, free,
-				places[i].megabytes));
+				     places[i].megabytes));
 		else if (fs.f_files && !fs.f_favail)
 			problem("disk-full", text("du -x --inodes %s | sort -n | tail", places[i].folder),
 				text("%s has no inodes left", places[i].folder));
 		else if (fs.f_flag & ST_RDONLY && strcmp(places[i].folder, "/tmp"))
-			problem("read-only", text("mount -o remount,rw %s", places[i].folder), text("%s is read-only",
-				places[i].folder));
+			problem("read-only", text("mount -o remount,rw %s", places[i].folder),
+				text("%s is read-only", places[i].folder));
 	}
 }

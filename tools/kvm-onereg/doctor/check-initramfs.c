@@ -51,7 +51,7 @@ void check_initramfs(struct kernel *kernel, const char *only)
 		return;
 	}
 	fix = image.dracut ? text("dracut --force %s %s", image.file, kernel->release) :
-		text("update-initramfs -u -k %s", kernel->release);
+			     text("update-initramfs -u -k %s", kernel->release);
 	for (int i = 0; i < MODULES; i++) {
 		const struct packed_module *packed = &image.module[i];
 		const char *id;

@@ -52,12 +52,11 @@ static char *build_log(const char *release, char **file)
 /* The lines that tell why a build failed, at most four, or NULL; *fix is its "to fix:", if there is one */
 static char *decisive(const char *log, char **fix)
 {
-	static const char *const words[] = {
+	static const char * const words[] = {
 		PACKAGE ": ", ": error:", ": fatal error:", "ERROR:", "***", "No space left on device", "Error! "
 	};
-	bool failed = strstr(log, ": error:") || strstr(log, "fatal error:") || strstr(log, "***") || strstr(log,
-		"Error! ") ||
-		      strstr(log, "No space left") || strstr(log, "  to fix: ");
+	bool failed = strstr(log, ": error:") || strstr(log, "fatal error:") || strstr(log, "***") ||
+		      strstr(log, "Error! ") || strstr(log, "No space left") || strstr(log, "  to fix: ");
 	char *lines = NULL;
 	int n = 0;
 
@@ -72,8 +71,8 @@ static char *decisive(const char *log, char **fix)
 			continue;
 		}
 		for (size_t i = 0; i < sizeof(words) / sizeof(*words); i++) {
-			if (!strstr(one, words[i]) || strstr(one, PACKAGE ": extracting") || strstr(one,
-				PACKAGE ": exports"))
+			if (!strstr(one, words[i]) || strstr(one, PACKAGE ": extracting") ||
+			    strstr(one, PACKAGE ": exports"))
 				continue;
 			lines = text("%s\n    %s", lines ? lines : "", one);
 			n++;
@@ -93,7 +92,7 @@ static bool check_material(const struct kernel *kernel, const char *only)
 {
 	char *release = kernel->release, *series = series_of(release), *from = built_from(release), *source = NULL;
 	char *name = text("linux-source-%s", series), *tarball = NULL, *newest;
-	static const char *const endings[] = { "xz", "zst", "gz", "bz2" };
+	static const char * const endings[] = { "xz", "zst", "gz", "bz2" };
 	struct wanted needs = wanted(release);
 
 	if (!from && exists("/lib/modules/%s/build/Makefile", release)) {
@@ -102,11 +101,11 @@ static bool check_material(const struct kernel *kernel, const char *only)
 		return false;
 	}
 	if (!exists("/lib/modules/%s/build/include/generated/package.h", release)) {
-		found(kernel, only, "headers-missing", text("apt-get install linux-headers-%s && %s", release,
-			rebuild()),
+		found(kernel, only, "headers-missing",
+		      text("apt-get install linux-headers-%s && %s", release, rebuild()),
 		      text("kernel %s: its headers are not installed%s", release,
-			   exists("/lib/modules/%s/build/Makefile",
-			   release) ? " completely, or are not Debian's" : ""));
+			   exists("/lib/modules/%s/build/Makefile", release) ? " completely, or are not Debian's" :
+									       ""));
 		return false;
 	}
 	for (size_t i = 0; i < sizeof(endings) / sizeof(*endings) && !tarball; i++)
@@ -116,8 +115,10 @@ static bool check_material(const struct kernel *kernel, const char *only)
 	if (!from || exists(STATE "/source/%s/SHA256SUMS", from))
 		return true;
 	if (needs.version) {
-		found(kernel, only, "source-missing", !strcmp(needs.result ? needs.result : "", "unavailable") ?
-		      "apt-get install linux-image-amd64 linux-headers-amd64 && reboot" : rebuild(),
+		found(kernel, only, "source-missing",
+		      !strcmp(needs.result ? needs.result : "", "unavailable") ?
+			      "apt-get install linux-image-amd64 linux-headers-amd64 && reboot" :
+			      rebuild(),
 		      text("kernel %s waits for the source of linux %s: %s", release, needs.version,
 			   wanted_state(&needs)));
 		return false;
@@ -131,8 +132,7 @@ static bool check_material(const struct kernel *kernel, const char *only)
 	if (*source && strcmp(source, from)) {
 		/* Archives keep no old versions for long: the other way out is forward */
 		newest = text("apt-get install linux-image-amd64 linux-headers-amd64 %s && reboot", name);
-		found(kernel, only, "source-version",
-		      text("%s     # or: %s", fetch_source(name, from), newest),
+		found(kernel, only, "source-version", text("%s     # or: %s", fetch_source(name, from), newest),
 		      text("kernel %s was built from linux %s, and %s is of version %s", release, from, name, source));
 		return false;
 	}
@@ -153,10 +153,10 @@ static void check_absent(const struct kernel *kernel, const char *only)
 		      text("kernel %s: the last build failed (%s):%s", kernel->release, file, lines));
 	else if (exists(DKMS_TREE "/%s/%s", tools_version, kernel->release))
 		found(kernel, only, "not-installed", rebuild(),
-			text("kernel %s: our modules are built and not installed", kernel->release));
+		      text("kernel %s: our modules are built and not installed", kernel->release));
 	else
 		found(kernel, only, "not-built", rebuild(),
-			text("kernel %s has the distro's KVM: ours is not built for it", kernel->release));
+		      text("kernel %s has the distro's KVM: ours is not built for it", kernel->release));
 }
 
 /* Who put a file there, as a command that takes it away */
@@ -176,7 +176,7 @@ static char *remove_file(const struct kernel *kernel, const struct module *modul
 		target[n] = '\0';
 		if (exists("/var/lib/dkms/%s/%s/module%s", *other, target, name))
 			return text("dkms remove -m %s -v %.*s -k %s", *other, (int)strcspn(target, "/"), target,
-				kernel->release);
+				    kernel->release);
 	}
 	return text("rm %s && depmod %s", file, kernel->release);
 }
@@ -206,26 +206,27 @@ static void check_ours(const struct kernel *kernel, const char *only)
 	if (from && !strncmp(module->origin, "linux-source-", 13))
 		source = text("linux-source-%s %s", series_of(kernel->release), from);
 	if (module->prebuilt)
-		fix = text("apt-get install --reinstall kvm-onereg-modules-%s     # one built from linux %s", kernel->release,
-			   from ? from : "of this kernel");
+		fix = text("apt-get install --reinstall kvm-onereg-modules-%s     # one built from linux %s",
+			   kernel->release, from ? from : "of this kernel");
 	good(describe(kernel));
 	for (int i = 0; i < MODULES; i++) {
-		if (!kernel->module[i].file || kernel->module[i].prebuilt || strstr(kernel->module[i].file, "/updates/dkms/"))
+		if (!kernel->module[i].file || kernel->module[i].prebuilt ||
+		    strstr(kernel->module[i].file, "/updates/dkms/"))
 			continue;
-		found(kernel, only, "stale", text("rm %s && depmod %s && %s", shown(kernel->module[i].file),
-			kernel->release, rebuild()),
+		found(kernel, only, "stale",
+		      text("rm %s && depmod %s && %s", shown(kernel->module[i].file), kernel->release, rebuild()),
 		      text("kernel %s: an old copy of our module wins over what DKMS installs: %s", kernel->release,
 			   shown(kernel->module[i].file)));
 		return;
 	}
 	if (source && strcmp(source, module->origin))
 		found(kernel, only, "stale-build", fix,
-			text("kernel %s is of %s, and our modules were built from %s",
-								   kernel->release, source, module->origin));
+		      text("kernel %s is of %s, and our modules were built from %s", kernel->release, source,
+			   module->origin));
 	else if (strcmp(module->version, tools_version))
 		found(kernel, only, "other-version", fix,
-			text("kernel %s has our modules of version %s, and this is %s",
-								     kernel->release, module->version, tools_version));
+		      text("kernel %s has our modules of version %s, and this is %s", kernel->release, module->version,
+			   tools_version));
 	else
 		check_loadable(kernel, only, fix);
 }
@@ -245,15 +246,16 @@ void check_kernel(struct kernel *kernel, const char *only)
 	if (bad && bad->whose == FOREIGN) {
 		found(kernel, only, "foreign", remove_file(kernel, bad),
 		      text("kernel %s: a module of another package, or an old one, wins: %s", kernel->release,
-		      shown(bad->file)));
+			   shown(bad->file)));
 		return;
 	}
 	if (bad) {
-		found(kernel, only, "damaged", strstr(bad->file, "/updates/kvm-onereg/") ?
-		      text("apt-get install --reinstall kvm-onereg-modules-%s", kernel->release) :
-		      strstr(bad->file, "/updates/") ? text("rm %s && %s", shown(bad->file),
-			rebuild()) :
-		      text("apt-get install --reinstall linux-image-%s", kernel->release),
+		found(kernel, only, "damaged",
+		      strstr(bad->file, "/updates/kvm-onereg/") ?
+			      text("apt-get install --reinstall kvm-onereg-modules-%s", kernel->release) :
+		      strstr(bad->file, "/updates/") ?
+			      text("rm %s && %s", shown(bad->file), rebuild()) :
+			      text("apt-get install --reinstall linux-image-%s", kernel->release),
 		      text("kernel %s: this module is cut off or damaged: %s", kernel->release, shown(bad->file)));
 		return;
 	}
@@ -267,8 +269,8 @@ void check_kernel(struct kernel *kernel, const char *only)
 		return;
 	case MIXED:
 		found(kernel, only, "disk-mixed", rebuild(),
-		text("kernel %s: the three modules on disk do not belong together: %s",
-								  kernel->release, describe(kernel)));
+		      text("kernel %s: the three modules on disk do not belong together: %s", kernel->release,
+			   describe(kernel)));
 		check_material(kernel, only);
 		return;
 	default:
@@ -278,7 +280,7 @@ void check_kernel(struct kernel *kernel, const char *only)
 		found(kernel, only, "depmod", text("depmod %s", kernel->release),
 		      text("kernel %s: its modules are there, and modules.dep does not have them", kernel->release));
 	else if (exists("/lib/modules/%s/kernel/arch/x86", kernel->release))
-		found(kernel, only, "modules-missing", text("apt-get install --reinstall linux-image-%s",
-			kernel->release),
+		found(kernel, only, "modules-missing",
+		      text("apt-get install --reinstall linux-image-%s", kernel->release),
 		      text("kernel %s has no KVM modules", kernel->release));
 }

@@ -26,12 +26,13 @@ void check_packages(void)
 
 		line += n;
 		package(name, &version, &status);
-		if (!*status || !strcmp(status, "installed") || !strcmp(status, "not-installed") || !strcmp(status,
-			"config-files"))
+		if (!*status || !strcmp(status, "installed") || !strcmp(status, "not-installed") ||
+		    !strcmp(status, "config-files"))
 			continue;
-		problem("package-state", !strcmp(status, "half-installed") ? text("apt-get install --reinstall %s",
-			name) :
-			"dpkg --configure -a", text("package %s %s is %s", name, version, status));
+		problem("package-state",
+			!strcmp(status, "half-installed") ? text("apt-get install --reinstall %s", name) :
+							    "dpkg --configure -a",
+			text("package %s %s is %s", name, version, status));
 	}
 }
 
@@ -69,8 +70,8 @@ void check_dkms(void)
 			problem("dkms-broken", text("rm -r " DKMS_TREE "/%s && %s", *name, rebuild()),
 				text("DKMS knows version %s, whose source is gone from /usr/src", *name));
 		else if (strcmp(*name, tools_version) && exists("/usr/src/" PACKAGE "-%s", tools_version))
-			problem("dkms-other-version", text("dkms remove -m " PACKAGE " -v %s --all; %s", *name,
-				rebuild()),
+			problem("dkms-other-version",
+				text("dkms remove -m " PACKAGE " -v %s --all; %s", *name, rebuild()),
 				text("DKMS has version %s, and this is %s", *name, tools_version));
 	}
 	if (!known && exists("/usr/src/" PACKAGE "-%s/dkms.conf", tools_version))

@@ -23,13 +23,13 @@
 #include "model/kernel.h"
 
 /* In the order in which they are told */
-static void (*const host_checks[])(void) = {
-	check_cpu, check_device, check_loaded, check_cet, check_configuration, check_secure_boot, check_boot,
-	check_next_boot,
+static void (* const host_checks[])(void) = {
+	check_cpu,	     check_device,	check_loaded, check_cet,
+	check_configuration, check_secure_boot, check_boot,   check_next_boot,
 };
-static void (*const kernel_checks[])(struct kernel *kernel, const char *only) = { check_kernel, check_initramfs };
-static void (*const other_checks[])(void) = { check_packages, check_dkms, check_disk };
-#define COUNT(array)	(sizeof(array) / sizeof(*(array)))
+static void (* const kernel_checks[])(struct kernel *kernel, const char *only) = { check_kernel, check_initramfs };
+static void (* const other_checks[])(void) = { check_packages, check_dkms, check_disk };
+#define COUNT(array) (sizeof(array) / sizeof(*(array)))
 
 static void check_all(const char *only)
 {
@@ -42,17 +42,16 @@ static void check_all(const char *only)
 		other_checks[i]();
 }
 
-static const char help[] =
-"usage: kvm-onereg doctor [--json] [-k KERNEL]\n"
-"\n"
-"  Find what keeps this host from running our KVM, and the command that helps.\n"
-"  Ends with a block for a bug report. Changes nothing.\n"
-"\n"
-"  -k, --kernel=KERNEL  look at this kernel only; without it, at all, and what\n"
-"                       neither runs nor boots next is told as a remark\n"
-"      --json           for programs\n"
-"\n"
-"Exit status: 0 no problem found, 1 problems found, 2 wrong use.\n";
+static const char help[] = "usage: kvm-onereg doctor [--json] [-k KERNEL]\n"
+			   "\n"
+			   "  Find what keeps this host from running our KVM, and the command that helps.\n"
+			   "  Ends with a block for a bug report. Changes nothing.\n"
+			   "\n"
+			   "  -k, --kernel=KERNEL  look at this kernel only; without it, at all, and what\n"
+			   "                       neither runs nor boots next is told as a remark\n"
+			   "      --json           for programs\n"
+			   "\n"
+			   "Exit status: 0 no problem found, 1 problems found, 2 wrong use.\n";
 
 int cmd_doctor(int argc, char **argv)
 {

@@ -13,19 +13,19 @@
 #include "model/outlook.h"
 #include "model/packages.h"
 
-#define DKMS_TREE	"/var/lib/dkms/" PACKAGE
+#define DKMS_TREE "/var/lib/dkms/" PACKAGE
 
 extern struct facts {
-	struct kernel *kernels, *kernel;	/* all; the running one, or NULL */
+	struct kernel *kernels, *kernel; /* all; the running one, or NULL */
 	struct running running;
 	enum kvm_access access;
 	struct cet cet;
 	struct outlook outlook;
-	const char *flags;			/* the CPU's, or NULL */
+	const char *flags; /* the CPU's, or NULL */
 	const char *command_line;
-	struct run dkms;			/* dkms status */
+	struct run dkms; /* dkms status */
 	bool secure_boot, secure_boot_known;
-	const char *lockdown;			/* "none", "integrity", "confidentiality", or NULL */
+	const char *lockdown; /* "none", "integrity", "confidentiality", or NULL */
 } host;
 
 /* Fill it in; @kernels: kernels() */

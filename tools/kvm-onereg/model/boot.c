@@ -17,16 +17,16 @@
 
 /* A menuentry or a submenu of grub.cfg */
 struct entry {
-	int parent;		/* index of the submenu that it is in, or -1 */
+	int parent; /* index of the submenu that it is in, or -1 */
 	bool submenu;
-	char *title, *id;	/* id: NULL if it has none */
-	char *image;		/* of its first line "linux": the path of the kernel */
+	char *title, *id; /* id: NULL if it has none */
+	char *image;	  /* of its first line "linux": the path of the kernel */
 };
 
 struct menu {
 	struct entry *entries;
 	int n;
-	char *chosen;		/* "set default=", or NULL */
+	char *chosen; /* "set default=", or NULL */
 };
 
 /* The next word of a line of GRUB's shell, without quotes; NULL at the end */
@@ -69,7 +69,7 @@ static void add_entry(struct menu *menu, int parent, bool submenu, const char *r
 static struct menu read_menu(const char *config)
 {
 	struct menu menu = { .entries = kept(calloc(1, sizeof(*menu.entries))) };
-	int open[32], depth = 0;	/* of each brace that is open: its entry, or that around it */
+	int open[32], depth = 0; /* of each brace that is open: its entry, or that around it */
 
 	for (const char *line = config; line && *line; line = strchr(line, '\n'), line += !!line) {
 		int inside = depth ? open[depth - 1] : -1;
@@ -126,8 +126,9 @@ static const struct entry *choose(const struct menu *menu, int parent, const cha
 			continue;
 		if (!first)
 			first = entry;
-		if (!found && (is_number ? count == number : (entry->id && !strcmp(entry->id, name)) ||
-			       (entry->title && !strcmp(entry->title, name))))
+		if (!found && (is_number ? count == number :
+					   (entry->id && !strcmp(entry->id, name)) ||
+						   (entry->title && !strcmp(entry->title, name))))
 			found = entry;
 		count++;
 	}
@@ -141,7 +142,7 @@ static const struct entry *choose(const struct menu *menu, int parent, const cha
 /* The release that a path of a kernel has in its name, or its link's */
 static char *release_of(const char *image)
 {
-	const char *const folders[] = { "", "/boot" };
+	const char * const folders[] = { "", "/boot" };
 	char target[PATH_MAX];
 
 	for (size_t i = 0; image && i < sizeof(folders) / sizeof(*folders); i++) {

@@ -12,12 +12,12 @@
 #include "model/cet.h"
 #include "model/configuration.h"
 
-#define MSR_VMX_BASIC		0x480
-#define MSR_VMX_EXIT_CTLS	0x483
-#define MSR_VMX_ENTRY_CTLS	0x484
-#define BASIC_NO_ERROR_CODE	(1ull << 56)
-#define EXIT_LOAD_CET		(1ull << (32 + 28))
-#define ENTRY_LOAD_CET		(1ull << (32 + 20))
+#define MSR_VMX_BASIC	    0x480
+#define MSR_VMX_EXIT_CTLS   0x483
+#define MSR_VMX_ENTRY_CTLS  0x484
+#define BASIC_NO_ERROR_CODE (1ull << 56)
+#define EXIT_LOAD_CET	    (1ull << (32 + 28))
+#define ENTRY_LOAD_CET	    (1ull << (32 + 20))
 
 /* As the kernel reads a bool; no value means yes */
 static bool is_yes(const char *value)
@@ -93,7 +93,8 @@ struct cet look_at_cet(void)
 
 bool wants_cet(const struct cet *cet)
 {
-	return (cet->asked || cet->value == 'Y') && !has_word(value_of(read_file("/proc/cpuinfo"), "flags", ":"), "svm");
+	return (cet->asked || cet->value == 'Y') &&
+	       !has_word(value_of(read_file("/proc/cpuinfo"), "flags", ":"), "svm");
 }
 
 const char *answer_name(enum answer answer)

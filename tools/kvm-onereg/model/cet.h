@@ -9,13 +9,13 @@
 enum answer { NO, YES, UNKNOWN };
 
 struct cet {
-	bool asked;		/* kvm_intel.cet=1, in modprobe.d or on the kernel's command line */
-	char *asked_in;		/* where the setting in force stands: a file, or "the kernel's command line"; or NULL */
-	char *invalid;		/* the value there, if the kernel cannot take it; or NULL */
-	char value;		/* of the loaded module's parameter: 'Y', 'N', or 0: it has none, or is not loaded */
-	enum answer shadow_stacks, ibt;	/* the CPU's */
-	enum answer vmx;	/* VM entry and exit can load both, from MSRs that only root can read */
-	char *reason;		/* the kernel log's line that tells why not, or NULL */
+	bool asked;	/* kvm_intel.cet=1, in modprobe.d or on the kernel's command line */
+	char *asked_in; /* where the setting in force stands: a file, or "the kernel's command line"; or NULL */
+	char *invalid;	/* the value there, if the kernel cannot take it; or NULL */
+	char value;	/* of the loaded module's parameter: 'Y', 'N', or 0: it has none, or is not loaded */
+	enum answer shadow_stacks, ibt; /* the CPU's */
+	enum answer vmx;		/* VM entry and exit can load both, from MSRs that only root can read */
+	char *reason;			/* the kernel log's line that tells why not, or NULL */
 };
 
 struct cet look_at_cet(void);

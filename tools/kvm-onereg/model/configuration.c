@@ -65,8 +65,9 @@ static char *last_value(const char *line, const char *module, const char *parame
 
 /* ---- modprobe.d, read by libkmod ---- */
 
-static struct kmod_config_iter *(*const statements[])(const struct kmod_ctx *ctx) = {
-	[OPTIONS] = kmod_config_get_options, [BLACKLIST] = kmod_config_get_blacklists,
+static struct kmod_config_iter *(* const statements[])(const struct kmod_ctx *ctx) = {
+	[OPTIONS] = kmod_config_get_options,
+	[BLACKLIST] = kmod_config_get_blacklists,
 	[INSTALL] = kmod_config_get_install_commands,
 };
 
@@ -101,16 +102,14 @@ static char *said(struct kmod_ctx *ctx, enum statement kind, const char *module,
 
 static int by_name(const void *a, const void *b)
 {
-	return strcmp(strrchr(*(char *const *)a, '/'), strrchr(*(char *const *)b, '/'));
+	return strcmp(strrchr(*(char * const *)a, '/'), strrchr(*(char * const *)b, '/'));
 }
 
 /* The files of modprobe.d in libkmod's order: by name, whatever the folder; the first folder's hides others' */
 static char **files(void)
 {
-	static const char *const folders[] = {
-		"/etc/modprobe.d", "/run/modprobe.d", "/usr/local/lib/modprobe.d", "/usr/lib/modprobe.d",
-		"/lib/modprobe.d"
-	};
+	static const char * const folders[] = { "/etc/modprobe.d", "/run/modprobe.d", "/usr/local/lib/modprobe.d",
+						"/usr/lib/modprobe.d", "/lib/modprobe.d" };
 	char **all = kept(calloc(1, sizeof(*all)));
 	size_t n = 0;
 
@@ -137,7 +136,7 @@ static char **files(void)
 /* Where the setting stands that counts, and its value */
 static struct setting in_files(enum statement kind, const char *module, const char *parameter)
 {
-	const char *const none[] = { NULL };
+	const char * const none[] = { NULL };
 	struct kmod_ctx *ctx = context_of("/nonexistent", none);
 	struct kmod_config_iter *at = statements[kind](ctx);
 	struct setting setting = { 0 };
@@ -148,7 +147,7 @@ static struct setting in_files(enum statement kind, const char *module, const ch
 	kmod_config_iter_free_iter(at);
 	kmod_unref(ctx);
 	for (char **file = files(); *file; file++) {
-		const char *const one[] = { path("%s", *file), NULL };
+		const char * const one[] = { path("%s", *file), NULL };
 		char *value;
 
 		if (setting.value && kind != OPTIONS)
@@ -157,7 +156,7 @@ static struct setting in_files(enum statement kind, const char *module, const ch
 		value = said(ctx, kind, module, parameter, of_command_line);
 		kmod_unref(ctx);
 		if (value)
-			setting = (struct setting){ value, text("%s", *file) };
+			setting = (struct setting) { value, text("%s", *file) };
 	}
 	return setting;
 }
@@ -181,5 +180,5 @@ struct setting configured(enum statement kind, const char *module, const char *p
 	}
 	kmod_unref(ctx);
 	value = last_value(read_file("/proc/cmdline"), module, parameter);
-	return value ? (struct setting){ value, text("%s", on_command_line) } : setting;
+	return value ? (struct setting) { value, text("%s", on_command_line) } : setting;
 }

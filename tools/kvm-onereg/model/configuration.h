@@ -6,8 +6,8 @@
 enum statement { OPTIONS, BLACKLIST, INSTALL };
 
 struct setting {
-	char *value;	/* of the parameter ("" if it has none); the command of an install; NULL: nothing is said */
-	char *where;	/* a file of modprobe.d, or "the kernel's command line" */
+	char *value; /* of the parameter ("" if it has none); the command of an install; NULL: nothing is said */
+	char *where; /* a file of modprobe.d, or "the kernel's command line" */
 };
 
 /*

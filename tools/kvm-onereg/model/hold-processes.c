@@ -14,8 +14,8 @@
 #include "model/open-files.h"
 
 /* /dev/kvm, whatever a node of it is called */
-#define MISC_MAJOR	10
-#define KVM_MINOR	232
+#define MISC_MAJOR 10
+#define KVM_MINOR  232
 
 /* What "-name guest=web1,debug-threads=on" or "-name web1" says */
 static char *guest_name(int pid)
@@ -53,7 +53,7 @@ static bool is_device(const struct file *file)
 
 struct look {
 	struct holder *holder;
-	struct holder table;	/* of the files of one table */
+	struct holder table; /* of the files of one table */
 };
 
 static void see_kvm(void *context, const struct file *file)
@@ -87,7 +87,7 @@ static void merge_table(void *context)
 	holder->device |= table->device;
 	holder->part = holder->part ? holder->part : table->part;
 	holder->kvm_files += table->kvm_files;
-	look->table = (struct holder){ 0 };
+	look->table = (struct holder) { 0 };
 }
 
 static bool is_holder(const struct holder *holder)
@@ -97,7 +97,7 @@ static bool is_holder(const struct holder *holder)
 
 void look_at_processes(struct holders *holders, bool mappings)
 {
-	static const char *const mapped[] = { ANON "kvm-", ANON "[kvm-", NULL };
+	static const char * const mapped[] = { ANON "kvm-", ANON "[kvm-", NULL };
 	char **names = list("/proc");
 	size_t n = 0;
 
@@ -109,7 +109,7 @@ void look_at_processes(struct holders *holders, bool mappings)
 		struct look look = { .holder = holder };
 		char *end;
 
-		*holder = (struct holder){ .pid = strtol(*names, &end, 10) };
+		*holder = (struct holder) { .pid = strtol(*names, &end, 10) };
 		if (*end)
 			continue;
 		if (!each_file(holder->pid, see_kvm, merge_table, &look))

@@ -14,17 +14,18 @@
 struct suspect {
 	struct holders *holders;
 	int pid;
-	bool kvm;		/* kvm itself has references that nothing explains */
+	bool kvm; /* kvm itself has references that nothing explains */
 	int perf, vfio, scm;
 	bool tracing;
 };
 
 static void add_process(struct suspect *one, int how, unsigned int link, const char *what)
 {
-	add_hold(one->holders, (struct hold){
-		.pid = one->pid, .how = how, .link = link, .fix = text("end process %d", one->pid),
-		.what = text("%d %s: %s", one->pid, command_of(one->pid), what)
-	});
+	add_hold(one->holders, (struct hold) { .pid = one->pid,
+					       .how = how,
+					       .link = link,
+					       .fix = text("end process %d", one->pid),
+					       .what = text("%d %s: %s", one->pid, command_of(one->pid), what) });
 }
 
 static void see_uring(struct suspect *one, const struct file *file)
@@ -36,9 +37,9 @@ static void see_uring(struct suspect *one, const struct file *file)
 		return;
 	if (name)
 		name = text("%.*s", (int)strcspn(name + 2, "\n"), name + 2);
-	add_process(one, name ? HOLDS_VENDOR : MAYBE, 0, name ?
-		    text("has %s as a registered file of io_uring", printable(name)) :
-		    text("has %s registered file%s of io_uring", files, atoi(files) == 1 ? "" : "s"));
+	add_process(one, name ? HOLDS_VENDOR : MAYBE, 0,
+		    name ? text("has %s as a registered file of io_uring", printable(name)) :
+			   text("has %s registered file%s of io_uring", files, atoi(files) == 1 ? "" : "s"));
 }
 
 static void see_bpf(struct suspect *one, const struct file *file)
@@ -78,7 +79,7 @@ static void see_suspect(void *context, const struct file *file)
 
 void look_at_suspects(struct holders *holders, bool kvm)
 {
-	static const char *const perf[] = { ANON "[perf_event]", NULL }, *const ring[] = { ANON "[io_uring]", NULL };
+	static const char * const perf[] = { ANON "[perf_event]", NULL }, * const ring[] = { ANON "[io_uring]", NULL };
 
 	for (char **name = list("/proc"); *name; name++) {
 		struct suspect one = { .holders = holders, .pid = atoi(*name), .kvm = kvm };
@@ -90,15 +91,17 @@ void look_at_suspects(struct holders *holders, bool kvm)
 		if (kvm && !one.perf && mapping(one.pid, perf))
 			one.perf = 1;
 		if (one.perf)
-			add_process(&one, MAYBE, 0, one.perf == 1 ? "has a perf event open" :
-				    text("has %d perf events open", one.perf));
+			add_process(&one, MAYBE, 0,
+				    one.perf == 1 ? "has a perf event open" :
+						    text("has %d perf events open", one.perf));
 		if (one.tracing)
 			add_process(&one, MAYBE, 0, "has a BPF program on functions of the kernel");
 		if (one.vfio)
 			add_process(&one, MAYBE, 0, "has a VFIO device open");
 		if (one.scm)
-			add_process(&one, MAYBE, 0, text("has a socket with %d file%s that nobody has received yet",
-							 one.scm, one.scm == 1 ? "" : "s"));
+			add_process(&one, MAYBE, 0,
+				    text("has a socket with %d file%s that nobody has received yet", one.scm,
+					 one.scm == 1 ? "" : "s"));
 		if (holders->holds == before && mapping(one.pid, ring))
 			add_process(&one, MAYBE, 0, "has an io_uring mapped, maybe with registered files");
 	}

@@ -11,13 +11,13 @@
 #include "model/hold.h"
 
 /* The groups that kvm's tracepoints are in */
-static const char *const groups[] = { "kvm", "kvmmmu" };
-#define GROUPS	(sizeof(groups) / sizeof(*groups))
+static const char * const groups[] = { "kvm", "kvmmmu" };
+#define GROUPS (sizeof(groups) / sizeof(*groups))
 
 /* Where tracefs is, or NULL */
 static const char *tracefs(void)
 {
-	static const char *const places[] = { "/sys/kernel/tracing", "/sys/kernel/debug/tracing" };
+	static const char * const places[] = { "/sys/kernel/tracing", "/sys/kernel/debug/tracing" };
 
 	for (size_t i = 0; i < sizeof(places) / sizeof(*places); i++)
 		if (exists("%s/events", places[i]))
@@ -88,11 +88,9 @@ static void look_at_trigger(struct holders *holders, const char *file, const cha
 		colon = strstr(one, " [active]");
 		if (colon)
 			*colon = '\0';
-		add_hold(holders, (struct hold){
-			.how = on_others ? HOLDS_KVM : TRACES,
-			.what = text("trace event %s has the trigger %s", event, one),
-			.fix = text("echo '!%s' >%s", one, file)
-		});
+		add_hold(holders, (struct hold) { .how = on_others ? HOLDS_KVM : TRACES,
+						  .what = text("trace event %s has the trigger %s", event, one),
+						  .fix = text("echo '!%s' >%s", one, file) });
 	}
 }
 
@@ -104,10 +102,10 @@ static void look_at_instance(struct holders *holders, const char *at)
 		char *events = enabled_events(at, groups[i], &count);
 
 		if (count)
-			add_hold(holders, (struct hold){
-				.how = TRACES, .fix = text("echo 0 >%s/events/%s/enable", at, groups[i]),
-				.what = text("trace event%s enabled in %s: %s", count == 1 ? "" : "s", at, events)
-			});
+			add_hold(holders, (struct hold) { .how = TRACES,
+							  .fix = text("echo 0 >%s/events/%s/enable", at, groups[i]),
+							  .what = text("trace event%s enabled in %s: %s",
+								       count == 1 ? "" : "s", at, events) });
 		for (char **event = list("%s/events/%s", at, groups[i]); *event; event++)
 			look_at_trigger(holders, text("%s/events/%s/%s/trigger", at, groups[i], *event),
 					text("%s:%s", groups[i], *event), false);
@@ -129,11 +127,10 @@ static void look_at_dynamic_events(struct holders *holders, const char *at)
 		on[strcspn(on, " ")] = '\0';
 		if (*one == 'e' ? !of_kvm(on, strcspn(on, "./")) : !kvm_tracepoint(on))
 			continue;
-		add_hold(holders, (struct hold){
-			.how = *one == 'e' ? HOLDS_KVM : TRACES,
-			.what = text("dynamic trace event %s on %s", name ? name + 1 : one, on),
-			.fix = text("echo '-:%s' >>%s/dynamic_events", name ? name + 1 : one, at)
-		});
+		add_hold(holders,
+			 (struct hold) { .how = *one == 'e' ? HOLDS_KVM : TRACES,
+					 .what = text("dynamic trace event %s on %s", name ? name + 1 : one, on),
+					 .fix = text("echo '-:%s' >>%s/dynamic_events", name ? name + 1 : one, at) });
 	}
 }
 
@@ -180,8 +177,10 @@ static long bpf(int command, union bpf_attr *attributes)
 static char *tracepoint_of(__u32 id)
 {
 	char name[128] = "";
-	struct bpf_link_info info = { .raw_tracepoint = { .tp_name = (unsigned long)name, .tp_name_len = sizeof(name) } };
-	union bpf_attr get = { .link_id = id }, ask = { .info = { .info_len = sizeof(info), .info = (unsigned long)&info } };
+	struct bpf_link_info info = { .raw_tracepoint = { .tp_name = (unsigned long)name,
+							  .tp_name_len = sizeof(name) } };
+	union bpf_attr get = { .link_id = id },
+		       ask = { .info = { .info_len = sizeof(info), .info = (unsigned long)&info } };
 	long fd = bpf(BPF_LINK_GET_FD_BY_ID, &get), error;
 
 	if (fd < 0)
@@ -209,10 +208,12 @@ void look_at_bpf(struct holders *holders)
 
 		if (!tracepoint || !kvm_tracepoint(tracepoint) || is_named(holders, next.next_id))
 			continue;
-		add_hold(holders, (struct hold){
-			.how = HOLDS_KVM, .link = next.next_id,
-			.what = text("BPF link %u on the tracepoint %s", next.next_id, tracepoint),
-			.fix = text("remove what pins BPF link %u below /sys/fs/bpf (bpftool -f link show)", next.next_id)
-		});
+		add_hold(holders,
+			 (struct hold) {
+				 .how = HOLDS_KVM,
+				 .link = next.next_id,
+				 .what = text("BPF link %u on the tracepoint %s", next.next_id, tracepoint),
+				 .fix = text("remove what pins BPF link %u below /sys/fs/bpf (bpftool -f link show)",
+					     next.next_id) });
 	}
 }

@@ -15,38 +15,38 @@
 /* A process that has files of KVM */
 struct holder {
 	int pid;
-	char *command;		/* the kernel's name of the process */
-	char *name;		/* what QEMU's -name says, or NULL */
+	char *command; /* the kernel's name of the process */
+	char *name;    /* what QEMU's -name says, or NULL */
 	int vms, vcpus;
-	bool device;		/* has /dev/kvm open, under whatever name */
-	char *part;		/* what else it has of KVM ("kvm-vm-stats"), or NULL */
-	int kvm_files;		/* files that hold kvm itself, at most */
+	bool device;   /* has /dev/kvm open, under whatever name */
+	char *part;    /* what else it has of KVM ("kvm-vm-stats"), or NULL */
+	int kvm_files; /* files that hold kvm itself, at most */
 };
 
 /* Anything else that holds KVM, or may */
 struct hold {
-	int pid;		/* 0: not a process */
-	char *what;		/* "4711 perf: has a perf event open" */
-	char *fix;		/* how to end it */
+	int pid;    /* 0: not a process */
+	char *what; /* "4711 perf: has a perf event open" */
+	char *fix;  /* how to end it */
 	enum {
-		MAYBE,		/* it may hold KVM: the kernel does not tell */
-		TRACES,		/* it holds nothing, but KVM should not be unloaded under it */
-		HOLDS_KVM,	/* one reference to kvm */
-		HOLDS_VENDOR,	/* references to kvm_intel or kvm_amd */
+		MAYBE,	      /* it may hold KVM: the kernel does not tell */
+		TRACES,	      /* it holds nothing, but KVM should not be unloaded under it */
+		HOLDS_KVM,    /* one reference to kvm */
+		HOLDS_VENDOR, /* references to kvm_intel or kvm_amd */
 	} how;
-	unsigned int link;	/* of a BPF link: its id */
+	unsigned int link; /* of a BPF link: its id */
 };
 
 struct holders {
 	struct holder *process;
 	int processes, vms;
-	bool complete;		/* every process could be looked at */
-	char **module;		/* modules other than the vendor's that use KVM, ended by NULL */
-	int kvm_references;	/* to kvm, beyond the modules that use it; 0 if not known */
-	int vendor_references;	/* the same of kvm_intel or kvm_amd */
+	bool complete;	       /* every process could be looked at */
+	char **module;	       /* modules other than the vendor's that use KVM, ended by NULL */
+	int kvm_references;    /* to kvm, beyond the modules that use it; 0 if not known */
+	int vendor_references; /* the same of kvm_intel or kvm_amd */
 	struct hold *hold;
 	int holds;
-	bool unnamed;		/* something holds KVM that .process and .hold do not explain for sure */
+	bool unnamed; /* something holds KVM that .process and .hold do not explain for sure */
 };
 
 void add_hold(struct holders *holders, struct hold hold);

@@ -15,8 +15,8 @@
 #include "model/module-file.h"
 
 /* Looking into /proc or /sys takes references for a moment: what cannot be explained is counted again */
-#define COUNTS		5
-#define COUNT_PAUSE_US	20000
+#define COUNTS	       5
+#define COUNT_PAUSE_US 20000
 
 /* References to a module beyond those of the modules that use it; 0 if it is not loaded */
 static int references(const char *name)

@@ -19,14 +19,14 @@
 #include "model/initramfs.h"
 #include "model/module-file.h"
 
-#define LARGEST		(64u << 20)	/* of a file that is kept */
-#define LONGEST_NAME	4096
+#define LARGEST	     (64u << 20) /* of a file that is kept */
+#define LONGEST_NAME 4096
 
 /* ---- Bytes, from the file or from the program that unpacks it ---- */
 
 struct stream {
 	int fd;
-	struct unpacking *unpacking;	/* or NULL */
+	struct unpacking *unpacking; /* or NULL */
 	unsigned char buffer[65536];
 	size_t at, n;
 	bool ended, failed;
@@ -42,7 +42,7 @@ static bool fill(struct stream *stream)
 		return false;
 	do
 		got = stream->unpacking ? unpack_read(stream->unpacking, stream->buffer, sizeof(stream->buffer)) :
-			read(stream->fd, stream->buffer, sizeof(stream->buffer));
+					  read(stream->fd, stream->buffer, sizeof(stream->buffer));
 	while (got < 0 && errno == EINTR && !stream->unpacking);
 	stream->at = 0;
 	stream->n = got > 0 ? got : 0;
@@ -82,7 +82,7 @@ struct found {
 		char *path;
 		unsigned char *bytes;
 		size_t size;
-	} *copies;
+	} * copies;
 	char *modules_dep, *modprobe_d;
 	bool dracut;
 };
@@ -148,7 +148,7 @@ static void keep(struct found *found, const char *name, unsigned char *bytes, si
 		return;
 	}
 	copy = kept(malloc(sizeof(*copy)));
-	*copy = (struct copy){ found->copies, which_module(rest), text("%s", rest), bytes, size };
+	*copy = (struct copy) { found->copies, which_module(rest), text("%s", rest), bytes, size };
 	found->copies = copy;
 }
 
@@ -217,7 +217,7 @@ static char *read_image(int fd, struct found *found)
 		return text("it is neither cpio nor packed in a known way");
 	if (lseek(fd, (off_t)stream->at - (off_t)stream->n, SEEK_CUR) < 0 || !unpack_start(&unpacking, program, fd))
 		return text("%s is not installed", program);
-	*stream = (struct stream){ .fd = fd, .unpacking = &unpacking };
+	*stream = (struct stream) { .fd = fd, .unpacking = &unpacking };
 	wrong = read_archives(stream, found);
 	good = !fill(stream);
 	if (!unpack_end(&unpacking) || !good)
@@ -243,10 +243,8 @@ static const struct copy *choose(const struct found *found, int module)
 
 struct initramfs read_initramfs(const char *release)
 {
-	char *const names[] = {
-		text("/boot/initrd.img-%s", release), text("/boot/initramfs-%s.img", release),
-		text("/boot/initrd-%s", release)
-	};
+	char * const names[] = { text("/boot/initrd.img-%s", release), text("/boot/initramfs-%s.img", release),
+				 text("/boot/initrd-%s", release) };
 	struct initramfs image = { 0 };
 	struct found found = { .release = release };
 	int fd;

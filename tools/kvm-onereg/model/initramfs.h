@@ -8,15 +8,15 @@
 /* One of the three modules in it, the one that modprobe takes there. */
 struct packed_module {
 	bool there;
-	char *build_id, *version, *origin;	/* NULL: it has none, or it could not be unpacked */
+	char *build_id, *version, *origin; /* NULL: it has none, or it could not be unpacked */
 };
 
 struct initramfs {
-	char *file;		/* below the root; NULL: this kernel has none */
-	char *why_unread;	/* why it could not be looked at; NULL if it could */
-	bool dracut;		/* who made it */
+	char *file;	  /* below the root; NULL: this kernel has none */
+	char *why_unread; /* why it could not be looked at; NULL if it could */
+	bool dracut;	  /* who made it */
 	struct packed_module module[MODULES];
-	char *modprobe_d;	/* its /etc/modprobe.d/kvm-onereg.conf, or NULL */
+	char *modprobe_d; /* its /etc/modprobe.d/kvm-onereg.conf, or NULL */
 };
 
 /*

@@ -43,7 +43,7 @@ static enum whose whose_set(const struct module set[MODULES])
 /* A kernel of one's own may be configured without one of the vendors: that module is not missing */
 static bool is_configured(const char *release, int module)
 {
-	static const char *const options[] = {
+	static const char * const options[] = {
 		[KVM] = "CONFIG_KVM=m", [KVM_INTEL] = "CONFIG_KVM_INTEL=m", [KVM_AMD] = "CONFIG_KVM_AMD=m"
 	};
 	char *config = read_file("/boot/config-%s", release);
@@ -82,12 +82,12 @@ static void resolve(struct kernel *kernel)
 
 static struct module find_file(const char *folder, const char *name)
 {
-	static const char *const endings[] = { "", ".xz", ".zst", ".gz" };
+	static const char * const endings[] = { "", ".xz", ".zst", ".gz" };
 
 	for (size_t i = 0; i < sizeof(endings) / sizeof(*endings); i++)
 		if (exists("%s/%s.ko%s", folder, name, endings[i]))
 			return module_of_file(path("%s/%s.ko%s", folder, name, endings[i]));
-	return (struct module){ .whose = MISSING };
+	return (struct module) { .whose = MISSING };
 }
 
 /*
@@ -145,7 +145,8 @@ char *describe(const struct kernel *kernel)
 
 	switch (kernel->set) {
 	case OURS:
-		return text("ours %s,%s from %s", module->version, module->prebuilt ? " prebuilt," : "", module->origin);
+		return text("ours %s,%s from %s", module->version, module->prebuilt ? " prebuilt," : "",
+			    module->origin);
 	case MIXED:
 		return text("mixed: kvm %s, kvm-intel %s, kvm-amd %s", describe_module(&module[KVM]),
 			    describe_module(&module[KVM_INTEL]), describe_module(&module[KVM_AMD]));

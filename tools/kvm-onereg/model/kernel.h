@@ -11,7 +11,7 @@
 struct kernel {
 	char *release;
 	bool running;
-	bool native;		/* is_native() */
+	bool native; /* is_native() */
 	enum whose set;
 	struct module module[MODULES];
 };

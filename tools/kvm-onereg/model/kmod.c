@@ -6,7 +6,7 @@
 #include "base/message.h"
 #include "model/kmod.h"
 
-struct kmod_ctx *context_of(const char *folder, const char *const *config)
+struct kmod_ctx *context_of(const char *folder, const char * const *config)
 {
 	struct kmod_ctx *ctx;
 
@@ -20,17 +20,16 @@ struct kmod_ctx *context_of(const char *folder, const char *const *config)
 
 struct kmod_ctx *no_modules(void)
 {
-	static const char *const nothing[] = { NULL };
+	static const char * const nothing[] = { NULL };
 
 	return context_of("/nonexistent", nothing);
 }
 
 struct kmod_ctx *modules_of(const char *release)
 {
-	const char *const below_root[] = {
-		path("/etc/modprobe.d"), path("/run/modprobe.d"), path("/usr/local/lib/modprobe.d"),
-		path("/usr/lib/modprobe.d"), path("/lib/modprobe.d"), NULL
-	};
+	const char * const below_root[] = { path("/etc/modprobe.d"),	       path("/run/modprobe.d"),
+					    path("/usr/local/lib/modprobe.d"), path("/usr/lib/modprobe.d"),
+					    path("/lib/modprobe.d"),	       NULL };
 
 	return context_of(path("/lib/modules/%s", release), *host_root() ? below_root : NULL);
 }

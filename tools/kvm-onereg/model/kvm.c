@@ -9,7 +9,7 @@
 #include "base/message.h"
 #include "model/kvm.h"
 
-#define DEVICE	"/dev/kvm"
+#define DEVICE "/dev/kvm"
 
 enum kvm_access kvm_probe(int *file)
 {
@@ -43,7 +43,8 @@ int kvm_open(bool *one_reg)
 
 	switch (kvm_probe(&fd)) {
 	case KVM_ABSENT:
-		die(STATUS_CANNOT, "modprobe kvm_intel (AMD: kvm_amd); \"kvm-onereg doctor\" finds out why it is not loaded",
+		die(STATUS_CANNOT,
+		    "modprobe kvm_intel (AMD: kvm_amd); \"kvm-onereg doctor\" finds out why it is not loaded",
 		    "there is no " DEVICE ": no KVM module is loaded");
 	case KVM_FORBIDDEN:
 		die(STATUS_CANNOT, "run it as root, or as a user of the group kvm", "no permission to open " DEVICE);

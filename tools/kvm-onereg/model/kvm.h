@@ -9,11 +9,11 @@
 
 /* What became of opening /dev/kvm. */
 enum kvm_access {
-	KVM_ABSENT,		/* no such device: no KVM module is loaded, or the CPU or firmware has none */
-	KVM_FORBIDDEN,		/* it is there, and this user may not open it */
-	KVM_UNUSABLE,		/* it is there, and does not open or answer: errno says why */
-	KVM_NO_ONE_REG,		/* it opens, and its KVM has no ONE_REG: the distro's, and too old to have it */
-	KVM_ONE_REG,		/* KVM_CAP_ONE_REG is 1 */
+	KVM_ABSENT,	/* no such device: no KVM module is loaded, or the CPU or firmware has none */
+	KVM_FORBIDDEN,	/* it is there, and this user may not open it */
+	KVM_UNUSABLE,	/* it is there, and does not open or answer: errno says why */
+	KVM_NO_ONE_REG, /* it opens, and its KVM has no ONE_REG: the distro's, and too old to have it */
+	KVM_ONE_REG,	/* KVM_CAP_ONE_REG is 1 */
 };
 
 /*
@@ -30,7 +30,7 @@ int kvm_open(bool *one_reg);
 struct vcpu {
 	int kvm, vm, fd;
 	bool one_reg;
-	struct kvm_cpuid2 *cpuid;	/* what KVM_GET_SUPPORTED_CPUID said, and the vCPU has unless bare */
+	struct kvm_cpuid2 *cpuid; /* what KVM_GET_SUPPORTED_CPUID said, and the vCPU has unless bare */
 };
 
 /*

@@ -10,8 +10,8 @@
 #include "model/lists.h"
 #include "model/series.h"
 
-#define SHSTK		(1u << 7)	/* CPUID 7.0 ECX */
-#define IBT		(1u << 20)	/* CPUID 7.0 EDX */
+#define SHSTK (1u << 7)	 /* CPUID 7.0 ECX */
+#define IBT   (1u << 20) /* CPUID 7.0 EDX */
 
 struct kvm_msr_list *msr_list(int kvm, unsigned long request)
 {

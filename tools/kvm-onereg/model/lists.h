@@ -15,7 +15,7 @@ const struct kvm_cpuid_entry2 *cpuid_leaf(const struct kvm_cpuid2 *cpuid, __u32 
 /* CET: what KVM offers guests by CPUID 7.0, as @cpuid has it, and the bits of its state in IA32_XSS. */
 bool has_shadow_stacks(const struct kvm_cpuid2 *cpuid);
 bool has_ibt(const struct kvm_cpuid2 *cpuid);
-#define XSS_CET		0x1800ull
+#define XSS_CET 0x1800ull
 
 /* Why KVM offers guests no shadow stacks, for a sentence that says they have none. */
 const char *why_no_cet(void);

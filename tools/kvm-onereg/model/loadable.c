@@ -36,7 +36,7 @@ static bool kernel_unpacks_xz(const struct kernel *kernel)
 		config = read_file("/lib/modules/%s/config", kernel->release);
 	if (config)
 		return has_line(config, "CONFIG_MODULE_DECOMPRESS=y") &&
-			has_line(config, "CONFIG_MODULE_COMPRESS_XZ=y");
+		       has_line(config, "CONFIG_MODULE_COMPRESS_XZ=y");
 	format = kernel->running ? read_file("/sys/module/compression") : NULL;
 	return format && !strcmp(format, "xz");
 }
@@ -68,8 +68,11 @@ static struct obstacle packing(const struct kernel *kernel, const struct module 
 	found.code = "xz-check";
 	found.later = !kmod_lets_kernel_unpack();
 	found.sentence = text("is packed with xz's check %s, and the kernel unpacks only CRC32 or none%s",
-			      check == 4 ? "CRC64" : check == 10 ? "SHA-256" : text("%u", check), found.later ?
-			      ": kmod still unpacks it itself, but that of Debian 13 will not" : " (EINVAL)");
+			      check == 4  ? "CRC64" :
+			      check == 10 ? "SHA-256" :
+					    text("%u", check),
+			      found.later ? ": kmod still unpacks it itself, but that of Debian 13 will not" :
+					    " (EINVAL)");
 	return found;
 }
 
@@ -99,7 +102,7 @@ static struct obstacle vermagic(const struct kernel *kernel, const struct module
 
 struct symbol {
 	const char *name;
-	uint64_t crc;		/* 0: it has none */
+	uint64_t crc; /* 0: it has none */
 };
 
 struct symbols {
@@ -143,7 +146,7 @@ static struct symbols of_kernel(const struct kernel *kernel)
 		if (*name != '\t' || symbols.n == room)
 			continue;
 		name++;
-		symbols.all[symbols.n++] = (struct symbol){ name, strtoull(line, NULL, 16) };
+		symbols.all[symbols.n++] = (struct symbol) { name, strtoull(line, NULL, 16) };
 		name[strcspn(name, "\t\n")] = '\0';
 	}
 	qsort(symbols.all, symbols.n, sizeof(*symbols.all), by_name);
@@ -158,12 +161,11 @@ static struct symbols exported(struct kmod_module *mod)
 
 	if (kmod_module_get_symbols(mod, &list) < 0)
 		return symbols;
-	kmod_list_foreach(at, list)
-		room++;
+	kmod_list_foreach(at, list) room++;
 	symbols.all = kept(calloc(room + 1, sizeof(*symbols.all)));
 	kmod_list_foreach(at, list)
-		symbols.all[symbols.n++] = (struct symbol){ text("%s", kmod_module_symbol_get_symbol(at)),
-			kmod_module_symbol_get_crc(at) };
+		symbols.all[symbols.n++] = (struct symbol) { text("%s", kmod_module_symbol_get_symbol(at)),
+							     kmod_module_symbol_get_crc(at) };
 	kmod_module_symbols_free_list(list);
 	qsort(symbols.all, symbols.n, sizeof(*symbols.all), by_name);
 	return symbols;
@@ -177,7 +179,8 @@ static char *unresolved(struct kmod_module *mod, const struct symbols *kvm, cons
 
 	if (kmod_module_get_dependency_symbols(mod, &list) < 0)
 		return NULL;
-	kmod_list_foreach(at, list) {
+	kmod_list_foreach(at, list)
+	{
 		const char *name = kmod_module_dependency_symbol_get_symbol(at);
 		const struct symbol *symbol = find_symbol(kvm, name);
 		uint64_t crc = kmod_module_dependency_symbol_get_crc(at);
@@ -242,7 +245,7 @@ struct obstacle obstacle(const struct kernel *kernel)
 		elf = contents(module, &size);
 		/* Where the program that unpacks is missing, libkmod has unpacked it all the same */
 		if (module->whose == DAMAGED || (elf && !elf_complete(elf, size)))
-			return (struct obstacle){ "damaged", module, text("is cut off or damaged"), false };
+			return (struct obstacle) { "damaged", module, text("is cut off or damaged"), false };
 		found = vermagic(kernel, module);
 		if (!found.code)
 			found = packing(kernel, module);
@@ -251,7 +254,7 @@ struct obstacle obstacle(const struct kernel *kernel)
 		if (found.code)
 			later = found;
 	}
-	found = (struct obstacle){ 0 };
+	found = (struct obstacle) { 0 };
 	if (kernel->set == OURS)
 		found = symbols(kernel);
 	return found.code ? found : later;

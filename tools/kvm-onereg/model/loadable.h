@@ -7,10 +7,10 @@
 #include "model/module-file.h"
 
 struct obstacle {
-	const char *code;	/* doctor's: "damaged", "xz-check", "vermagic", "symbols"; NULL: none was found */
+	const char *code; /* doctor's: "damaged", "xz-check", "vermagic", "symbols"; NULL: none was found */
 	const struct module *module;
 	char *sentence;
-	bool later;		/* it loads with today's kmod, and will not with that of the next release */
+	bool later; /* it loads with today's kmod, and will not with that of the next release */
 };
 
 /* The first that keeps one of the kernel's three modules, as modprobe finds them, from loading. */

@@ -12,20 +12,20 @@
 /* A module that is loaded, or not: !there. */
 struct loaded {
 	bool there;
-	bool live;		/* and not just coming or going */
-	int references;		/* -1 unknown */
+	bool live;	/* and not just coming or going */
+	int references; /* -1 unknown */
 	char *version, *srcversion, *build_id;
 	bool out_of_tree;
-	enum whose whose;	/* OURS, DISTRO, NATIVE, FOREIGN, BUILTIN */
-	const struct module *file;	/* the file on disk that it came from, if one is the same */
+	enum whose whose;	   /* OURS, DISTRO, NATIVE, FOREIGN, BUILTIN */
+	const struct module *file; /* the file on disk that it came from, if one is the same */
 };
 
 /* What is loaded, and where from. */
 struct running {
-	enum whose set;		/* MISSING: nothing; MIXED; a kvm without vendor module counts as kvm's */
-	bool vendor;		/* a vendor module is loaded */
-	bool as_resolved;	/* each one loaded is what modprobe would load */
-	bool known;		/* as_resolved is sure: build-ids on both sides */
+	enum whose set;	  /* MISSING: nothing; MIXED; a kvm without vendor module counts as kvm's */
+	bool vendor;	  /* a vendor module is loaded */
+	bool as_resolved; /* each one loaded is what modprobe would load */
+	bool known;	  /* as_resolved is sure: build-ids on both sides */
 	struct loaded module[MODULES];
 };
 

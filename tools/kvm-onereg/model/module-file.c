@@ -11,12 +11,12 @@
 #include "model/kmod.h"
 #include "model/module-file.h"
 
-const char *const whose_names[] = {
-	[MISSING] = "missing", [DAMAGED] = "damaged", [BUILTIN] = "built in", [OURS] = "ours", [DISTRO] = "distro",
-	[NATIVE] = "native", [FOREIGN] = "foreign", [MIXED] = "mixed",
+const char * const whose_names[] = {
+	[MISSING] = "missing", [DAMAGED] = "damaged", [BUILTIN] = "built in", [OURS] = "ours",
+	[DISTRO] = "distro",   [NATIVE] = "native",   [FOREIGN] = "foreign",  [MIXED] = "mixed",
 };
-const char *const file_names[] = { "kvm", "kvm-intel", "kvm-amd" };
-const char *const loaded_names[] = { "kvm", "kvm_intel", "kvm_amd" };
+const char * const file_names[] = { "kvm", "kvm-intel", "kvm-amd" };
+const char * const loaded_names[] = { "kvm", "kvm_intel", "kvm_amd" };
 
 /* Files that were read before: unpacking takes most of the time of a command */
 static struct seen {
@@ -24,7 +24,7 @@ static struct seen {
 	struct module module;
 	unsigned char *packed, *elf;
 	size_t packed_size, size;
-} *seen;
+} * seen;
 
 static struct seen *seen_before(const char *file)
 {
@@ -108,8 +108,11 @@ struct module module_of_file(const char *file)
 {
 	struct kmod_ctx *ctx = no_modules();
 	struct module module = { .whose = MISSING, .parameters = kept(calloc(1, sizeof(char *))) };
-	struct { const char *key; char **value; } wanted[] = {
-		{ "version", &module.version }, { "origin", &module.origin }, { "srcversion", &module.srcversion },
+	struct {
+		const char *key;
+		char **value;
+	} wanted[] = {
+		{ "version", &module.version },	  { "origin", &module.origin },	  { "srcversion", &module.srcversion },
 		{ "vermagic", &module.vermagic }, { "depends", &module.depends }, { "signer", &module.signer },
 	};
 	struct kmod_list *info = NULL, *entry;
@@ -128,7 +131,8 @@ struct module module_of_file(const char *file)
 	if (kmod_module_get_info(mod, &info) < 0 || !info) {
 		module.whose = DAMAGED;
 	} else {
-		kmod_list_foreach(entry, info) {
+		kmod_list_foreach(entry, info)
+		{
 			const char *key = kmod_module_info_get_key(entry), *value = kmod_module_info_get_value(entry);
 
 			/* "parm" is there only with a description */
@@ -146,7 +150,7 @@ struct module module_of_file(const char *file)
 	kmod_module_unref(mod);
 	kmod_unref(ctx);
 	remember = kept(malloc(sizeof(*remember)));
-	*remember = (struct seen){ .next = seen, .module = module };
+	*remember = (struct seen) { .next = seen, .module = module };
 	seen = remember;
 	return module;
 }

@@ -7,23 +7,23 @@
 #include <stddef.h>
 
 enum whose { MISSING, DAMAGED, BUILTIN, OURS, DISTRO, NATIVE, FOREIGN, MIXED };
-extern const char *const whose_names[];
+extern const char * const whose_names[];
 
-#define MODULES	3
+#define MODULES 3
 enum { KVM, KVM_INTEL, KVM_AMD };
 /* With '-', as files; loaded modules have '_'. */
-extern const char *const file_names[MODULES];
-extern const char *const loaded_names[MODULES];
+extern const char * const file_names[MODULES];
+extern const char * const loaded_names[MODULES];
 
 /* A module file. What it does not say is NULL. */
 struct module {
-	enum whose whose;	/* MISSING, DAMAGED, OURS, DISTRO, FOREIGN */
+	enum whose whose; /* MISSING, DAMAGED, OURS, DISTRO, FOREIGN */
 	char *file;
-	bool not_configured;	/* it is MISSING because the kernel's configuration does not have it */
-	bool prebuilt;		/* of a package kvm-onereg-modules-KERNEL, not built here */
+	bool not_configured; /* it is MISSING because the kernel's configuration does not have it */
+	bool prebuilt;	     /* of a package kvm-onereg-modules-KERNEL, not built here */
 	char *version, *origin, *srcversion, *vermagic, *depends, *signer;
-	char **parameters;	/* names, ended by NULL */
-	char *build_id;		/* in hexadecimal; ask build_id() for it */
+	char **parameters; /* names, ended by NULL */
+	char *build_id;	   /* in hexadecimal; ask build_id() for it */
 	bool build_id_read;
 };
 

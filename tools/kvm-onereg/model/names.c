@@ -8,10 +8,10 @@
 #include "base/text.h"
 #include "model/names.h"
 
-#define ARRAY_SIZE(a)	(sizeof(a) / sizeof(*(a)))
+#define ARRAY_SIZE(a) (sizeof(a) / sizeof(*(a)))
 
 struct name {
-	__u32 index;		/* of a bit of an MSR: which << 8 | bit */
+	__u32 index; /* of a bit of an MSR: which << 8 | bit */
 	const char *name;
 };
 
@@ -56,8 +56,8 @@ const char *msr_bit_name(enum msr_bits which, unsigned int bit)
 const char *cpuid_bit_name(__u32 leaf, __u32 subleaf, enum cpuid_register which, unsigned int bit)
 {
 	for (size_t i = 0; i < ARRAY_SIZE(cpuid_bits); i++)
-		if (cpuid_bits[i].leaf == leaf && cpuid_bits[i].subleaf == subleaf &&
-		    cpuid_bits[i].which == which && cpuid_bits[i].bit == bit)
+		if (cpuid_bits[i].leaf == leaf && cpuid_bits[i].subleaf == subleaf && cpuid_bits[i].which == which &&
+		    cpuid_bits[i].bit == bit)
 			return cpuid_bits[i].name;
 	return NULL;
 }

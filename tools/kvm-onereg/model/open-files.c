@@ -25,8 +25,8 @@ static bool same_files(int pid, int tid)
 	return pid == tid || (!*host_root() && !syscall(SYS_kcmp, pid, tid, KCMP_FILES, 0, 0));
 }
 
-bool each_file(int pid, void (*see)(void *context, const struct file *file),
-		      void (*next_table)(void *context), void *context)
+bool each_file(int pid, void (*see)(void *context, const struct file *file), void (*next_table)(void *context),
+	       void *context)
 {
 	char **tasks = list("/proc/%d/task", pid), *self[] = { text("%d", pid), NULL };
 	bool complete = true;
@@ -66,7 +66,7 @@ bool each_file(int pid, void (*see)(void *context, const struct file *file),
 }
 
 /* A mapping in one file; *empty if it has no line. Not by read_file(), as there may be much of it */
-static char *mapping_in(const char *file, const char *const names[], bool *empty)
+static char *mapping_in(const char *file, const char * const names[], bool *empty)
 {
 	FILE *maps = fopen(file, "re");
 	char *line = NULL, *found = NULL;
@@ -75,7 +75,7 @@ static char *mapping_in(const char *file, const char *const names[], bool *empty
 	*empty = true;
 	while (maps && !found && getline(&line, &size, maps) > 0) {
 		*empty = false;
-		for (const char *const *name = names; *name && !found; name++)
+		for (const char * const *name = names; *name && !found; name++)
 			found = strstr(line, *name);
 		if (found)
 			found = text("%.*s", (int)strcspn(found, "\n"), found);
@@ -86,7 +86,7 @@ static char *mapping_in(const char *file, const char *const names[], bool *empty
 	return found;
 }
 
-char *mapping(int pid, const char *const names[])
+char *mapping(int pid, const char * const names[])
 {
 	bool empty;
 	char *found = mapping_in(path("/proc/%d/maps", pid), names, &empty);

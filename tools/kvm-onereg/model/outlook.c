@@ -47,8 +47,10 @@ static void compare_kernels(struct outlook *outlook, struct kernel *all, const s
 	other = another(all, next, with_cet);
 	if (!other && (has_ours || running->set != OURS))
 		return;
-	has = !next ? text("has no modules on disk") : next->set == OURS ? text("has an old KVM of ours, without CET") :
-		next->set == DISTRO ? text("has the distro's KVM") : text("has: %s", describe(next));
+	has = !next		  ? text("has no modules on disk") :
+	      next->set == OURS	  ? text("has an old KVM of ours, without CET") :
+	      next->set == DISTRO ? text("has the distro's KVM") :
+				    text("has: %s", describe(next));
 	outlook->loses_ours = text("kernel %s boots next (%s) and %s, while %s ours", outlook->next.release,
 				   outlook->next.by, has, other ? text("%s has", other->release) : "what is loaded is");
 	outlook->loses_cet = with_cet;
@@ -92,7 +94,7 @@ static void find_source_of_loaded(struct outlook *outlook, const struct running 
 
 static char *why_unloadable(const struct kernel *kernel)
 {
-	struct obstacle it = kernel ? obstacle(kernel) : (struct obstacle){ 0 };
+	struct obstacle it = kernel ? obstacle(kernel) : (struct obstacle) { 0 };
 
 	return it.code && !it.later ? text("%s %s", shown(it.module->file), it.sentence) : NULL;
 }
@@ -107,8 +109,9 @@ struct outlook look_ahead(struct kernel *all, struct kernel *running_kernel, con
 	compare_kernels(&outlook, all, running, cet);
 	find_source_of_loaded(&outlook, running);
 	if (running_kernel)
-		outlook.disk_source = running_kernel->set == NATIVE && image ? text("linux %s", image) :
-			source_of_file(&running_kernel->module[KVM], running_release());
+		outlook.disk_source = running_kernel->set == NATIVE && image ?
+					      text("linux %s", image) :
+					      source_of_file(&running_kernel->module[KVM], running_release());
 	outlook.unloadable = why_unloadable(running_kernel);
 	outlook.next_unloadable = next == running_kernel ? outlook.unloadable : why_unloadable(next);
 	/* Where no kernel is on disk, as in a container, there is nothing to swap to */
@@ -118,7 +121,7 @@ struct outlook look_ahead(struct kernel *all, struct kernel *running_kernel, con
 	if (running_kernel && image && version && strcmp(image, version))
 		outlook.upgraded = text("%s runs, %s is installed", version, image);
 	/* kernels() has them in the order of their versions */
-	outlook.reboot_pending = outlook.upgraded || (next && !next->running &&
-						      (!running_kernel || next > running_kernel));
+	outlook.reboot_pending = outlook.upgraded ||
+				 (next && !next->running && (!running_kernel || next > running_kernel));
 	return outlook;
 }

@@ -12,17 +12,17 @@ struct outlook {
 	struct next_boot next;
 	/* The next boot brings no KVM of ours, while an installed or the running kernel has it; NULL, or a sentence */
 	char *loses_ours;
-	bool loses_cet;		/* and CET is in use, or asked for */
+	bool loses_cet; /* and CET is in use, or asked for */
 
 	/* Why the modules on disk do not load: those of the running kernel, and of the one that boots next */
 	char *unloadable, *next_unloadable;
 
-	char *loaded_source;	/* "linux 6.12.117-1": what the loaded KVM was built from; or NULL */
-	bool source_inferred;	/* from the running kernel, as the file is no longer on disk */
-	char *disk_source;	/* the same of what modprobe would load now */
-	bool swap_pending;	/* what is loaded is not what modprobe would load */
-	bool reboot_pending;	/* a later kernel boots next, or the running one was upgraded under its name */
-	char *upgraded;		/* for the latter: "6.12.116-2 runs, 6.12.117-1 is installed" */
+	char *loaded_source;  /* "linux 6.12.117-1": what the loaded KVM was built from; or NULL */
+	bool source_inferred; /* from the running kernel, as the file is no longer on disk */
+	char *disk_source;    /* the same of what modprobe would load now */
+	bool swap_pending;    /* what is loaded is not what modprobe would load */
+	bool reboot_pending;  /* a later kernel boots next, or the running one was upgraded under its name */
+	char *upgraded;	      /* for the latter: "6.12.116-2 runs, 6.12.117-1 is installed" */
 };
 
 struct outlook look_ahead(struct kernel *all, struct kernel *running_kernel, const struct running *running,

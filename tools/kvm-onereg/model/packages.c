@@ -19,9 +19,8 @@ const struct run *packages(void)
 
 	if (!asked)
 		answer = RUN("dpkg-query", "-W", "-f",
-			     "${Package}\t${Version}\t${db:Status-Status}\t${db:Status-Eflag}\n",
-			     "kvm-onereg*", "libkvm-onereg*", "dkms", "linux-image-*", "linux-headers-*",
-			     "linux-source*");
+			     "${Package}\t${Version}\t${db:Status-Status}\t${db:Status-Eflag}\n", "kvm-onereg*",
+			     "libkvm-onereg*", "dkms", "linux-image-*", "linux-headers-*", "linux-source*");
 	asked = true;
 	return &answer;
 }
@@ -75,7 +74,9 @@ static char *version_of_files(const char *name)
 	bool installed = package(name, &version, &status);
 
 	return installed || !strcmp(status, "unpacked") || !strcmp(status, "half-configured") ||
-		!strncmp(status, "triggers-", 9) ? version : NULL;
+			       !strncmp(status, "triggers-", 9) ?
+		       version :
+		       NULL;
 }
 
 char *image_version(const char *release)
@@ -88,7 +89,7 @@ char *image_version(const char *release)
 char *built_from(const char *release)
 {
 	char *line = first_line(read_file("/lib/modules/%s/build/include/generated/package.h", release),
-		"LINUX_PACKAGE_ID");
+				"LINUX_PACKAGE_ID");
 	char *start = line ? strstr(line, " Debian ") : NULL;
 
 	if (start)
@@ -140,9 +141,11 @@ struct wanted wanted(const char *release)
 {
 	char *lines = read_file(STATE "/wanted/%s", release);
 
-	return (struct wanted){
-		.version = value_of(lines, "version", "="), .result = value_of(lines, "result", "="),
-		.message = value_of(lines, "message", "="), .tried = seconds(value_of(lines, "tried", "=")),
+	return (struct wanted) {
+		.version = value_of(lines, "version", "="),
+		.result = value_of(lines, "result", "="),
+		.message = value_of(lines, "message", "="),
+		.tried = seconds(value_of(lines, "tried", "=")),
 		.next = seconds(value_of(lines, "next", "=")),
 	};
 }
@@ -160,15 +163,16 @@ static char *date(time_t when)
 char *wanted_state(const struct wanted *wanted)
 {
 	const char *result = wanted->result ? wanted->result : "untried";
-	char *state = !strcmp(result, "untried") ? text("not fetched yet") :
-		!strcmp(result, "offline") ? text("no network") :
-		!strcmp(result, "unavailable") ? text("on offer nowhere") :
-		!strcmp(result, "failed") ? text("the download failed") : text("%s", result);
+	char *state = !strcmp(result, "untried")     ? text("not fetched yet") :
+		      !strcmp(result, "offline")     ? text("no network") :
+		      !strcmp(result, "unavailable") ? text("on offer nowhere") :
+		      !strcmp(result, "failed")	     ? text("the download failed") :
+						       text("%s", result);
 
 	if (wanted->message && *wanted->message)
 		state = text("%s: %s", state, wanted->message);
 	if (wanted->tried)
 		state = text("%s; tried %s", state, date(wanted->tried));
-	return text("%s; %s", state, wanted->next ? text("next try %s", date(wanted->next)) :
-		    "no try will come by itself");
+	return text("%s; %s", state,
+		    wanted->next ? text("next try %s", date(wanted->next)) : "no try will come by itself");
 }

@@ -8,8 +8,8 @@
 
 #include "base/process.h"
 
-#define PACKAGE		"kvm-onereg"
-#define STATE		"/var/lib/" PACKAGE
+#define PACKAGE "kvm-onereg"
+#define STATE	"/var/lib/" PACKAGE
 
 /* dpkg-query, asked once: "NAME VERSION STATUS ERROR" lines of the packages that matter here, with tabs */
 const struct run *packages(void);
@@ -33,10 +33,10 @@ char *noted_origin(const char *id);
 
 /* Why a kernel waits for its source: what the last try to fetch it gave */
 struct wanted {
-	char *version;		/* of the source; NULL: the kernel waits for none */
-	char *result;		/* "untried", "offline", "unavailable", "failed", or what a later version writes */
-	char *message;		/* a line, or NULL */
-	time_t tried, next;	/* 0: never, and no try will come by itself */
+	char *version;	    /* of the source; NULL: the kernel waits for none */
+	char *result;	    /* "untried", "offline", "unavailable", "failed", or what a later version writes */
+	char *message;	    /* a line, or NULL */
+	time_t tried, next; /* 0: never, and no try will come by itself */
 };
 
 struct wanted wanted(const char *release);

@@ -19,7 +19,7 @@ char *series_of(const char *release)
 
 bool is_supported(const char *release)
 {
-	static const char *const supported[] = { SUPPORTED_SERIES };
+	static const char * const supported[] = { SUPPORTED_SERIES };
 	const char *series = series_of(release);
 
 	for (size_t i = 0; i < sizeof(supported) / sizeof(supported[0]); i++)

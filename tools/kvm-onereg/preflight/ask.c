@@ -18,8 +18,8 @@
 #include "preflight/ask.h"
 #include "preflight/format.h"
 
-#define REQUEST_GUEST_PERMISSION	0x1025	/* arch_prctl(2), ARCH_REQ_XCOMP_GUEST_PERM */
-#define XTILE_DATA	18
+#define REQUEST_GUEST_PERMISSION 0x1025 /* arch_prctl(2), ARCH_REQ_XCOMP_GUEST_PERM */
+#define XTILE_DATA		 18
 
 static void put(struct json_object *object, const char *key, struct json_object *value)
 {
@@ -92,7 +92,7 @@ static struct json_object *ask_host(void)
 static struct json_object *ask_cpu(void)
 {
 	struct json_object *cpu = json_object_new_object();
-	unsigned int r[4] = { }, family, model;
+	unsigned int r[4] = {}, family, model;
 	char vendor[13] = "", name[49] = "", *start = name;
 
 	__get_cpuid(0, &r[0], &r[1], &r[2], &r[3]);
@@ -158,7 +158,8 @@ static struct json_object *ask_guest(const struct vcpu *vcpu)
 	put(guest, "xss", hexadecimal(mask_of(vcpu->cpuid, 1)));
 	put(guest, "physical_address_bits", json_object_new_int(sizes ? sizes->eax & 0xff : 36));
 	put(guest, "tsc_khz", json_object_new_int(ioctl(vcpu->fd, KVM_GET_TSC_KHZ, 0)));
-	put(guest, "tsc_scaling", json_object_new_boolean(ioctl(vcpu->kvm, KVM_CHECK_EXTENSION, KVM_CAP_TSC_CONTROL) > 0));
+	put(guest, "tsc_scaling",
+	    json_object_new_boolean(ioctl(vcpu->kvm, KVM_CHECK_EXTENSION, KVM_CAP_TSC_CONTROL) > 0));
 	return guest;
 }
 

@@ -13,7 +13,7 @@
 #include "preflight/offer.h"
 #include "preflight/rules.h"
 
-#define COUNT(a)	(sizeof(a) / sizeof(*(a)))
+#define COUNT(a) (sizeof(a) / sizeof(*(a)))
 
 static void add(struct json_object *list, unsigned int of, char *name, const char *what, ...)
 	__attribute__((format(printf, 4, 5)));
@@ -45,7 +45,7 @@ static char *leaf_name(__u32 leaf, __u32 subleaf)
 /* "SHSTK (CPUID 7.0:ECX[7])"; the two that this package is about have a name with any headers. */
 static char *bit_name(__u32 leaf, __u32 subleaf, enum cpuid_register which, unsigned int bit)
 {
-	static const char *const registers[] = { [EAX] = "EAX", [EBX] = "EBX", [ECX] = "ECX", [EDX] = "EDX" };
+	static const char * const registers[] = { [EAX] = "EAX", [EBX] = "EBX", [ECX] = "ECX", [EDX] = "EDX" };
 	const char *known = cpuid_bit_name(leaf, subleaf, which, bit);
 	char *where = leaf_name(leaf, subleaf), *name;
 
@@ -61,7 +61,8 @@ static unsigned int concerns_leaf(__u32 leaf, __u32 subleaf, enum cpuid_register
 {
 	if (leaf == 7 && !subleaf && ((which == ECX && bit == 7) || (which == EDX && bit == 20)))
 		return CET;
-	if ((leaf == 1 && which == ECX && bit == 5) || (leaf == 0x80000001 && which == ECX && bit == 2) || leaf == 0x8000000a)
+	if ((leaf == 1 && which == ECX && bit == 5) || (leaf == 0x80000001 && which == ECX && bit == 2) ||
+	    leaf == 0x8000000a)
 		return NESTED;
 	return 0;
 }
@@ -100,7 +101,8 @@ static void compare_leaves(const struct offer *from, const struct offer *to, str
 			if (wrong >> bit & 1)
 				add(obstacles, concerns_leaf(rule->leaf, rule->subleaf, rule->which, bit),
 				    bit_name(rule->leaf, rule->subleaf, rule->which, bit), "%s",
-				    rule->relation == BITS ? "not offered by the destination" : "an event that the destination lacks");
+				    rule->relation == BITS ? "not offered by the destination" :
+							     "an event that the destination lacks");
 	}
 }
 
@@ -121,10 +123,11 @@ static void compare_xsave(const struct offer *from, const struct offer *to, stru
 		if (!((xcr0 | xss) >> bit & 1))
 			continue;
 		if (missing >> bit & 1)
-			add(obstacles, of, component(bit), "not in %s of the destination", xcr0 >> bit & 1 ? "XCR0" : "IA32_XSS");
+			add(obstacles, of, component(bit), "not in %s of the destination",
+			    xcr0 >> bit & 1 ? "XCR0" : "IA32_XSS");
 		else if (bit > 1 && (a.reg[EAX] != b.reg[EAX] || a.reg[EBX] != b.reg[EBX]))
-			add(obstacles, of, component(bit), "%u bytes at %u, at the destination %u at %u", a.reg[EAX], a.reg[EBX],
-			    b.reg[EAX], b.reg[EBX]);
+			add(obstacles, of, component(bit), "%u bytes at %u, at the destination %u at %u", a.reg[EAX],
+			    a.reg[EBX], b.reg[EAX], b.reg[EBX]);
 	}
 }
 
@@ -135,8 +138,8 @@ static char *feature_bit_name(__u32 index, unsigned int bit)
 		__u32 index, true_index;
 		enum msr_bits which;
 	} controls[] = {
-		{ 0x481, 0x48d, PINBASED }, { 0x482, 0x48e, PROCBASED }, { 0x483, 0x48f, EXIT }, { 0x484, 0x490, ENTRY },
-		{ 0x48b, 0x48b, PROCBASED2 },
+		{ 0x481, 0x48d, PINBASED }, { 0x482, 0x48e, PROCBASED },  { 0x483, 0x48f, EXIT },
+		{ 0x484, 0x490, ENTRY },    { 0x48b, 0x48b, PROCBASED2 },
 	};
 	const char *known = NULL;
 	char *msr = name_of_msr(index), *name;
@@ -162,7 +165,8 @@ static unsigned int concerns_feature(__u32 index, unsigned int bit)
 		return 0;
 	/* #CP without an error code, CR4.CET, and loading of CET's state at VM exit and entry */
 	if ((index == 0x480 && bit == 56) || (index == 0x489 && bit == 23) ||
-	    ((index == 0x483 || index == 0x48f) && bit % 32 == 28) || ((index == 0x484 || index == 0x490) && bit % 32 == 20))
+	    ((index == 0x483 || index == 0x48f) && bit % 32 == 28) ||
+	    ((index == 0x484 || index == 0x490) && bit % 32 == 20))
 		return CET | NESTED;
 	return NESTED;
 }
@@ -195,7 +199,8 @@ static void compare_features(const struct offer *from, const struct offer *to, s
 			if (wrong >> bit & 1)
 				add(obstacles, concerns_feature(index, bit), feature_bit_name(index, bit), "%s",
 				    rule->relation == BITS ? "not offered by the destination" :
-				    is_vmx_msr(index) ? "the destination demands it" : "a weakness that only the destination has");
+				    is_vmx_msr(index)	   ? "the destination demands it" :
+							     "a weakness that only the destination has");
 	}
 }
 
@@ -207,9 +212,9 @@ static bool lists_msr(const struct offer *offer, __u32 index)
 	return false;
 }
 
-#define MSR_XSS		0xda0
-#define HYPERV_FIRST	0x40000000
-#define HYPERV_LAST	0x40001fff
+#define MSR_XSS	     0xda0
+#define HYPERV_FIRST 0x40000000
+#define HYPERV_LAST  0x40001fff
 
 /* Leaf 0xa and others tell how many there are; some kernels list them all, some as many as the host has. */
 static bool is_pmu_msr(__u32 index)
@@ -217,8 +222,16 @@ static bool is_pmu_msr(__u32 index)
 	static const struct {
 		__u32 first, last;
 	} ranges[] = {
-		{ 0xc1, 0xc8 }, { 0x186, 0x18d }, { 0x309, 0x318 }, { 0x38d, 0x390 }, { 0x3f1, 0x3f2 }, { 0x4c1, 0x4c8 },
-		{ 0x600, 0x600 }, { 0xc0000300, 0xc0000303 }, { 0xc0010000, 0xc0010007 }, { 0xc0010200, 0xc001020b },
+		{ 0xc1, 0xc8 },
+		{ 0x186, 0x18d },
+		{ 0x309, 0x318 },
+		{ 0x38d, 0x390 },
+		{ 0x3f1, 0x3f2 },
+		{ 0x4c1, 0x4c8 },
+		{ 0x600, 0x600 },
+		{ 0xc0000300, 0xc0000303 },
+		{ 0xc0010000, 0xc0010007 },
+		{ 0xc0010200, 0xc001020b },
 	};
 
 	for (size_t i = 0; i < COUNT(ranges); i++)
@@ -241,11 +254,14 @@ static void compare_msrs(const struct offer *from, const struct offer *to, struc
 			continue;
 		/* U_CET, S_CET, PL0_SSP to PL3_SSP, INT_SSP_TAB; XSS if there is nothing else in it */
 		if ((index >= 0x6a0 && index <= 0x6a8) || (index == MSR_XSS && !(offer_xss(from) & ~XSS_CET)))
-			add(obstacles, CET, name_of_msr(index), "no MSR of the destination, so its value would be lost");
+			add(obstacles, CET, name_of_msr(index),
+			    "no MSR of the destination, so its value would be lost");
 		else if (index >= HYPERV_FIRST && index <= HYPERV_LAST)
-			add(warnings, 0, name_of_msr(index), "not saved at the destination (matters to guests with hv-... flags)");
+			add(warnings, 0, name_of_msr(index),
+			    "not saved at the destination (matters to guests with hv-... flags)");
 		else
-			add(warnings, 0, name_of_msr(index), "not saved at the destination (matters to guests that use it)");
+			add(warnings, 0, name_of_msr(index),
+			    "not saved at the destination (matters to guests that use it)");
 	}
 }
 
@@ -254,9 +270,11 @@ static void compare_registers(const struct offer *from, const struct offer *to, 
 	const __u64 guest_ssp = KVM_X86_REG_KVM(KVM_REG_GUEST_SSP);
 
 	if (offer_bit(from, 7, 0, ECX, 7) && !from->one_reg)
-		add(obstacles, CET, format("KVM_CAP_ONE_REG"), "the source has none, so the shadow stack pointer cannot be saved");
+		add(obstacles, CET, format("KVM_CAP_ONE_REG"),
+		    "the source has none, so the shadow stack pointer cannot be saved");
 	if (offer_bit(from, 7, 0, ECX, 7) && !to->one_reg)
-		add(obstacles, CET, format("KVM_CAP_ONE_REG"), "the destination has none, so the shadow stack pointer would be lost");
+		add(obstacles, CET, format("KVM_CAP_ONE_REG"),
+		    "the destination has none, so the shadow stack pointer would be lost");
 	for (size_t i = 0; i < from->n_registers; i++) {
 		const char *known = kvm_register_name(from->registers[i]);
 		bool there = false;
@@ -265,8 +283,10 @@ static void compare_registers(const struct offer *from, const struct offer *to, 
 			there |= to->registers[j] == from->registers[i];
 		if (!there)
 			add(obstacles, from->registers[i] == guest_ssp ? CET : 0,
-			    known && from->registers[i] == KVM_X86_REG_KVM((__u32)from->registers[i]) ? format("kvm:%s", known) :
-			    format("register 0x%llx", from->registers[i]), "no register of the destination, so its value would be lost");
+			    known && from->registers[i] == KVM_X86_REG_KVM((__u32)from->registers[i]) ?
+				    format("kvm:%s", known) :
+				    format("register 0x%llx", from->registers[i]),
+			    "no register of the destination, so its value would be lost");
 	}
 }
 
@@ -282,8 +302,8 @@ static void compare_capabilities(const struct offer *from, const struct offer *t
 				 struct json_object *warnings)
 {
 	/* Told in another place, and what only some guests use */
-	static const char *const elsewhere[] = { "KVM_CAP_ONE_REG", "KVM_CAP_XSAVE2", "KVM_CAP_TSC_CONTROL" };
-	static const char *const on_demand[] = { "KVM_CAP_HYPERV", "KVM_CAP_HYPERV_SYNIC2", "KVM_CAP_MAX_VCPUS" };
+	static const char * const elsewhere[] = { "KVM_CAP_ONE_REG", "KVM_CAP_XSAVE2", "KVM_CAP_TSC_CONTROL" };
+	static const char * const on_demand[] = { "KVM_CAP_HYPERV", "KVM_CAP_HYPERV_SYNIC2", "KVM_CAP_MAX_VCPUS" };
 
 	for (size_t i = 0; i < from->n_capabilities; i++) {
 		const char *name = from->capabilities[i].name;
@@ -297,7 +317,8 @@ static void compare_capabilities(const struct offer *from, const struct offer *t
 		if (!strcmp(name, "KVM_CAP_MAX_VCPUS") && b < a)
 			add(warnings, 0, format("%s", name), "%d, at the destination %d", a, b);
 		else if (!skip && a > 0 && b <= 0)
-			add(optional ? warnings : obstacles, nested ? NESTED : 0, format("%s", name), "the destination has none");
+			add(optional ? warnings : obstacles, nested ? NESTED : 0, format("%s", name),
+			    "the destination has none");
 	}
 }
 
@@ -316,6 +337,7 @@ void offer_compare(const struct offer *from, const struct offer *to, struct json
 	compare_registers(from, to, obstacles);
 	compare_capabilities(from, to, obstacles, warnings);
 	if (!same_speed(from, to) && !to->tsc_scaling)
-		add(warnings, 0, format("TSC"), "%d kHz, at the destination %d kHz, which cannot scale it, so clocks of the guest go wrong",
+		add(warnings, 0, format("TSC"),
+		    "%d kHz, at the destination %d kHz, which cannot scale it, so clocks of the guest go wrong",
 		    from->tsc_khz, to->tsc_khz);
 }

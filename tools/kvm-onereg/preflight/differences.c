@@ -32,7 +32,7 @@ static bool is_compared(__u32 leaf, __u32 subleaf, enum cpuid_register which)
 /* Registers of leaves that nothing above is about */
 static void note_leaves(const struct offer *a, const struct offer *b, struct json_object *notes, bool only_a)
 {
-	static const char *const registers[] = { [EAX] = "EAX", [EBX] = "EBX", [ECX] = "ECX", [EDX] = "EDX" };
+	static const char * const registers[] = { [EAX] = "EAX", [EBX] = "EBX", [ECX] = "ECX", [EDX] = "EDX" };
 
 	for (size_t i = 0; i < a->n_cpuid; i++) {
 		struct leaf there = offer_leaf(b, a->cpuid[i].leaf, a->cpuid[i].subleaf);
@@ -44,8 +44,10 @@ static void note_leaves(const struct offer *a, const struct offer *b, struct jso
 			if (x == y || (only_a && y) || is_compared(there.leaf, there.subleaf, which) ||
 			    ((there.leaf == 1 || there.leaf == 0x80000001) && (which == EAX || which == EBX)))
 				continue;
-			note(notes, only_a ? format("CPUID 0x%x.%u %s: 0, 0x%x", there.leaf, there.subleaf, registers[which], x) :
-				    format("CPUID 0x%x.%u %s: 0x%x, 0x%x", there.leaf, there.subleaf, registers[which], x, y));
+			note(notes, only_a ? format("CPUID 0x%x.%u %s: 0, 0x%x", there.leaf, there.subleaf,
+						    registers[which], x) :
+					     format("CPUID 0x%x.%u %s: 0x%x, 0x%x", there.leaf, there.subleaf,
+						    registers[which], x, y));
 		}
 	}
 }
@@ -66,8 +68,8 @@ void offer_differences(const struct offer *a, const struct offer *b, struct json
 	note_text(notes, "kvm-onereg's modules", a->kvm_version, b->kvm_version);
 	note_text(notes, "CPU", a->cpu, b->cpu);
 	if (a->family != b->family || a->model != b->model || a->stepping != b->stepping)
-		note(notes, format("family, model, stepping: %d %d %d, %d %d %d", a->family, a->model, a->stepping, b->family, b->model,
-				   b->stepping));
+		note(notes, format("family, model, stepping: %d %d %d, %d %d %d", a->family, a->model, a->stepping,
+				   b->family, b->model, b->stepping));
 	if (strcmp(a->vendor, b->vendor))
 		return;
 	if (!same_speed(a, b))

@@ -16,11 +16,11 @@
 #include "preflight/offer.h"
 
 /* A file of a large host has 60 KiB */
-#define LARGEST_FILE	(4 << 20)
-#define LARGEST_ARRAY	(1 << 16)
-#define DEEPEST		8
+#define LARGEST_FILE  (4 << 20)
+#define LARGEST_ARRAY (1 << 16)
+#define DEEPEST	      8
 
-#define ADVICE	"save it again: kvm-onereg preflight --save FILE"
+#define ADVICE "save it again: kvm-onereg preflight --save FILE"
 
 /* Where in the document the reader is, for messages. */
 struct place {
@@ -35,8 +35,8 @@ static struct json_object *get(struct json_object *object, const char *key, enum
 	if (!json_object_is_type(object, json_type_object))
 		die(STATUS_USAGE, ADVICE, "%s: damaged: %s[%zu] is no object", at->file, at->part, at->i);
 	if (!json_object_object_get_ex(object, key, &value) || !json_object_is_type(value, type))
-		die(STATUS_USAGE, ADVICE, "%s: damaged: in %s[%zu], '%s' is missing or no %s", at->file, at->part, at->i, key,
-		    json_type_to_name(type));
+		die(STATUS_USAGE, ADVICE, "%s: damaged: in %s[%zu], '%s' is missing or no %s", at->file, at->part,
+		    at->i, key, json_type_to_name(type));
 	return value;
 }
 
@@ -76,7 +76,8 @@ static __u64 number_of(struct json_object *value, __u64 most, const char *key, c
 	__u64 number;
 
 	if (n < 3 || n > 18 || strncmp(text, "0x", 2) || strspn(text + 2, "0123456789abcdef") != n - 2)
-		die(STATUS_USAGE, ADVICE, "%s: damaged: %s[%zu] %s is no number \"0x...\"", at->file, at->part, at->i, key);
+		die(STATUS_USAGE, ADVICE, "%s: damaged: %s[%zu] %s is no number \"0x...\"", at->file, at->part, at->i,
+		    key);
 	number = strtoull(text, NULL, 16);
 	if (number > most)
 		die(STATUS_USAGE, ADVICE, "%s: damaged: %s[%zu] %s is too large", at->file, at->part, at->i, key);
@@ -108,7 +109,7 @@ static void *get_array(struct json_object *json, struct place *at, const char *p
 
 static struct leaf *read_leaves(struct json_object *json, struct place *at, const char *part, size_t *n)
 {
-	static const char *const names[] = { [EAX] = "eax", [EBX] = "ebx", [ECX] = "ecx", [EDX] = "edx" };
+	static const char * const names[] = { [EAX] = "eax", [EBX] = "ebx", [ECX] = "ecx", [EDX] = "edx" };
 	struct json_object *array;
 	struct leaf *list = get_array(json, at, part, sizeof(*list), &array, n);
 
@@ -154,12 +155,13 @@ struct offer offer_read(struct json_object *json, const char *file)
 
 	if (!json_object_is_type(json, json_type_object) || !json_object_object_get_ex(json, "format", &object) ||
 	    !json_object_is_type(object, json_type_string) || strcmp(json_object_get_string(object), FORMAT))
-		die(STATUS_USAGE, "name a file that \"kvm-onereg preflight --save FILE\" wrote", "%s: not a file of preflight", file);
+		die(STATUS_USAGE, "name a file that \"kvm-onereg preflight --save FILE\" wrote",
+		    "%s: not a file of preflight", file);
 	format_version = get_int(json, "version", &at);
 	if (format_version > VERSION_NOW)
 		die(STATUS_USAGE, "install the kvm-onereg-tools that wrote it, or a newer one",
-		    "%s: written by a newer kvm-onereg, in version %d of the format; this one knows version %d", file, format_version,
-		    VERSION_NOW);
+		    "%s: written by a newer kvm-onereg, in version %d of the format; this one knows version %d", file,
+		    format_version, VERSION_NOW);
 	if (format_version < 1)
 		die(STATUS_USAGE, ADVICE, "%s: damaged: version %d", file, format_version);
 
@@ -200,7 +202,8 @@ struct offer offer_read(struct json_object *json, const char *file)
 	offer.msrs = get_array(json, &at, "msrs", sizeof(*offer.msrs), &array, &offer.n_msrs);
 	for (at.i = 0; at.i < offer.n_msrs; at.i++)
 		offer.msrs[at.i] = number_of(json_object_array_get_idx(array, at.i), UINT_MAX, "index", &at);
-	offer.registers = get_array(json, &at, "kvm_defined_registers", sizeof(*offer.registers), &array, &offer.n_registers);
+	offer.registers = get_array(json, &at, "kvm_defined_registers", sizeof(*offer.registers), &array,
+				    &offer.n_registers);
 	for (at.i = 0; at.i < offer.n_registers; at.i++)
 		offer.registers[at.i] = number_of(json_object_array_get_idx(array, at.i), ULLONG_MAX, "id", &at);
 	return offer;
@@ -227,15 +230,16 @@ struct offer offer_load(const char *name)
 	if (!n)
 		die(STATUS_USAGE, ADVICE, "%s: the file is empty", name);
 	if (n > LARGEST_FILE)
-		die(STATUS_USAGE, "name a file that \"kvm-onereg preflight --save FILE\" wrote", "%s: not a file of preflight: too large", name);
+		die(STATUS_USAGE, "name a file that \"kvm-onereg preflight --save FILE\" wrote",
+		    "%s: not a file of preflight: too large", name);
 	json_tokener_set_flags(tokener, JSON_TOKENER_STRICT);
 	json = json_tokener_parse_ex(tokener, text, n);
 	error = json_tokener_get_error(tokener);
 	if (error == json_tokener_continue)
 		die(STATUS_USAGE, ADVICE, "%s: damaged: it ends too early, after %zu bytes", name, n);
 	if (error != json_tokener_success)
-		die(STATUS_USAGE, ADVICE, "%s: damaged, or not a file of preflight: %s at byte %zu", name, json_tokener_error_desc(error),
-		    json_tokener_get_parse_end(tokener));
+		die(STATUS_USAGE, ADVICE, "%s: damaged, or not a file of preflight: %s at byte %zu", name,
+		    json_tokener_error_desc(error), json_tokener_get_parse_end(tokener));
 	json_tokener_free(tokener);
 	free(text);
 	return offer_read(json, name);
@@ -259,7 +263,8 @@ void offer_save(struct json_object *json, const char *name)
 	file = fd < 0 ? NULL : fdopen(fd, "w");
 	if (!file)
 		die(STATUS_CANNOT, NULL, "%s cannot be written: %m", name);
-	fprintf(file, "%s\n", json_object_to_json_string_ext(json, JSON_C_TO_STRING_PRETTY | JSON_C_TO_STRING_SPACED |
+	fprintf(file, "%s\n",
+		json_object_to_json_string_ext(json, JSON_C_TO_STRING_PRETTY | JSON_C_TO_STRING_SPACED |
 							     JSON_C_TO_STRING_NOSLASHESCAPE));
 	if (fflush(file) || ferror(file) || fchmod(fd, 0666 & ~mask) || fsync(fd) || rename(part, target)) {
 		int error = errno;

@@ -52,11 +52,12 @@ const struct msr_value *offer_feature(const struct offer *offer, __u32 index)
 }
 
 /* KVM scales no difference that is within this, as its tsc_tolerance_ppm has it */
-#define TOLERANCE_PPM	250
+#define TOLERANCE_PPM 250
 
 bool same_speed(const struct offer *a, const struct offer *b)
 {
 	long long difference = (long long)a->tsc_khz - b->tsc_khz;
 
-	return a->tsc_khz <= 0 || b->tsc_khz <= 0 || llabs(difference) * 1000000 <= (long long)a->tsc_khz * TOLERANCE_PPM;
+	return a->tsc_khz <= 0 || b->tsc_khz <= 0 ||
+	       llabs(difference) * 1000000 <= (long long)a->tsc_khz * TOLERANCE_PPM;
 }

@@ -11,7 +11,7 @@
 #include "model/names.h"
 
 struct leaf {
-	__u32 leaf, subleaf, reg[4];	/* by enum cpuid_register */
+	__u32 leaf, subleaf, reg[4]; /* by enum cpuid_register */
 };
 
 struct msr_value {
@@ -20,23 +20,23 @@ struct msr_value {
 };
 
 struct capability {
-	const char *name;		/* as in <linux/kvm.h> */
-	int value;			/* what KVM_CHECK_EXTENSION returns */
+	const char *name; /* as in <linux/kvm.h> */
+	int value;	  /* what KVM_CHECK_EXTENSION returns */
 };
 
 struct offer {
-	struct json_object *json;	/* the document; the strings below are in it */
+	struct json_object *json; /* the document; the strings below are in it */
 	const char *host, *system, *kernel, *kernel_version;
-	const char *vendor, *cpu;	/* of the CPU: GenuineIntel, and its name */
-	const char *kvm_version;	/* of kvm-onereg's modules, NULL: others are loaded */
-	const char *why_no_cet;		/* NULL if guests have shadow stacks */
+	const char *vendor, *cpu; /* of the CPU: GenuineIntel, and its name */
+	const char *kvm_version;  /* of kvm-onereg's modules, NULL: others are loaded */
+	const char *why_no_cet;	  /* NULL if guests have shadow stacks */
 	int family, model, stepping, tsc_khz;
 	bool one_reg, tsc_scaling;
 	struct leaf *cpuid, *emulated;
-	struct msr_value *features;	/* the MSRs that tell features */
+	struct msr_value *features; /* the MSRs that tell features */
 	struct capability *capabilities;
 	__u32 *msrs;
-	__u64 *registers;		/* ids of the KVM-defined registers of a vCPU */
+	__u64 *registers; /* ids of the KVM-defined registers of a vCPU */
 	size_t n_cpuid, n_emulated, n_features, n_capabilities, n_msrs, n_registers;
 };
 

@@ -17,21 +17,20 @@
 #include "preflight/preflight.h"
 #include "preflight/rules.h"
 
-#define FULL_WIDTH	80
-#define NO_BREAK	'\1'	/* a space that no line ends at */
+#define FULL_WIDTH 80
+#define NO_BREAK   '\1' /* a space that no line ends at */
 
 /* The way out */
-#define WITHOUT_CET \
+#define WITHOUT_CET                                                                                                          \
 	"All of this is CET's: a guest without it can go. Give it a fixed -cpu model without cet-ss and cet-ibt instead of " \
 	"-cpu host, and start it anew."
-#define WITHOUT_NESTED \
+#define WITHOUT_NESTED                                                                                                  \
 	"All of this is of guests that run VMs themselves: a guest that does not can go. Start it with -cpu host,-vmx " \
 	"(AMD: -svm)."
-#define WITHOUT_BOTH \
+#define WITHOUT_BOTH                                                                                                      \
 	"All of this is CET's, or of guests that run VMs themselves: a guest can go that has a fixed -cpu model without " \
 	"cet-ss, cet-ibt and vmx (AMD: svm)."
-#define WITH_LESS \
-	"A guest with a fixed -cpu model that both hosts have may go."
+#define WITH_LESS "A guest with a fixed -cpu model that both hosts have may go."
 
 /* "LABEL    text", where long text goes on below itself. */
 static void print_wrapped(const char *label, int indent, const char *text)
@@ -87,23 +86,29 @@ static void print_summary(const struct offer *offer)
 
 	print_free("host", indent, format("%s%s%s", offer->host, offer->system ? ", " : "", offer->system ?: ""));
 	print_free("kernel", indent, format("%s (%s)", offer->kernel, offer->kernel_version));
-	print_free("CPU", indent, format("%s, family %d model %d stepping %d: %s", offer->vendor, offer->family, offer->model,
-					 offer->stepping, offer->cpu ?: "no name"));
-	print_free("KVM", indent, offer->kvm_version ? format("kvm-onereg %s", offer->kvm_version) : format("the kernel's own"));
+	print_free("CPU", indent,
+		   format("%s, family %d model %d stepping %d: %s", offer->vendor, offer->family, offer->model,
+			  offer->stepping, offer->cpu ?: "no name"));
+	print_free("KVM", indent,
+		   offer->kvm_version ? format("kvm-onereg %s", offer->kvm_version) : format("the kernel's own"));
 	print_wrapped("ONE_REG", indent, offer->one_reg ? "yes" : "no");
-	print_free("CET", indent, shadow_stacks || ibt ? format("%s%s%s", shadow_stacks ? "shadow stacks" : "",
-		   shadow_stacks && ibt ? ", " : "", ibt ? "IBT" : "") : format("no: %s", offer->why_no_cet ?: "not offered"));
+	print_free("CET", indent,
+		   shadow_stacks || ibt ? format("%s%s%s", shadow_stacks ? "shadow stacks" : "",
+						 shadow_stacks && ibt ? ", " : "", ibt ? "IBT" : "") :
+					  format("no: %s", offer->why_no_cet ?: "not offered"));
 	print_free("XCR0", indent, components(offer_xcr0(offer)));
 	print_free("XSS", indent, components(offer_xss(offer)));
 	print_free("physical address", indent, format("%u bits", sizes.reg[EAX] & 0xff));
-	print_free("TSC", indent, format("%d kHz, %s", offer->tsc_khz, offer->tsc_scaling ? "can be scaled" : "cannot be scaled"));
-	print_free("registers", indent, format("%zu MSRs, %zu MSRs that tell features, %zu KVM-defined", offer->n_msrs,
-					       offer->n_features, offer->n_registers));
+	print_free("TSC", indent,
+		   format("%d kHz, %s", offer->tsc_khz, offer->tsc_scaling ? "can be scaled" : "cannot be scaled"));
+	print_free("registers", indent,
+		   format("%zu MSRs, %zu MSRs that tell features, %zu KVM-defined", offer->n_msrs, offer->n_features,
+			  offer->n_registers));
 	print_free("CPUID", indent, format("%zu leaves", offer->n_cpuid));
 }
 
 /* What --without takes out: these are the names of members of obstacles, too. */
-static const char *const kinds[] = { "cet", "nested" };
+static const char * const kinds[] = { "cet", "nested" };
 
 static unsigned int concerns(struct json_object *obstacle)
 {
@@ -131,7 +136,8 @@ static const char *text_of(struct json_object *object, const char *key)
 
 static struct json_object *one_way(const struct offer *from, const struct offer *to, unsigned int without)
 {
-	struct json_object *way = json_object_new_object(), *obstacles = json_object_new_array(), *warnings = json_object_new_array();
+	struct json_object *way = json_object_new_object(), *obstacles = json_object_new_array(),
+			   *warnings = json_object_new_array();
 
 	offer_compare(from, to, obstacles, warnings);
 	for (size_t i = json_object_array_length(obstacles); i-- > 0;)
@@ -183,8 +189,8 @@ static void print_way(const char *from, const char *to, struct json_object *way)
 	struct json_object *obstacles = json_object_object_get(way, "obstacles");
 	bool good = ok(obstacles, 0);
 
-	printf("\n%s%s -> %s: a guest with all of %s %s%s%s%s\n", colour(BOLD), from, to, from, colour(good ? GREEN : RED),
-	       good ? "can go" : "CANNOT go", colour(PLAIN), good ? "" : ":");
+	printf("\n%s%s -> %s: a guest with all of %s %s%s%s%s\n", colour(BOLD), from, to, from,
+	       colour(good ? GREEN : RED), good ? "can go" : "CANNOT go", colour(PLAIN), good ? "" : ":");
 	print_items(obstacles, "  -");
 	print_items(json_object_object_get(way, "warnings"), "  !");
 	if (good)
@@ -211,17 +217,19 @@ static struct json_object *describe(const struct offer *offer, const char *file)
 
 static void print_host(const char *letter, const struct offer *offer, const char *file)
 {
-	print_free(letter, 3, format("%s: %s, Linux %s, %s, CET: %s", file ?: "this host", offer->host, offer->kernel,
-				     offer->kvm_version ? "kvm-onereg's KVM" : "its own KVM",
-				     offer_bit(offer, 7, 0, ECX, 7) || offer_bit(offer, 7, 0, EDX, 20) ? "yes" : "no"));
+	print_free(letter, 3,
+		   format("%s: %s, Linux %s, %s, CET: %s", file ?: "this host", offer->host, offer->kernel,
+			  offer->kvm_version ? "kvm-onereg's KVM" : "its own KVM",
+			  offer_bit(offer, 7, 0, ECX, 7) || offer_bit(offer, 7, 0, EDX, 20) ? "yes" : "no"));
 }
 
-static int compare(const struct offer *a, const char *file_a, const struct offer *b, const char *file_b, unsigned int without,
-		   bool json)
+static int compare(const struct offer *a, const char *file_a, const struct offer *b, const char *file_b,
+		   unsigned int without, bool json)
 {
 	struct json_object *forward = one_way(a, b, without), *backward = one_way(b, a, without);
 	struct json_object *notes = json_object_new_array(), *result;
-	bool good = ok(json_object_object_get(forward, "obstacles"), 0) && ok(json_object_object_get(backward, "obstacles"), 0);
+	bool good = ok(json_object_object_get(forward, "obstacles"), 0) &&
+		    ok(json_object_object_get(backward, "obstacles"), 0);
 
 	offer_differences(a, b, notes);
 	if (!json) {
@@ -263,17 +271,19 @@ static void help(void)
 	      "  --json                print JSON: what --save writes, or the comparison\n"
 	      "  --help                this text\n\n"
 	      "Exit status: 0; 1 one way at least is blocked; 2 wrong use, or a FILE that is\n"
-	      "damaged, of something else or of a newer version; 3 no usable KVM here.\n", stdout);
+	      "damaged, of something else or of a newer version; 3 no usable KVM here.\n",
+	      stdout);
 }
 
 int cmd_preflight(int argc, char **argv)
 {
 	enum { SAVE = LONG_ONLY, COMPARE, WITHOUT, JSON };
-	static const struct option options[] = {
-		{ "save", required_argument, NULL, SAVE }, { "compare", required_argument, NULL, COMPARE },
-		{ "without", required_argument, NULL, WITHOUT }, { "json", no_argument, NULL, JSON },
-		{ "help", no_argument, NULL, 'h' }, { }
-	};
+	static const struct option options[] = { { "save", required_argument, NULL, SAVE },
+						 { "compare", required_argument, NULL, COMPARE },
+						 { "without", required_argument, NULL, WITHOUT },
+						 { "json", no_argument, NULL, JSON },
+						 { "help", no_argument, NULL, 'h' },
+						 {} };
 	const char *save = NULL, *file = NULL, *file2 = NULL;
 	struct offer here, there;
 	unsigned int without = 0;

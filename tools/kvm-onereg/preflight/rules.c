@@ -6,9 +6,9 @@
 #include "model/names.h"
 #include "preflight/rules.h"
 
-#define BIT(n)		(1ull << (n))
-#define MUST_BE_1	0xffffffffull
-#define MAY_BE_1	0xffffffff00000000ull
+#define BIT(n)	  (1ull << (n))
+#define MUST_BE_1 0xffffffffull
+#define MAY_BE_1  0xffffffff00000000ull
 
 const struct leaf_rule leaf_rules[] = {
 	/* OSXSAVE is the host's own; TSC_DEADLINE_TIMER and HYPERVISOR are listed by Linux 6.14 and later only */
@@ -72,7 +72,7 @@ const struct leaf_rule leaf_rules[] = {
 	{ 0x80000022, 0, EAX, BITS, ~0u, NULL },
 	{ 0x80000022, 0, EBX, AT_LEAST, 0xf, "performance counters" },
 	{ 0xc0000001, 0, EDX, BITS, ~0u, NULL },
-	{ }
+	{}
 };
 
 const struct msr_rule msr_rules[] = {
@@ -120,13 +120,15 @@ const struct msr_rule msr_rules[] = {
 	{ 0x345, SAME, 0xf00, "format of PEBS records" },
 	{ 0x345, BITS, ~0xf3full, NULL },
 	{ 0xc0011029, BITS, BIT(1), NULL },
-	{ }
+	{}
 };
 
 /* Leaves that describe one host: its caches, its topology, its clocks, its name, what it holds. */
 static const __u32 of_one_host[] = {
-	0x0, 0x2, 0x3, 0x4, 0x5, 0xb, 0xd, 0xf, 0x10, 0x15, 0x16, 0x17, 0x18, 0x19, 0x1a, 0x1b, 0x1f, 0x40000000, 0x80000000,
-	0x80000002, 0x80000003, 0x80000004, 0x80000005, 0x80000006, 0x80000019, 0x8000001d, 0x8000001e, 0x80000026, 0xc0000000,
+	0x0,	    0x2,	0x3,	    0x4,	0x5,	    0xb,	0xd,	    0xf,
+	0x10,	    0x15,	0x16,	    0x17,	0x18,	    0x19,	0x1a,	    0x1b,
+	0x1f,	    0x40000000, 0x80000000, 0x80000002, 0x80000003, 0x80000004, 0x80000005, 0x80000006,
+	0x80000019, 0x8000001d, 0x8000001e, 0x80000026, 0xc0000000,
 };
 
 bool is_of_one_host(__u32 leaf)

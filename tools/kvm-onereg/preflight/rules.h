@@ -9,15 +9,15 @@
 #include "model/names.h"
 
 /* Who is not concerned by a difference. */
-#define CET		1		/* guests without CET */
-#define NESTED		2		/* guests that cannot run VMs of their own */
+#define CET    1 /* guests without CET */
+#define NESTED 2 /* guests that cannot run VMs of their own */
 
 /* What the destination's value of a register, or of a field of it, has to be to the source's. */
 enum relation {
-	BITS,			/* has each bit that is set there */
-	ABSENT,			/* has no other bits: they tell what is missing, or demanded */
-	AT_LEAST,		/* is as large */
-	SAME,			/* is equal, if that is not 0 */
+	BITS,	  /* has each bit that is set there */
+	ABSENT,	  /* has no other bits: they tell what is missing, or demanded */
+	AT_LEAST, /* is as large */
+	SAME,	  /* is equal, if that is not 0 */
 };
 
 /* For the bits of a register, or for a field of it, which has a name; ended by .mask 0 */
@@ -26,7 +26,7 @@ extern const struct leaf_rule {
 	enum cpuid_register which;
 	enum relation relation;
 	__u32 mask;
-	const char *name;	/* of a field */
+	const char *name; /* of a field */
 } leaf_rules[];
 
 extern const struct msr_rule {
@@ -37,8 +37,8 @@ extern const struct msr_rule {
 } msr_rules[];
 
 /* The capability MSRs of VMX, from 0x480 on, are of guests that run VMs. */
-#define VMX_FIRST	0x480
-#define VMX_LAST	0x49f
+#define VMX_FIRST 0x480
+#define VMX_LAST  0x49f
 bool is_vmx_msr(__u32 index);
 
 /* It describes one host: its caches, its topology, its clocks, its name, what it holds. */

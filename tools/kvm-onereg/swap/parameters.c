@@ -28,7 +28,7 @@ struct parameter *parameters(bool whole)
 			all = realloc(all, (n + 2) * sizeof(*all));
 			if (!all)
 				die(STATUS_CANNOT, NULL, "no memory");
-			all[n++] = (struct parameter){ i, *name, value, whole };
+			all[n++] = (struct parameter) { i, *name, value, whole };
 		}
 	}
 	if (!all)

@@ -10,7 +10,7 @@
 struct parameter {
 	int module;
 	char *name, *value;
-	bool whole;		/* may be given at load, too */
+	bool whole; /* may be given at load, too */
 };
 
 /*

@@ -6,7 +6,7 @@
 #include <json-c/json.h>
 #include <stdbool.h>
 
-extern bool as_json, dry_run;		/* the options */
+extern bool as_json, dry_run; /* the options */
 
 void start_report(void);
 /* What is done, or would be */

@@ -19,11 +19,11 @@
 #include "swap/set.h"
 
 /* Something else may load KVM's modules in between, when a program opens /dev/kvm: then it is done over. */
-#define TRIES	5
+#define TRIES 5
 
 /* How long to wait for a reference to kvm to go, with the vendor module unloaded: 20 times 50 ms */
 #define WAITS	20
-#define WAIT_NS	50000000
+#define WAIT_NS 50000000
 
 void open_files(struct set *set)
 {
@@ -40,14 +40,20 @@ void open_files(struct set *set)
 static char *error_of(int error, const char *name)
 {
 	switch (error) {
-	case EKEYREJECTED: case ENOKEY: case EPERM:
+	case EKEYREJECTED:
+	case ENOKEY:
+	case EPERM:
 		return text("%s does not load: %s (Secure Boot: the key that signed it is not enrolled)", name,
-		strerror(error));
-	case ENOENT: case ENOEXEC: case EINVAL:
+			    strerror(error));
+	case ENOENT:
+	case ENOEXEC:
+	case EINVAL:
 		return text("%s does not load: %s; dmesg tells more", name, strerror(error));
-	case EOPNOTSUPP: case EIO: case ENODEV:
+	case EOPNOTSUPP:
+	case EIO:
+	case ENODEV:
 		return text("%s does not load: %s (no virtualization here, or the firmware disables it)", name,
-		strerror(error));
+			    strerror(error));
 	default:
 		return text("%s does not load: %s", name, strerror(error));
 	}
@@ -136,7 +142,7 @@ static int insert(const struct set *set, int which, const char *options)
  * Load a set with these options per module; NULL, or why not. Something else may have loaded modules meanwhile: they
  * are unloaded again. With @keep_kvm the kvm that is loaded is the right one, and stays.
  */
-static char *load(struct set *set, char *const options[MODULES], bool keep_kvm)
+static char *load(struct set *set, char * const options[MODULES], bool keep_kvm)
 {
 	for (int i = 0; i < MODULES; i++) {
 		int error, blocker, tries = 0;
@@ -192,7 +198,7 @@ char *verify(struct set *set)
 }
 
 /* Say which parameters were kept, and which could not be */
-static void note_parameters(const struct set *set, const struct parameter *before, char *const options[MODULES])
+static void note_parameters(const struct set *set, const struct parameter *before, char * const options[MODULES])
 {
 	char *now;
 
@@ -210,7 +216,7 @@ static void note_parameters(const struct set *set, const struct parameter *befor
 }
 
 /* Load @set once more, with these options; of kvm, too, if that is not kept. NULL, or why not */
-static char *load_again(struct set *set, char *const options[MODULES], bool keep_kvm)
+static char *load_again(struct set *set, char * const options[MODULES], bool keep_kvm)
 {
 	char *failure;
 	int error = 0;
@@ -229,7 +235,8 @@ static char *load_again(struct set *set, char *const options[MODULES], bool keep
 		note(text("cannot unload kvm to load it with its parameters: %s", strerror(error)));
 	failure = load(set, options, keep_kvm || error);
 	return failure ? text("with the parameters from before (%s %s %s): %s", options[0], options[1], options[2],
-			      failure) : NULL;
+			      failure) :
+			 NULL;
 }
 
 char *load_with(struct set *set, const struct parameter *before, bool keep_kvm)
@@ -249,8 +256,7 @@ char *load_with(struct set *set, const struct parameter *before, bool keep_kvm)
 			/* Only what was switched on is a loss */
 			if (strcmp(one->value, "N") && strcmp(one->value, "0"))
 				note(text("%s.%s=%s is dropped: this %s has no such parameter",
-					  loaded_names[one->module], one->name, one->value,
-					  loaded_names[one->module]));
+					  loaded_names[one->module], one->name, one->value, loaded_names[one->module]));
 			continue;
 		}
 		if (!differs(one, &now))
@@ -285,6 +291,7 @@ char *files_of(const struct set *set)
 
 const char *name_of(const struct set *set)
 {
-	return set->whose == OURS ? text("our KVM %s", set->module[KVM].version) :
-		set->whose == DISTRO ? "the distro's KVM" : text("the KVM of %s", shown(set->module[KVM].file));
+	return set->whose == OURS   ? text("our KVM %s", set->module[KVM].version) :
+	       set->whose == DISTRO ? "the distro's KVM" :
+				      text("the KVM of %s", shown(set->module[KVM].file));
 }

@@ -10,10 +10,10 @@
 #include "swap/parameters.h"
 
 struct set {
-	enum whose whose;		/* OURS, DISTRO, MIXED, MISSING: no module */
-	struct module module[MODULES];	/* the files; of those to load */
-	bool wanted[MODULES];		/* load this one */
-	int file[MODULES];		/* open, as it may be gone from disk later; 0 if not */
+	enum whose whose;	       /* OURS, DISTRO, MIXED, MISSING: no module */
+	struct module module[MODULES]; /* the files; of those to load */
+	bool wanted[MODULES];	       /* load this one */
+	int file[MODULES];	       /* open, as it may be gone from disk later; 0 if not */
 };
 
 /* Open the files of a set, and read now what verify() asks of them */

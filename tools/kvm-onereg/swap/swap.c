@@ -86,23 +86,23 @@ static bool file_of_loaded(const struct kernel *kernel, const struct running *ru
 static int not_there(const struct kernel *kernel, enum whose whose, const struct module set[MODULES])
 {
 	char *state = text("kvm %s, kvm-intel %s, kvm-amd %s", whose_names[set[KVM].whose],
-		whose_names[set[KVM_INTEL].whose],
-			   whose_names[set[KVM_AMD].whose]);
+			   whose_names[set[KVM_INTEL].whose], whose_names[set[KVM_AMD].whose]);
 
 	if (whose == OURS)
-		return finish(STATUS_CANNOT, "refused", text("our modules are not complete on disk for kernel %s: %s",
-							     kernel->release, state),
+		return finish(STATUS_CANNOT, "refused",
+			      text("our modules are not complete on disk for kernel %s: %s", kernel->release, state),
 			      text("kvm-onereg doctor -k %s tells what is missing", kernel->release));
-	return finish(STATUS_CANNOT, "refused", text("the distro's modules are not complete on disk for kernel %s: %s",
-						     kernel->release, state),
+	return finish(STATUS_CANNOT, "refused",
+		      text("the distro's modules are not complete on disk for kernel %s: %s", kernel->release, state),
 		      text("apt-get install --reinstall linux-image-%s", kernel->release));
 }
 
 static int swap(const struct kernel *kernel, struct running *running, struct ways *ways, bool keep_kvm)
 {
 	struct set *to = &ways->to;
-	const char *after = kernel->set == to->whose ? "the same at the next boot" :
-		text("the next boot loads what modprobe takes: %s", describe(kernel));
+	const char *after = kernel->set == to->whose ?
+				    "the same at the next boot" :
+				    text("the next boot loads what modprobe takes: %s", describe(kernel));
 	int blocker = -1, error = 0;
 	bool unchanged = true;
 	sigset_t all;
@@ -136,11 +136,12 @@ static int swap(const struct kernel *kernel, struct running *running, struct way
 		char *fix, *holds = who(&fix);
 
 		return busy(text("nothing was changed: %s came into use meanwhile: %s", loaded_names[blocker],
-				 holds ? holds : strerror(error)), fix ? fix : "run this again");
+				 holds ? holds : strerror(error)),
+			    fix ? fix : "run this again");
 	}
 	if (error && unchanged)
-		return finish(STATUS_CANNOT, "refused", text("nothing was changed: cannot unload %s: %s",
-							     loaded_names[blocker], strerror(error)),
+		return finish(STATUS_CANNOT, "refused",
+			      text("nothing was changed: cannot unload %s: %s", loaded_names[blocker], strerror(error)),
 			      "run this on the host itself, outside of containers");
 	if (error) {
 		char *fix, *holds = who(&fix);
@@ -169,29 +170,28 @@ static const char *cannot_load(void)
 	return NULL;
 }
 
-static const char help[] =
-"usage: kvm-onereg swap ours|distro [--dry-run] [--json]\n"
-"\n"
-"  Unload kvm and kvm_intel or kvm_amd, and load those of this package (ours) or\n"
-"  of the kernel's package (distro), with the parameters that they have now. No\n"
-"  VM may run, and nothing else may hold KVM: what does is named. Nothing on disk\n"
-"  changes. If anything fails, the modules from before are loaded again.\n"
-"\n"
-"  -n, --dry-run  make all checks, print the steps, do nothing\n"
-"      --json     for programs\n"
-"\n"
-"Exit status: 0 done, or nothing to do; 2 wrong use; 3 not possible here: not\n"
-"root, no such modules on disk; 4 VMs run, or something else holds KVM: nothing\n"
-"was changed; 5 failed, the modules from before, or others that work, are\n"
-"loaded; 6 failed, and so did the way back.\n";
+static const char help[] = "usage: kvm-onereg swap ours|distro [--dry-run] [--json]\n"
+			   "\n"
+			   "  Unload kvm and kvm_intel or kvm_amd, and load those of this package (ours) or\n"
+			   "  of the kernel's package (distro), with the parameters that they have now. No\n"
+			   "  VM may run, and nothing else may hold KVM: what does is named. Nothing on disk\n"
+			   "  changes. If anything fails, the modules from before are loaded again.\n"
+			   "\n"
+			   "  -n, --dry-run  make all checks, print the steps, do nothing\n"
+			   "      --json     for programs\n"
+			   "\n"
+			   "Exit status: 0 done, or nothing to do; 2 wrong use; 3 not possible here: not\n"
+			   "root, no such modules on disk; 4 VMs run, or something else holds KVM: nothing\n"
+			   "was changed; 5 failed, the modules from before, or others that work, are\n"
+			   "loaded; 6 failed, and so did the way back.\n";
 
 int cmd_swap(int argc, char **argv)
 {
 	enum { JSON = LONG_ONLY };
-	static const struct option options[] = {
-		{ "dry-run", no_argument, NULL, 'n' }, { "json", no_argument, NULL, JSON },
-		{ "help", no_argument, NULL, 'h' }, { }
-	};
+	static const struct option options[] = { { "dry-run", no_argument, NULL, 'n' },
+						 { "json", no_argument, NULL, JSON },
+						 { "help", no_argument, NULL, 'h' },
+						 {} };
 	struct ways ways = { 0 };
 	struct set *to = &ways.to;
 	int option, lock, vendor, missing = KVM;
@@ -229,33 +229,34 @@ int cmd_swap(int argc, char **argv)
 	kernel = find_kernel(kernels(), running_release());
 	if (is_native(running_release()))
 		return finish(STATUS_OK, "nothing to do",
-			text("Kernel %s has ONE_REG itself: there is nothing to swap.",
-							       running_release()), NULL);
+			      text("Kernel %s has ONE_REG itself: there is nothing to swap.", running_release()), NULL);
 	if (!kernel)
-		return finish(STATUS_CANNOT, "refused", text("the running kernel, %s, has no modules in /lib/modules",
-							     running_release()),
-							     text("apt-get install linux-image-%s", running_release()));
+		return finish(STATUS_CANNOT, "refused",
+			      text("the running kernel, %s, has no modules in /lib/modules", running_release()),
+			      text("apt-get install linux-image-%s", running_release()));
 	running = what_runs(kernel);
 	if (running.set == BUILTIN)
 		return finish(STATUS_CANNOT, "refused", "KVM is built into the running kernel: it cannot be unloaded",
-			NULL);
+			      NULL);
 	if (!find_set(kernel, to->whose, to->module))
 		return not_there(kernel, to->whose, to->module);
 	for (int i = 0; i < MODULES; i++)
-		if (!to->module[i].not_configured && (!to->module[i].vermagic ||
-		    strncmp(to->module[i].vermagic, kernel->release, strlen(kernel->release))))
-			return finish(STATUS_CANNOT, "refused", text("%s is not of kernel %s",
-				shown(to->module[i].file), kernel->release),
+		if (!to->module[i].not_configured &&
+		    (!to->module[i].vermagic ||
+		     strncmp(to->module[i].vermagic, kernel->release, strlen(kernel->release))))
+			return finish(STATUS_CANNOT, "refused",
+				      text("%s is not of kernel %s", shown(to->module[i].file), kernel->release),
 				      text("kvm-onereg doctor -k %s", kernel->release));
 	choose(to, &running);
 	if (!to->wanted[KVM_INTEL] && !to->wanted[KVM_AMD])
 		return finish(STATUS_CANNOT, "refused", "this CPU has no virtualization, or the firmware disables it",
-			"kvm-onereg doctor");
+			      "kvm-onereg doctor");
 	vendor = to->wanted[KVM_INTEL] ? KVM_INTEL : KVM_AMD;
 	if (!to->module[vendor].file)
 		return finish(STATUS_CANNOT, "refused",
 			      text("kernel %s is configured without %s, which this CPU needs", kernel->release,
-				   loaded_names[vendor]), "use a kernel that is configured for this CPU");
+				   loaded_names[vendor]),
+			      "use a kernel that is configured for this CPU");
 	half = running.module[KVM].there && !running.vendor;
 	if (running.vendor && running.set != MIXED) {
 		bool same = true;
@@ -273,7 +274,7 @@ int cmd_swap(int argc, char **argv)
 	if (cannot)
 		return finish(STATUS_CANNOT, "refused", text("nothing was changed: %s", cannot),
 			      strstr(cannot, "boot") ? "reboot: the next boot loads what modprobe takes" :
-			      "run this on the host itself, outside of containers");
+						       "run this on the host itself, outside of containers");
 	/* Not two at a time. No file is made for it, and the lock goes with the process */
 	lock = open("/proc/self/exe", O_RDONLY | O_CLOEXEC);
 	if (lock >= 0 && flock(lock, (dry_run ? LOCK_SH : LOCK_EX) | LOCK_NB) && errno == EWOULDBLOCK)
@@ -287,7 +288,7 @@ int cmd_swap(int argc, char **argv)
 	ways.other.whose = to->whose == OURS ? DISTRO : OURS;
 	memcpy(ways.other.wanted, to->wanted, sizeof(to->wanted));
 	ways.have_other = find_set(kernel, ways.other.whose, ways.other.module) && ways.other.module[vendor].file &&
-		(!ways.have_before || ways.before.whose != ways.other.whose);
+			  (!ways.have_before || ways.before.whose != ways.other.whose);
 	if (ways.have_before)
 		open_files(&ways.before);
 	if (ways.have_other)

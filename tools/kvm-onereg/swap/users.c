@@ -7,7 +7,7 @@
 #include "swap/users.h"
 
 /* @list and one more, with @between */
-static char *and(char *list, const char *between, const char *one)
+static char * and (char *list, const char *between, const char *one)
 {
 	return list ? text("%s%s%s", list, between, one) : text("%s", one);
 }
@@ -48,8 +48,9 @@ char *who(char **fix)
 		*fix = and(*fix, "; ",
 			   "look for it on the host itself, outside of containers: ls -l /proc/*/fd | grep kvm");
 	else if (unnamed)
-		*fix = and(*fix, "; ",
-			   "end what traces KVM on this host: ls -l /proc/*/fd | grep -e perf_event -e bpf; bpftool link show");
+		*fix = and(
+			*fix, "; ",
+			"end what traces KVM on this host: ls -l /proc/*/fd | grep -e perf_event -e bpf; bpftool link show");
 	if (*fix)
 		*fix = text("%s, then run this again", *fix);
 	if (!unnamed)

@@ -85,13 +85,14 @@ int roll_back(struct ways *ways, const char *why, const char *holds, const char 
 	failure = load_any(ways, &loaded);
 	if (failure) {
 		holds = who(&now);
-		return finish(STATUS_BROKEN, "broken", text("%s; and the way back failed: %s%s%s", why, failure,
-							    holds ? ": " : "", holds ? holds : ""),
+		return finish(STATUS_BROKEN, "broken",
+			      text("%s; and the way back failed: %s%s%s", why, failure, holds ? ": " : "",
+				   holds ? holds : ""),
 			      now ? now : "run it again, or: modprobe kvm_intel (AMD: kvm_amd), or reboot");
 	}
-	return finish(STATUS_ROLLED_BACK, "rolled back", loaded == &ways->before ?
-		      text("%s; the modules from before are loaded again%s", why, and_held) :
-		      text("%s; %s is loaded now%s", why, name_of(loaded), and_held),
+	return finish(STATUS_ROLLED_BACK, "rolled back",
+		      loaded == &ways->before ? text("%s; the modules from before are loaded again%s", why, and_held) :
+						text("%s; %s is loaded now%s", why, name_of(loaded), and_held),
 		      fix ? fix : "kvm-onereg doctor");
 }
 
@@ -106,9 +107,10 @@ int complete(struct ways *ways, const char *holds, const char *fix)
 	if (!why)
 		why = verify(&ways->before);
 	if (why)
-		return finish(STATUS_BROKEN, "broken", text("%s; and the kvm that is loaded could not be completed: %s",
-							    holds, why), fix);
+		return finish(STATUS_BROKEN, "broken",
+			      text("%s; and the kvm that is loaded could not be completed: %s", holds, why), fix);
 	return finish(STATUS_ROLLED_BACK, "rolled back",
 		      text("%s; the kvm that is loaded (%s) was completed, so that VMs can run", holds,
-			   whose_names[ways->before.whose]), fix);
+			   whose_names[ways->before.whose]),
+		      fix);
 }
