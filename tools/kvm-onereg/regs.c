@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "base/json.h"
+#include "base/memory.h"
 #include "base/message.h"
 #include "base/options.h"
 #include "base/text.h"
@@ -29,13 +30,14 @@ struct reg {
 };
 
 static struct reg *regs;
-static size_t n_regs;
+static size_t n_regs, room;
 
 static void add(__u64 id, const char *asked)
 {
-	regs = reallocarray(regs, n_regs + 1, sizeof(*regs));
-	if (!regs)
-		die(STATUS_CANNOT, NULL, "no memory");
+	if (n_regs == room) {
+		room = room ? 2 * room : 64;
+		regs = enlarged(regs, n_regs, room - n_regs, sizeof(*regs));
+	}
 	regs[n_regs++] = (struct reg) { .id = id, .asked = asked };
 }
 
@@ -105,15 +107,12 @@ static void add_lists(const struct vcpu *vcpu, bool features)
 
 	for (__u32 i = 0; i < msrs->nmsrs; i++)
 		add(KVM_X86_REG_MSR(msrs->indices[i]), NULL);
-	free(msrs);
 	for (__u64 i = 0; i < list->n; i++)
 		add(list->reg[i], NULL);
-	free(list);
 	if (features) {
 		msrs = msr_list(vcpu->kvm, KVM_GET_MSR_FEATURE_INDEX_LIST);
 		for (__u32 i = 0; i < msrs->nmsrs; i++)
 			add(KVM_X86_REG_MSR(msrs->indices[i]), NULL);
-		free(msrs);
 	}
 	/* Some are on both lists */
 	qsort(regs, n_regs, sizeof(*regs), by_id);
@@ -190,14 +189,6 @@ static void print_text(void)
 		printf("\nEINVAL: KVM lists the MSR, and this vCPU does not have it: it has not the feature\nthat the MSR belongs to, or no APIC.\n");
 }
 
-static struct json_object *hexadecimal(__u64 number)
-{
-	char text[20];
-
-	snprintf(text, sizeof(text), "0x%llx", number);
-	return json_object_new_string(text);
-}
-
 static void print_as_json(const struct vcpu *vcpu, bool bare)
 {
 	struct json_object *array = json_object_new_array();
@@ -207,18 +198,17 @@ static void print_as_json(const struct vcpu *vcpu, bool bare)
 		struct json_object *object = json_object_new_object();
 		const char *name = name_of(reg->id);
 
-		json_object_object_add(object, "id", hexadecimal(reg->id));
+		json_object_object_add(object, "id", json_hexadecimal(reg->id));
 		json_object_object_add(object, "type", json_object_new_string(type_of(reg->id)));
-		json_object_object_add(object, "index", hexadecimal((__u32)reg->id));
+		json_object_object_add(object, "index", json_hexadecimal((__u32)reg->id));
 		json_object_object_add(object, "name", strcmp(name, "-") ? json_object_new_string(name) : NULL);
-		json_object_object_add(object, "value", reg->error ? NULL : hexadecimal(reg->value));
+		json_object_object_add(object, "value", reg->error ? NULL : json_hexadecimal(reg->value));
 		json_object_object_add(object, "settable", reg->error ? NULL : json_object_new_boolean(reg->settable));
 		if (reg->error) {
 			char *text = reason(vcpu, reg, bare);
 
 			json_object_object_add(object, "error", json_object_new_string(strerrorname_np(reg->error)));
 			json_object_object_add(object, "reason", json_object_new_string(text));
-			free(text);
 		}
 		json_object_array_add(array, object);
 	}
@@ -301,10 +291,8 @@ int cmd_regs(int argc, char **argv)
 			continue;
 		text = reason(&vcpu, &regs[i], bare);
 		complain(NULL, "%s: %s: %s", regs[i].asked, strerrorname_np(regs[i].error), text);
-		free(text);
 		status = STATUS_NO;
 	}
 	vcpu_close(&vcpu);
-	free(regs);
 	return status;
 }

@@ -35,9 +35,9 @@ static struct json_object *wanted_json(const char *release)
 	if (!needs.version)
 		return NULL;
 	all = json_object_new_object();
-	json_object_object_add(all, "version", string(needs.version));
-	json_object_object_add(all, "result", string(needs.result));
-	json_object_object_add(all, "message", string(needs.message));
+	json_object_object_add(all, "version", json_string(needs.version));
+	json_object_object_add(all, "result", json_string(needs.result));
+	json_object_object_add(all, "message", json_string(needs.message));
 	json_object_object_add(all, "tried", needs.tried ? json_object_new_int64(needs.tried) : NULL);
 	json_object_object_add(all, "next", needs.next ? json_object_new_int64(needs.next) : NULL);
 	return all;
@@ -51,28 +51,28 @@ static struct json_object *kernel_json(const struct kernel *kernel, const struct
 		const struct module *module = &kernel->module[i];
 		struct json_object *one = json_object_new_object();
 
-		json_object_object_add(one, "name", string(file_names[i]));
-		json_object_object_add(one, "whose", string(whose_names[module->whose]));
-		json_object_object_add(one, "file", string(shown(module->file)));
-		json_object_object_add(one, "version", string(module->version));
-		json_object_object_add(one, "origin", string(module->origin));
-		json_object_object_add(one, "srcversion", string(module->srcversion));
+		json_object_object_add(one, "name", json_string(file_names[i]));
+		json_object_object_add(one, "whose", json_string(whose_names[module->whose]));
+		json_object_object_add(one, "file", json_string(shown(module->file)));
+		json_object_object_add(one, "version", json_string(module->version));
+		json_object_object_add(one, "origin", json_string(module->origin));
+		json_object_object_add(one, "srcversion", json_string(module->srcversion));
 		json_object_array_add(modules, one);
 	}
-	json_object_object_add(all, "release", string(kernel->release));
+	json_object_object_add(all, "release", json_string(kernel->release));
 	json_object_object_add(all, "running", json_object_new_boolean(kernel->running));
 	json_object_object_add(all, "native", json_object_new_boolean(kernel->native));
-	json_object_object_add(all, "modules_are", string(whose_names[kernel->set]));
-	json_object_object_add(all, "version", kernel->set == OURS ? string(kernel->module[KVM].version) : NULL);
-	json_object_object_add(all, "origin", kernel->set == OURS ? string(kernel->module[KVM].origin) : NULL);
+	json_object_object_add(all, "modules_are", json_string(whose_names[kernel->set]));
+	json_object_object_add(all, "version", kernel->set == OURS ? json_string(kernel->module[KVM].version) : NULL);
+	json_object_object_add(all, "origin", kernel->set == OURS ? json_string(kernel->module[KVM].origin) : NULL);
 	/* Of the others nobody asked: that would take time */
 	json_object_object_add(all, "unloadable",
-			       string(kernel->running		     ? outlook->unloadable :
-				      kernel == outlook->next.kernel ? outlook->next_unloadable :
-								       NULL));
+			       json_string(kernel->running		  ? outlook->unloadable :
+					   kernel == outlook->next.kernel ? outlook->next_unloadable :
+									    NULL));
 	json_object_object_add(all, "prebuilt",
 			       json_object_new_boolean(kernel->set == OURS && kernel->module[KVM].prebuilt));
-	json_object_object_add(all, "image_version", string(image_version(kernel->release)));
+	json_object_object_add(all, "image_version", json_string(image_version(kernel->release)));
 	json_object_object_add(all, "source_wanted", wanted_json(kernel->release));
 	json_object_object_add(all, "modules", modules);
 	return all;
@@ -89,19 +89,19 @@ static struct json_object *running_json(const struct running *running, const str
 		if (!loaded->there)
 			continue;
 		one = json_object_new_object();
-		json_object_object_add(one, "name", string(loaded_names[i]));
-		json_object_object_add(one, "whose", string(whose_names[loaded->whose]));
-		json_object_object_add(one, "version", string(loaded->version));
-		json_object_object_add(one, "srcversion", string(loaded->srcversion));
-		json_object_object_add(one, "build_id", string(loaded->build_id));
-		json_object_object_add(one, "file", loaded->file ? string(shown(loaded->file->file)) : NULL);
+		json_object_object_add(one, "name", json_string(loaded_names[i]));
+		json_object_object_add(one, "whose", json_string(whose_names[loaded->whose]));
+		json_object_object_add(one, "version", json_string(loaded->version));
+		json_object_object_add(one, "srcversion", json_string(loaded->srcversion));
+		json_object_object_add(one, "build_id", json_string(loaded->build_id));
+		json_object_object_add(one, "file", loaded->file ? json_string(shown(loaded->file->file)) : NULL);
 		json_object_array_add(modules, one);
 	}
 	json_object_object_add(all, "modules_are",
-			       string(running->set == MISSING ? "none" : whose_names[running->set]));
+			       json_string(running->set == MISSING ? "none" : whose_names[running->set]));
 	json_object_object_add(all, "as_on_disk",
 			       running->set == MISSING ? NULL : json_object_new_boolean(running->as_resolved));
-	json_object_object_add(all, "source", string(outlook->loaded_source));
+	json_object_object_add(all, "source", json_string(outlook->loaded_source));
 	json_object_object_add(all, "source_inferred", json_object_new_boolean(outlook->source_inferred));
 	json_object_object_add(all, "modules", modules);
 	return all;
@@ -112,9 +112,9 @@ static struct json_object *next_boot_json(const struct outlook *outlook)
 	struct json_object *all = json_object_new_object();
 	const struct next_boot *next = &outlook->next;
 
-	json_object_object_add(all, "release", string(next->release));
-	json_object_object_add(all, "by", string(next->by));
-	json_object_object_add(all, "kvm", next->kernel ? string(whose_names[next->kernel->set]) : NULL);
+	json_object_object_add(all, "release", json_string(next->release));
+	json_object_object_add(all, "by", json_string(next->by));
+	json_object_object_add(all, "kvm", next->kernel ? json_string(whose_names[next->kernel->set]) : NULL);
 	json_object_object_add(all, "loses_ours", json_object_new_boolean(!!outlook->loses_ours));
 	json_object_object_add(all, "loses_cet", json_object_new_boolean(outlook->loses_cet));
 	return all;
@@ -126,8 +126,8 @@ static struct json_object *pending_json(const struct outlook *outlook)
 
 	json_object_object_add(all, "swap", json_object_new_boolean(outlook->swap_pending));
 	json_object_object_add(all, "reboot", json_object_new_boolean(outlook->reboot_pending));
-	json_object_object_add(all, "source_on_disk", string(outlook->disk_source));
-	json_object_object_add(all, "upgraded", string(outlook->upgraded));
+	json_object_object_add(all, "source_on_disk", json_string(outlook->disk_source));
+	json_object_object_add(all, "upgraded", json_string(outlook->upgraded));
 	return all;
 }
 
@@ -140,10 +140,10 @@ static char *loaded_list(const struct running *running)
 
 		if (!loaded->there)
 			continue;
-		names = text("%s%s%s%s", names, *names ? ", " : "", loaded_names[i],
-			     running->set != MIXED ? "" :
-			     loaded->whose == OURS ? text(" ours %s", loaded->version) :
-						     text(" %s", whose_names[loaded->whose]));
+		names = format("%s%s%s%s", names, *names ? ", " : "", loaded_names[i],
+			       running->set != MIXED ? "" :
+			       loaded->whose == OURS ? format(" ours %s", loaded->version) :
+						       format(" %s", whose_names[loaded->whose]));
 	}
 	return names;
 }
@@ -153,7 +153,7 @@ static char *describe_source(const struct kernel *kernel)
 {
 	char *version = kernel->set == DISTRO || kernel->set == NATIVE ? image_version(kernel->release) : NULL;
 
-	return version ? text("%s, of linux %s", describe(kernel), version) : describe(kernel);
+	return version ? format("%s, of linux %s", describe(kernel), version) : describe(kernel);
 }
 
 static void print_kernels(const struct kernel *all, const char *only, const struct outlook *outlook)
@@ -306,37 +306,37 @@ static bool judge(const struct running *running, enum kvm_access access, const s
 						   " \"kvm-onereg doctor\" tells what is missing.";
 
 	if (!exists("/sys/module") && asked) {
-		*verdict = text("VMs on this host have %sONE_REG; whose KVM is loaded cannot be told without /sys.",
-				access == KVM_ONE_REG ? "" : "no ");
+		*verdict = format("VMs on this host have %sONE_REG; whose KVM is loaded cannot be told without /sys.",
+				  access == KVM_ONE_REG ? "" : "no ");
 		return access == KVM_ONE_REG;
 	}
 	if (running->set == MISSING)
-		*verdict = text("No KVM is loaded, so no VM can run.%s", kernel && kernel->set == OURS ?
-										 " modprobe would load ours." :
-										 " \"kvm-onereg doctor\" tells more.");
+		*verdict = format("No KVM is loaded, so no VM can run.%s",
+				  kernel && kernel->set == OURS ? " modprobe would load ours." :
+								  " \"kvm-onereg doctor\" tells more.");
 	else if (running->set == MIXED)
-		*verdict = text("The loaded modules do not belong together; \"kvm-onereg swap ours\" repairs it.");
+		*verdict = format("The loaded modules do not belong together; \"kvm-onereg swap ours\" repairs it.");
 	else if (!running->vendor && (running->set == OURS || running->set == DISTRO))
-		*verdict = text(
+		*verdict = format(
 			"kvm is loaded without a vendor module, so no VM can run; \"kvm-onereg swap %s\" completes it.",
 			whose_names[running->set]);
 	else if (!running->vendor)
-		*verdict = text("No vendor module is loaded, so no VM can run; \"kvm-onereg doctor\" tells more.");
+		*verdict = format("No vendor module is loaded, so no VM can run; \"kvm-onereg doctor\" tells more.");
 	else if (asked && access == KVM_NO_ONE_REG)
-		*verdict = text("VMs on this host have no ONE_REG: the %s KVM is loaded.%s",
-				running->set == DISTRO ? "distro's" : whose_names[running->set], disk);
+		*verdict = format("VMs on this host have no ONE_REG: the %s KVM is loaded.%s",
+				  running->set == DISTRO ? "distro's" : whose_names[running->set], disk);
 	else if (asked && access == KVM_ONE_REG)
-		*verdict = text("VMs on this host have ONE_REG: %s KVM is loaded, complete.",
-				running->set == OURS   ? "our" :
-				running->set == NATIVE ? "the kernel's own" :
-							 whose_names[running->set]);
+		*verdict = format("VMs on this host have ONE_REG: %s KVM is loaded, complete.",
+				  running->set == OURS	 ? "our" :
+				  running->set == NATIVE ? "the kernel's own" :
+							   whose_names[running->set]);
 	else if (running->set == OURS || running->set == NATIVE)
-		*verdict = text("The loaded KVM is %s, complete, and has ONE_REG; /dev/kvm could not be asked.",
-				running->set == OURS ? "ours" : "the kernel's own");
+		*verdict = format("The loaded KVM is %s, complete, and has ONE_REG; /dev/kvm could not be asked.",
+				  running->set == OURS ? "ours" : "the kernel's own");
 	else
-		*verdict = text("The loaded KVM is %s; /dev/kvm could not be asked.%s",
-				running->set == DISTRO ? "the distro's, without ONE_REG" : whose_names[running->set],
-				disk);
+		*verdict = format("The loaded KVM is %s; /dev/kvm could not be asked.%s",
+				  running->set == DISTRO ? "the distro's, without ONE_REG" : whose_names[running->set],
+				  disk);
 	if (running->set == MIXED || running->set == MISSING || !running->vendor)
 		return false;
 	return asked ? access == KVM_ONE_REG : running->set == OURS || running->set == NATIVE;
@@ -350,24 +350,24 @@ static int monitor(const struct running *running, const struct outlook *outlook,
 {
 	static const char * const levels[] = { "OK", "WARNING", "CRITICAL", "UNKNOWN" };
 	enum { FINE, WARNING, CRITICAL, UNSURE } level = FINE;
-	char *line = text("%s", verdict);
+	char *line = format("%s", verdict);
 
 	if (outlook->swap_pending) {
 		level = WARNING;
-		line = text("%s A swap or a reboot is pending: loaded is %s, on disk %s.", line,
-			    outlook->loaded_source ? outlook->loaded_source : "another build",
-			    outlook->disk_source ? outlook->disk_source : "another one");
+		line = format("%s A swap or a reboot is pending: loaded is %s, on disk %s.", line,
+			      outlook->loaded_source ? outlook->loaded_source : "another build",
+			      outlook->disk_source ? outlook->disk_source : "another one");
 	}
 	if (outlook->reboot_pending) {
 		level = WARNING;
-		line = text("%s A reboot is pending: %s.", line,
-			    outlook->upgraded ? outlook->upgraded : text("%s boots next", outlook->next.release));
+		line = format("%s A reboot is pending: %s.", line,
+			      outlook->upgraded ? outlook->upgraded : format("%s boots next", outlook->next.release));
 	}
 	if (outlook->loses_ours)
-		line = text("%s %s: %s.", line, outlook->loses_cet ? "Guests lose CET at the next reboot" : "Note",
-			    outlook->loses_ours);
+		line = format("%s %s: %s.", line, outlook->loses_cet ? "Guests lose CET at the next reboot" : "Note",
+			      outlook->loses_ours);
 	if (outlook->next_unloadable)
-		line = text("%s After the next boot no KVM loads: %s.", line, outlook->next_unloadable);
+		line = format("%s After the next boot no KVM loads: %s.", line, outlook->next_unloadable);
 	if (!good || outlook->loses_cet || outlook->next_unloadable)
 		level = CRITICAL;
 	if (running->set == MISSING && !exists("/sys/module"))
@@ -419,13 +419,13 @@ int cmd_status(int argc, char **argv)
 	good = judge(&running, access, kernel, &verdict);
 	if (only && !only->running) {
 		good = only->set == OURS || only->set == NATIVE;
-		verdict = text("Kernel %s would load %s KVM %s ONE_REG.", only->release,
-			       only->set == OURS    ? "our" :
-			       only->set == NATIVE  ? "its own" :
-			       only->set == DISTRO  ? "the distro's" :
-			       only->set == FOREIGN ? "another package's" :
-						      "no complete",
-			       good ? "with" : "without");
+		verdict = format("Kernel %s would load %s KVM %s ONE_REG.", only->release,
+				 only->set == OURS    ? "our" :
+				 only->set == NATIVE  ? "its own" :
+				 only->set == DISTRO  ? "the distro's" :
+				 only->set == FOREIGN ? "another package's" :
+							"no complete",
+				 good ? "with" : "without");
 	}
 	if (options.check)
 		return monitor(&running, &outlook, good, verdict);
@@ -441,8 +441,8 @@ int cmd_status(int argc, char **argv)
 		return good ? STATUS_OK : STATUS_NO;
 	}
 	json = json_object_new_object();
-	json_object_object_add(json, "tools_version", string(tools_version));
-	json_object_object_add(json, "running", string(running_release()));
+	json_object_object_add(json, "tools_version", json_string(tools_version));
+	json_object_object_add(json, "running", json_string(running_release()));
 	json_object_object_add(json, "kernels", json_object_new_array());
 	for (; all->release; all++)
 		if (!only || all == only)
@@ -450,11 +450,11 @@ int cmd_status(int argc, char **argv)
 	json_object_object_add(json, "loaded", running_json(&running, &outlook));
 	json_object_object_add(json, "next_boot", next_boot_json(&outlook));
 	json_object_object_add(json, "pending", pending_json(&outlook));
-	json_object_object_add(json, "dev_kvm", *host_root() ? NULL : string(access_names[access]));
+	json_object_object_add(json, "dev_kvm", *host_root() ? NULL : json_string(access_names[access]));
 	json_object_object_add(json, "cet", cet_json(&cet));
 	json_object_object_add(json, "vms", holders_json(&holders));
 	json_object_object_add(json, "one_reg", json_object_new_boolean(good));
-	json_object_object_add(json, "verdict", string(verdict));
+	json_object_object_add(json, "verdict", json_string(verdict));
 	print_json(json);
 	return good ? STATUS_OK : STATUS_NO;
 }

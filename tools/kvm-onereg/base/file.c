@@ -27,9 +27,9 @@ char *path(const char *form, ...)
 	char *below;
 
 	va_start(arguments, form);
-	below = kept(vformat(form, arguments));
+	below = vformat(form, arguments);
 	va_end(arguments);
-	return text("%s%s", host_root(), below);
+	return format("%s%s", host_root(), below);
 }
 
 bool exists(const char *form, ...)
@@ -38,7 +38,7 @@ bool exists(const char *form, ...)
 	char *below;
 
 	va_start(arguments, form);
-	below = kept(vformat(form, arguments));
+	below = vformat(form, arguments);
 	va_end(arguments);
 	return !access(path("%s", below), F_OK);
 }
@@ -104,7 +104,7 @@ char *read_file(const char *form, ...)
 	size_t size;
 
 	va_start(arguments, form);
-	below = kept(vformat(form, arguments));
+	below = vformat(form, arguments);
 	va_end(arguments);
 	content = (char *)read_bytes(path("%s", below), &size);
 	while (content && size && content[size - 1] == '\n')
@@ -125,14 +125,14 @@ char **list(const char *form, ...)
 	int n;
 
 	va_start(arguments, form);
-	below = kept(vformat(form, arguments));
+	below = vformat(form, arguments);
 	va_end(arguments);
 	n = scandir(path("%s", below), &entries, not_hidden, versionsort);
 	if (n < 0)
 		n = 0;
-	names = kept(calloc(n + 1, sizeof(*names)));
+	names = allocate(n + 1, sizeof(*names));
 	for (int i = 0; i < n; i++) {
-		names[i] = text("%s", entries[i]->d_name);
+		names[i] = format("%s", entries[i]->d_name);
 		free(entries[i]);
 	}
 	free(entries);

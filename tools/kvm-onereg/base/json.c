@@ -4,6 +4,7 @@
 
 #include "base/json.h"
 #include "base/message.h"
+#include "base/text.h"
 
 void print_json(struct json_object *object)
 {
@@ -14,7 +15,17 @@ void print_json(struct json_object *object)
 		die(STATUS_CANNOT, NULL, "cannot write to standard output: %m");
 }
 
-struct json_object *string(const char *value)
+struct json_object *json_string(const char *value)
 {
 	return value ? json_object_new_string(value) : NULL;
+}
+
+struct json_object *json_hexadecimal(unsigned long long number)
+{
+	return json_string(format("0x%llx", number));
+}
+
+const char *json_text_in(struct json_object *object, const char *key)
+{
+	return json_object_get_string(json_object_object_get(object, key));
 }

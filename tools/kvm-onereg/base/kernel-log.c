@@ -1,6 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0
 /* The kernel's log. */
-#include <stdlib.h>
 #include <string.h>
 #include <sys/klog.h>
 
@@ -12,13 +11,12 @@
 static char *klog(void)
 {
 	int size = klogctl(10, NULL, 0);
-	char *log = size > 0 ? calloc(1, size + 1) : NULL;
+	char *log;
 
-	if (log && klogctl(3, log, size) < 0) {
-		free(log);
+	if (size <= 0)
 		return NULL;
-	}
-	return log ? kept(log) : NULL;
+	log = allocate(1, size + 1);
+	return klogctl(3, log, size) < 0 ? NULL : log;
 }
 
 const char *kernel_log(void)

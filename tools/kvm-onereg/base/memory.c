@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 /* Memory. */
 #include <stdlib.h>
+#include <string.h>
 
 #include "base/memory.h"
 #include "base/message.h"
@@ -20,4 +21,18 @@ void *kept(void *memory)
 	entry->next = all;
 	all = entry;
 	return memory;
+}
+
+void *allocate(size_t n, size_t size)
+{
+	return kept(calloc(n, size));
+}
+
+void *enlarged(const void *array, size_t n, size_t more, size_t size)
+{
+	void *all = allocate(n + more, size);
+
+	if (n)
+		memcpy(all, array, n * size);
+	return all;
 }

@@ -3,7 +3,13 @@
 #ifndef BASE_MEMORY_H
 #define BASE_MEMORY_H
 
+#include <stddef.h>
+
 /* Keep memory that was allocated elsewhere; NULL exits, as then there was none. */
 void *kept(void *memory);
+/* Zeroed memory for @n elements. */
+void *allocate(size_t n, size_t size);
+/* A copy of @array, which has @n elements and may be NULL, with room for @more, zeroed. */
+void *enlarged(const void *array, size_t n, size_t more, size_t size);
 
 #endif

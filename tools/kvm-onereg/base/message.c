@@ -8,6 +8,8 @@
 
 #include "base/message.h"
 
+#define FULL_WIDTH 80
+
 const char tools_version[] = VERSION;
 
 static void say(const char *fix, const char *text, va_list arguments)
@@ -61,4 +63,25 @@ const char *colour(enum colour which)
 	if (!isatty(STDOUT_FILENO) || (no_colour && *no_colour) || !terminal || !strcmp(terminal, "dumb"))
 		return "";
 	return codes[which];
+}
+
+void print_wrapped(int column, int indent, const char *text)
+{
+	while (*text) {
+		int blanks = strspn(text, " "), n = strcspn(text + blanks, " \n");
+
+		if (column > indent && column + blanks + n > FULL_WIDTH) {
+			printf("\n%*s", indent, "");
+			column = indent;
+			text += blanks;
+			blanks = 0;
+		}
+		column += blanks + n;
+		for (n += blanks; n > 0; n--, text++)
+			putchar(*text == NO_BREAK ? ' ' : *text);
+		if (*text == '\n') {
+			putchar(*text++);
+			column = 0;
+		}
+	}
 }

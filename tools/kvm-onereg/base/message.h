@@ -29,6 +29,15 @@ void die(int status, const char *fix, const char *format, ...) __attribute__((fo
 /* Wrong use of a command: says so, names the man page, exits with STATUS_USAGE. */
 void usage_error(const char *command, const char *format, ...) __attribute__((format(printf, 2, 3), noreturn));
 
+/*
+ * print_wrapped - print text in lines of 80 columns; words that are longer stay whole
+ * @column: where the first line begins
+ * @indent: where the others do, but for those that the text itself begins
+ */
+void print_wrapped(int column, int indent, const char *text);
+/* A space that no line ends at */
+#define NO_BREAK '\1'
+
 /* Escape sequences, or "" when stdout is no terminal, NO_COLOR is set or TERM is dumb. */
 enum colour { PLAIN, BOLD, RED, GREEN, YELLOW };
 const char *colour(enum colour which);

@@ -26,7 +26,7 @@ static const char *find_program(const char *name)
 	bool own = !strcmp(name, "xz") || !strcmp(name, "zstd") || !strcmp(name, "gzip");
 
 	for (size_t i = 0; i < sizeof(folders) / sizeof(*folders); i++) {
-		char *file = text("%s%s/%s", own ? "" : host_root(), folders[i], name);
+		char *file = format("%s%s/%s", own ? "" : host_root(), folders[i], name);
 
 		if (!access(file, X_OK))
 			return file;
@@ -76,7 +76,7 @@ static bool collect(int fd, struct run *result)
 		result->size += n;
 		output[result->size] = '\0';
 	}
-	result->output = output ? kept(output) : text("%s", "");
+	result->output = output ? kept(output) : format("%s", "");
 	return false;
 }
 
@@ -84,7 +84,7 @@ struct run run(const char * const argument[])
 {
 	static char * const environment[] = { "PATH=/usr/sbin:/usr/bin:/sbin:/bin", "LC_ALL=C", "HOME=/", NULL };
 	const char *program = find_program(argument[0]);
-	struct run result = { .found = program, .output = text("%s", "") };
+	struct run result = { .found = program, .output = format("%s", "") };
 	posix_spawn_file_actions_t actions;
 	posix_spawnattr_t attributes;
 	sigset_t none;

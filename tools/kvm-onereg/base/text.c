@@ -5,36 +5,22 @@
 #include <string.h>
 
 #include "base/memory.h"
-#include "base/message.h"
 #include "base/text.h"
 
-char *text(const char *form, ...)
+char *vformat(const char *form, va_list arguments)
+{
+	char *string;
+
+	return kept(vasprintf(&string, form, arguments) < 0 ? NULL : string);
+}
+
+char *format(const char *form, ...)
 {
 	va_list arguments;
 	char *string;
 
 	va_start(arguments, form);
-	string = kept(vformat(form, arguments));
-	va_end(arguments);
-	return string;
-}
-
-char *vformat(const char *text, va_list arguments)
-{
-	char *string;
-
-	if (vasprintf(&string, text, arguments) < 0)
-		die(STATUS_CANNOT, NULL, "no memory");
-	return string;
-}
-
-char *format(const char *text, ...)
-{
-	va_list arguments;
-	char *string;
-
-	va_start(arguments, text);
-	string = vformat(text, arguments);
+	string = vformat(form, arguments);
 	va_end(arguments);
 	return string;
 }
@@ -50,7 +36,7 @@ static char *line_at(const char *lines, const char *at)
 
 	while (start > lines && start[-1] != '\n')
 		start--;
-	return text("%.*s", (int)strcspn(start, "\n"), start);
+	return format("%.*s", (int)strcspn(start, "\n"), start);
 }
 
 char *value_of(const char *lines, const char *key, const char *separator)
@@ -68,7 +54,7 @@ char *value_of(const char *lines, const char *key, const char *separator)
 			continue;
 		value += strlen(separator);
 		value += strspn(value, " \t");
-		return text("%.*s", (int)strcspn(value, "\n"), value);
+		return format("%.*s", (int)strcspn(value, "\n"), value);
 	}
 	return NULL;
 }

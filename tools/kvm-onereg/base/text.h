@@ -7,11 +7,9 @@
 #include <stdbool.h>
 #include <stdio.h>
 
-/* As format(), kept. */
-char *text(const char *format, ...) __attribute__((format(printf, 1, 2)));
-/* Memory for a formatted string; exits when there is none. */
-char *format(const char *format, ...) __attribute__((format(printf, 1, 2)));
-char *vformat(const char *format, va_list arguments) __attribute__((format(printf, 1, 0)));
+/* A formatted string. */
+char *format(const char *form, ...) __attribute__((format(printf, 1, 2)));
+char *vformat(const char *form, va_list arguments) __attribute__((format(printf, 1, 0)));
 
 /* Both are there, and equal */
 bool same_text(const char *a, const char *b);

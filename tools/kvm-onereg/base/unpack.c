@@ -58,10 +58,10 @@ bool unpack_start(struct unpacking *unpacking, const char *program, int from)
 	posix_spawnattr_setflags(&attributes, POSIX_SPAWN_SETSIGMASK);
 	posix_spawnattr_setsigmask(&attributes, &none);
 	/* Of this system and not of a made-up host */
-	error = posix_spawn(&unpacking->pid, text("/usr/bin/%s", program), &actions, &attributes, argument,
+	error = posix_spawn(&unpacking->pid, format("/usr/bin/%s", program), &actions, &attributes, argument,
 			    environment);
 	if (error == ENOENT)
-		error = posix_spawn(&unpacking->pid, text("/bin/%s", program), &actions, &attributes, argument,
+		error = posix_spawn(&unpacking->pid, format("/bin/%s", program), &actions, &attributes, argument,
 				    environment);
 	posix_spawn_file_actions_destroy(&actions);
 	posix_spawnattr_destroy(&attributes);

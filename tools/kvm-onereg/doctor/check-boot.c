@@ -30,23 +30,23 @@ void check_boot(void)
 		/* A kernel with all built in needs none */
 		if (host.running.set != NATIVE && host.running.set != BUILTIN && *running_release())
 			problem("kernel-gone", "reboot",
-				text("the running kernel, %s, has no modules on disk any more", running_release()));
+				format("the running kernel, %s, has no modules on disk any more", running_release()));
 		return;
 	}
-	good(text("%s", running_release()));
+	good(format("%s", running_release()));
 	while (newest[1].release)
 		newest++;
 	if (newest != host.kernel && newest == next)
 		problem("newer-kernel", "reboot",
-			text("a newer kernel is installed than the one that runs: %s", newest->release));
+			format("a newer kernel is installed than the one that runs: %s", newest->release));
 	else if (newest != host.kernel)
-		remark(text("a newer kernel is installed than the one that runs, %s, and %s boots next (%s)",
-			    newest->release, host.outlook.next.release, host.outlook.next.by),
+		remark(format("a newer kernel is installed than the one that runs, %s, and %s boots next (%s)",
+			      newest->release, host.outlook.next.release, host.outlook.next.by),
 		       NULL);
 	if (host.outlook.upgraded)
 		problem("same-name-upgrade", "reboot",
-			text("kernel %s was upgraded on disk under the same name: %s", running_release(),
-			     host.outlook.upgraded));
+			format("kernel %s was upgraded on disk under the same name: %s", running_release(),
+			       host.outlook.upgraded));
 }
 
 void check_next_boot(void)
@@ -59,19 +59,19 @@ void check_next_boot(void)
 		skipped("no kernel is installed here");
 		return;
 	}
-	good(text("%s (%s): %s", next->release, next->by, next->kernel ? describe(next->kernel) : "no modules"));
+	good(format("%s (%s): %s", next->release, next->by, next->kernel ? describe(next->kernel) : "no modules"));
 	if (!host.outlook.loses_ours)
 		return;
 	if (next->kernel && is_supported(next->release))
-		fix = text("%s     # what kernel %s lacks is told below, too", rebuild(), next->release);
+		fix = format("%s     # what kernel %s lacks is told below, too", rebuild(), next->release);
 	else
-		fix = text("apt-get remove linux-image-%s     # or make the boot loader take a kernel that has ours",
-			   next->release);
+		fix = format("apt-get remove linux-image-%s     # or make the boot loader take a kernel that has ours",
+			     next->release);
 	if (host.outlook.loses_cet)
 		problem("next-boot-no-cet", fix,
-			text("%s: guests with CET cannot run after the next reboot", host.outlook.loses_ours));
+			format("%s: guests with CET cannot run after the next reboot", host.outlook.loses_ours));
 	else
-		remark(text("%s", host.outlook.loses_ours), NULL);
+		remark(format("%s", host.outlook.loses_ours), NULL);
 }
 
 /* One of ours without a signature is enough to keep KVM from loading; or NULL */
@@ -85,15 +85,15 @@ static const struct module *unsigned_module(const struct kernel *kernel)
 
 static void report_unsigned(const struct kernel *kernel, const struct module *module, const char *state)
 {
-	char *what = text(PACKAGE "/%s -k %s", module->version, kernel->release);
+	char *what = format(PACKAGE "/%s -k %s", module->version, kernel->release);
 
 	problem("unsigned",
-		module->prebuilt ?
-			text("dpkg -i kvm-onereg-modules-%s_*.deb     # one that was built with a key",
-			     kernel->release) :
-			text("apt-get install openssl && dkms build --force %s && dkms install --force %s", what, what),
-		text("%s, and %s is not signed%s: it cannot load", state, shown(module->file),
-		     module->prebuilt ? "" : " (DKMS had no openssl)"));
+		module->prebuilt ? format("dpkg -i kvm-onereg-modules-%s_*.deb     # one that was built with a key",
+					  kernel->release) :
+				   format("apt-get install openssl && dkms build --force %s && dkms install --force %s",
+					  what, what),
+		format("%s, and %s is not signed%s: it cannot load", state, shown(module->file),
+		       module->prebuilt ? "" : " (DKMS had no openssl)"));
 }
 
 void check_secure_boot(void)
@@ -101,7 +101,7 @@ void check_secure_boot(void)
 	char *enforced = read_file("/sys/module/module/parameters/sig_enforce"), *keys, *refused;
 	const char *state = host.secure_boot ? "Secure Boot is on" :
 			    host.lockdown && strcmp(host.lockdown, "none") ?
-					       text("the kernel is locked down (%s)", host.lockdown) :
+					       format("the kernel is locked down (%s)", host.lockdown) :
 			    enforced && *enforced == 'Y' ? "the kernel takes signed modules only" :
 							   NULL;
 	const struct kernel *next = host.outlook.next.kernel;
@@ -129,7 +129,7 @@ void check_secure_boot(void)
 		ours = &host.kernel->module[KVM];
 	if (!ours || (host.running.set == OURS && host.running.as_resolved)) {
 		if (ours && !(next != host.kernel && unsigned_module(next)))
-			good(text("%s, and our modules are loaded: their key is known", state));
+			good(format("%s, and our modules are loaded: their key is known", state));
 		return;
 	}
 	if (unsigned_module(host.kernel)) {
@@ -141,20 +141,20 @@ void check_secure_boot(void)
 		return;
 	if (mokutil.ended && strstr(mokutil.output, "enrollment request")) {
 		problem("key-pending", "reboot     # and choose \"Enroll MOK\" on the console",
-			text("%s, and DKMS's key waits to be enrolled: until then our modules cannot be loaded",
-			     state));
+			format("%s, and DKMS's key waits to be enrolled: until then our modules cannot be loaded",
+			       state));
 		return;
 	}
 	keys = mokutil.ended && strstr(mokutil.output, "is not enrolled") ? NULL : read_file("/proc/keys");
 	if (keys && strstr(keys, ours->signer))
 		return;
 	if (keys && !refused) {
-		skipped(mokutil.found ? text("mokutil says: %s", mokutil.output) :
+		skipped(mokutil.found ? format("mokutil says: %s", mokutil.output) :
 					"mokutil is not installed, and /proc/keys does not show the key");
 		return;
 	}
 	problem("key-not-enrolled",
 		"mokutil --import /var/lib/dkms/mok.pub     # then reboot, and enroll it on the console",
-		text("%s, and the firmware does not know the key of our modules (%s): they cannot load%s%s", state,
-		     ours->signer, refused ? ". The kernel says: " : "", refused ? refused : ""));
+		format("%s, and the firmware does not know the key of our modules (%s): they cannot load%s%s", state,
+		       ours->signer, refused ? ". The kernel says: " : "", refused ? refused : ""));
 }

@@ -42,21 +42,21 @@ void check_cpu(void)
 	} else if (by_firmware) {
 		problem("cpu-disabled",
 			"switch on virtualization (VT-x, SVM) in the firmware's setup, power off and on",
-			text("the firmware disables virtualization. The kernel says: %s", by_firmware));
+			format("the firmware disables virtualization. The kernel says: %s", by_firmware));
 	} else if (has_word(host.flags, "hypervisor")) {
 		problem("cpu-no-virtualization",
 			"on the outer host: switch on nested virtualization; -cpu host for this VM",
-			text("this is a VM whose CPU has no virtualization (neither vmx nor svm in /proc/cpuinfo)"));
+			format("this is a VM whose CPU has no virtualization (neither vmx nor svm in /proc/cpuinfo)"));
 	} else {
 		problem("cpu-no-virtualization",
 			"switch on virtualization (VT-x, SVM) in the firmware's setup, if the CPU has it",
-			text("neither vmx nor svm in /proc/cpuinfo: not in the CPU, or off in the firmware"));
+			format("neither vmx nor svm in /proc/cpuinfo: not in the CPU, or off in the firmware"));
 	}
 	if (by_firmware && host.flags && (has_word(host.flags, "svm") || has_word(host.flags, "vmx")) &&
 	    !host.running.vendor)
 		problem("cpu-disabled",
 			"switch on virtualization (VT-x, SVM) in the firmware's setup, power off and on",
-			text("the firmware disables virtualization. The kernel says: %s", by_firmware));
+			format("the firmware disables virtualization. The kernel says: %s", by_firmware));
 }
 
 /* The command line's lists of modules that must not load */
@@ -67,7 +67,7 @@ static bool listed(const char *parameter, const char *module)
 
 	while (at && (at = strstr(at, parameter))) {
 		if ((at == host.command_line || at[-1] == ' ') && at[length] == '=') {
-			char *names = text("%.*s", (int)strcspn(at + length + 1, " "), at + length + 1);
+			char *names = format("%.*s", (int)strcspn(at + length + 1, " "), at + length + 1);
 
 			for (char *c = names; *c; c++)
 				if (*c == '-')
@@ -95,24 +95,25 @@ void check_configuration(void)
 			continue;
 		if (setting.where)
 			problem("blacklisted",
-				text("sed -i '/^ *blacklist  *%s/d' %s && modprobe %s", patterns[i], setting.where,
-				     name),
-				text("%s is not loaded at boot: %s has \"blacklist %s\"", name, setting.where, name));
+				format("sed -i '/^ *blacklist  *%s/d' %s && modprobe %s", patterns[i], setting.where,
+				       name),
+				format("%s is not loaded at boot: %s has \"blacklist %s\"", name, setting.where, name));
 		setting = configured(INSTALL, name, NULL);
 		if (setting.where && (strstr(setting.value, "/false") || strstr(setting.value, "/true")))
 			problem("install-command",
-				text("sed -i '/^ *install  *%s/d' %s && modprobe %s", patterns[i], setting.where, name),
-				text("modprobe %s runs a command in place of loading it: %s has \"install %s %s\"",
-				     name, setting.where, name, setting.value));
+				format("sed -i '/^ *install  *%s/d' %s && modprobe %s", patterns[i], setting.where,
+				       name),
+				format("modprobe %s runs a command in place of loading it: %s has \"install %s %s\"",
+				       name, setting.where, name, setting.value));
 		for (size_t c = 0; c < 2; c++) {
 			static const char * const parameters[] = { "module_blacklist", "modprobe.blacklist" };
 
 			if (listed(parameters[c], name))
 				problem("blacklisted",
-					text("take %s out of %s= in /etc/default/grub; update-grub && reboot", name,
-					     parameters[c]),
-					text("the kernel's command line has %s=, which keeps %s from loading",
-					     parameters[c], name));
+					format("take %s out of %s= in /etc/default/grub; update-grub && reboot", name,
+					       parameters[c]),
+					format("the kernel's command line has %s=, which keeps %s from loading",
+					       parameters[c], name));
 		}
 	}
 }
@@ -137,12 +138,12 @@ void check_device(void)
 		return;
 	case KVM_FORBIDDEN:
 		problem("device-forbidden",
-			text("adduser %s kvm     # then log in again", user ? user->pw_name : "USER"),
-			text("this user may not open /dev/kvm"));
+			format("adduser %s kvm     # then log in again", user ? user->pw_name : "USER"),
+			format("this user may not open /dev/kvm"));
 		return;
 	case KVM_UNUSABLE:
-		problem("device-unusable", text("rmmod %s kvm; modprobe %s", vendor_module(), vendor_module()),
-			text("/dev/kvm is there and does not open or answer"));
+		problem("device-unusable", format("rmmod %s kvm; modprobe %s", vendor_module(), vendor_module()),
+			format("/dev/kvm is there and does not open or answer"));
 		return;
 	case KVM_ABSENT:
 		break;
@@ -152,12 +153,12 @@ void check_device(void)
 	if (host.running.vendor && stat("/dev/kvm", &device))
 		problem("device-missing",
 			"mknod -m 660 /dev/kvm c 10 232     # in a container: start it with --device /dev/kvm",
-			text("KVM is loaded, and there is no /dev/kvm"));
+			format("KVM is loaded, and there is no /dev/kvm"));
 	else if (!host.running.vendor && host.flags && (has_word(host.flags, "vmx") || has_word(host.flags, "svm")))
 		problem("not-loaded",
-			half ? text("kvm-onereg swap %s", whose_names[host.running.set]) :
-			       text("modprobe %s", vendor_module()),
-			text("%s is not loaded, so no VM can run", vendor_module()));
+			half ? format("kvm-onereg swap %s", whose_names[host.running.set]) :
+			       format("modprobe %s", vendor_module()),
+			format("%s is not loaded, so no VM can run", vendor_module()));
 	else
 		good("not there, as no vendor module is loaded");
 }
@@ -170,8 +171,8 @@ void check_loaded(void)
 	begin("loaded modules");
 	for (int i = 0; i < MODULES; i++)
 		if (running->module[i].there)
-			names = text("%s%s%s %s", names, *names ? ", " : "", loaded_names[i],
-				     whose_names[running->module[i].whose]);
+			names = format("%s%s%s %s", names, *names ? ", " : "", loaded_names[i],
+				       whose_names[running->module[i].whose]);
 	if (running->set == MISSING) {
 		good("none");
 		return;
@@ -179,21 +180,21 @@ void check_loaded(void)
 	good(names);
 	if (running->set == MIXED)
 		problem("loaded-mixed", "kvm-onereg swap ours",
-			text("modules are loaded that do not belong together: %s. VMs run, and have no CET", names));
+			format("modules are loaded that do not belong together: %s. VMs run, and have no CET", names));
 	else if (running->set == FOREIGN)
 		problem("loaded-foreign", "kvm-onereg swap distro",
-			text("the loaded KVM is neither the distro's nor ours"));
+			format("the loaded KVM is neither the distro's nor ours"));
 	if (running->set != MIXED && !running->as_resolved && host.kernel &&
 	    (host.kernel->set == OURS || host.kernel->set == DISTRO))
 		problem("swap-pending",
 			host.outlook.upgraded	 ? "reboot     # the running kernel was upgraded on disk, too" :
 			host.kernel->set == OURS ? "kvm-onereg swap ours     # with no VM running; or reboot" :
 						   "kvm-onereg swap distro     # with no VM running; or reboot",
-			text("what is loaded is not what is on disk: %s%s is loaded%s%s, and modprobe would take %s",
-			     whose_names[running->set],
-			     running->set == OURS ? text(" %s", running->module[KVM].version) : "",
-			     host.outlook.loaded_source ? ", built from " : "",
-			     host.outlook.loaded_source ? host.outlook.loaded_source : "", describe(host.kernel)));
+			format("what is loaded is not what is on disk: %s%s is loaded%s%s, and modprobe would take %s",
+			       whose_names[running->set],
+			       running->set == OURS ? format(" %s", running->module[KVM].version) : "",
+			       host.outlook.loaded_source ? ", built from " : "",
+			       host.outlook.loaded_source ? host.outlook.loaded_source : "", describe(host.kernel)));
 }
 
 /* What the kernel's line asks for: a parameter "(kvm_intel.NAME)" that is off, our kvm, or another host */
@@ -204,13 +205,13 @@ static const char *cet_fix(const struct cet *cet)
 	char *name;
 
 	if (parameter) {
-		name = text("%.*s", (int)strcspn(parameter + 11, ")"), parameter + 11);
-		return text("sed -i 's/ %s=[^ ]*//' /etc/modprobe.d/*.conf && %s", name, again);
+		name = format("%.*s", (int)strcspn(parameter + 11, ")"), parameter + 11);
+		return format("sed -i 's/ %s=[^ ]*//' /etc/modprobe.d/*.conf && %s", name, again);
 	}
 	if (strstr(cet->reason, "same package") || strstr(cet->reason, "same build"))
 		return "kvm-onereg swap ours     # with no VM running";
 	if (*cet->asked_in == '/')
-		return text("sed -i '/kvm[-_]intel.*cet/d' %s     # this host cannot offer CET", cet->asked_in);
+		return format("sed -i '/kvm[-_]intel.*cet/d' %s     # this host cannot offer CET", cet->asked_in);
 	return "take kvm_intel.cet=1 out of /etc/default/grub, then: update-grub     # this host cannot offer CET";
 }
 
@@ -221,17 +222,17 @@ void check_cet(void)
 	begin("CET (kvm_intel.cet)");
 	if (cet->invalid) {
 		problem("cet-invalid",
-			text("sed -i 's/cet=%s/cet=1/' %s     # or cet=0", cet->invalid,
-			     *cet->asked_in == '/' ? cet->asked_in : "/etc/default/grub && update-grub"),
-			text("%s says kvm_intel.cet=%s, which is neither yes nor no: kvm_intel does not load",
-			     cet->asked_in, cet->invalid));
+			format("sed -i 's/cet=%s/cet=1/' %s     # or cet=0", cet->invalid,
+			       *cet->asked_in == '/' ? cet->asked_in : "/etc/default/grub && update-grub"),
+			format("%s says kvm_intel.cet=%s, which is neither yes nor no: kvm_intel does not load",
+			       cet->asked_in, cet->invalid));
 		return;
 	}
 	if (!cet->asked && cet->value == 'Y') {
 		good("on, set by hand");
-		remark(text("kvm_intel.cet is on, and %s: whoever loaded kvm_intel set it, and the next load drops it",
-			    cet->asked_in ? text("%s says cet=0", cet->asked_in) :
-					    "neither modprobe.d nor the kernel's command line asks for it"),
+		remark(format("kvm_intel.cet is on, and %s: whoever loaded kvm_intel set it, and the next load drops it",
+			      cet->asked_in ? format("%s says cet=0", cet->asked_in) :
+					      "neither modprobe.d nor the kernel's command line asks for it"),
 		       cet->asked_in ? NULL : "echo 'options kvm_intel cet=1' >>/etc/modprobe.d/kvm-onereg.conf");
 		return;
 	}
@@ -240,7 +241,7 @@ void check_cet(void)
 		return;
 	}
 	if (!host.running.module[KVM_INTEL].there) {
-		good(text("asked for in %s; kvm_intel is not loaded", cet->asked_in));
+		good(format("asked for in %s; kvm_intel is not loaded", cet->asked_in));
 		return;
 	}
 	if (cet->value == 'Y') {
@@ -248,21 +249,21 @@ void check_cet(void)
 		return;
 	}
 	if (!cet->value && host.running.set == NATIVE)
-		remark(text("%s sets kvm_intel.cet: a kernel of " NATIVE_SINCE " or later has no such parameter",
-			    cet->asked_in),
+		remark(format("%s sets kvm_intel.cet: a kernel of " NATIVE_SINCE " or later has no such parameter",
+			      cet->asked_in),
 		       NULL);
 	else if (!cet->value)
 		problem("cet-off", "kvm-onereg swap ours     # with no VM running",
-			text("%s asks for kvm_intel.cet=1, and the loaded kvm_intel has no such parameter",
-			     cet->asked_in));
+			format("%s asks for kvm_intel.cet=1, and the loaded kvm_intel has no such parameter",
+			       cet->asked_in));
 	else if (cet->reason)
 		problem("cet-off", cet_fix(cet),
-			text("%s asks for kvm_intel.cet=1, and it is N. The kernel says: %s", cet->asked_in,
-			     cet->reason));
+			format("%s asks for kvm_intel.cet=1, and it is N. The kernel says: %s", cet->asked_in,
+			       cet->reason));
 	else
 		problem("cet-off", "kvm-onereg swap distro && kvm-onereg swap ours     # loads it with the option",
-			text("%s asks for kvm_intel.cet=1, and it is N: it was loaded before that was written",
-			     cet->asked_in));
+			format("%s asks for kvm_intel.cet=1, and it is N: it was loaded before that was written",
+			       cet->asked_in));
 }
 
 void check_disk(void)
@@ -286,15 +287,15 @@ void check_disk(void)
 		free = (unsigned long long)fs.f_bavail * fs.f_frsize >> 20;
 		if (free < places[i].megabytes)
 			problem("disk-full",
-				text("apt-get clean; apt-get autoremove --purge     # or see: du -xh %s",
-				     places[i].folder),
-				text("%s has %lu MB free, and a build needs %lu", places[i].folder, free,
-				     places[i].megabytes));
+				format("apt-get clean; apt-get autoremove --purge     # or see: du -xh %s",
+				       places[i].folder),
+				format("%s has %lu MB free, and a build needs %lu", places[i].folder, free,
+				       places[i].megabytes));
 		else if (fs.f_files && !fs.f_favail)
-			problem("disk-full", text("du -x --inodes %s | sort -n | tail", places[i].folder),
-				text("%s has no inodes left", places[i].folder));
+			problem("disk-full", format("du -x --inodes %s | sort -n | tail", places[i].folder),
+				format("%s has no inodes left", places[i].folder));
 		else if (fs.f_flag & ST_RDONLY && strcmp(places[i].folder, "/tmp"))
-			problem("read-only", text("mount -o remount,rw %s", places[i].folder),
-				text("%s is read-only", places[i].folder));
+			problem("read-only", format("mount -o remount,rw %s", places[i].folder),
+				format("%s is read-only", places[i].folder));
 	}
 }

@@ -21,7 +21,7 @@ static char *settings(const char *lines)
 		const char *start = line + strspn(line, " \t");
 
 		if (*start && *start != '#' && *start != '\n')
-			all = text("%s%.*s\n", all, (int)strcspn(start, "\n"), start);
+			all = format("%s%.*s\n", all, (int)strcspn(start, "\n"), start);
 	}
 	return all;
 }
@@ -29,8 +29,8 @@ static char *settings(const char *lines)
 static char *describe_packed(const struct packed_module *module)
 {
 	if (module->version && module->origin)
-		return text("ours %s, from %s", module->version, module->origin);
-	return text("%s", module->version ? "another package's" : "the distro's, or of another build");
+		return format("ours %s, from %s", module->version, module->origin);
+	return format("%s", module->version ? "another package's" : "the distro's, or of another build");
 }
 
 void check_initramfs(struct kernel *kernel, const char *only)
@@ -45,36 +45,36 @@ void check_initramfs(struct kernel *kernel, const char *only)
 	image = read_initramfs(kernel->release);
 	if (!image.file)
 		return;
-	begin(text("initramfs of kernel %s", kernel->release));
+	begin(format("initramfs of kernel %s", kernel->release));
 	if (image.why_unread) {
 		skipped(image.why_unread);
 		return;
 	}
-	fix = image.dracut ? text("dracut --force %s %s", image.file, kernel->release) :
-			     text("update-initramfs -u -k %s", kernel->release);
+	fix = image.dracut ? format("dracut --force %s %s", image.file, kernel->release) :
+			     format("update-initramfs -u -k %s", kernel->release);
 	for (int i = 0; i < MODULES; i++) {
 		const struct packed_module *packed = &image.module[i];
 		const char *id;
 
 		if (!packed->there)
 			continue;
-		holds = text("%s%s%s", holds, *holds ? ", " : "", file_names[i]);
+		holds = format("%s%s%s", holds, *holds ? ", " : "", file_names[i]);
 		id = build_id(&kernel->module[i]);
 		unknown |= !packed->build_id || (kernel->module[i].whose != MISSING && !id);
 		if (!packed->build_id || (id && !strcmp(id, packed->build_id)) ||
 		    (!id && kernel->module[i].whose != MISSING))
 			continue;
 		found(kernel, only, "initramfs-stale", fix,
-		      text("kernel %s: %s holds another %s than the disk, and the boot may load it: %s; on disk: %s",
-			   kernel->release, image.file, file_names[i], describe_packed(packed), describe(kernel)));
+		      format("kernel %s: %s holds another %s than the disk, and the boot may load it: %s; on disk: %s",
+			     kernel->release, image.file, file_names[i], describe_packed(packed), describe(kernel)));
 		return;
 	}
-	good(*holds ? text("holds %s, as on disk", holds) : "holds none of the modules");
+	good(*holds ? format("holds %s, as on disk", holds) : "holds none of the modules");
 	if (*holds && strcmp(settings(image.modprobe_d), settings(read_file("%s", conf))))
 		found(kernel, only, "initramfs-stale", fix,
-		      text("kernel %s: %s holds %s, and another %s than the disk, so the boot loads it with other options",
-			   kernel->release, image.file, holds, conf));
+		      format("kernel %s: %s holds %s, and another %s than the disk, so the boot loads it with other options",
+			     kernel->release, image.file, holds, conf));
 	else if (unknown)
-		skipped(text("%s holds %s; whether they are those of the disk cannot be told, as one has no build-id",
-			     image.file, holds));
+		skipped(format("%s holds %s; whether they are those of the disk cannot be told, as one has no build-id",
+			       image.file, holds));
 }

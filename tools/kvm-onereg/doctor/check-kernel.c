@@ -30,11 +30,11 @@ static char *build_log(const char *release, char **file)
 	struct stat newest = { 0 }, one;
 	char *log = NULL, **names = list(DKMS_TREE);
 
-	*file = text(STATE "/log/%s", release);
+	*file = format(STATE "/log/%s", release);
 	if (!stat(path("%s", *file), &newest))
 		log = read_file("%s", *file);
 	for (; *names; names++) {
-		char *other = text(DKMS_TREE "/%s/build/make.log", *names), *content;
+		char *other = format(DKMS_TREE "/%s/build/make.log", *names), *content;
 
 		if (stat(path("%s", other), &one) || (log && !newer(&one, &newest)))
 			continue;
@@ -64,7 +64,7 @@ static char *decisive(const char *log, char **fix)
 	if (!failed)
 		return NULL;
 	for (const char *line = log; line && *line && n < 4; line = strchr(line, '\n'), line += !!line) {
-		char *one = text("%.*s", (int)strcspn(line, "\n"), line);
+		char *one = format("%.*s", (int)strcspn(line, "\n"), line);
 
 		if (!strncmp(one, "  to fix: ", 10)) {
 			*fix = one + 10;
@@ -74,7 +74,7 @@ static char *decisive(const char *log, char **fix)
 			if (!strstr(one, words[i]) || strstr(one, PACKAGE ": extracting") ||
 			    strstr(one, PACKAGE ": exports"))
 				continue;
-			lines = text("%s\n    %s", lines ? lines : "", one);
+			lines = format("%s\n    %s", lines ? lines : "", one);
 			n++;
 			break;
 		}
@@ -84,33 +84,33 @@ static char *decisive(const char *log, char **fix)
 
 static const char *fetch_source(const char *name, const char *version)
 {
-	return fetches_source() ? rebuild() : text("apt-get install %s=%s && %s", name, version, rebuild());
+	return fetches_source() ? rebuild() : format("apt-get install %s=%s && %s", name, version, rebuild());
 }
 
 /* Headers and source: false if something is missing, which is reported */
 static bool check_material(const struct kernel *kernel, const char *only)
 {
 	char *release = kernel->release, *series = series_of(release), *from = built_from(release), *source = NULL;
-	char *name = text("linux-source-%s", series), *tarball = NULL, *newest;
+	char *name = format("linux-source-%s", series), *tarball = NULL, *newest;
 	static const char * const endings[] = { "xz", "zst", "gz", "bz2" };
 	struct wanted needs = wanted(release);
 
 	if (!from && exists("/lib/modules/%s/build/Makefile", release)) {
-		good(text("%s; not a kernel of Debian's: make modules KVM_SOURCE=TREE KDIR=BUILD builds for it",
-			  describe(kernel)));
+		good(format("%s; not a kernel of Debian's: make modules KVM_SOURCE=TREE KDIR=BUILD builds for it",
+			    describe(kernel)));
 		return false;
 	}
 	if (!exists("/lib/modules/%s/build/include/generated/package.h", release)) {
 		found(kernel, only, "headers-missing",
-		      text("apt-get install linux-headers-%s && %s", release, rebuild()),
-		      text("kernel %s: its headers are not installed%s", release,
-			   exists("/lib/modules/%s/build/Makefile", release) ? " completely, or are not Debian's" :
-									       ""));
+		      format("apt-get install linux-headers-%s && %s", release, rebuild()),
+		      format("kernel %s: its headers are not installed%s", release,
+			     exists("/lib/modules/%s/build/Makefile", release) ? " completely, or are not Debian's" :
+										 ""));
 		return false;
 	}
 	for (size_t i = 0; i < sizeof(endings) / sizeof(*endings) && !tarball; i++)
 		if (exists("/usr/src/%s.tar.%s", name, endings[i]))
-			tarball = text("/usr/src/%s.tar.%s", name, endings[i]);
+			tarball = format("/usr/src/%s.tar.%s", name, endings[i]);
 	/* Extracted once, it is kept */
 	if (!from || exists(STATE "/source/%s/SHA256SUMS", from))
 		return true;
@@ -119,21 +119,22 @@ static bool check_material(const struct kernel *kernel, const char *only)
 		      !strcmp(needs.result ? needs.result : "", "unavailable") ?
 			      "apt-get install linux-image-amd64 linux-headers-amd64 && reboot" :
 			      rebuild(),
-		      text("kernel %s waits for the source of linux %s: %s", release, needs.version,
-			   wanted_state(&needs)));
+		      format("kernel %s waits for the source of linux %s: %s", release, needs.version,
+			     wanted_state(&needs)));
 		return false;
 	}
 	if (!tarball) {
 		found(kernel, only, "source-missing", fetch_source(name, from),
-		      text("kernel %s: its source is not installed (no /usr/src/%s.tar.xz)", release, name));
+		      format("kernel %s: its source is not installed (no /usr/src/%s.tar.xz)", release, name));
 		return false;
 	}
 	package(name, &source, NULL);
 	if (*source && strcmp(source, from)) {
 		/* Archives keep no old versions for long: the other way out is forward */
-		newest = text("apt-get install linux-image-amd64 linux-headers-amd64 %s && reboot", name);
-		found(kernel, only, "source-version", text("%s     # or: %s", fetch_source(name, from), newest),
-		      text("kernel %s was built from linux %s, and %s is of version %s", release, from, name, source));
+		newest = format("apt-get install linux-image-amd64 linux-headers-amd64 %s && reboot", name);
+		found(kernel, only, "source-version", format("%s     # or: %s", fetch_source(name, from), newest),
+		      format("kernel %s was built from linux %s, and %s is of version %s", release, from, name,
+			     source));
 		return false;
 	}
 	return true;
@@ -149,14 +150,14 @@ static void check_absent(const struct kernel *kernel, const char *only)
 	log = build_log(kernel->release, &file);
 	lines = log ? decisive(log, &fix) : NULL;
 	if (lines)
-		found(kernel, only, "build-failed", fix ? text("%s && %s", fix, rebuild()) : text("less %s", file),
-		      text("kernel %s: the last build failed (%s):%s", kernel->release, file, lines));
+		found(kernel, only, "build-failed", fix ? format("%s && %s", fix, rebuild()) : format("less %s", file),
+		      format("kernel %s: the last build failed (%s):%s", kernel->release, file, lines));
 	else if (exists(DKMS_TREE "/%s/%s", tools_version, kernel->release))
 		found(kernel, only, "not-installed", rebuild(),
-		      text("kernel %s: our modules are built and not installed", kernel->release));
+		      format("kernel %s: our modules are built and not installed", kernel->release));
 	else
 		found(kernel, only, "not-built", rebuild(),
-		      text("kernel %s has the distro's KVM: ours is not built for it", kernel->release));
+		      format("kernel %s has the distro's KVM: ours is not built for it", kernel->release));
 }
 
 /* Who put a file there, as a command that takes it away */
@@ -166,7 +167,7 @@ static char *remove_file(const struct kernel *kernel, const struct module *modul
 	struct run owner = RUN("dpkg-query", "-S", file);
 
 	if (owner.ended && !owner.status && strchr(owner.output, ':'))
-		return text("apt-get remove %.*s", (int)strcspn(owner.output, ":"), owner.output);
+		return format("apt-get remove %.*s", (int)strcspn(owner.output, ":"), owner.output);
 	for (char **other = list("/var/lib/dkms"); *other; other++) {
 		char *link = path("/var/lib/dkms/%s/kernel-%s-x86_64", *other, kernel->release), target[256];
 		ssize_t n = readlink(link, target, sizeof(target) - 1);
@@ -175,10 +176,10 @@ static char *remove_file(const struct kernel *kernel, const struct module *modul
 			continue;
 		target[n] = '\0';
 		if (exists("/var/lib/dkms/%s/%s/module%s", *other, target, name))
-			return text("dkms remove -m %s -v %.*s -k %s", *other, (int)strcspn(target, "/"), target,
-				    kernel->release);
+			return format("dkms remove -m %s -v %.*s -k %s", *other, (int)strcspn(target, "/"), target,
+				      kernel->release);
 	}
-	return text("rm %s && depmod %s", file, kernel->release);
+	return format("rm %s && depmod %s", file, kernel->release);
 }
 
 /* What is on disk, and the kernel will not take; @fix makes it anew */
@@ -189,7 +190,7 @@ static void check_loadable(const struct kernel *kernel, const char *only, const 
 
 	if (!it.code)
 		return;
-	sentence = text("kernel %s: %s %s", kernel->release, shown(it.module->file), it.sentence);
+	sentence = format("kernel %s: %s %s", kernel->release, shown(it.module->file), it.sentence);
 	if (it.later)
 		remark(sentence, fix);
 	else
@@ -204,29 +205,29 @@ static void check_ours(const struct kernel *kernel, const char *only)
 
 	/* A tree that somebody named has no version to compare */
 	if (from && !strncmp(module->origin, "linux-source-", 13))
-		source = text("linux-source-%s %s", series_of(kernel->release), from);
+		source = format("linux-source-%s %s", series_of(kernel->release), from);
 	if (module->prebuilt)
-		fix = text("apt-get install --reinstall kvm-onereg-modules-%s     # one built from linux %s",
-			   kernel->release, from ? from : "of this kernel");
+		fix = format("apt-get install --reinstall kvm-onereg-modules-%s     # one built from linux %s",
+			     kernel->release, from ? from : "of this kernel");
 	good(describe(kernel));
 	for (int i = 0; i < MODULES; i++) {
 		if (!kernel->module[i].file || kernel->module[i].prebuilt ||
 		    strstr(kernel->module[i].file, "/updates/dkms/"))
 			continue;
 		found(kernel, only, "stale",
-		      text("rm %s && depmod %s && %s", shown(kernel->module[i].file), kernel->release, rebuild()),
-		      text("kernel %s: an old copy of our module wins over what DKMS installs: %s", kernel->release,
-			   shown(kernel->module[i].file)));
+		      format("rm %s && depmod %s && %s", shown(kernel->module[i].file), kernel->release, rebuild()),
+		      format("kernel %s: an old copy of our module wins over what DKMS installs: %s", kernel->release,
+			     shown(kernel->module[i].file)));
 		return;
 	}
 	if (source && strcmp(source, module->origin))
 		found(kernel, only, "stale-build", fix,
-		      text("kernel %s is of %s, and our modules were built from %s", kernel->release, source,
-			   module->origin));
+		      format("kernel %s is of %s, and our modules were built from %s", kernel->release, source,
+			     module->origin));
 	else if (strcmp(module->version, tools_version))
 		found(kernel, only, "other-version", fix,
-		      text("kernel %s has our modules of version %s, and this is %s", kernel->release, module->version,
-			   tools_version));
+		      format("kernel %s has our modules of version %s, and this is %s", kernel->release,
+			     module->version, tools_version));
 	else
 		check_loadable(kernel, only, fix);
 }
@@ -236,8 +237,8 @@ void check_kernel(struct kernel *kernel, const char *only)
 	bool supported = is_supported(kernel->release);
 	struct module distro[MODULES], *bad = NULL;
 
-	begin(text("kernel %s", kernel->release));
-	good(text("%s%s", describe(kernel), supported || kernel->native ? "" : "; its series is left alone"));
+	begin(format("kernel %s", kernel->release));
+	good(format("%s%s", describe(kernel), supported || kernel->native ? "" : "; its series is left alone"));
 	for (int i = MODULES - 1; i >= 0; i--)
 		if (kernel->module[i].whose == FOREIGN || kernel->module[i].whose == DAMAGED)
 			bad = &kernel->module[i];
@@ -245,18 +246,18 @@ void check_kernel(struct kernel *kernel, const char *only)
 		return;
 	if (bad && bad->whose == FOREIGN) {
 		found(kernel, only, "foreign", remove_file(kernel, bad),
-		      text("kernel %s: a module of another package, or an old one, wins: %s", kernel->release,
-			   shown(bad->file)));
+		      format("kernel %s: a module of another package, or an old one, wins: %s", kernel->release,
+			     shown(bad->file)));
 		return;
 	}
 	if (bad) {
 		found(kernel, only, "damaged",
 		      strstr(bad->file, "/updates/kvm-onereg/") ?
-			      text("apt-get install --reinstall kvm-onereg-modules-%s", kernel->release) :
+			      format("apt-get install --reinstall kvm-onereg-modules-%s", kernel->release) :
 		      strstr(bad->file, "/updates/") ?
-			      text("rm %s && %s", shown(bad->file), rebuild()) :
-			      text("apt-get install --reinstall linux-image-%s", kernel->release),
-		      text("kernel %s: this module is cut off or damaged: %s", kernel->release, shown(bad->file)));
+			      format("rm %s && %s", shown(bad->file), rebuild()) :
+			      format("apt-get install --reinstall linux-image-%s", kernel->release),
+		      format("kernel %s: this module is cut off or damaged: %s", kernel->release, shown(bad->file)));
 		return;
 	}
 	switch (kernel->set) {
@@ -264,23 +265,23 @@ void check_kernel(struct kernel *kernel, const char *only)
 		check_ours(kernel, only);
 		return;
 	case DISTRO:
-		check_loadable(kernel, only, text("apt-get install --reinstall linux-image-%s", kernel->release));
+		check_loadable(kernel, only, format("apt-get install --reinstall linux-image-%s", kernel->release));
 		check_absent(kernel, only);
 		return;
 	case MIXED:
 		found(kernel, only, "disk-mixed", rebuild(),
-		      text("kernel %s: the three modules on disk do not belong together: %s", kernel->release,
-			   describe(kernel)));
+		      format("kernel %s: the three modules on disk do not belong together: %s", kernel->release,
+			     describe(kernel)));
 		check_material(kernel, only);
 		return;
 	default:
 		break;
 	}
 	if (find_set(kernel, DISTRO, distro) || find_set(kernel, OURS, distro))
-		found(kernel, only, "depmod", text("depmod %s", kernel->release),
-		      text("kernel %s: its modules are there, and modules.dep does not have them", kernel->release));
+		found(kernel, only, "depmod", format("depmod %s", kernel->release),
+		      format("kernel %s: its modules are there, and modules.dep does not have them", kernel->release));
 	else if (exists("/lib/modules/%s/kernel/arch/x86", kernel->release))
 		found(kernel, only, "modules-missing",
-		      text("apt-get install --reinstall linux-image-%s", kernel->release),
-		      text("kernel %s has no KVM modules", kernel->release));
+		      format("apt-get install --reinstall linux-image-%s", kernel->release),
+		      format("kernel %s has no KVM modules", kernel->release));
 }

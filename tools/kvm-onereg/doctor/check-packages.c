@@ -22,7 +22,7 @@ void check_packages(void)
 	}
 	for (const char *line = packages()->output; *line; line += !!*line) {
 		size_t n = strcspn(line, "\n");
-		char *name = text("%.*s", (int)strcspn(line, "\t\n"), line), *version, *status;
+		char *name = format("%.*s", (int)strcspn(line, "\t\n"), line), *version, *status;
 
 		line += n;
 		package(name, &version, &status);
@@ -30,9 +30,9 @@ void check_packages(void)
 		    !strcmp(status, "config-files"))
 			continue;
 		problem("package-state",
-			!strcmp(status, "half-installed") ? text("apt-get install --reinstall %s", name) :
+			!strcmp(status, "half-installed") ? format("apt-get install --reinstall %s", name) :
 							    "dpkg --configure -a",
-			text("package %s %s is %s", name, version, status));
+			format("package %s %s is %s", name, version, status));
 	}
 }
 
@@ -45,7 +45,7 @@ void check_dkms(void)
 	begin("DKMS");
 	for (char **name = versions; *name; name++)
 		known += strncmp(*name, "kernel-", 7) && strcmp(*name, "original_module");
-	good(text("%d version%s of " PACKAGE, known, known == 1 ? "" : "s"));
+	good(format("%d version%s of " PACKAGE, known, known == 1 ? "" : "s"));
 	for (struct kernel *kernel = host.kernels; kernel->release; kernel++) {
 		needed |= is_supported(kernel->release);
 		mixed |= kernel->set == MIXED;
@@ -56,7 +56,7 @@ void check_dkms(void)
 	}
 	if (!host.dkms.found) {
 		problem("dkms-missing", "apt-get install dkms",
-			text("DKMS, which builds our modules, is not installed"));
+			format("DKMS, which builds our modules, is not installed"));
 		return;
 	}
 	if (!host.dkms.ended) {
@@ -67,18 +67,18 @@ void check_dkms(void)
 		if (!strncmp(*name, "kernel-", 7) || !strcmp(*name, "original_module"))
 			continue;
 		if (!exists(DKMS_TREE "/%s/source/dkms.conf", *name))
-			problem("dkms-broken", text("rm -r " DKMS_TREE "/%s && %s", *name, rebuild()),
-				text("DKMS knows version %s, whose source is gone from /usr/src", *name));
+			problem("dkms-broken", format("rm -r " DKMS_TREE "/%s && %s", *name, rebuild()),
+				format("DKMS knows version %s, whose source is gone from /usr/src", *name));
 		else if (strcmp(*name, tools_version) && exists("/usr/src/" PACKAGE "-%s", tools_version))
 			problem("dkms-other-version",
-				text("dkms remove -m " PACKAGE " -v %s --all; %s", *name, rebuild()),
-				text("DKMS has version %s, and this is %s", *name, tools_version));
+				format("dkms remove -m " PACKAGE " -v %s --all; %s", *name, rebuild()),
+				format("DKMS has version %s, and this is %s", *name, tools_version));
 	}
 	if (!known && exists("/usr/src/" PACKAGE "-%s/dkms.conf", tools_version))
 		problem("dkms-not-added", rebuild(),
-			text("DKMS does not know " PACKAGE ", although its source is in /usr/src"));
+			format("DKMS does not know " PACKAGE ", although its source is in /usr/src"));
 	/* Of a mixed set it says this too, and that is told already */
 	if (!mixed && (strcasestr(host.dkms.output, "diff between built") ||
 		       strcasestr(host.dkms.output, "differences between built")))
-		problem("dkms-differs", rebuild(), text("DKMS says that what it built is not what is installed"));
+		problem("dkms-differs", rebuild(), format("DKMS says that what it built is not what is installed"));
 }

@@ -27,7 +27,7 @@ static void look_at_boot_security(void)
 	host.secure_boot_known = bytes || exists("/sys/firmware") || exists("/sys/kernel");
 	host.secure_boot = bytes && size == 5 && bytes[4] == 1;
 	if (start)
-		host.lockdown = text("%.*s", (int)strcspn(start + 1, "]"), start + 1);
+		host.lockdown = format("%.*s", (int)strcspn(start + 1, "]"), start + 1);
 }
 
 void look_at_host(struct kernel *kernels)

@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 /* kvm-onereg doctor: what checks report, as text or as JSON. */
 #include <stdio.h>
-#include <string.h>
 #include <unistd.h>
 
 #include "base/json.h"
@@ -22,69 +21,45 @@ void start_checks(void)
 void begin(const char *name)
 {
 	check = json_object_new_object();
-	json_object_object_add(check, "check", string(name));
-	json_object_object_add(check, "result", string("ok"));
+	json_object_object_add(check, "check", json_string(name));
+	json_object_object_add(check, "result", json_string("ok"));
 	json_object_object_add(check, "detail", NULL);
 	json_object_array_add(checks, check);
 }
 
 void good(const char *detail)
 {
-	json_object_object_add(check, "detail", string(detail));
+	json_object_object_add(check, "detail", json_string(detail));
 }
 
 void skipped(const char *why)
 {
-	json_object_object_add(check, "result", string("skipped"));
-	json_object_object_add(check, "detail", string(why));
+	json_object_object_add(check, "result", json_string("skipped"));
+	json_object_object_add(check, "detail", json_string(why));
 }
 
 void problem(const char *code, const char *fix, char *sentence)
 {
 	struct json_object *one = json_object_new_object();
 
-	json_object_object_add(check, "result", string("problem"));
+	json_object_object_add(check, "result", json_string("problem"));
 	json_object_object_add(check, "detail", NULL);
-	json_object_object_add(one, "code", string(code));
-	json_object_object_add(one, "problem", string(sentence));
-	json_object_object_add(one, "fix", string(fix));
+	json_object_object_add(one, "code", json_string(code));
+	json_object_object_add(one, "problem", json_string(sentence));
+	json_object_object_add(one, "fix", json_string(fix));
 	json_object_array_add(problems, one);
 }
 
 void remark(char *sentence, const char *fix)
 {
-	json_object_array_add(remarks, string(fix ? text("%s (%s)", sentence, fix) : sentence));
+	json_object_array_add(remarks, json_string(fix ? format("%s (%s)", sentence, fix) : sentence));
 }
 
 static const char *field(struct json_object *object, const char *name)
 {
-	const char *value = json_object_get_string(json_object_object_get(object, name));
+	const char *value = json_text_in(object, name);
 
 	return value ? value : "";
-}
-
-/* Text after "N. ", in lines of 80 columns; words that are longer stay whole */
-static void print_wrapped(const char *sentence)
-{
-	size_t column = 3;
-
-	while (*sentence) {
-		size_t blanks = strspn(sentence, " "), n = strcspn(sentence + blanks, "\n ");
-
-		if (column > 3 && column + blanks + n > 80) {
-			printf("\n   ");
-			column = 3;
-			sentence += blanks;
-			blanks = 0;
-		}
-		printf("%.*s", (int)(blanks + n), sentence);
-		column += blanks + n;
-		sentence += blanks + n;
-		if (*sentence == '\n') {
-			putchar(*sentence++);
-			column = 0;
-		}
-	}
 }
 
 void print_report(const char *for_report)
@@ -104,7 +79,7 @@ void print_report(const char *for_report)
 		struct json_object *one = json_object_array_get_idx(problems, i);
 
 		printf("%s%zu. ", colour(BOLD), i + 1);
-		print_wrapped(field(one, "problem"));
+		print_wrapped(3, 3, field(one, "problem"));
 		printf("%s\n   to fix: %s\n\n", colour(PLAIN), field(one, "fix"));
 	}
 	for (size_t i = 0; i < json_object_array_length(remarks); i++)
@@ -136,11 +111,11 @@ struct json_object *report_json(const char *for_report)
 {
 	struct json_object *json = json_object_new_object();
 
-	json_object_object_add(json, "tools_version", string(tools_version));
-	json_object_object_add(json, "running", string(running_release()));
+	json_object_object_add(json, "tools_version", json_string(tools_version));
+	json_object_object_add(json, "running", json_string(running_release()));
 	json_object_object_add(json, "checks", checks);
 	json_object_object_add(json, "problems", problems);
 	json_object_object_add(json, "remarks", remarks);
-	json_object_object_add(json, "report", string(for_report));
+	json_object_object_add(json, "report", json_string(for_report));
 	return json;
 }

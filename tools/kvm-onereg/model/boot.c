@@ -7,6 +7,7 @@
 #include <unistd.h>
 
 #include "base/file.h"
+#include "base/json.h"
 #include "base/memory.h"
 #include "base/process.h"
 #include "base/text.h"
@@ -37,7 +38,7 @@ static char *shell_word(const char **at)
 	*at += strspn(*at, " \t");
 	if (!**at)
 		return NULL;
-	word = text("%s", *at);
+	word = format("%s", *at);
 	for (end = word; **at && (quote || (**at != ' ' && **at != '\t')); ++*at) {
 		if (quote ? **at == quote : **at == '\'' || **at == '"')
 			quote = quote ? 0 : **at;
@@ -52,7 +53,7 @@ static char *shell_word(const char **at)
 
 static void add_entry(struct menu *menu, int parent, bool submenu, const char *rest)
 {
-	struct entry *more = kept(calloc(menu->n + 1, sizeof(*more)));
+	struct entry *more = enlarged(menu->entries, menu->n, 1, sizeof(*more));
 	struct entry entry = { .parent = parent, .submenu = submenu, .title = shell_word(&rest) };
 
 	for (char *word = shell_word(&rest); word; word = shell_word(&rest)) {
@@ -61,14 +62,13 @@ static void add_entry(struct menu *menu, int parent, bool submenu, const char *r
 		else if (!strncmp(word, "--id=", 5))
 			entry.id = word + 5;
 	}
-	memcpy(more, menu->entries, menu->n * sizeof(*more));
 	more[menu->n++] = entry;
 	menu->entries = more;
 }
 
 static struct menu read_menu(const char *config)
 {
-	struct menu menu = { .entries = kept(calloc(1, sizeof(*menu.entries))) };
+	struct menu menu = { .entries = allocate(1, sizeof(*menu.entries)) };
 	int open[32], depth = 0; /* of each brace that is open: its entry, or that around it */
 
 	for (const char *line = config; line && *line; line = strchr(line, '\n'), line += !!line) {
@@ -79,7 +79,7 @@ static struct menu read_menu(const char *config)
 
 		while (length && strchr(" \t\r", line[length - 1]))
 			length--;
-		rest = text("%.*s", (int)length, line);
+		rest = format("%.*s", (int)length, line);
 		word = shell_word(&rest);
 		if (!word)
 			continue;
@@ -115,7 +115,7 @@ static const struct entry *choose(const struct menu *menu, int parent, const cha
 {
 	size_t n = wanted ? strcspn(wanted, ">") : 0;
 	const struct entry *first = NULL, *found = NULL;
-	char *name = text("%.*s", (int)n, n ? wanted : ""), *end;
+	char *name = format("%.*s", (int)n, n ? wanted : ""), *end;
 	unsigned long number = strtoul(name, &end, 10), count = 0;
 	bool is_number = *name && !*end;
 
@@ -150,14 +150,14 @@ static char *release_of(const char *image)
 		ssize_t size;
 
 		if (!strncmp(name, "vmlinuz-", 8) || !strncmp(name, "vmlinux-", 8))
-			return text("%s", name + 8);
+			return format("%s", name + 8);
 		size = readlink(path("%s%s", folders[i], image), target, sizeof(target) - 1);
 		if (size <= 0)
 			continue;
 		target[size] = '\0';
 		name = strrchr(target, '/') ? strrchr(target, '/') + 1 : target;
 		if (!strncmp(name, "vmlinuz-", 8))
-			return text("%s", name + 8);
+			return format("%s", name + 8);
 	}
 	return NULL;
 }
@@ -195,29 +195,24 @@ static char *loader_variable(const char *name)
 
 	if (!bytes || size < 6)
 		return NULL;
-	value = kept(calloc(1, size));
+	value = allocate(1, size);
 	/* Four bytes of attributes, then UTF-16 */
 	for (size_t i = 4; i + 1 < size && (bytes[i] || bytes[i + 1]); i += 2)
 		value[n++] = bytes[i + 1] ? '?' : bytes[i];
 	return value;
 }
 
-static const char *text_in(struct json_object *object, const char *key)
-{
-	return json_object_get_string(json_object_object_get(object, key));
-}
-
 /* Debian's entries have the release as their version, and in the path of the kernel */
 static char *release_of_entry(struct json_object *entry, struct kernel *all)
 {
-	const char *version = text_in(entry, "version"), *image = text_in(entry, "linux");
+	const char *version = json_text_in(entry, "version"), *image = json_text_in(entry, "linux");
 
 	if (version && find_kernel(all, version))
-		return text("%s", version);
+		return format("%s", version);
 	for (; image && all->release; all++)
-		if (strstr(image, text("/%s/", all->release)))
+		if (strstr(image, format("/%s/", all->release)))
 			return all->release;
-	return version ? text("%s", version) : NULL;
+	return version ? format("%s", version) : NULL;
 }
 
 static char *by_systemd_boot(struct kernel *all, char **by)
@@ -235,7 +230,7 @@ static char *by_systemd_boot(struct kernel *all, char **by)
 		n = json_object_array_length(entries);
 	for (size_t i = 0; i < n; i++) {
 		struct json_object *entry = json_object_array_get_idx(entries, i);
-		const char *id = text_in(entry, "id");
+		const char *id = json_text_in(entry, "id");
 
 		if (once && id && !strcmp(id, once)) {
 			release = release_of_entry(entry, all);

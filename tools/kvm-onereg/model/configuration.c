@@ -19,7 +19,7 @@ static const char on_command_line[] = "the kernel's command line";
 /* Cut the next word off *@at. Quotes keep blanks together, and are left out */
 static char *next_word(const char **at)
 {
-	char *word = text("%s", *at), *end = word;
+	char *word = format("%s", *at), *end = word;
 	bool quoted = false;
 
 	while (isspace((unsigned char)**at))
@@ -58,7 +58,7 @@ static char *last_value(const char *line, const char *module, const char *parame
 		}
 		end = end ? after_name(end, parameter) : NULL;
 		if (end && (!*end || *end == '='))
-			value = text("%s", *end ? end + 1 : "");
+			value = format("%s", *end ? end + 1 : "");
 	}
 	return value;
 }
@@ -93,7 +93,7 @@ static char *said(struct kmod_ctx *ctx, enum statement kind, const char *module,
 			value = last ? last : value;
 		} else if (!fnmatch(name, module, 0) && !value) {
 			/* modprobe takes the first command */
-			value = text("%s", rest ? rest : "");
+			value = format("%s", rest ? rest : "");
 		}
 	}
 	kmod_config_iter_free_iter(at);
@@ -110,7 +110,7 @@ static char **files(void)
 {
 	static const char * const folders[] = { "/etc/modprobe.d", "/run/modprobe.d", "/usr/local/lib/modprobe.d",
 						"/usr/lib/modprobe.d", "/lib/modprobe.d" };
-	char **all = kept(calloc(1, sizeof(*all)));
+	char **all = allocate(1, sizeof(*all));
 	size_t n = 0;
 
 	for (size_t i = 0; i < sizeof(folders) / sizeof(*folders); i++) {
@@ -123,9 +123,8 @@ static char **files(void)
 				hidden = !strcmp(strrchr(all[before], '/') + 1, *name);
 			if (hidden)
 				continue;
-			more = kept(calloc(n + 2, sizeof(*more)));
-			memcpy(more, all, n * sizeof(*more));
-			more[n++] = text("%s/%s", folders[i], *name);
+			more = enlarged(all, n, 2, sizeof(*more));
+			more[n++] = format("%s/%s", folders[i], *name);
 			all = more;
 		}
 	}
@@ -156,7 +155,7 @@ static struct setting in_files(enum statement kind, const char *module, const ch
 		value = said(ctx, kind, module, parameter, of_command_line);
 		kmod_unref(ctx);
 		if (value)
-			setting = (struct setting) { value, text("%s", *file) };
+			setting = (struct setting) { value, format("%s", *file) };
 	}
 	return setting;
 }
@@ -180,5 +179,5 @@ struct setting configured(enum statement kind, const char *module, const char *p
 	}
 	kmod_unref(ctx);
 	value = last_value(read_file("/proc/cmdline"), module, parameter);
-	return value ? (struct setting) { value, text("%s", on_command_line) } : setting;
+	return value ? (struct setting) { value, format("%s", on_command_line) } : setting;
 }

@@ -2,7 +2,6 @@
 /* ELF files of 64 bits. */
 #include <elf.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 
 #include "base/memory.h"
@@ -49,7 +48,7 @@ bool elf_complete(const unsigned char *elf, size_t size)
 
 static char *hex(const unsigned char *bytes, size_t size)
 {
-	char *string = kept(calloc(2, size + 1));
+	char *string = allocate(2, size + 1);
 
 	for (size_t i = 0; i < size; i++)
 		sprintf(string + 2 * i, "%02x", bytes[i]);
@@ -119,7 +118,7 @@ char *elf_modinfo(const unsigned char *elf, size_t size, const char *key)
 			size_t n = strnlen(at, end - at);
 
 			if (n > length && at[length] == '=' && !memcmp(at, key, length))
-				return text("%.*s", (int)(n - length - 1), at + length + 1);
+				return format("%.*s", (int)(n - length - 1), at + length + 1);
 		}
 	}
 	return NULL;

@@ -30,7 +30,7 @@ static char *guest_name(int pid)
 			continue;
 		if (!strncmp(value, "guest=", 6))
 			value += 6;
-		return text("%.*s", (int)strcspn(value, ","), value);
+		return format("%.*s", (int)strcspn(value, ","), value);
 	}
 	return NULL;
 }
@@ -66,10 +66,10 @@ static void see_kvm(void *context, const struct file *file)
 	} else if (starts(what, "kvm-vcpu:")) {
 		look->table.vcpus++;
 	} else if (starts(what, "kvm-") || starts(what, "[kvm-")) {
-		look->table.part = text("%s", what);
+		look->table.part = format("%s", what);
 		look->table.kvm_files++;
 	} else if (starts(file->target, "/sys/kernel/debug/kvm/")) {
-		look->table.part = text("%s", file->target);
+		look->table.part = format("%s", file->target);
 		look->table.kvm_files++;
 	} else if (is_device(file)) {
 		look->table.device = true;
@@ -103,7 +103,7 @@ void look_at_processes(struct holders *holders, bool mappings)
 
 	while (names[n])
 		n++;
-	holders->process = kept(calloc(n + 1, sizeof(*holders->process)));
+	holders->process = allocate(n + 1, sizeof(*holders->process));
 	for (; *names; names++) {
 		struct holder *holder = &holders->process[holders->processes];
 		struct look look = { .holder = holder };
@@ -117,7 +117,7 @@ void look_at_processes(struct holders *holders, bool mappings)
 		if (mappings && !is_holder(holder)) {
 			holder->part = mapping(holder->pid, mapped);
 			if (holder->part)
-				holder->part = text("%s, mapped", holder->part + strlen(ANON));
+				holder->part = format("%s, mapped", holder->part + strlen(ANON));
 		}
 		if (!is_holder(holder))
 			continue;

@@ -24,8 +24,8 @@ static void add_process(struct suspect *one, int how, unsigned int link, const c
 	add_hold(one->holders, (struct hold) { .pid = one->pid,
 					       .how = how,
 					       .link = link,
-					       .fix = text("end process %d", one->pid),
-					       .what = text("%d %s: %s", one->pid, command_of(one->pid), what) });
+					       .fix = format("end process %d", one->pid),
+					       .what = format("%d %s: %s", one->pid, command_of(one->pid), what) });
 }
 
 static void see_uring(struct suspect *one, const struct file *file)
@@ -36,10 +36,10 @@ static void see_uring(struct suspect *one, const struct file *file)
 	if (!files || !atoi(files))
 		return;
 	if (name)
-		name = text("%.*s", (int)strcspn(name + 2, "\n"), name + 2);
+		name = format("%.*s", (int)strcspn(name + 2, "\n"), name + 2);
 	add_process(one, name ? HOLDS_VENDOR : MAYBE, 0,
-		    name ? text("has %s as a registered file of io_uring", printable(name)) :
-			   text("has %s registered file%s of io_uring", files, atoi(files) == 1 ? "" : "s"));
+		    name ? format("has %s as a registered file of io_uring", printable(name)) :
+			   format("has %s registered file%s of io_uring", files, atoi(files) == 1 ? "" : "s"));
 }
 
 static void see_bpf(struct suspect *one, const struct file *file)
@@ -50,7 +50,7 @@ static void see_bpf(struct suspect *one, const struct file *file)
 
 	if (tracepoint && kvm_tracepoint(tracepoint))
 		add_process(one, HOLDS_KVM, id ? atoi(id) : 0,
-			    text("has a BPF program on the tracepoint %s", printable(tracepoint)));
+			    format("has a BPF program on the tracepoint %s", printable(tracepoint)));
 	else if (link)
 		one->tracing |= !strcmp(link, "tracing") || !strcmp(link, "kprobe_multi");
 	else if (program)
@@ -93,15 +93,15 @@ void look_at_suspects(struct holders *holders, bool kvm)
 		if (one.perf)
 			add_process(&one, MAYBE, 0,
 				    one.perf == 1 ? "has a perf event open" :
-						    text("has %d perf events open", one.perf));
+						    format("has %d perf events open", one.perf));
 		if (one.tracing)
 			add_process(&one, MAYBE, 0, "has a BPF program on functions of the kernel");
 		if (one.vfio)
 			add_process(&one, MAYBE, 0, "has a VFIO device open");
 		if (one.scm)
 			add_process(&one, MAYBE, 0,
-				    text("has a socket with %d file%s that nobody has received yet", one.scm,
-					 one.scm == 1 ? "" : "s"));
+				    format("has a socket with %d file%s that nobody has received yet", one.scm,
+					   one.scm == 1 ? "" : "s"));
 		if (holders->holds == before && mapping(one.pid, ring))
 			add_process(&one, MAYBE, 0, "has an io_uring mapped, maybe with registered files");
 	}

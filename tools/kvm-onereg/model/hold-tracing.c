@@ -57,9 +57,9 @@ static char *enabled_events(const char *at, const char *group, int *count)
 		if (!value || *value != '1')
 			continue;
 		if (++*count <= 3)
-			names = text("%s%s%s:%s", names, *names ? ", " : "", group, *event);
+			names = format("%s%s%s:%s", names, *names ? ", " : "", group, *event);
 	}
-	return *count > 3 ? text("%s and %d more", names, *count - 3) : names;
+	return *count > 3 ? format("%s and %d more", names, *count - 3) : names;
 }
 
 /* Triggers of an event: each line that is no comment */
@@ -68,7 +68,7 @@ static void look_at_trigger(struct holders *holders, const char *file, const cha
 	char *lines = read_file("%s", file);
 
 	for (char *line = lines; line && *line; line += strcspn(line, "\n"), line += !!*line) {
-		char *one = text("%.*s", (int)strcspn(line, "\n"), line), *other = strstr(one, "_event:"), *colon;
+		char *one = format("%.*s", (int)strcspn(line, "\n"), line), *other = strstr(one, "_event:"), *colon;
 		size_t length;
 
 		if (*one == '#')
@@ -89,8 +89,8 @@ static void look_at_trigger(struct holders *holders, const char *file, const cha
 		if (colon)
 			*colon = '\0';
 		add_hold(holders, (struct hold) { .how = on_others ? HOLDS_KVM : TRACES,
-						  .what = text("trace event %s has the trigger %s", event, one),
-						  .fix = text("echo '!%s' >%s", one, file) });
+						  .what = format("trace event %s has the trigger %s", event, one),
+						  .fix = format("echo '!%s' >%s", one, file) });
 	}
 }
 
@@ -103,12 +103,12 @@ static void look_at_instance(struct holders *holders, const char *at)
 
 		if (count)
 			add_hold(holders, (struct hold) { .how = TRACES,
-							  .fix = text("echo 0 >%s/events/%s/enable", at, groups[i]),
-							  .what = text("trace event%s enabled in %s: %s",
-								       count == 1 ? "" : "s", at, events) });
+							  .fix = format("echo 0 >%s/events/%s/enable", at, groups[i]),
+							  .what = format("trace event%s enabled in %s: %s",
+									 count == 1 ? "" : "s", at, events) });
 		for (char **event = list("%s/events/%s", at, groups[i]); *event; event++)
-			look_at_trigger(holders, text("%s/events/%s/%s/trigger", at, groups[i], *event),
-					text("%s:%s", groups[i], *event), false);
+			look_at_trigger(holders, format("%s/events/%s/%s/trigger", at, groups[i], *event),
+					format("%s:%s", groups[i], *event), false);
 	}
 }
 
@@ -118,7 +118,7 @@ static void look_at_dynamic_events(struct holders *holders, const char *at)
 	char *lines = read_file("%s/dynamic_events", at);
 
 	for (char *line = lines; line && *line; line += strcspn(line, "\n"), line += !!*line) {
-		char *one = text("%.*s", (int)strcspn(line, "\n"), line), *on = strchr(one, ' '), *name;
+		char *one = format("%.*s", (int)strcspn(line, "\n"), line), *on = strchr(one, ' '), *name;
 
 		if (!on || (*one != 'e' && *one != 't'))
 			continue;
@@ -129,8 +129,8 @@ static void look_at_dynamic_events(struct holders *holders, const char *at)
 			continue;
 		add_hold(holders,
 			 (struct hold) { .how = *one == 'e' ? HOLDS_KVM : TRACES,
-					 .what = text("dynamic trace event %s on %s", name ? name + 1 : one, on),
-					 .fix = text("echo '-:%s' >>%s/dynamic_events", name ? name + 1 : one, at) });
+					 .what = format("dynamic trace event %s on %s", name ? name + 1 : one, on),
+					 .fix = format("echo '-:%s' >>%s/dynamic_events", name ? name + 1 : one, at) });
 	}
 }
 
@@ -142,7 +142,7 @@ void look_at_tracefs(struct holders *holders)
 		return;
 	look_at_instance(holders, at);
 	for (char **instance = list("%s/instances", at); *instance; instance++)
-		look_at_instance(holders, text("%s/instances/%s", at, *instance));
+		look_at_instance(holders, format("%s/instances/%s", at, *instance));
 	look_at_dynamic_events(holders, at);
 }
 
@@ -152,8 +152,8 @@ static void look_at_triggers_in(struct holders *holders, const char *at)
 		if (of_kvm(*group, strlen(*group)))
 			continue;
 		for (char **event = list("%s/events/%s", at, *group); *event; event++)
-			look_at_trigger(holders, text("%s/events/%s/%s/trigger", at, *group, *event),
-					text("%s:%s", *group, *event), true);
+			look_at_trigger(holders, format("%s/events/%s/%s/trigger", at, *group, *event),
+					format("%s:%s", *group, *event), true);
 	}
 }
 
@@ -165,7 +165,7 @@ void look_at_triggers(struct holders *holders)
 		return;
 	look_at_triggers_in(holders, at);
 	for (char **instance = list("%s/instances", at); *instance; instance++)
-		look_at_triggers_in(holders, text("%s/instances/%s", at, *instance));
+		look_at_triggers_in(holders, format("%s/instances/%s", at, *instance));
 }
 
 static long bpf(int command, union bpf_attr *attributes)
@@ -188,7 +188,7 @@ static char *tracepoint_of(__u32 id)
 	ask.info.bpf_fd = fd;
 	error = bpf(BPF_OBJ_GET_INFO_BY_FD, &ask);
 	close(fd);
-	return error || info.type != BPF_LINK_TYPE_RAW_TRACEPOINT ? NULL : text("%s", name);
+	return error || info.type != BPF_LINK_TYPE_RAW_TRACEPOINT ? NULL : format("%s", name);
 }
 
 static bool is_named(const struct holders *holders, unsigned int link)
@@ -212,8 +212,8 @@ void look_at_bpf(struct holders *holders)
 			 (struct hold) {
 				 .how = HOLDS_KVM,
 				 .link = next.next_id,
-				 .what = text("BPF link %u on the tracepoint %s", next.next_id, tracepoint),
-				 .fix = text("remove what pins BPF link %u below /sys/fs/bpf (bpftool -f link show)",
-					     next.next_id) });
+				 .what = format("BPF link %u on the tracepoint %s", next.next_id, tracepoint),
+				 .fix = format("remove what pins BPF link %u below /sys/fs/bpf (bpftool -f link show)",
+					       next.next_id) });
 	}
 }

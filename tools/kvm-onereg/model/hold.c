@@ -1,8 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0
 /* What holds KVM, and how to say it. */
-#include <stdlib.h>
-#include <string.h>
-
 #include "base/file.h"
 #include "base/json.h"
 #include "base/memory.h"
@@ -11,11 +8,7 @@
 
 void add_hold(struct holders *holders, struct hold hold)
 {
-	struct hold *more = calloc(holders->holds + 1, sizeof(*more));
-
-	if (more && holders->holds)
-		memcpy(more, holders->hold, holders->holds * sizeof(*more));
-	holders->hold = kept(more);
+	holders->hold = enlarged(holders->hold, holders->holds, 1, sizeof(*holders->hold));
 	holders->hold[holders->holds++] = hold;
 }
 
@@ -30,16 +23,16 @@ bool is_held(const struct holders *holders)
 
 char *describe_holder(const struct holder *holder)
 {
-	char *name = holder->name ? text(" (%s)", holder->name) : "", *what;
+	char *name = holder->name ? format(" (%s)", holder->name) : "", *what;
 
 	if (holder->vms || holder->vcpus)
-		what = text("%d VM%s, %d vCPU%s", holder->vms, holder->vms == 1 ? "" : "s", holder->vcpus,
-			    holder->vcpus == 1 ? "" : "s");
+		what = format("%d VM%s, %d vCPU%s", holder->vms, holder->vms == 1 ? "" : "s", holder->vcpus,
+			      holder->vcpus == 1 ? "" : "s");
 	else if (holder->device)
 		what = "no VM, has /dev/kvm open";
 	else
-		what = text("no VM, has %s", holder->part);
-	return text("%d %s%s: %s", holder->pid, holder->command, name, what);
+		what = format("no VM, has %s", holder->part);
+	return format("%d %s%s: %s", holder->pid, holder->command, name, what);
 }
 
 char *describe_unnamed(const struct holders *holders)
@@ -49,9 +42,9 @@ char *describe_unnamed(const struct holders *holders)
 	if (!holders->unnamed)
 		return NULL;
 	if (vendor && !holders->processes)
-		return text("KVM is in use %d time%s, by what cannot be seen from here", vendor,
-			    vendor == 1 ? "" : "s");
-	return text("module kvm is held %d time%s by something other than VMs", kvm, kvm == 1 ? "" : "s");
+		return format("KVM is in use %d time%s, by what cannot be seen from here", vendor,
+			      vendor == 1 ? "" : "s");
+	return format("module kvm is held %d time%s by something other than VMs", kvm, kvm == 1 ? "" : "s");
 }
 
 struct json_object *holders_json(const struct holders *holders)
@@ -64,24 +57,24 @@ struct json_object *holders_json(const struct holders *holders)
 		struct json_object *one = json_object_new_object();
 
 		json_object_object_add(one, "pid", json_object_new_int(holder->pid));
-		json_object_object_add(one, "command", string(holder->command));
-		json_object_object_add(one, "name", string(holder->name));
+		json_object_object_add(one, "command", json_string(holder->command));
+		json_object_object_add(one, "name", json_string(holder->name));
 		json_object_object_add(one, "vms", json_object_new_int(holder->vms));
 		json_object_object_add(one, "vcpus", json_object_new_int(holder->vcpus));
 		json_object_object_add(one, "device", json_object_new_boolean(holder->device));
-		json_object_object_add(one, "part", string(holder->part));
+		json_object_object_add(one, "part", json_string(holder->part));
 		json_object_array_add(processes, one);
 	}
 	for (char **module = holders->module; *module; module++)
-		json_object_array_add(modules, string(*module));
+		json_object_array_add(modules, json_string(*module));
 	for (int i = 0; i < holders->holds; i++) {
 		const struct hold *hold = &holders->hold[i];
 		struct json_object *one = json_object_new_object();
 
 		json_object_object_add(one, "pid", hold->pid ? json_object_new_int(hold->pid) : NULL);
-		json_object_object_add(one, "what", string(hold->what));
+		json_object_object_add(one, "what", json_string(hold->what));
 		json_object_object_add(one, "sure", json_object_new_boolean(hold->how != MAYBE));
-		json_object_object_add(one, "fix", string(hold->fix));
+		json_object_object_add(one, "fix", json_string(hold->fix));
 		json_object_array_add(others, one);
 	}
 	json_object_object_add(all, "count", json_object_new_int(holders->vms));
@@ -90,7 +83,7 @@ struct json_object *holders_json(const struct holders *holders)
 	json_object_object_add(all, "processes", processes);
 	json_object_object_add(all, "modules", modules);
 	json_object_object_add(all, "others", others);
-	json_object_object_add(all, "unnamed", string(describe_unnamed(holders)));
+	json_object_object_add(all, "unnamed", json_string(describe_unnamed(holders)));
 	return all;
 }
 

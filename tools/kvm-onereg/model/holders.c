@@ -6,7 +6,6 @@
 
 #include "base/file.h"
 #include "base/memory.h"
-#include "base/message.h"
 #include "model/hold-processes.h"
 #include "model/hold-suspects.h"
 #include "model/hold-tracing.h"
@@ -37,21 +36,18 @@ static void count_references(struct holders *holders)
 
 static char **using_modules(void)
 {
-	char **modules = NULL;
+	char **modules = allocate(1, sizeof(*modules));
 	size_t n = 0;
 
 	for (int i = 0; i < MODULES; i++) {
 		for (char **name = list("/sys/module/%s/holders", loaded_names[i]); *name; name++) {
 			if (!strcmp(*name, loaded_names[KVM_INTEL]) || !strcmp(*name, loaded_names[KVM_AMD]))
 				continue;
-			modules = realloc(modules, (n + 2) * sizeof(*modules));
-			if (!modules)
-				die(STATUS_CANNOT, NULL, "no memory");
+			modules = enlarged(modules, n, 2, sizeof(*modules));
 			modules[n++] = *name;
-			modules[n] = NULL;
 		}
 	}
-	return kept(modules ? modules : calloc(1, sizeof(*modules)));
+	return modules;
 }
 
 /* Whether all references to the vendor module, and to kvm, are explained */

@@ -147,8 +147,8 @@ static void keep(struct found *found, const char *name, unsigned char *bytes, si
 		found->modules_dep = (char *)bytes;
 		return;
 	}
-	copy = kept(malloc(sizeof(*copy)));
-	*copy = (struct copy) { found->copies, which_module(rest), text("%s", rest), bytes, size };
+	copy = allocate(1, sizeof(*copy));
+	*copy = (struct copy) { found->copies, which_module(rest), format("%s", rest), bytes, size };
 	found->copies = copy;
 }
 
@@ -174,34 +174,34 @@ static char *read_archives(struct stream *stream, struct found *found)
 		while (fill(stream) && !stream->buffer[stream->at])
 			stream->at++;
 		if (!fill(stream) || stream->buffer[stream->at] != '0')
-			return stream->failed ? text("it takes too long to unpack, or is damaged") : NULL;
+			return stream->failed ? format("it takes too long to unpack, or is damaged") : NULL;
 		if (!take(stream, header, sizeof(header)))
-			return text("it is cut off");
+			return format("it is cut off");
 		if ((strncmp(header, "070701", 6) && strncmp(header, "070702", 6)) || !field(header, 1, &mode) ||
 		    !field(header, 6, &size) || !field(header, 11, &name_size) || !name_size ||
 		    name_size > sizeof(name))
-			return text("it is damaged");
+			return format("it is damaged");
 		if (!take(stream, name, name_size) || !take(stream, NULL, -(sizeof(header) + name_size) & 3))
-			return text("it is cut off");
+			return format("it is cut off");
 		name[name_size - 1] = '\0';
 		/* A link has a path for contents, and a second name of a file has none */
 		if (is_wanted(found, name) && S_ISREG(mode) && size && size < LARGEST) {
-			bytes = kept(calloc(1, size + 1));
+			bytes = allocate(1, size + 1);
 			if (!take(stream, bytes, size))
-				return text("it is cut off");
+				return format("it is cut off");
 			keep(found, name, bytes, size);
 		} else if (!take(stream, NULL, size)) {
-			return text("it is cut off");
+			return format("it is cut off");
 		}
 		if (!take(stream, NULL, -size & 3) && strcmp(name, "TRAILER!!!"))
-			return text("it is cut off");
+			return format("it is cut off");
 	}
 }
 
 /* NULL, or why not all of it could be read */
 static char *read_image(int fd, struct found *found)
 {
-	struct stream *stream = kept(calloc(1, sizeof(*stream)));
+	struct stream *stream = allocate(1, sizeof(*stream));
 	struct unpacking unpacking;
 	const char *program;
 	char *wrong;
@@ -214,14 +214,14 @@ static char *read_image(int fd, struct found *found)
 	/* What comes now is packed: the program reads on from the file, where the buffer's rest begins */
 	program = unpacker(stream->buffer + stream->at, stream->n - stream->at);
 	if (!program)
-		return text("it is neither cpio nor packed in a known way");
+		return format("it is neither cpio nor packed in a known way");
 	if (lseek(fd, (off_t)stream->at - (off_t)stream->n, SEEK_CUR) < 0 || !unpack_start(&unpacking, program, fd))
-		return text("%s is not installed", program);
+		return format("%s is not installed", program);
 	*stream = (struct stream) { .fd = fd, .unpacking = &unpacking };
 	wrong = read_archives(stream, found);
 	good = !fill(stream);
 	if (!unpack_end(&unpacking) || !good)
-		wrong = wrong ? wrong : text("%s cannot unpack it", program);
+		wrong = wrong ? wrong : format("%s cannot unpack it", program);
 	return wrong;
 }
 
@@ -243,8 +243,8 @@ static const struct copy *choose(const struct found *found, int module)
 
 struct initramfs read_initramfs(const char *release)
 {
-	char * const names[] = { text("/boot/initrd.img-%s", release), text("/boot/initramfs-%s.img", release),
-				 text("/boot/initrd-%s", release) };
+	char * const names[] = { format("/boot/initrd.img-%s", release), format("/boot/initramfs-%s.img", release),
+				 format("/boot/initrd-%s", release) };
 	struct initramfs image = { 0 };
 	struct found found = { .release = release };
 	int fd;
@@ -256,13 +256,13 @@ struct initramfs read_initramfs(const char *release)
 		return image;
 	fd = open(path("%s", image.file), O_RDONLY | O_CLOEXEC | O_NONBLOCK);
 	if (fd < 0) {
-		image.why_unread = text("%s: %s", image.file, strerror(errno));
+		image.why_unread = format("%s: %s", image.file, strerror(errno));
 		return image;
 	}
 	image.why_unread = read_image(fd, &found);
 	close(fd);
 	if (image.why_unread)
-		image.why_unread = text("%s: %s", image.file, image.why_unread);
+		image.why_unread = format("%s: %s", image.file, image.why_unread);
 	image.dracut = found.dracut;
 	image.modprobe_d = found.modprobe_d;
 	for (int i = 0; i < MODULES; i++) {

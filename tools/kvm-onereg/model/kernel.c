@@ -1,6 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0
 /* Kernels on disk. */
-#include <stdlib.h>
 #include <string.h>
 #include <sys/utsname.h>
 
@@ -99,7 +98,7 @@ static bool is_kernel(const char *release)
 	bool ours = false;
 
 	for (int i = 0; i < MODULES; i++)
-		ours |= find_file(text("/lib/modules/%s/updates/dkms", release), file_names[i]).whose != MISSING;
+		ours |= find_file(format("/lib/modules/%s/updates/dkms", release), file_names[i]).whose != MISSING;
 	return ours || exists("/lib/modules/%s/kernel", release) || exists("/lib/modules/%s/vmlinuz", release);
 }
 
@@ -111,7 +110,7 @@ struct kernel *kernels(void)
 
 	while (names[n])
 		n++;
-	all = kept(calloc(n + 1, sizeof(*all)));
+	all = allocate(n + 1, sizeof(*all));
 	n = 0;
 	for (char **name = names; *name; name++) {
 		if (!is_kernel(*name))
@@ -135,8 +134,8 @@ struct kernel *find_kernel(struct kernel *all, const char *release)
 static char *describe_module(const struct module *module)
 {
 	if (module->whose == OURS)
-		return text("ours %s", module->version);
-	return text("%s", whose_names[module->whose]);
+		return format("ours %s", module->version);
+	return format("%s", whose_names[module->whose]);
 }
 
 char *describe(const struct kernel *kernel)
@@ -145,19 +144,19 @@ char *describe(const struct kernel *kernel)
 
 	switch (kernel->set) {
 	case OURS:
-		return text("ours %s,%s from %s", module->version, module->prebuilt ? " prebuilt," : "",
-			    module->origin);
+		return format("ours %s,%s from %s", module->version, module->prebuilt ? " prebuilt," : "",
+			      module->origin);
 	case MIXED:
-		return text("mixed: kvm %s, kvm-intel %s, kvm-amd %s", describe_module(&module[KVM]),
-			    describe_module(&module[KVM_INTEL]), describe_module(&module[KVM_AMD]));
+		return format("mixed: kvm %s, kvm-intel %s, kvm-amd %s", describe_module(&module[KVM]),
+			      describe_module(&module[KVM_INTEL]), describe_module(&module[KVM_AMD]));
 	case FOREIGN:
-		return text("of another package: %s", shown(first_foreign(module)->file));
+		return format("of another package: %s", shown(first_foreign(module)->file));
 	case MISSING:
-		return text("no KVM modules");
+		return format("no KVM modules");
 	case BUILTIN:
-		return text("built into the kernel");
+		return format("built into the kernel");
 	default:
-		return text("%s", whose_names[kernel->set]);
+		return format("%s", whose_names[kernel->set]);
 	}
 }
 
@@ -167,10 +166,10 @@ bool find_set(const struct kernel *kernel, enum whose whose, struct module set[M
 	const char *machine = uname(&uts) ? "x86_64" : uts.machine, *release = kernel->release;
 	/* Of ours the three are in one folder; of the distro's DKMS may have moved some */
 	const char *folders[][2] = {
-		{ text("/lib/modules/%s/updates/dkms", release), NULL },
-		{ text("/lib/modules/%s/updates/kvm-onereg", release), NULL },
-		{ text("/lib/modules/%s/kernel/arch/x86/kvm", release),
-		  text("/var/lib/dkms/kvm-onereg/original_module/%s/%s", release, machine) },
+		{ format("/lib/modules/%s/updates/dkms", release), NULL },
+		{ format("/lib/modules/%s/updates/kvm-onereg", release), NULL },
+		{ format("/lib/modules/%s/kernel/arch/x86/kvm", release),
+		  format("/var/lib/dkms/kvm-onereg/original_module/%s/%s", release, machine) },
 	};
 
 	for (int f = whose == OURS ? 0 : 2; f < (whose == OURS ? 2 : 3); f++) {

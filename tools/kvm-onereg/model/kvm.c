@@ -2,10 +2,10 @@
 /* /dev/kvm. */
 #include <errno.h>
 #include <fcntl.h>
-#include <stdlib.h>
 #include <sys/ioctl.h>
 #include <unistd.h>
 
+#include "base/memory.h"
 #include "base/message.h"
 #include "model/kvm.h"
 
@@ -64,14 +64,11 @@ static struct kvm_cpuid2 *supported_cpuid(int kvm)
 {
 	/* No kernel has more than 256 entries */
 	for (unsigned int n = 256; n <= 4096; n *= 2) {
-		struct kvm_cpuid2 *cpuid = calloc(1, sizeof(*cpuid) + n * sizeof(*cpuid->entries));
+		struct kvm_cpuid2 *cpuid = allocate(1, sizeof(*cpuid) + n * sizeof(*cpuid->entries));
 
-		if (!cpuid)
-			die(STATUS_CANNOT, NULL, "no memory");
 		cpuid->nent = n;
 		if (!ioctl(kvm, KVM_GET_SUPPORTED_CPUID, cpuid))
 			return cpuid;
-		free(cpuid);
 		if (errno != E2BIG)
 			break;
 	}
@@ -101,7 +98,6 @@ void vcpu_close(struct vcpu *vcpu)
 	close(vcpu->fd);
 	close(vcpu->vm);
 	close(vcpu->kvm);
-	free(vcpu->cpuid);
 }
 
 static int one_reg(const struct vcpu *vcpu, unsigned long request, __u64 id, __u64 *value)

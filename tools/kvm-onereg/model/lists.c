@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0
 /* What KVM lists. */
 #include <errno.h>
-#include <stdlib.h>
 #include <sys/ioctl.h>
 
+#include "base/memory.h"
 #include "base/message.h"
 #include "model/cet.h"
 #include "model/kvm.h"
@@ -15,35 +15,39 @@
 
 struct kvm_msr_list *msr_list(int kvm, unsigned long request)
 {
-	struct kvm_msr_list *list = calloc(1, sizeof(*list));
+	struct kvm_msr_list *list = allocate(1, sizeof(*list));
 
 	/* With too small a number KVM stores the one that is needed */
-	for (int tries = 0; list && tries < 3; tries++) {
+	for (int tries = 0; tries < 3; tries++) {
 		__u32 n = list->nmsrs;
 
 		if (!ioctl(kvm, request, list))
 			return list;
 		if (errno != E2BIG || list->nmsrs <= n)
 			die(STATUS_CANNOT, "kvm-onereg doctor", "KVM does not list its MSRs: %m");
-		list = realloc(list, sizeof(*list) + list->nmsrs * sizeof(*list->indices));
+		n = list->nmsrs;
+		list = allocate(1, sizeof(*list) + n * sizeof(*list->indices));
+		list->nmsrs = n;
 	}
-	die(STATUS_CANNOT, NULL, "no memory");
+	die(STATUS_CANNOT, "kvm-onereg doctor", "KVM does not list its MSRs: %m");
 }
 
 struct kvm_reg_list *register_list(const struct vcpu *vcpu)
 {
-	struct kvm_reg_list *list = calloc(1, sizeof(*list));
+	struct kvm_reg_list *list = allocate(1, sizeof(*list));
 
-	for (int tries = 0; list && tries < 3; tries++) {
+	for (int tries = 0; tries < 3; tries++) {
 		__u64 n = list->n;
 
 		if (!ioctl(vcpu->fd, KVM_GET_REG_LIST, list))
 			return list;
 		if (errno != E2BIG || list->n <= n || list->n > 1 << 20)
 			die(STATUS_CANNOT, "kvm-onereg doctor", "KVM_GET_REG_LIST: %m");
-		list = realloc(list, sizeof(*list) + list->n * sizeof(*list->reg));
+		n = list->n;
+		list = allocate(1, sizeof(*list) + n * sizeof(*list->reg));
+		list->n = n;
 	}
-	die(STATUS_CANNOT, NULL, "no memory");
+	die(STATUS_CANNOT, "kvm-onereg doctor", "KVM_GET_REG_LIST: %m");
 }
 
 const struct kvm_cpuid_entry2 *cpuid_leaf(const struct kvm_cpuid2 *cpuid, __u32 leaf, __u32 subleaf)

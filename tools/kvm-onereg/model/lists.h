@@ -5,7 +5,7 @@
 
 #include "model/kvm.h"
 
-/* KVM_GET_MSR_INDEX_LIST or KVM_GET_MSR_FEATURE_INDEX_LIST, KVM_GET_REG_LIST; to be freed. Exit when they fail. */
+/* KVM_GET_MSR_INDEX_LIST or KVM_GET_MSR_FEATURE_INDEX_LIST, KVM_GET_REG_LIST. Exit when they fail. */
 struct kvm_msr_list *msr_list(int kvm, unsigned long request);
 struct kvm_reg_list *register_list(const struct vcpu *vcpu);
 

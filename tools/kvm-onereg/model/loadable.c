@@ -67,12 +67,12 @@ static struct obstacle packing(const struct kernel *kernel, const struct module 
 		return found;
 	found.code = "xz-check";
 	found.later = !kmod_lets_kernel_unpack();
-	found.sentence = text("is packed with xz's check %s, and the kernel unpacks only CRC32 or none%s",
-			      check == 4  ? "CRC64" :
-			      check == 10 ? "SHA-256" :
-					    text("%u", check),
-			      found.later ? ": kmod still unpacks it itself, but that of Debian 13 will not" :
-					    " (EINVAL)");
+	found.sentence = format("is packed with xz's check %s, and the kernel unpacks only CRC32 or none%s",
+				check == 4  ? "CRC64" :
+				check == 10 ? "SHA-256" :
+					      format("%u", check),
+				found.later ? ": kmod still unpacks it itself, but that of Debian 13 will not" :
+					      " (EINVAL)");
 	return found;
 }
 
@@ -88,12 +88,12 @@ static struct obstacle vermagic(const struct kernel *kernel, const struct module
 		return found;
 	if (strncmp(module->vermagic, kernel->release, length) || module->vermagic[length] != ' ') {
 		found.code = "vermagic";
-		found.sentence = text("is of another kernel (%s)", module->vermagic);
+		found.sentence = format("is of another kernel (%s)", module->vermagic);
 	} else if (find_set(kernel, DISTRO, distro) && distro[KVM].vermagic &&
 		   strcmp(distro[KVM].vermagic, module->vermagic)) {
 		found.code = "vermagic";
-		found.sentence = text("was built for \"%s\", and the kernel's own modules for \"%s\"", module->vermagic,
-				      distro[KVM].vermagic);
+		found.sentence = format("was built for \"%s\", and the kernel's own modules for \"%s\"",
+					module->vermagic, distro[KVM].vermagic);
 	}
 	return found;
 }
@@ -138,7 +138,7 @@ static struct symbols of_kernel(const struct kernel *kernel)
 		end = strchr(line, '\n');
 		room += *name == '\t';
 	}
-	symbols.all = kept(calloc(room + 1, sizeof(*symbols.all)));
+	symbols.all = allocate(room + 1, sizeof(*symbols.all));
 	for (char *line = lines; line; line = end ? end + 1 : NULL) {
 		char *name = line + strcspn(line, "\t\n");
 
@@ -162,9 +162,9 @@ static struct symbols exported(struct kmod_module *mod)
 	if (kmod_module_get_symbols(mod, &list) < 0)
 		return symbols;
 	kmod_list_foreach(at, list) room++;
-	symbols.all = kept(calloc(room + 1, sizeof(*symbols.all)));
+	symbols.all = allocate(room + 1, sizeof(*symbols.all));
 	kmod_list_foreach(at, list)
-		symbols.all[symbols.n++] = (struct symbol) { text("%s", kmod_module_symbol_get_symbol(at)),
+		symbols.all[symbols.n++] = (struct symbol) { format("%s", kmod_module_symbol_get_symbol(at)),
 							     kmod_module_symbol_get_crc(at) };
 	kmod_module_symbols_free_list(list);
 	qsort(symbols.all, symbols.n, sizeof(*symbols.all), by_name);
@@ -192,12 +192,12 @@ static char *unresolved(struct kmod_module *mod, const struct symbols *kvm, cons
 		if (!symbol && (kmod_module_dependency_symbol_get_bind(at) == KMOD_SYMBOL_WEAK || !kernel->n))
 			continue;
 		if (!symbol)
-			sentence = text("needs the symbol %s, which neither the kernel nor kvm.ko has", name);
+			sentence = format("needs the symbol %s, which neither the kernel nor kvm.ko has", name);
 		else if (versions && !crc)
-			sentence = text("has no CRC for the symbol %s", name);
+			sentence = format("has no CRC for the symbol %s", name);
 		else if (versions && symbol->crc && symbol->crc != crc)
-			sentence = text("needs the symbol %s with CRC 0x%08" PRIx64 ", and %s has 0x%08" PRIx64, name,
-					crc, of_kvm ? "kvm.ko" : "the kernel", symbol->crc);
+			sentence = format("needs the symbol %s with CRC 0x%08" PRIx64 ", and %s has 0x%08" PRIx64, name,
+					  crc, of_kvm ? "kvm.ko" : "the kernel", symbol->crc);
 		if (sentence)
 			break;
 	}
@@ -245,7 +245,7 @@ struct obstacle obstacle(const struct kernel *kernel)
 		elf = contents(module, &size);
 		/* Where the program that unpacks is missing, libkmod has unpacked it all the same */
 		if (module->whose == DAMAGED || (elf && !elf_complete(elf, size)))
-			return (struct obstacle) { "damaged", module, text("is cut off or damaged"), false };
+			return (struct obstacle) { "damaged", module, format("is cut off or damaged"), false };
 		found = vermagic(kernel, module);
 		if (!found.code)
 			found = packing(kernel, module);

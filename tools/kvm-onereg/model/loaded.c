@@ -58,7 +58,7 @@ static void look_at_loaded(struct loaded *loaded, const char *name)
 struct running what_runs(struct kernel *kernel)
 {
 	struct running running = { .as_resolved = true, .known = true };
-	struct module *sets = kept(calloc(2 * MODULES, sizeof(*sets)));
+	struct module *sets = allocate(2 * MODULES, sizeof(*sets));
 
 	if (kernel) {
 		find_set(kernel, OURS, sets);

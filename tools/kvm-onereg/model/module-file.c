@@ -1,6 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0
 /* Module files. */
-#include <stdlib.h>
 #include <string.h>
 
 #include "base/file.h"
@@ -98,16 +97,15 @@ static void add_parameter(struct module *module, const char *value)
 
 	while (module->parameters[n])
 		n++;
-	more = kept(calloc(n + 2, sizeof(*more)));
-	memcpy(more, module->parameters, n * sizeof(*more));
-	more[n] = text("%.*s", (int)strcspn(value, ":"), value);
+	more = enlarged(module->parameters, n, 2, sizeof(*more));
+	more[n] = format("%.*s", (int)strcspn(value, ":"), value);
 	module->parameters = more;
 }
 
 struct module module_of_file(const char *file)
 {
 	struct kmod_ctx *ctx = no_modules();
-	struct module module = { .whose = MISSING, .parameters = kept(calloc(1, sizeof(char *))) };
+	struct module module = { .whose = MISSING, .parameters = allocate(1, sizeof(char *)) };
 	struct {
 		const char *key;
 		char **value;
@@ -127,7 +125,7 @@ struct module module_of_file(const char *file)
 		kmod_unref(ctx);
 		return module;
 	}
-	module.file = text("%s", file);
+	module.file = format("%s", file);
 	if (kmod_module_get_info(mod, &info) < 0 || !info) {
 		module.whose = DAMAGED;
 	} else {
@@ -140,7 +138,7 @@ struct module module_of_file(const char *file)
 				add_parameter(&module, value);
 			for (size_t i = 0; i < sizeof(wanted) / sizeof(*wanted); i++)
 				if (!strcmp(key, wanted[i].key) && *value)
-					*wanted[i].value = text("%s", value);
+					*wanted[i].value = format("%s", value);
 		}
 		kmod_module_info_free_list(info);
 		/* One that is cut off may still have its first sections */
@@ -149,7 +147,7 @@ struct module module_of_file(const char *file)
 	}
 	kmod_module_unref(mod);
 	kmod_unref(ctx);
-	remember = kept(malloc(sizeof(*remember)));
+	remember = allocate(1, sizeof(*remember));
 	*remember = (struct seen) { .next = seen, .module = module };
 	seen = remember;
 	return module;

@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 /* Names of registers and feature bits. */
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 #include <strings.h>
 
@@ -168,12 +167,8 @@ char *names_like(const char *name)
 	if (!n)
 		return NULL;
 	text = format("%s%s", best[0].prefix, best[0].name);
-	for (unsigned int i = 1; i < n; i++) {
-		char *longer = format("%s%s%s%s", text, i + 1 < n ? ", " : " or ", best[i].prefix, best[i].name);
-
-		free(text);
-		text = longer;
-	}
+	for (unsigned int i = 1; i < n; i++)
+		text = format("%s%s%s%s", text, i + 1 < n ? ", " : " or ", best[i].prefix, best[i].name);
 	return text;
 }
 

@@ -26,7 +26,7 @@ const char *msr_bit_name(enum msr_bits which, unsigned int bit);
 bool msr_find(const char *name, __u32 *index);
 bool kvm_register_find(const char *name, __u32 *index);
 
-/* The names most like @name, as "A, B or C", or NULL if none is near. To be freed. */
+/* The names most like @name, as "A, B or C", or NULL if none is near. */
 char *names_like(const char *name);
 
 /* All names, one a line, for completion. */

@@ -28,12 +28,12 @@ static bool same_files(int pid, int tid)
 bool each_file(int pid, void (*see)(void *context, const struct file *file), void (*next_table)(void *context),
 	       void *context)
 {
-	char **tasks = list("/proc/%d/task", pid), *self[] = { text("%d", pid), NULL };
+	char **tasks = list("/proc/%d/task", pid), *self[] = { format("%d", pid), NULL };
 	bool complete = true;
 
 	for (char **task = *tasks ? tasks : self; *task; task++) {
 		int tid = atoi(*task);
-		const char *under = tid == pid ? text("/proc/%d", pid) : text("/proc/%d/task/%d", pid, tid);
+		const char *under = tid == pid ? format("/proc/%d", pid) : format("/proc/%d/task/%d", pid, tid);
 		struct dirent *entry;
 		DIR *files;
 
@@ -78,7 +78,7 @@ static char *mapping_in(const char *file, const char * const names[], bool *empt
 		for (const char * const *name = names; *name && !found; name++)
 			found = strstr(line, *name);
 		if (found)
-			found = text("%.*s", (int)strcspn(found, "\n"), found);
+			found = format("%.*s", (int)strcspn(found, "\n"), found);
 	}
 	free(line);
 	if (maps)

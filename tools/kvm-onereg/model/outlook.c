@@ -47,12 +47,13 @@ static void compare_kernels(struct outlook *outlook, struct kernel *all, const s
 	other = another(all, next, with_cet);
 	if (!other && (has_ours || running->set != OURS))
 		return;
-	has = !next		  ? text("has no modules on disk") :
-	      next->set == OURS	  ? text("has an old KVM of ours, without CET") :
-	      next->set == DISTRO ? text("has the distro's KVM") :
-				    text("has: %s", describe(next));
-	outlook->loses_ours = text("kernel %s boots next (%s) and %s, while %s ours", outlook->next.release,
-				   outlook->next.by, has, other ? text("%s has", other->release) : "what is loaded is");
+	has = !next		  ? format("has no modules on disk") :
+	      next->set == OURS	  ? format("has an old KVM of ours, without CET") :
+	      next->set == DISTRO ? format("has the distro's KVM") :
+				    format("has: %s", describe(next));
+	outlook->loses_ours = format("kernel %s boots next (%s) and %s, while %s ours", outlook->next.release,
+				     outlook->next.by, has,
+				     other ? format("%s has", other->release) : "what is loaded is");
 	outlook->loses_cet = with_cet;
 }
 
@@ -61,7 +62,7 @@ static char *source_of(const char *origin)
 {
 	const char *version = origin && !strncmp(origin, "linux-source-", 13) ? strchr(origin, ' ') : NULL;
 
-	return version ? text("linux%s", version) : origin ? text("%s", origin) : NULL;
+	return version ? format("linux%s", version) : origin ? format("%s", origin) : NULL;
 }
 
 static char *source_of_file(const struct module *module, const char *release)
@@ -71,7 +72,7 @@ static char *source_of_file(const struct module *module, const char *release)
 	if (module->whose == OURS)
 		return source_of(module->origin);
 	version = module->whose == DISTRO ? image_version(release) : NULL;
-	return version ? text("linux %s", version) : NULL;
+	return version ? format("linux %s", version) : NULL;
 }
 
 static void find_source_of_loaded(struct outlook *outlook, const struct running *running)
@@ -87,7 +88,7 @@ static void find_source_of_loaded(struct outlook *outlook, const struct running 
 		return;
 	/* The kernel takes its own modules only, and what the distro had for it under this name was of its version */
 	if (running->set == NATIVE || loaded->whose == BUILTIN || loaded->whose == DISTRO) {
-		outlook->loaded_source = text("linux %s", version);
+		outlook->loaded_source = format("linux %s", version);
 		outlook->source_inferred = loaded->whose == DISTRO;
 	}
 }
@@ -96,7 +97,7 @@ static char *why_unloadable(const struct kernel *kernel)
 {
 	struct obstacle it = kernel ? obstacle(kernel) : (struct obstacle) { 0 };
 
-	return it.code && !it.later ? text("%s %s", shown(it.module->file), it.sentence) : NULL;
+	return it.code && !it.later ? format("%s %s", shown(it.module->file), it.sentence) : NULL;
 }
 
 struct outlook look_ahead(struct kernel *all, struct kernel *running_kernel, const struct running *running,
@@ -110,7 +111,7 @@ struct outlook look_ahead(struct kernel *all, struct kernel *running_kernel, con
 	find_source_of_loaded(&outlook, running);
 	if (running_kernel)
 		outlook.disk_source = running_kernel->set == NATIVE && image ?
-					      text("linux %s", image) :
+					      format("linux %s", image) :
 					      source_of_file(&running_kernel->module[KVM], running_release());
 	outlook.unloadable = why_unloadable(running_kernel);
 	outlook.next_unloadable = next == running_kernel ? outlook.unloadable : why_unloadable(next);
@@ -119,7 +120,7 @@ struct outlook look_ahead(struct kernel *all, struct kernel *running_kernel, con
 	if (image && strchr(image, ':'))
 		image = strchr(image, ':') + 1;
 	if (running_kernel && image && version && strcmp(image, version))
-		outlook.upgraded = text("%s runs, %s is installed", version, image);
+		outlook.upgraded = format("%s runs, %s is installed", version, image);
 	/* kernels() has them in the order of their versions */
 	outlook.reboot_pending = outlook.upgraded ||
 				 (next && !next->running && (!running_kernel || next > running_kernel));

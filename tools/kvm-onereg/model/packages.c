@@ -36,9 +36,9 @@ bool package(const char *name, char **version, char **status)
 		line += !!*line;
 	}
 	line += *line ? length + 1 : 0;
-	fields = text("%.*s", (int)strcspn(line, "\n"), line);
+	fields = format("%.*s", (int)strcspn(line, "\n"), line);
 	if (version)
-		*version = text("%.*s", (int)strcspn(fields, "\t"), fields);
+		*version = format("%.*s", (int)strcspn(fields, "\t"), fields);
 	fields += strcspn(fields, "\t");
 	fields += !!*fields;
 	fields[strcspn(fields, "\t")] = '\0';
@@ -81,9 +81,9 @@ static char *version_of_files(const char *name)
 
 char *image_version(const char *release)
 {
-	char *version = version_of_files(text("linux-image-%s", release));
+	char *version = version_of_files(format("linux-image-%s", release));
 
-	return version ? version : version_of_files(text("linux-image-%s-unsigned", release));
+	return version ? version : version_of_files(format("linux-image-%s-unsigned", release));
 }
 
 char *built_from(const char *release)
@@ -93,7 +93,7 @@ char *built_from(const char *release)
 	char *start = line ? strstr(line, " Debian ") : NULL;
 
 	if (start)
-		return text("%.*s", (int)strcspn(start + 8, "\""), start + 8);
+		return format("%.*s", (int)strcspn(start + 8, "\""), start + 8);
 	return image_version(release);
 }
 
@@ -106,7 +106,7 @@ char *running_version(void)
 		at += 8;
 		last = at;
 	}
-	return last && isdigit((unsigned char)*last) ? text("%.*s", (int)strcspn(last, " )"), last) : NULL;
+	return last && isdigit((unsigned char)*last) ? format("%.*s", (int)strcspn(last, " )"), last) : NULL;
 }
 
 /* ---- The installer's notes ---- */
@@ -156,23 +156,23 @@ static char *date(time_t when)
 	char string[32];
 
 	if (!localtime_r(&when, &local) || !strftime(string, sizeof(string), "%Y-%m-%d %H:%M", &local))
-		return text("?");
-	return text("%s", string);
+		return format("?");
+	return format("%s", string);
 }
 
 char *wanted_state(const struct wanted *wanted)
 {
 	const char *result = wanted->result ? wanted->result : "untried";
-	char *state = !strcmp(result, "untried")     ? text("not fetched yet") :
-		      !strcmp(result, "offline")     ? text("no network") :
-		      !strcmp(result, "unavailable") ? text("on offer nowhere") :
-		      !strcmp(result, "failed")	     ? text("the download failed") :
-						       text("%s", result);
+	char *state = !strcmp(result, "untried")     ? format("not fetched yet") :
+		      !strcmp(result, "offline")     ? format("no network") :
+		      !strcmp(result, "unavailable") ? format("on offer nowhere") :
+		      !strcmp(result, "failed")	     ? format("the download failed") :
+						       format("%s", result);
 
 	if (wanted->message && *wanted->message)
-		state = text("%s: %s", state, wanted->message);
+		state = format("%s: %s", state, wanted->message);
 	if (wanted->tried)
-		state = text("%s; tried %s", state, date(wanted->tried));
-	return text("%s; %s", state,
-		    wanted->next ? text("next try %s", date(wanted->next)) : "no try will come by itself");
+		state = format("%s; tried %s", state, date(wanted->tried));
+	return format("%s; %s", state,
+		      wanted->next ? format("next try %s", date(wanted->next)) : "no try will come by itself");
 }

@@ -14,7 +14,7 @@ char *series_of(const char *release)
 
 	if (release[n])
 		n += 1 + strspn(release + n + 1, "0123456789");
-	return text("%.*s", (int)n, release);
+	return format("%.*s", (int)n, release);
 }
 
 bool is_supported(const char *release)
@@ -43,6 +43,6 @@ const char *running_release(void)
 	if (!release)
 		release = read_file("/proc/sys/kernel/osrelease");
 	if (!release && !uname(&uts))
-		release = text("%s", uts.release);
+		release = format("%s", uts.release);
 	return release ? release : "";
 }

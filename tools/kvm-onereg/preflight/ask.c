@@ -1,8 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 /* kvm-onereg preflight: ask the KVM of this host what it offers guests. */
 #include <cpuid.h>
-#include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 #include <sys/ioctl.h>
 #include <sys/syscall.h>
@@ -10,6 +8,9 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "base/file.h"
+#include "base/json.h"
+#include "base/memory.h"
 #include "base/message.h"
 #include "base/text.h"
 #include "model/kvm.h"
@@ -31,42 +32,22 @@ static void put_string(struct json_object *object, const char *key, const char *
 	char *text = value && *value ? cleaned(value) : NULL;
 
 	put(object, key, text ? json_object_new_string(text) : NULL);
-	free(text);
 }
 
-static struct json_object *hexadecimal(__u64 number)
-{
-	char text[20];
-
-	snprintf(text, sizeof(text), "0x%llx", number);
-	return json_object_new_string(text);
-}
-
-/* The first line of a file, or NULL. To be freed. */
+/* The first line of a file, or NULL */
 static char *line_of(const char *name)
 {
-	FILE *file = fopen(name, "r");
-	char *line = NULL;
-	size_t size = 0;
+	size_t size;
+	char *line = (char *)read_bytes(name, &size);
 
-	if (!file)
-		return NULL;
-	if (getline(&line, &size, file) < 0) {
-		free(line);
-		line = NULL;
-	}
-	fclose(file);
 	if (line)
 		line[strcspn(line, "\n")] = 0;
-	return line;
+	return line && size ? line : NULL;
 }
 
 static void put_line(struct json_object *object, const char *key, const char *name)
 {
-	char *line = line_of(name);
-
-	put_string(object, key, line);
-	free(line);
+	put_string(object, key, line_of(name));
 }
 
 static struct json_object *ask_host(void)
@@ -82,8 +63,6 @@ static struct json_object *ask_host(void)
 	put_string(host, "date", date);
 	text = debian ? format("Debian %s", debian) : NULL;
 	put_string(host, "system", text);
-	free(text);
-	free(debian);
 	put_string(host, "kernel", names.release);
 	put_string(host, "kernel_version", names.version);
 	return host;
@@ -154,8 +133,8 @@ static struct json_object *ask_guest(const struct vcpu *vcpu)
 	put(guest, "shadow_stacks", json_object_new_boolean(shadow_stacks));
 	put(guest, "ibt", json_object_new_boolean(has_ibt(vcpu->cpuid)));
 	put_string(guest, "why_no_cet", shadow_stacks ? NULL : why_no_cet());
-	put(guest, "xcr0", hexadecimal(mask_of(vcpu->cpuid, 0)));
-	put(guest, "xss", hexadecimal(mask_of(vcpu->cpuid, 1)));
+	put(guest, "xcr0", json_hexadecimal(mask_of(vcpu->cpuid, 0)));
+	put(guest, "xss", json_hexadecimal(mask_of(vcpu->cpuid, 1)));
 	put(guest, "physical_address_bits", json_object_new_int(sizes ? sizes->eax & 0xff : 36));
 	put(guest, "tsc_khz", json_object_new_int(ioctl(vcpu->fd, KVM_GET_TSC_KHZ, 0)));
 	put(guest, "tsc_scaling",
@@ -171,12 +150,12 @@ static struct json_object *leaves(const struct kvm_cpuid2 *cpuid)
 		const struct kvm_cpuid_entry2 *entry = &cpuid->entries[i];
 		struct json_object *leaf = json_object_new_object();
 
-		put(leaf, "leaf", hexadecimal(entry->function));
-		put(leaf, "subleaf", hexadecimal(entry->index));
-		put(leaf, "eax", hexadecimal(entry->eax));
-		put(leaf, "ebx", hexadecimal(entry->ebx));
-		put(leaf, "ecx", hexadecimal(entry->ecx));
-		put(leaf, "edx", hexadecimal(entry->edx));
+		put(leaf, "leaf", json_hexadecimal(entry->function));
+		put(leaf, "subleaf", json_hexadecimal(entry->index));
+		put(leaf, "eax", json_hexadecimal(entry->eax));
+		put(leaf, "ebx", json_hexadecimal(entry->ebx));
+		put(leaf, "ecx", json_hexadecimal(entry->ecx));
+		put(leaf, "edx", json_hexadecimal(entry->edx));
 		json_object_array_add(array, leaf);
 	}
 	return array;
@@ -185,17 +164,12 @@ static struct json_object *leaves(const struct kvm_cpuid2 *cpuid)
 static struct json_object *ask_emulated(int kvm)
 {
 	const unsigned int n = 256;
-	struct kvm_cpuid2 *cpuid = calloc(1, sizeof(*cpuid) + n * sizeof(*cpuid->entries));
-	struct json_object *array;
+	struct kvm_cpuid2 *cpuid = allocate(1, sizeof(*cpuid) + n * sizeof(*cpuid->entries));
 
-	if (!cpuid)
-		die(STATUS_CANNOT, NULL, "no memory");
 	cpuid->nent = n;
 	if (ioctl(kvm, KVM_GET_EMULATED_CPUID, cpuid))
 		die(STATUS_CANNOT, "kvm-onereg doctor", "KVM_GET_EMULATED_CPUID: %m");
-	array = leaves(cpuid);
-	free(cpuid);
-	return array;
+	return leaves(cpuid);
 }
 
 static struct json_object *ask_features(int kvm)
@@ -215,12 +189,11 @@ static struct json_object *ask_features(int kvm)
 		if (ioctl(kvm, KVM_GET_MSRS, &one) != 1)
 			continue;
 		msr = json_object_new_object();
-		put(msr, "index", hexadecimal(list->indices[i]));
+		put(msr, "index", json_hexadecimal(list->indices[i]));
 		put_string(msr, "name", msr_name(list->indices[i]));
-		put(msr, "value", hexadecimal(one.head.entries[0].data));
+		put(msr, "value", json_hexadecimal(one.head.entries[0].data));
 		json_object_array_add(array, msr);
 	}
-	free(list);
 	return array;
 }
 
@@ -248,8 +221,7 @@ struct json_object *offer_ask(void)
 		struct kvm_reg_list *list = register_list(&vcpu);
 
 		for (__u64 i = 0; i < list->n; i++)
-			json_object_array_add(array, hexadecimal(list->reg[i]));
-		free(list);
+			json_object_array_add(array, json_hexadecimal(list->reg[i]));
 	}
 	put(json, "kvm_defined_registers", array);
 	put(json, "cpuid", leaves(vcpu.cpuid));
@@ -258,8 +230,7 @@ struct json_object *offer_ask(void)
 	msrs = msr_list(vcpu.kvm, KVM_GET_MSR_INDEX_LIST);
 	array = json_object_new_array();
 	for (__u32 i = 0; i < msrs->nmsrs; i++)
-		json_object_array_add(array, hexadecimal(msrs->indices[i]));
-	free(msrs);
+		json_object_array_add(array, json_hexadecimal(msrs->indices[i]));
 	put(json, "msrs", array);
 	vcpu_close(&vcpu);
 	return json;

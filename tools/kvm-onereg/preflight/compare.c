@@ -2,7 +2,6 @@
 /* Two offers: what keeps a guest that was given all of the one from going on at the other. */
 #include <stdarg.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 #include <strings.h>
 
@@ -32,7 +31,6 @@ static void add(struct json_object *list, unsigned int of, char *name, const cha
 	json_object_object_add(object, "cet", json_object_new_boolean(of & CET));
 	json_object_object_add(object, "nested", json_object_new_boolean(of & NESTED));
 	json_object_array_add(list, object);
-	free(name);
 }
 
 static char *leaf_name(__u32 leaf, __u32 subleaf)
@@ -47,14 +45,12 @@ static char *bit_name(__u32 leaf, __u32 subleaf, enum cpuid_register which, unsi
 {
 	static const char * const registers[] = { [EAX] = "EAX", [EBX] = "EBX", [ECX] = "ECX", [EDX] = "EDX" };
 	const char *known = cpuid_bit_name(leaf, subleaf, which, bit);
-	char *where = leaf_name(leaf, subleaf), *name;
+	char *where = leaf_name(leaf, subleaf);
 
 	if (!known && leaf == 7 && !subleaf && which == ECX && bit == 7)
 		known = "SHSTK";
-	name = known ? format("%s (%s:%s[%u])", known, where, registers[which], bit) :
+	return known ? format("%s (%s:%s[%u])", known, where, registers[which], bit) :
 		       format("%s:%s[%u]", where, registers[which], bit);
-	free(where);
-	return name;
 }
 
 static unsigned int concerns_leaf(__u32 leaf, __u32 subleaf, enum cpuid_register which, unsigned int bit)
@@ -94,7 +90,6 @@ static void compare_leaves(const struct offer *from, const struct offer *to, str
 			where = leaf_name(rule->leaf, rule->subleaf);
 			add(obstacles, concerns_leaf(rule->leaf, 0, EAX, 0), format("%s (%s)", rule->name, where),
 			    "%llu, at the destination %llu", field(a, rule->mask), field(b, rule->mask));
-			free(where);
 			continue;
 		}
 		for (unsigned int bit = 0; bit < 32; bit++)
@@ -142,7 +137,7 @@ static char *feature_bit_name(__u32 index, unsigned int bit)
 		{ 0x484, 0x490, ENTRY },    { 0x48b, 0x48b, PROCBASED2 },
 	};
 	const char *known = NULL;
-	char *msr = name_of_msr(index), *name;
+	char *msr = name_of_msr(index);
 
 	for (size_t i = 0; i < COUNT(controls); i++) {
 		if (index != controls[i].index && index != controls[i].true_index)
@@ -154,9 +149,7 @@ static char *feature_bit_name(__u32 index, unsigned int bit)
 		known = msr_bit_name(PROCBASED3, bit);
 	if (index == 0x10a)
 		known = msr_bit_name(ARCH_CAPABILITIES, bit);
-	name = known ? format("%s (%s[%u])", known, msr, bit) : format("%s[%u]", msr, bit);
-	free(msr);
-	return name;
+	return known ? format("%s (%s[%u])", known, msr, bit) : format("%s[%u]", msr, bit);
 }
 
 static unsigned int concerns_feature(__u32 index, unsigned int bit)
@@ -192,7 +185,6 @@ static void compare_features(const struct offer *from, const struct offer *to, s
 
 			add(obstacles, concerns_feature(index, 0), format("%s (%s)", rule->name, msr),
 			    "%llu, at the destination %llu", field(a->value, wrong), field(b ? b->value : 0, wrong));
-			free(msr);
 			continue;
 		}
 		for (unsigned int bit = 0; bit < 64; bit++)

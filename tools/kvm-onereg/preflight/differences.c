@@ -1,6 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0
 /* kvm-onereg preflight: differences of two hosts that are in nobody's way. */
-#include <stdlib.h>
 #include <string.h>
 
 #include "base/text.h"
@@ -12,7 +11,6 @@
 static void note(struct json_object *notes, char *text)
 {
 	json_object_array_add(notes, json_object_new_string(text));
-	free(text);
 }
 
 static void note_text(struct json_object *notes, const char *what, const char *a, const char *b)
@@ -84,11 +82,8 @@ void offer_differences(const struct offer *a, const struct offer *b, struct json
 
 		for (const struct msr_rule *rule = msr_rules; rule->mask; rule++)
 			known |= rule->index == a->features[i].index;
-		if (there && !known && there->value != a->features[i].value) {
-			char *name = name_of_msr(there->index);
-
-			note(notes, format("%s: 0x%llx, 0x%llx", name, a->features[i].value, there->value));
-			free(name);
-		}
+		if (there && !known && there->value != a->features[i].value)
+			note(notes, format("%s: 0x%llx, 0x%llx", name_of_msr(there->index), a->features[i].value,
+					   there->value));
 	}
 }

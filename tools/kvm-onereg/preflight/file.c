@@ -8,6 +8,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "base/memory.h"
 #include "base/message.h"
 #include "base/text.h"
 #include "model/names.h"
@@ -44,14 +45,11 @@ static struct json_object *get(struct json_object *object, const char *key, enum
 static const char *get_text(struct json_object *object, const char *key, bool optional, const struct place *at)
 {
 	struct json_object *value;
-	char *text;
 
 	if (optional && json_object_object_get_ex(object, key, &value) && !value)
 		return NULL;
 	value = get(object, key, json_type_string, at);
-	text = cleaned(json_object_get_string(value));
-	json_object_set_string(value, text);
-	free(text);
+	json_object_set_string(value, cleaned(json_object_get_string(value)));
 	return json_object_get_string(value);
 }
 
@@ -93,18 +91,13 @@ static __u64 get_number(struct json_object *object, const char *key, __u64 most,
 static void *get_array(struct json_object *json, struct place *at, const char *part, size_t size,
 		       struct json_object **array, size_t *n)
 {
-	void *room;
-
 	*at = (struct place) { at->file, "document", 0 };
 	*array = get(json, part, json_type_array, at);
 	at->part = part;
 	*n = json_object_array_length(*array);
 	if (*n > LARGEST_ARRAY)
 		die(STATUS_USAGE, ADVICE, "%s: damaged: %s is too long", at->file, part);
-	room = calloc(*n + 1, size);
-	if (!room)
-		die(STATUS_CANNOT, NULL, "no memory");
-	return room;
+	return allocate(*n + 1, size);
 }
 
 static struct leaf *read_leaves(struct json_object *json, struct place *at, const char *part, size_t *n)
@@ -134,9 +127,7 @@ static void read_kvm(struct offer *offer, struct json_object *kvm, struct place 
 	offer->one_reg = get_bool(kvm, "one_reg", at);
 	caps = get(kvm, "capabilities", json_type_object, at);
 	at->part = "capabilities";
-	offer->capabilities = calloc(json_object_object_length(caps) + 1, sizeof(*offer->capabilities));
-	if (!offer->capabilities)
-		die(STATUS_CANNOT, NULL, "no memory");
+	offer->capabilities = allocate(json_object_object_length(caps) + 1, sizeof(*offer->capabilities));
 	/* Of others than those known here nothing could be said */
 	for (const struct known_capability *one = known_capabilities; one->name; one++) {
 		if (!json_object_object_get_ex(caps, one->name, NULL))
@@ -212,13 +203,13 @@ struct offer offer_read(struct json_object *json, const char *file)
 struct offer offer_load(const char *name)
 {
 	struct json_tokener *tokener = json_tokener_new_ex(DEEPEST);
-	char *text = malloc(LARGEST_FILE + 1);
+	char *text = allocate(1, LARGEST_FILE + 1);
 	struct json_object *json;
 	enum json_tokener_error error;
 	size_t n = 0;
 	FILE *file;
 
-	if (!tokener || !text)
+	if (!tokener)
 		die(STATUS_CANNOT, NULL, "no memory");
 	file = fopen(name, "re");
 	if (!file)
@@ -241,7 +232,6 @@ struct offer offer_load(const char *name)
 		die(STATUS_USAGE, ADVICE, "%s: damaged, or not a file of preflight: %s at byte %zu", name,
 		    json_tokener_error_desc(error), json_tokener_get_parse_end(tokener));
 	json_tokener_free(tokener);
-	free(text);
 	return offer_read(json, name);
 }
 
@@ -254,8 +244,7 @@ void offer_save(struct json_object *json, const char *name)
 	int fd;
 
 	umask(mask);
-	if (!target)
-		target = format("%s", name);
+	target = target ? kept(target) : format("%s", name);
 	if (!stat(target, &status) && !S_ISREG(status.st_mode))
 		die(STATUS_USAGE, "\"kvm-onereg preflight --json\" prints it", "%s: not a regular file", name);
 	part = format("%s.XXXXXX", target);
@@ -274,6 +263,4 @@ void offer_save(struct json_object *json, const char *name)
 		die(STATUS_CANNOT, NULL, "%s cannot be written: %m", name);
 	}
 	fclose(file);
-	free(part);
-	free(target);
 }

@@ -8,12 +8,6 @@
 void offer_free(struct offer *offer)
 {
 	json_object_put(offer->json);
-	free(offer->cpuid);
-	free(offer->emulated);
-	free(offer->features);
-	free(offer->capabilities);
-	free(offer->msrs);
-	free(offer->registers);
 }
 
 struct leaf offer_leaf(const struct offer *offer, __u32 leaf, __u32 subleaf)

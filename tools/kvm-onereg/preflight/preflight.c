@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 /* kvm-onereg preflight: what this host offers guests, and whether a guest can go from one host to another. */
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 
 #include "base/json.h"
@@ -17,9 +16,6 @@
 #include "preflight/preflight.h"
 #include "preflight/rules.h"
 
-#define FULL_WIDTH 80
-#define NO_BREAK   '\1' /* a space that no line ends at */
-
 /* The way out */
 #define WITHOUT_CET                                                                                                          \
 	"All of this is CET's: a guest without it can go. Give it a fixed -cpu model without cet-ss and cet-ibt instead of " \
@@ -33,32 +29,10 @@
 #define WITH_LESS "A guest with a fixed -cpu model that both hosts have may go."
 
 /* "LABEL    text", where long text goes on below itself. */
-static void print_wrapped(const char *label, int indent, const char *text)
+static void print_labelled(const char *label, int indent, const char *text)
 {
-	int column = printf("%-*s", indent, label);
-
-	while (*text) {
-		int n = strcspn(text, " "), space = column > indent;
-
-		if (space && column + 1 + n > FULL_WIDTH) {
-			printf("\n%*s", indent, "");
-			column = indent;
-			space = 0;
-		}
-		if (space)
-			putchar(' ');
-		column += space + n;
-		for (; n > 0; n--, text++)
-			putchar(*text == NO_BREAK ? ' ' : *text);
-		text += strspn(text, " ");
-	}
+	print_wrapped(printf("%-*s", indent, label), indent, text);
 	putchar('\n');
-}
-
-static void print_free(const char *label, int indent, char *text)
-{
-	print_wrapped(label, indent, text);
-	free(text);
 }
 
 /* Names of the components of XCR0 and XSS. */
@@ -67,13 +41,9 @@ static char *components(__u64 mask)
 	char *text = format("0x%llx", mask);
 
 	for (unsigned int bit = 0; bit < 64; bit++) {
-		char *longer;
-
 		if (!(mask >> bit & 1))
 			continue;
-		longer = xfeature_name(bit) ? format("%s %s", text, xfeature_name(bit)) : format("%s %u", text, bit);
-		free(text);
-		text = longer;
+		text = xfeature_name(bit) ? format("%s %s", text, xfeature_name(bit)) : format("%s %u", text, bit);
 	}
 	return text;
 }
@@ -84,27 +54,27 @@ static void print_summary(const struct offer *offer)
 	struct leaf sizes = offer_leaf(offer, 0x80000008, 0);
 	const int indent = 18;
 
-	print_free("host", indent, format("%s%s%s", offer->host, offer->system ? ", " : "", offer->system ?: ""));
-	print_free("kernel", indent, format("%s (%s)", offer->kernel, offer->kernel_version));
-	print_free("CPU", indent,
-		   format("%s, family %d model %d stepping %d: %s", offer->vendor, offer->family, offer->model,
-			  offer->stepping, offer->cpu ?: "no name"));
-	print_free("KVM", indent,
-		   offer->kvm_version ? format("kvm-onereg %s", offer->kvm_version) : format("the kernel's own"));
-	print_wrapped("ONE_REG", indent, offer->one_reg ? "yes" : "no");
-	print_free("CET", indent,
-		   shadow_stacks || ibt ? format("%s%s%s", shadow_stacks ? "shadow stacks" : "",
-						 shadow_stacks && ibt ? ", " : "", ibt ? "IBT" : "") :
-					  format("no: %s", offer->why_no_cet ?: "not offered"));
-	print_free("XCR0", indent, components(offer_xcr0(offer)));
-	print_free("XSS", indent, components(offer_xss(offer)));
-	print_free("physical address", indent, format("%u bits", sizes.reg[EAX] & 0xff));
-	print_free("TSC", indent,
-		   format("%d kHz, %s", offer->tsc_khz, offer->tsc_scaling ? "can be scaled" : "cannot be scaled"));
-	print_free("registers", indent,
-		   format("%zu MSRs, %zu MSRs that tell features, %zu KVM-defined", offer->n_msrs, offer->n_features,
-			  offer->n_registers));
-	print_free("CPUID", indent, format("%zu leaves", offer->n_cpuid));
+	print_labelled("host", indent, format("%s%s%s", offer->host, offer->system ? ", " : "", offer->system ?: ""));
+	print_labelled("kernel", indent, format("%s (%s)", offer->kernel, offer->kernel_version));
+	print_labelled("CPU", indent,
+		       format("%s, family %d model %d stepping %d: %s", offer->vendor, offer->family, offer->model,
+			      offer->stepping, offer->cpu ?: "no name"));
+	print_labelled("KVM", indent,
+		       offer->kvm_version ? format("kvm-onereg %s", offer->kvm_version) : format("the kernel's own"));
+	print_labelled("ONE_REG", indent, offer->one_reg ? "yes" : "no");
+	print_labelled("CET", indent,
+		       shadow_stacks || ibt ? format("%s%s%s", shadow_stacks ? "shadow stacks" : "",
+						     shadow_stacks && ibt ? ", " : "", ibt ? "IBT" : "") :
+					      format("no: %s", offer->why_no_cet ?: "not offered"));
+	print_labelled("XCR0", indent, components(offer_xcr0(offer)));
+	print_labelled("XSS", indent, components(offer_xss(offer)));
+	print_labelled("physical address", indent, format("%u bits", sizes.reg[EAX] & 0xff));
+	print_labelled("TSC", indent,
+		       format("%d kHz, %s", offer->tsc_khz, offer->tsc_scaling ? "can be scaled" : "cannot be scaled"));
+	print_labelled("registers", indent,
+		       format("%zu MSRs, %zu MSRs that tell features, %zu KVM-defined", offer->n_msrs,
+			      offer->n_features, offer->n_registers));
+	print_labelled("CPUID", indent, format("%zu leaves", offer->n_cpuid));
 }
 
 /* What --without takes out: these are the names of members of obstacles, too. */
@@ -127,11 +97,6 @@ static bool ok(struct json_object *obstacles, unsigned int without)
 		if (!(concerns(json_object_array_get_idx(obstacles, i)) & without))
 			return false;
 	return true;
-}
-
-static const char *text_of(struct json_object *object, const char *key)
-{
-	return json_object_get_string(json_object_object_get(object, key));
 }
 
 static struct json_object *one_way(const struct offer *from, const struct offer *to, unsigned int without)
@@ -157,30 +122,27 @@ static void print_items(struct json_object *items, const char *mark)
 	size_t n = json_object_array_length(items);
 
 	for (size_t i = 0; i < n; i++) {
-		const char *what = text_of(json_object_array_get_idx(items, i), "what");
+		const char *what = json_text_in(json_object_array_get_idx(items, i), "what");
 		unsigned int same = 0;
 		char *names = NULL;
 
 		for (size_t j = 0; j < n; j++) {
 			struct json_object *item = json_object_array_get_idx(items, j);
-			char *name, *longer;
+			char *name;
 
-			if (strcmp(text_of(item, "what"), what))
+			if (strcmp(json_text_in(item, "what"), what))
 				continue;
 			if (j < i)
 				break;
-			name = format("%s", text_of(item, "name"));
+			name = format("%s", json_text_in(item, "name"));
 			for (char *c = name; *c; c++)
 				if (*c == ' ')
 					*c = NO_BREAK;
-			longer = same++ ? format("%s, %s", names, name) : format("%s", name);
-			free(names);
-			free(name);
-			names = longer;
+			names = same++ ? format("%s, %s", names, name) : name;
 		}
 		if (same)
-			print_free(mark, 4, same > 1 ? format("%s: %s", what, names) : format("%s: %s", names, what));
-		free(names);
+			print_labelled(mark, 4,
+				       same > 1 ? format("%s: %s", what, names) : format("%s: %s", names, what));
 	}
 }
 
@@ -196,13 +158,13 @@ static void print_way(const char *from, const char *to, struct json_object *way)
 	if (good)
 		return;
 	if (ok(obstacles, CET))
-		print_wrapped("  =", 4, WITHOUT_CET);
+		print_labelled("  =", 4, WITHOUT_CET);
 	else if (ok(obstacles, NESTED))
-		print_wrapped("  =", 4, WITHOUT_NESTED);
+		print_labelled("  =", 4, WITHOUT_NESTED);
 	else if (ok(obstacles, CET | NESTED))
-		print_wrapped("  =", 4, WITHOUT_BOTH);
-	else if (strcmp(text_of(json_object_array_get_idx(obstacles, 0), "name"), "CPU vendor"))
-		print_wrapped("  =", 4, WITH_LESS);
+		print_labelled("  =", 4, WITHOUT_BOTH);
+	else if (strcmp(json_text_in(json_object_array_get_idx(obstacles, 0), "name"), "CPU vendor"))
+		print_labelled("  =", 4, WITH_LESS);
 }
 
 static struct json_object *describe(const struct offer *offer, const char *file)
@@ -217,10 +179,10 @@ static struct json_object *describe(const struct offer *offer, const char *file)
 
 static void print_host(const char *letter, const struct offer *offer, const char *file)
 {
-	print_free(letter, 3,
-		   format("%s: %s, Linux %s, %s, CET: %s", file ?: "this host", offer->host, offer->kernel,
-			  offer->kvm_version ? "kvm-onereg's KVM" : "its own KVM",
-			  offer_bit(offer, 7, 0, ECX, 7) || offer_bit(offer, 7, 0, EDX, 20) ? "yes" : "no"));
+	print_labelled(letter, 3,
+		       format("%s: %s, Linux %s, %s, CET: %s", file ?: "this host", offer->host, offer->kernel,
+			      offer->kvm_version ? "kvm-onereg's KVM" : "its own KVM",
+			      offer_bit(offer, 7, 0, ECX, 7) || offer_bit(offer, 7, 0, EDX, 20) ? "yes" : "no"));
 }
 
 static int compare(const struct offer *a, const char *file_a, const struct offer *b, const char *file_b,
@@ -240,7 +202,7 @@ static int compare(const struct offer *a, const char *file_a, const struct offer
 		if (json_object_array_length(notes))
 			printf("\nDifferences that do not matter, A and B:\n");
 		for (size_t i = 0; i < json_object_array_length(notes); i++)
-			print_wrapped("  .", 4, json_object_get_string(json_object_array_get_idx(notes, i)));
+			print_labelled("  .", 4, json_object_get_string(json_object_array_get_idx(notes, i)));
 	}
 	result = json_object_new_object();
 	json_object_object_add(result, "first", describe(a, file_a));

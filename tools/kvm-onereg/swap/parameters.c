@@ -1,13 +1,11 @@
 // SPDX-License-Identifier: GPL-2.0
 /* kvm-onereg swap: parameters of modules. */
 #include <fcntl.h>
-#include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
 #include "base/file.h"
 #include "base/memory.h"
-#include "base/message.h"
 #include "base/text.h"
 #include "model/kmod.h"
 #include "model/module-file.h"
@@ -16,7 +14,7 @@
 
 struct parameter *parameters(bool whole)
 {
-	struct parameter *all = NULL;
+	struct parameter *all = allocate(1, sizeof(*all));
 	size_t n = 0;
 
 	for (int i = 0; i < MODULES; i++) {
@@ -25,16 +23,11 @@ struct parameter *parameters(bool whole)
 
 			if (!value)
 				continue;
-			all = realloc(all, (n + 2) * sizeof(*all));
-			if (!all)
-				die(STATUS_CANNOT, NULL, "no memory");
+			all = enlarged(all, n, 2, sizeof(*all));
 			all[n++] = (struct parameter) { i, *name, value, whole };
 		}
 	}
-	if (!all)
-		return kept(calloc(1, sizeof(*all)));
-	all[n].name = NULL;
-	return kept(all);
+	return all;
 }
 
 bool has_parameter(const struct module *file, const char *name)
@@ -47,7 +40,7 @@ bool has_parameter(const struct module *file, const char *name)
 
 char *option(const char *name, const char *value)
 {
-	return text(strpbrk(value, " \t") ? "%s=\"%s\"" : "%s=%s", name, value);
+	return format(strpbrk(value, " \t") ? "%s=\"%s\"" : "%s=%s", name, value);
 }
 
 char *plain_options(const struct module *file, int which)
@@ -61,11 +54,11 @@ char *plain_options(const struct module *file, int which)
 		configured = kmod_module_get_options(mod);
 		while (configured && *configured) {
 			size_t n = strcspn(configured, " \t");
-			char *word = text("%.*s", (int)n, configured);
-			char *name = text("%.*s", (int)strcspn(word, "="), word);
+			char *word = format("%.*s", (int)n, configured);
+			char *name = format("%.*s", (int)strcspn(word, "="), word);
 
 			if (has_parameter(file, name))
-				options = text("%s%s%s", options, *options ? " " : "", word);
+				options = format("%s%s%s", options, *options ? " " : "", word);
 			configured += n + !!configured[n];
 		}
 		kmod_module_unref(mod);

@@ -43,19 +43,19 @@ static char *error_of(int error, const char *name)
 	case EKEYREJECTED:
 	case ENOKEY:
 	case EPERM:
-		return text("%s does not load: %s (Secure Boot: the key that signed it is not enrolled)", name,
-			    strerror(error));
+		return format("%s does not load: %s (Secure Boot: the key that signed it is not enrolled)", name,
+			      strerror(error));
 	case ENOENT:
 	case ENOEXEC:
 	case EINVAL:
-		return text("%s does not load: %s; dmesg tells more", name, strerror(error));
+		return format("%s does not load: %s; dmesg tells more", name, strerror(error));
 	case EOPNOTSUPP:
 	case EIO:
 	case ENODEV:
-		return text("%s does not load: %s (no virtualization here, or the firmware disables it)", name,
-			    strerror(error));
+		return format("%s does not load: %s (no virtualization here, or the firmware disables it)", name,
+			      strerror(error));
 	default:
-		return text("%s does not load: %s", name, strerror(error));
+		return format("%s does not load: %s", name, strerror(error));
 	}
 }
 
@@ -110,7 +110,7 @@ static int load_needed(const struct module *file)
 
 	while (at && *at && !error) {
 		size_t n = strcspn(at, ",");
-		char *name = text("%.*s", (int)n, at);
+		char *name = format("%.*s", (int)n, at);
 		struct kmod_module *mod;
 
 		at += n + !!at[n];
@@ -125,7 +125,7 @@ static int load_needed(const struct module *file)
 
 static int insert(const struct set *set, int which, const char *options)
 {
-	const char *file = set->file[which] ? text("/proc/self/fd/%d", set->file[which]) : set->module[which].file;
+	const char *file = set->file[which] ? format("/proc/self/fd/%d", set->file[which]) : set->module[which].file;
 	struct kmod_ctx *ctx = no_modules();
 	struct kmod_module *mod;
 	int error = -kmod_module_new_from_path(ctx, file, &mod);
@@ -151,10 +151,10 @@ static char *load(struct set *set, char * const options[MODULES], bool keep_kvm)
 			continue;
 		error = load_needed(&set->module[i]);
 		if (error)
-			return text("a module that %s needs (%s) does not load: %s", loaded_names[i],
-				    set->module[i].depends, strerror(error));
+			return format("a module that %s needs (%s) does not load: %s", loaded_names[i],
+				      set->module[i].depends, strerror(error));
 		while ((error = insert(set, i, options[i])) == EEXIST && ++tries < TRIES) {
-			note(text("%s was loaded by something else meanwhile; unloading it again", loaded_names[i]));
+			note(format("%s was loaded by something else meanwhile; unloading it again", loaded_names[i]));
 			error = i == KVM ? unload_all(&blocker) : unload(i);
 			if (error)
 				break;
@@ -179,21 +179,21 @@ char *verify(struct set *set)
 		struct loaded *loaded = &running.module[i];
 
 		if (!set->wanted[i] && loaded->there)
-			return text("%s is loaded, and should not be", loaded_names[i]);
+			return format("%s is loaded, and should not be", loaded_names[i]);
 		if (!set->wanted[i])
 			continue;
 		if (!loaded->there || !loaded->live)
-			return text("%s is not loaded", loaded_names[i]);
+			return format("%s is not loaded", loaded_names[i]);
 		if (!same_module(loaded, &set->module[i]))
-			return text("the %s that is loaded is not %s", loaded_names[i], set->module[i].file);
+			return format("the %s that is loaded is not %s", loaded_names[i], set->module[i].file);
 	}
 	if (!set->wanted[KVM_INTEL] && !set->wanted[KVM_AMD])
 		return NULL;
 	access = kvm_probe(NULL);
 	if (access != KVM_ONE_REG && access != KVM_NO_ONE_REG)
-		return text("/dev/kvm does not open: %m");
+		return format("/dev/kvm does not open: %m");
 	if (set->module[KVM].whose != FOREIGN && (set->module[KVM].whose == OURS) != (access == KVM_ONE_REG))
-		return text("KVM_CAP_ONE_REG is %d", access == KVM_ONE_REG);
+		return format("KVM_CAP_ONE_REG is %d", access == KVM_ONE_REG);
 	return NULL;
 }
 
@@ -207,10 +207,10 @@ static void note_parameters(const struct set *set, const struct parameter *befor
 			continue;
 		if (differs(one, &now)) {
 			if (!set_by_file(one))
-				note(text("%s.%s was %s and is %s now", loaded_names[one->module], one->name,
-					  one->value, now));
+				note(format("%s.%s was %s and is %s now", loaded_names[one->module], one->name,
+					    one->value, now));
 		} else if (strstr(options[one->module], option(one->name, one->value))) {
-			note(text("%s.%s=%s kept", loaded_names[one->module], one->name, one->value));
+			note(format("%s.%s=%s kept", loaded_names[one->module], one->name, one->value));
 		}
 	}
 }
@@ -224,18 +224,18 @@ static char *load_again(struct set *set, char * const options[MODULES], bool kee
 	for (int i = KVM_INTEL; i < MODULES && !error; i++) {
 		error = set->wanted[i] ? unload(i) : 0;
 		if (error)
-			note(text("cannot unload %s to load it with its parameters: %s", loaded_names[i],
-				  strerror(error)));
+			note(format("cannot unload %s to load it with its parameters: %s", loaded_names[i],
+				    strerror(error)));
 	}
 	/* It is in use already: what is loaded is right but for parameters, and stays */
 	if (error)
 		return NULL;
 	error = keep_kvm ? 0 : unload_kvm();
 	if (error)
-		note(text("cannot unload kvm to load it with its parameters: %s", strerror(error)));
+		note(format("cannot unload kvm to load it with its parameters: %s", strerror(error)));
 	failure = load(set, options, keep_kvm || error);
-	return failure ? text("with the parameters from before (%s %s %s): %s", options[0], options[1], options[2],
-			      failure) :
+	return failure ? format("with the parameters from before (%s %s %s): %s", options[0], options[1], options[2],
+				failure) :
 			 NULL;
 }
 
@@ -255,19 +255,20 @@ char *load_with(struct set *set, const struct parameter *before, bool keep_kvm)
 		if (!has_parameter(&set->module[one->module], one->name)) {
 			/* Only what was switched on is a loss */
 			if (strcmp(one->value, "N") && strcmp(one->value, "0"))
-				note(text("%s.%s=%s is dropped: this %s has no such parameter",
-					  loaded_names[one->module], one->name, one->value, loaded_names[one->module]));
+				note(format("%s.%s=%s is dropped: this %s has no such parameter",
+					    loaded_names[one->module], one->name, one->value,
+					    loaded_names[one->module]));
 			continue;
 		}
 		if (!differs(one, &now))
 			continue;
 		if (set_by_file(one)) {
-			note(text("%s.%s=%s kept", loaded_names[one->module], one->name, one->value));
+			note(format("%s.%s=%s kept", loaded_names[one->module], one->name, one->value));
 			continue;
 		}
 		if (!one->whole)
 			continue;
-		options[one->module] = text("%s %s", options[one->module], option(one->name, one->value));
+		options[one->module] = format("%s %s", options[one->module], option(one->name, one->value));
 		again = true;
 		again_kvm |= one->module == KVM;
 	}
@@ -285,13 +286,13 @@ char *files_of(const struct set *set)
 
 	for (int i = 0; i < MODULES; i++)
 		if (set->wanted[i])
-			names = text("%s%s%s", names, *names ? " " : "", loaded_names[i]);
+			names = format("%s%s%s", names, *names ? " " : "", loaded_names[i]);
 	return names;
 }
 
 const char *name_of(const struct set *set)
 {
-	return set->whose == OURS   ? text("our KVM %s", set->module[KVM].version) :
+	return set->whose == OURS   ? format("our KVM %s", set->module[KVM].version) :
 	       set->whose == DISTRO ? "the distro's KVM" :
-				      text("the KVM of %s", shown(set->module[KVM].file));
+				      format("the KVM of %s", shown(set->module[KVM].file));
 }

@@ -85,16 +85,16 @@ static bool file_of_loaded(const struct kernel *kernel, const struct running *ru
 /* Says which command brings a set that is not all there */
 static int not_there(const struct kernel *kernel, enum whose whose, const struct module set[MODULES])
 {
-	char *state = text("kvm %s, kvm-intel %s, kvm-amd %s", whose_names[set[KVM].whose],
-			   whose_names[set[KVM_INTEL].whose], whose_names[set[KVM_AMD].whose]);
+	char *state = format("kvm %s, kvm-intel %s, kvm-amd %s", whose_names[set[KVM].whose],
+			     whose_names[set[KVM_INTEL].whose], whose_names[set[KVM_AMD].whose]);
 
 	if (whose == OURS)
 		return finish(STATUS_CANNOT, "refused",
-			      text("our modules are not complete on disk for kernel %s: %s", kernel->release, state),
-			      text("kvm-onereg doctor -k %s tells what is missing", kernel->release));
+			      format("our modules are not complete on disk for kernel %s: %s", kernel->release, state),
+			      format("kvm-onereg doctor -k %s tells what is missing", kernel->release));
 	return finish(STATUS_CANNOT, "refused",
-		      text("the distro's modules are not complete on disk for kernel %s: %s", kernel->release, state),
-		      text("apt-get install --reinstall linux-image-%s", kernel->release));
+		      format("the distro's modules are not complete on disk for kernel %s: %s", kernel->release, state),
+		      format("apt-get install --reinstall linux-image-%s", kernel->release));
 }
 
 static int swap(const struct kernel *kernel, struct running *running, struct ways *ways, bool keep_kvm)
@@ -102,7 +102,7 @@ static int swap(const struct kernel *kernel, struct running *running, struct way
 	struct set *to = &ways->to;
 	const char *after = kernel->set == to->whose ?
 				    "the same at the next boot" :
-				    text("the next boot loads what modprobe takes: %s", describe(kernel));
+				    format("the next boot loads what modprobe takes: %s", describe(kernel));
 	int blocker = -1, error = 0;
 	bool unchanged = true;
 	sigset_t all;
@@ -113,16 +113,16 @@ static int swap(const struct kernel *kernel, struct running *running, struct way
 
 		for (int i = 0; i < MODULES; i++)
 			if (running->module[i].there)
-				loaded = text("%s%s%s", loaded, *loaded ? " " : "", loaded_names[i]);
-		step(text("unload %s (%s)", loaded, whose_names[running->set]));
+				loaded = format("%s%s%s", loaded, *loaded ? " " : "", loaded_names[i]);
+		step(format("unload %s (%s)", loaded, whose_names[running->set]));
 	}
 	for (int i = keep_kvm ? KVM_INTEL : KVM; i < MODULES; i++)
 		if (to->wanted[i])
-			step(text("load %s", shown(to->module[i].file)));
+			step(format("load %s", shown(to->module[i].file)));
 	step("verify what is loaded");
 	if (dry_run)
 		return finish(STATUS_OK, "dry run",
-			      text("Nothing was done (--dry-run); with %s loaded, %s.", name_of(to), after), NULL);
+			      format("Nothing was done (--dry-run); with %s loaded, %s.", name_of(to), after), NULL);
 
 	/* From here on, Ctrl-C or a lost terminal must not leave half of it */
 	sigfillset(&all);
@@ -135,18 +135,19 @@ static int swap(const struct kernel *kernel, struct running *running, struct way
 		/* A VM was started meanwhile */
 		char *fix, *holds = who(&fix);
 
-		return busy(text("nothing was changed: %s came into use meanwhile: %s", loaded_names[blocker],
-				 holds ? holds : strerror(error)),
+		return busy(format("nothing was changed: %s came into use meanwhile: %s", loaded_names[blocker],
+				   holds ? holds : strerror(error)),
 			    fix ? fix : "run this again");
 	}
 	if (error && unchanged)
 		return finish(STATUS_CANNOT, "refused",
-			      text("nothing was changed: cannot unload %s: %s", loaded_names[blocker], strerror(error)),
+			      format("nothing was changed: cannot unload %s: %s", loaded_names[blocker],
+				     strerror(error)),
 			      "run this on the host itself, outside of containers");
 	if (error) {
 		char *fix, *holds = who(&fix);
 
-		return roll_back(ways, text("cannot unload %s: %s", loaded_names[blocker], strerror(error)), holds,
+		return roll_back(ways, format("cannot unload %s: %s", loaded_names[blocker], strerror(error)), holds,
 				 fix);
 	}
 	why = load_with(to, ways->had, keep_kvm);
@@ -154,7 +155,7 @@ static int swap(const struct kernel *kernel, struct running *running, struct way
 		why = verify(to);
 	if (why)
 		return roll_back(ways, why, NULL, NULL);
-	return finish(STATUS_OK, "swapped", text("%s is loaded; %s.", name_of(to), after), NULL);
+	return finish(STATUS_OK, "swapped", format("%s is loaded; %s.", name_of(to), after), NULL);
 }
 
 /* Why this process could not load or unload modules here, or NULL */
@@ -229,11 +230,12 @@ int cmd_swap(int argc, char **argv)
 	kernel = find_kernel(kernels(), running_release());
 	if (is_native(running_release()))
 		return finish(STATUS_OK, "nothing to do",
-			      text("Kernel %s has ONE_REG itself: there is nothing to swap.", running_release()), NULL);
+			      format("Kernel %s has ONE_REG itself: there is nothing to swap.", running_release()),
+			      NULL);
 	if (!kernel)
 		return finish(STATUS_CANNOT, "refused",
-			      text("the running kernel, %s, has no modules in /lib/modules", running_release()),
-			      text("apt-get install linux-image-%s", running_release()));
+			      format("the running kernel, %s, has no modules in /lib/modules", running_release()),
+			      format("apt-get install linux-image-%s", running_release()));
 	running = what_runs(kernel);
 	if (running.set == BUILTIN)
 		return finish(STATUS_CANNOT, "refused", "KVM is built into the running kernel: it cannot be unloaded",
@@ -245,8 +247,8 @@ int cmd_swap(int argc, char **argv)
 		    (!to->module[i].vermagic ||
 		     strncmp(to->module[i].vermagic, kernel->release, strlen(kernel->release))))
 			return finish(STATUS_CANNOT, "refused",
-				      text("%s is not of kernel %s", shown(to->module[i].file), kernel->release),
-				      text("kvm-onereg doctor -k %s", kernel->release));
+				      format("%s is not of kernel %s", shown(to->module[i].file), kernel->release),
+				      format("kvm-onereg doctor -k %s", kernel->release));
 	choose(to, &running);
 	if (!to->wanted[KVM_INTEL] && !to->wanted[KVM_AMD])
 		return finish(STATUS_CANNOT, "refused", "this CPU has no virtualization, or the firmware disables it",
@@ -254,8 +256,8 @@ int cmd_swap(int argc, char **argv)
 	vendor = to->wanted[KVM_INTEL] ? KVM_INTEL : KVM_AMD;
 	if (!to->module[vendor].file)
 		return finish(STATUS_CANNOT, "refused",
-			      text("kernel %s is configured without %s, which this CPU needs", kernel->release,
-				   loaded_names[vendor]),
+			      format("kernel %s is configured without %s, which this CPU needs", kernel->release,
+				     loaded_names[vendor]),
 			      "use a kernel that is configured for this CPU");
 	half = running.module[KVM].there && !running.vendor;
 	if (running.vendor && running.set != MIXED) {
@@ -264,15 +266,15 @@ int cmd_swap(int argc, char **argv)
 		for (int i = 0; i < MODULES; i++)
 			same &= !to->wanted[i] || same_module(&running.module[i], &to->module[i]);
 		if (same)
-			return finish(STATUS_OK, "nothing to do", text("Nothing to do: %s is loaded.", name_of(to)),
+			return finish(STATUS_OK, "nothing to do", format("Nothing to do: %s is loaded.", name_of(to)),
 				      NULL);
 	}
 	if (!dry_run && geteuid())
 		return finish(STATUS_CANNOT, "refused", "loading modules needs root",
-			      text("sudo kvm-onereg swap %s", argv[optind]));
+			      format("sudo kvm-onereg swap %s", argv[optind]));
 	cannot = cannot_load();
 	if (cannot)
-		return finish(STATUS_CANNOT, "refused", text("nothing was changed: %s", cannot),
+		return finish(STATUS_CANNOT, "refused", format("nothing was changed: %s", cannot),
 			      strstr(cannot, "boot") ? "reboot: the next boot loads what modprobe takes" :
 						       "run this on the host itself, outside of containers");
 	/* Not two at a time. No file is made for it, and the lock goes with the process */
@@ -297,16 +299,16 @@ int cmd_swap(int argc, char **argv)
 	/* After kill -9 the right kvm may be there: then only its vendor module is missing */
 	keep = half && same_module(&running.module[KVM], &to->module[KVM]);
 	if (!ways.have_before && !keep)
-		note(text("the file that %s was loaded from is gone: if this fails, there is no way back to it",
-			  loaded_names[missing]));
+		note(format("the file that %s was loaded from is gone: if this fails, there is no way back to it",
+			    loaded_names[missing]));
 	holds = who(&fix);
 	if (!as_json)
 		printf("%s: %s to %s\n", kernel->release,
-		       running.set == MISSING ? "from nothing" : text("from %s", whose_names[running.set]),
+		       running.set == MISSING ? "from nothing" : format("from %s", whose_names[running.set]),
 		       name_of(to));
 	if (holds && half && !keep && ways.have_before)
 		return complete(&ways, holds, fix);
 	if (holds && !keep)
-		return busy(text("nothing was changed: %s", holds), fix);
+		return busy(format("nothing was changed: %s", holds), fix);
 	return swap(kernel, &running, &ways, keep);
 }

@@ -9,7 +9,7 @@
 /* @list and one more, with @between */
 static char * and (char *list, const char *between, const char *one)
 {
-	return list ? text("%s%s%s", list, between, one) : text("%s", one);
+	return list ? format("%s%s%s", list, between, one) : format("%s", one);
 }
 
 char *who(char **fix)
@@ -22,24 +22,24 @@ char *who(char **fix)
 	if (!is_held(&holders))
 		return NULL;
 	for (int i = 0; i < holders.processes; i++)
-		names = text("%s\n    %s", names ? names : "", describe_holder(&holders.process[i]));
+		names = format("%s\n    %s", names ? names : "", describe_holder(&holders.process[i]));
 	if (names)
-		*fix = text("end or migrate %s", holders.processes == 1 ? "it" : "them");
+		*fix = format("end or migrate %s", holders.processes == 1 ? "it" : "them");
 	for (char **module = holders.module; *module; module++) {
-		names = text("%s\n    module %s", names ? names : "", *module);
+		names = format("%s\n    module %s", names ? names : "", *module);
 		modules = and(modules, " ", *module);
 	}
 	if (modules)
-		*fix = and(*fix, "; ", text("modprobe -r %s", modules));
+		*fix = and(*fix, "; ", format("modprobe -r %s", modules));
 	for (int i = 0; i < holders.holds; i++) {
 		struct hold *hold = &holders.hold[i];
 
 		if (hold->how == MAYBE) {
 			end = maybe ? "end what is named here, one after the other" : hold->fix;
-			maybe = text("%s\n    maybe %s", maybe ? maybe : "", hold->what);
+			maybe = format("%s\n    maybe %s", maybe ? maybe : "", hold->what);
 			continue;
 		}
-		names = text("%s\n    %s", names ? names : "", hold->what);
+		names = format("%s\n    %s", names ? names : "", hold->what);
 		*fix = and(*fix, "; ", hold->fix);
 	}
 	if (unnamed && maybe)
@@ -52,8 +52,9 @@ char *who(char **fix)
 			*fix, "; ",
 			"end what traces KVM on this host: ls -l /proc/*/fd | grep -e perf_event -e bpf; bpftool link show");
 	if (*fix)
-		*fix = text("%s, then run this again", *fix);
+		*fix = format("%s, then run this again", *fix);
 	if (!unnamed)
-		return names ? text("KVM is in use by%s", names) : "KVM is in use";
-	return text("%s%s%s", names ? text("KVM is in use by%s\n    and ", names) : "", unnamed, maybe ? maybe : "");
+		return names ? format("KVM is in use by%s", names) : "KVM is in use";
+	return format("%s%s%s", names ? format("KVM is in use by%s\n    and ", names) : "", unnamed,
+		      maybe ? maybe : "");
 }

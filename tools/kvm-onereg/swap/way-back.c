@@ -30,11 +30,11 @@ static char *load_over(struct set *set, const struct parameter *had)
 		if (error && keep && set->wanted[i] && same_module(&running.module[i], &set->module[i]))
 			return NULL;
 		if (error)
-			return text("cannot unload %s: %s", loaded_names[i], strerror(error));
+			return format("cannot unload %s: %s", loaded_names[i], strerror(error));
 	}
 	error = running.module[KVM].there && !keep ? unload_kvm() : 0;
 	if (error)
-		return text("cannot unload kvm: %s", strerror(error));
+		return format("cannot unload kvm: %s", strerror(error));
 	failure = load_with(set, had, keep);
 	if (failure && keep && !unload_kvm())
 		failure = load_with(set, had, false);
@@ -55,8 +55,8 @@ static char *load_any(struct ways *ways, struct set **loaded)
 
 		if (!set)
 			continue;
-		step(text("load %s (%s)%s", files_of(set), whose_names[set->whose],
-			  i % 2 ? ", with the parameters of modprobe.d" : ""));
+		step(format("load %s (%s)%s", files_of(set), whose_names[set->whose],
+			    i % 2 ? ", with the parameters of modprobe.d" : ""));
 		why = load_over(set, i % 2 ? &none : ways->had);
 		if (!why)
 			why = verify(set);
@@ -75,24 +75,25 @@ static char *load_any(struct ways *ways, struct set **loaded)
 
 int roll_back(struct ways *ways, const char *why, const char *holds, const char *fix)
 {
-	const char *and_held = holds ? text(": %s", holds) : "";
+	const char *and_held = holds ? format(": %s", holds) : "";
 	struct set *loaded = NULL;
 	char *failure, *now;
 
-	step(text("failed: %s", why));
+	step(format("failed: %s", why));
 	if (!ways->have_before)
 		note("the files of the modules that were loaded are gone");
 	failure = load_any(ways, &loaded);
 	if (failure) {
 		holds = who(&now);
 		return finish(STATUS_BROKEN, "broken",
-			      text("%s; and the way back failed: %s%s%s", why, failure, holds ? ": " : "",
-				   holds ? holds : ""),
+			      format("%s; and the way back failed: %s%s%s", why, failure, holds ? ": " : "",
+				     holds ? holds : ""),
 			      now ? now : "run it again, or: modprobe kvm_intel (AMD: kvm_amd), or reboot");
 	}
 	return finish(STATUS_ROLLED_BACK, "rolled back",
-		      loaded == &ways->before ? text("%s; the modules from before are loaded again%s", why, and_held) :
-						text("%s; %s is loaded now%s", why, name_of(loaded), and_held),
+		      loaded == &ways->before ?
+			      format("%s; the modules from before are loaded again%s", why, and_held) :
+			      format("%s; %s is loaded now%s", why, name_of(loaded), and_held),
 		      fix ? fix : "kvm-onereg doctor");
 }
 
@@ -100,17 +101,17 @@ int complete(struct ways *ways, const char *holds, const char *fix)
 {
 	char *why;
 
-	step(text("load %s (%s)", files_of(&ways->before), whose_names[ways->before.whose]));
+	step(format("load %s (%s)", files_of(&ways->before), whose_names[ways->before.whose]));
 	if (dry_run)
-		return busy(text("the kvm that is loaded would be completed, not replaced: %s", holds), fix);
+		return busy(format("the kvm that is loaded would be completed, not replaced: %s", holds), fix);
 	why = load_with(&ways->before, ways->had, true);
 	if (!why)
 		why = verify(&ways->before);
 	if (why)
 		return finish(STATUS_BROKEN, "broken",
-			      text("%s; and the kvm that is loaded could not be completed: %s", holds, why), fix);
+			      format("%s; and the kvm that is loaded could not be completed: %s", holds, why), fix);
 	return finish(STATUS_ROLLED_BACK, "rolled back",
-		      text("%s; the kvm that is loaded (%s) was completed, so that VMs can run", holds,
-			   whose_names[ways->before.whose]),
+		      format("%s; the kvm that is loaded (%s) was completed, so that VMs can run", holds,
+			     whose_names[ways->before.whose]),
 		      fix);
 }
