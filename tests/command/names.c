@@ -197,7 +197,6 @@ static void check_suggestion(const char *name, const char *want)
 		printf("# %s: %s\n", name, like);
 	text = *want ? format("'%s': the nearest is %s", name, want) : format("'%.20s' is like none", name);
 	check(!strcmp(like ?: "", want), text);
-	free(like);
 }
 
 int main(void)

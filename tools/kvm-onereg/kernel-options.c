@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 /* The options of a command about kernels. */
 #include <getopt.h>
-#include <stdio.h>
 
 #include "base/message.h"
 #include "base/options.h"
@@ -11,31 +10,16 @@
 bool read_kernel_options(struct kernel_options *options, const char *command, bool with_check, const char *help,
 			 int argc, char **argv)
 {
-	enum { JSON = LONG_ONLY, CHECK };
-	const struct option known[] = { { "json", no_argument, NULL, JSON },
-					{ "kernel", required_argument, NULL, 'k' },
-					{ "help", no_argument, NULL, 'h' },
-					{ with_check ? "check" : NULL, no_argument, NULL, CHECK },
-					{} };
-	int option;
+	const struct known_option known[] = {
+		{ "json", .flag = &options->json },
+		{ "kernel", 'k', .argument = &options->release },
+		{ with_check ? "check" : NULL, .flag = &options->check },
+		{},
+	};
 
 	*options = (struct kernel_options) { 0 };
-	while ((option = next_option(command, known, argc, argv)) != -1) {
-		switch (option) {
-		case JSON:
-			options->json = true;
-			break;
-		case CHECK:
-			options->check = true;
-			break;
-		case 'k':
-			options->release = optarg;
-			break;
-		case 'h':
-			fputs(help, stdout);
-			return false;
-		}
-	}
+	if (!read_options(command, help, known, argc, argv))
+		return false;
 	if (optind < argc)
 		usage_error(command, "unexpected argument '%s'", argv[optind]);
 	if (options->check && (options->json || options->release))

@@ -215,57 +215,41 @@ static void print_as_json(const struct vcpu *vcpu, bool bare)
 	print_json(array);
 }
 
-static void help(void)
-{
-	fputs("usage: kvm-onereg regs [OPTION]... [REGISTER]...\n\n"
-	      "Prints registers of a throw-away vCPU that has all that KVM offers, read with\n"
-	      "KVM_GET_ONE_REG; SET tells whether KVM takes the same value back. Without\n"
-	      "REGISTER: all MSRs that KVM lists, and the KVM-defined registers of the vCPU.\n\n"
-	      "REGISTER is\n"
-	      "  NAME           an MSR, as IA32_TSC, TSC or MSR_IA32_TSC; case does not matter\n"
-	      "  kvm:NAME       a KVM-defined register, as kvm:GUEST_SSP\n"
-	      "  0xINDEX        an MSR by its number; also msr:0xINDEX, kvm:0xINDEX\n"
-	      "  0x2030...      an id of 64 bits, as KVM_GET_ONE_REG takes it\n\n"
-	      "  --bare         of a vCPU without CPUID\n"
-	      "  --features     without REGISTER: the MSRs that tell features, too\n"
-	      "  --json         print an array of objects; numbers are strings, \"0x...\"\n"
-	      "  --names        print all names that are known, and nothing else\n"
-	      "  --help         this text\n\n"
-	      "Exit status: 0; 1 a REGISTER cannot be read; 2 wrong use, or no such name;\n"
-	      "3 no usable KVM, or one without ONE_REG.\n",
-	      stdout);
-}
+static const char help[] = "usage: kvm-onereg regs [OPTION]... [REGISTER]...\n\n"
+			   "Prints registers of a throw-away vCPU that has all that KVM offers, read with\n"
+			   "KVM_GET_ONE_REG; SET tells whether KVM takes the same value back. Without\n"
+			   "REGISTER: all MSRs that KVM lists, and the KVM-defined registers of the vCPU.\n\n"
+			   "REGISTER is\n"
+			   "  NAME           an MSR, as IA32_TSC, TSC or MSR_IA32_TSC; case does not matter\n"
+			   "  kvm:NAME       a KVM-defined register, as kvm:GUEST_SSP\n"
+			   "  0xINDEX        an MSR by its number; also msr:0xINDEX, kvm:0xINDEX\n"
+			   "  0x2030...      an id of 64 bits, as KVM_GET_ONE_REG takes it\n\n"
+			   "  --bare         of a vCPU without CPUID\n"
+			   "  --features     without REGISTER: the MSRs that tell features, too\n"
+			   "  --json         print an array of objects; numbers are strings, \"0x...\"\n"
+			   "  --names        print all names that are known, and nothing else\n"
+			   "  --help         this text\n\n"
+			   "Exit status: 0; 1 a REGISTER cannot be read; 2 wrong use, or no such name;\n"
+			   "3 no usable KVM, or one without ONE_REG.\n";
 
 int cmd_regs(int argc, char **argv)
 {
-	enum { BARE = LONG_ONLY, FEATURES, JSON, NAMES };
-	static const struct option options[] = {
-		{ "bare", no_argument, NULL, BARE }, { "features", no_argument, NULL, FEATURES },
-		{ "json", no_argument, NULL, JSON }, { "names", no_argument, NULL, NAMES },
-		{ "help", no_argument, NULL, 'h' },  {}
+	bool bare = false, features = false, json = false, names = false;
+	const struct known_option options[] = {
+		{ "bare", .flag = &bare },
+		{ "features", .flag = &features },
+		{ "json", .flag = &json },
+		{ "names", .flag = &names },
+		{},
 	};
-	bool bare = false, features = false, json = false;
-	int option, status = STATUS_OK;
+	int status = STATUS_OK;
 	struct vcpu vcpu;
 
-	while ((option = next_option("regs", options, argc, argv)) != -1) {
-		switch (option) {
-		case BARE:
-			bare = true;
-			break;
-		case FEATURES:
-			features = true;
-			break;
-		case JSON:
-			json = true;
-			break;
-		case NAMES:
-			names_print(stdout);
-			return STATUS_OK;
-		case 'h':
-			help();
-			return STATUS_OK;
-		}
+	if (!read_options("regs", help, options, argc, argv))
+		return STATUS_OK;
+	if (names) {
+		names_print(stdout);
+		return STATUS_OK;
 	}
 	if (features && optind < argc)
 		usage_error("regs", "--features is for the list, not for REGISTERs");

@@ -1,12 +1,17 @@
 // SPDX-License-Identifier: GPL-2.0
 /* The options of all commands. */
-#include <stdbool.h>
+#include <stdio.h>
 #include <string.h>
 
 #include "base/message.h"
 #include "base/options.h"
 
-int next_option(const char *command, const struct option *known, int argc, char **argv)
+/* Of an option without a short form, by its place in the list */
+#define LONG_ONLY 256
+#define MOST	  16
+
+/* getopt_long(), with the same errors for every command */
+static int next_option(const char *command, const struct option *known, int argc, char **argv)
 {
 	char letters[64] = ":", *end = letters + 1;
 	bool is_known = false;
@@ -39,4 +44,29 @@ int next_option(const char *command, const struct option *known, int argc, char 
 	if (is_known)
 		usage_error(command, "option '%.*s' takes no argument", (int)strcspn(word, "="), word);
 	usage_error(command, "unknown option '-%c'", optopt);
+}
+
+bool read_options(const char *command, const char *help, const struct known_option *known, int argc, char **argv)
+{
+	struct option options[MOST + 2] = { { "help", no_argument, NULL, 'h' } };
+	int option, n;
+
+	for (n = 0; known[n].name && n < MOST; n++)
+		options[n + 1] = (struct option) { known[n].name, known[n].flag ? no_argument : required_argument, NULL,
+						   known[n].letter ? known[n].letter : LONG_ONLY + n };
+	while ((option = next_option(command, options, argc, argv)) != -1) {
+		if (option == 'h') {
+			fputs(help, stdout);
+			return false;
+		}
+		for (n = 0; options[n + 1].val != option; n++)
+			;
+		if (known[n].flag)
+			*known[n].flag = true;
+		else if (known[n].take)
+			known[n].take(optarg);
+		else
+			*known[n].argument = optarg;
+	}
+	return true;
 }

@@ -217,62 +217,47 @@ static int compare(const struct offer *a, const char *file_a, const struct offer
 	return good ? STATUS_OK : STATUS_NO;
 }
 
-static void help(void)
+static const char help[] = "usage: kvm-onereg preflight [--json]\n"
+			   "       kvm-onereg preflight --save FILE\n"
+			   "       kvm-onereg preflight [--json] [--without WHAT]... --compare FILE [FILE2]\n\n"
+			   "Shows what the KVM of this host offers guests, as far as it matters for\n"
+			   "migration; saves it; or tells whether a guest that was given everything\n"
+			   "(QEMU: -cpu host) can go from one host to another, and back.\n\n"
+			   "  --save FILE           write all of it to FILE, in place of one there is\n"
+			   "  --compare FILE        this host (A) with the one that FILE was saved on (B)\n"
+			   "  --compare FILE FILE2  two files; needs no KVM\n"
+			   "  --without cet         compare for guests without CET\n"
+			   "  --without nested      ... for guests that run no VMs of their own\n"
+			   "  --json                print JSON: what --save writes, or the comparison\n"
+			   "  --help                this text\n\n"
+			   "Exit status: 0; 1 one way at least is blocked; 2 wrong use, or a FILE that is\n"
+			   "damaged, of something else or of a newer version; 3 no usable KVM here.\n";
+
+static unsigned int without;
+
+static void take_without(const char *kind)
 {
-	fputs("usage: kvm-onereg preflight [--json]\n"
-	      "       kvm-onereg preflight --save FILE\n"
-	      "       kvm-onereg preflight [--json] [--without WHAT]... --compare FILE [FILE2]\n\n"
-	      "Shows what the KVM of this host offers guests, as far as it matters for\n"
-	      "migration; saves it; or tells whether a guest that was given everything\n"
-	      "(QEMU: -cpu host) can go from one host to another, and back.\n\n"
-	      "  --save FILE           write all of it to FILE, in place of one there is\n"
-	      "  --compare FILE        this host (A) with the one that FILE was saved on (B)\n"
-	      "  --compare FILE FILE2  two files; needs no KVM\n"
-	      "  --without cet         compare for guests without CET\n"
-	      "  --without nested      ... for guests that run no VMs of their own\n"
-	      "  --json                print JSON: what --save writes, or the comparison\n"
-	      "  --help                this text\n\n"
-	      "Exit status: 0; 1 one way at least is blocked; 2 wrong use, or a FILE that is\n"
-	      "damaged, of something else or of a newer version; 3 no usable KVM here.\n",
-	      stdout);
+	if (strcmp(kind, "cet") && strcmp(kind, "nested"))
+		usage_error("preflight", "--without takes cet or nested, not '%s'", kind);
+	without |= strcmp(kind, "cet") ? NESTED : CET;
 }
 
 int cmd_preflight(int argc, char **argv)
 {
-	enum { SAVE = LONG_ONLY, COMPARE, WITHOUT, JSON };
-	static const struct option options[] = { { "save", required_argument, NULL, SAVE },
-						 { "compare", required_argument, NULL, COMPARE },
-						 { "without", required_argument, NULL, WITHOUT },
-						 { "json", no_argument, NULL, JSON },
-						 { "help", no_argument, NULL, 'h' },
-						 {} };
 	const char *save = NULL, *file = NULL, *file2 = NULL;
-	struct offer here, there;
-	unsigned int without = 0;
-	int option, status = STATUS_OK;
 	bool json = false;
+	const struct known_option options[] = {
+		{ "save", .argument = &save },
+		{ "compare", .argument = &file },
+		{ "without", .take = take_without },
+		{ "json", .flag = &json },
+		{},
+	};
+	struct offer here, there;
+	int status = STATUS_OK;
 
-	while ((option = next_option("preflight", options, argc, argv)) != -1) {
-		switch (option) {
-		case SAVE:
-			save = optarg;
-			break;
-		case COMPARE:
-			file = optarg;
-			break;
-		case WITHOUT:
-			if (strcmp(optarg, "cet") && strcmp(optarg, "nested"))
-				usage_error("preflight", "--without takes cet or nested, not '%s'", optarg);
-			without |= strcmp(optarg, "cet") ? NESTED : CET;
-			break;
-		case JSON:
-			json = true;
-			break;
-		case 'h':
-			help();
-			return STATUS_OK;
-		}
-	}
+	if (!read_options("preflight", help, options, argc, argv))
+		return STATUS_OK;
 	if (file && optind < argc)
 		file2 = argv[optind++];
 	if (optind < argc)

@@ -188,33 +188,22 @@ static const char help[] = "usage: kvm-onereg swap ours|distro [--dry-run] [--js
 
 int cmd_swap(int argc, char **argv)
 {
-	enum { JSON = LONG_ONLY };
-	static const struct option options[] = { { "dry-run", no_argument, NULL, 'n' },
-						 { "json", no_argument, NULL, JSON },
-						 { "help", no_argument, NULL, 'h' },
-						 {} };
+	static const struct known_option options[] = {
+		{ "dry-run", 'n', .flag = &dry_run },
+		{ "json", .flag = &as_json },
+		{},
+	};
 	struct ways ways = { 0 };
 	struct set *to = &ways.to;
-	int option, lock, vendor, missing = KVM;
+	int lock, vendor, missing = KVM;
 	struct running running;
 	struct kernel *kernel;
 	const char *cannot;
 	char *holds, *fix;
 	bool half, keep;
 
-	while ((option = next_option("swap", options, argc, argv)) != -1) {
-		switch (option) {
-		case 'n':
-			dry_run = true;
-			break;
-		case JSON:
-			as_json = true;
-			break;
-		case 'h':
-			fputs(help, stdout);
-			return STATUS_OK;
-		}
-	}
+	if (!read_options("swap", help, options, argc, argv))
+		return STATUS_OK;
 	if (argc - optind != 1)
 		usage_error("swap", "say what to load: ours or distro");
 	if (!strcmp(argv[optind], "ours"))
