@@ -86,7 +86,7 @@ without 1 "completion invents command stop" "s/words='status /&stop /"
 
 codes() {
 	find "$source" -name '*.c' -exec cat {} + |
-		grep -o -E '(problem\(|found\(kernel, only, |code = |obstacle\)\{ )"[a-z-]+"' | grep -o '"[^"]*"' | tr -d '"' | sort -u
+		grep -o -E '(report_problem\(|report_on_kernel\(kernel, only, |code = |obstacle\) \{ )"[a-z-]+"' | grep -o '"[^"]*"' | tr -d '"' | sort -u
 }
 listed() { sed -n '/^|\[ \*code\*/,/^$/s/^|  \([a-z-]*\)$/\1/p' "$1" | sort; }
 codes >"$tmp/codes"

@@ -24,7 +24,7 @@ bool read_kernel_options(struct kernel_options *options, const char *command, bo
 		usage_error(command, "unexpected argument '%s'", argv[optind]);
 	if (options->check && (options->json || options->release))
 		usage_error(command, "--check takes no other option");
-	options->all = kernels();
+	options->all = find_kernels();
 	if (!options->release)
 		return true;
 	options->only = find_kernel(options->all, options->release);

@@ -10,7 +10,7 @@
 struct kernel_options {
 	bool json, check;
 	const char *release; /* of -k, or NULL */
-	struct kernel *all;  /* kernels() */
+	struct kernel *all;  /* find_kernels() */
 	struct kernel *only; /* the one of -k, or NULL */
 };
 

@@ -29,7 +29,7 @@ static const char * const access_names[] = {
 
 static struct json_object *wanted_json(const char *release)
 {
-	struct wanted needs = wanted(release);
+	struct wanted needs = wanted_source(release);
 	struct json_object *all;
 
 	if (!needs.version)
@@ -53,7 +53,7 @@ static struct json_object *kernel_json(const struct kernel *kernel, const struct
 
 		json_object_object_add(one, "name", json_string(file_names[i]));
 		json_object_object_add(one, "whose", json_string(whose_names[module->whose]));
-		json_object_object_add(one, "file", json_string(shown(module->file)));
+		json_object_object_add(one, "file", json_string(without_root(module->file)));
 		json_object_object_add(one, "version", json_string(module->version));
 		json_object_object_add(one, "origin", json_string(module->origin));
 		json_object_object_add(one, "srcversion", json_string(module->srcversion));
@@ -94,7 +94,8 @@ static struct json_object *running_json(const struct running *running, const str
 		json_object_object_add(one, "version", json_string(loaded->version));
 		json_object_object_add(one, "srcversion", json_string(loaded->srcversion));
 		json_object_object_add(one, "build_id", json_string(loaded->build_id));
-		json_object_object_add(one, "file", loaded->file ? json_string(shown(loaded->file->file)) : NULL);
+		json_object_object_add(one, "file",
+				       loaded->file ? json_string(without_root(loaded->file->file)) : NULL);
 		json_object_array_add(modules, one);
 	}
 	json_object_object_add(all, "modules_are",
@@ -148,12 +149,12 @@ static char *loaded_list(const struct running *running)
 	return names;
 }
 
-/* As describe(); of the distro's modules, too, of which source */
+/* As describe_kernel(); of the distro's modules, too, of which source */
 static char *describe_source(const struct kernel *kernel)
 {
 	char *version = kernel->set == DISTRO || kernel->set == NATIVE ? image_version(kernel->release) : NULL;
 
-	return version ? format("%s, of linux %s", describe(kernel), version) : describe(kernel);
+	return version ? format("%s, of linux %s", describe_kernel(kernel), version) : describe_kernel(kernel);
 }
 
 static void print_kernels(const struct kernel *all, const char *only, const struct outlook *outlook)
@@ -177,13 +178,13 @@ static void print_kernels(const struct kernel *all, const char *only, const stru
 							   NULL;
 		if (unloadable)
 			printf("  %-*s  %sdoes not load%s: %s\n", width, "", colour(RED), colour(PLAIN), unloadable);
-		needs = wanted(all->release);
+		needs = wanted_source(all->release);
 		if (needs.version && needs.next)
 			printf("  %-*s  waits for the source of linux %s\n  %-*s  (%s)\n", width, "", needs.version,
 			       width, "", wanted_state(&needs));
 		else if (needs.version)
 			printf("  %-*s  waits for the source of linux %s\n  %-*s  (%s)\n  %-*s  to fix: %s\n", width,
-			       "", needs.version, width, "", wanted_state(&needs), width, "", rebuild());
+			       "", needs.version, width, "", wanted_state(&needs), width, "", rebuild_command());
 	}
 }
 
@@ -191,7 +192,7 @@ static void print_loaded(const struct running *running, const struct outlook *ou
 {
 	printf("Loaded    ");
 	if (running->set == MISSING) {
-		puts(exists("/sys/module") ? "none" : "unknown: there is no /sys");
+		puts(path_exists("/sys/module") ? "none" : "unknown: there is no /sys");
 		return;
 	}
 	printf("%s", whose_names[running->set]);
@@ -305,7 +306,7 @@ static bool judge(const struct running *running, enum kvm_access access, const s
 			   kernel->set == NATIVE ? " modprobe would load one that has it." :
 						   " \"kvm-onereg doctor\" tells what is missing.";
 
-	if (!exists("/sys/module") && asked) {
+	if (!path_exists("/sys/module") && asked) {
 		*verdict = format("VMs on this host have %sONE_REG; whose KVM is loaded cannot be told without /sys.",
 				  access == KVM_ONE_REG ? "" : "no ");
 		return access == KVM_ONE_REG;
@@ -370,7 +371,7 @@ static int monitor(const struct running *running, const struct outlook *outlook,
 		line = format("%s After the next boot no KVM loads: %s.", line, outlook->next_unloadable);
 	if (!good || outlook->loses_cet || outlook->next_unloadable)
 		level = CRITICAL;
-	if (running->set == MISSING && !exists("/sys/module"))
+	if (running->set == MISSING && !path_exists("/sys/module"))
 		level = UNSURE;
 	printf("kvm-onereg %s: %s\n", levels[level], line);
 	return level;
@@ -412,7 +413,7 @@ int cmd_status(int argc, char **argv)
 	kernel = find_kernel(all, running_release());
 	running = what_runs(kernel);
 	if (!*host_root())
-		access = probe(&running);
+		access = probe_loaded_kvm(&running);
 	cet = look_at_cet();
 	outlook = look_ahead(all, kernel, &running, &cet);
 	holders = who_holds_kvm();

@@ -21,7 +21,7 @@ const char *host_root(void)
 	return root ? root : "";
 }
 
-char *path(const char *form, ...)
+char *rooted_path(const char *form, ...)
 {
 	va_list arguments;
 	char *below;
@@ -32,7 +32,7 @@ char *path(const char *form, ...)
 	return format("%s%s", host_root(), below);
 }
 
-bool exists(const char *form, ...)
+bool path_exists(const char *form, ...)
 {
 	va_list arguments;
 	char *below;
@@ -40,10 +40,10 @@ bool exists(const char *form, ...)
 	va_start(arguments, form);
 	below = vformat(form, arguments);
 	va_end(arguments);
-	return !access(path("%s", below), F_OK);
+	return !access(rooted_path("%s", below), F_OK);
 }
 
-const char *shown(const char *file)
+const char *without_root(const char *file)
 {
 	size_t length = strlen(host_root());
 
@@ -76,7 +76,7 @@ static unsigned char *read_fd(int fd, size_t *size)
 		*size += n;
 		bytes[*size] = '\0';
 		if (!n)
-			return kept(bytes);
+			return keep_memory(bytes);
 	}
 	free(bytes);
 	*size = 0;
@@ -106,7 +106,7 @@ char *read_file(const char *form, ...)
 	va_start(arguments, form);
 	below = vformat(form, arguments);
 	va_end(arguments);
-	content = (char *)read_bytes(path("%s", below), &size);
+	content = (char *)read_bytes(rooted_path("%s", below), &size);
 	while (content && size && content[size - 1] == '\n')
 		content[--size] = '\0';
 	return content;
@@ -117,7 +117,7 @@ static int not_hidden(const struct dirent *entry)
 	return entry->d_name[0] != '.';
 }
 
-char **list(const char *form, ...)
+char **list_folder(const char *form, ...)
 {
 	struct dirent **entries = NULL;
 	char *below, **names;
@@ -127,7 +127,7 @@ char **list(const char *form, ...)
 	va_start(arguments, form);
 	below = vformat(form, arguments);
 	va_end(arguments);
-	n = scandir(path("%s", below), &entries, not_hidden, versionsort);
+	n = scandir(rooted_path("%s", below), &entries, not_hidden, versionsort);
 	if (n < 0)
 		n = 0;
 	names = allocate(n + 1, sizeof(*names));

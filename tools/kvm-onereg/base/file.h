@@ -16,15 +16,15 @@
 /* "", or what stands before every path. */
 const char *host_root(void);
 /* A path below the root. */
-char *path(const char *format, ...) __attribute__((format(printf, 1, 2)));
-bool exists(const char *format, ...) __attribute__((format(printf, 1, 2)));
-/* @file as a person wants to read it: without the root that path() put before it. */
-const char *shown(const char *file);
+char *rooted_path(const char *format, ...) __attribute__((format(printf, 1, 2)));
+bool path_exists(const char *format, ...) __attribute__((format(printf, 1, 2)));
+/* @file as a person wants to read it: without the root that rooted_path() put before it. */
+const char *without_root(const char *file);
 /* What a file holds, without the newlines at its end, or NULL (errno tells why). At most 64 MiB. */
 char *read_file(const char *format, ...) __attribute__((format(printf, 1, 2)));
 /* The same with its size, for bytes; @file is taken as it is. */
 unsigned char *read_bytes(const char *file, size_t *size);
 /* Names in a folder, sorted as versions, ended by NULL; never NULL itself. */
-char **list(const char *format, ...) __attribute__((format(printf, 1, 2)));
+char **list_folder(const char *format, ...) __attribute__((format(printf, 1, 2)));
 
 #endif

@@ -34,7 +34,8 @@ const char *kernel_log(void)
 	log = klog();
 	/* Without its begin it has wrapped around: the journal has all of it, if there is one */
 	if (log && *log && !strstr(log, "Linux version ")) {
-		struct run journal = RUN("journalctl", "-q", "-k", "-b", "-o", "short-monotonic", "--no-pager");
+		struct program_result journal = RUN_PROGRAM("journalctl", "-q", "-k", "-b", "-o", "short-monotonic",
+							    "--no-pager");
 
 		if (journal.ended && !journal.status && journal.size)
 			log = journal.output;

@@ -6,7 +6,7 @@
 #include "base/memory.h"
 #include "base/message.h"
 
-void *kept(void *memory)
+void *keep_memory(void *memory)
 {
 	/* One list that is never emptied: all of it is in use until the end */
 	static struct kept {
@@ -25,7 +25,7 @@ void *kept(void *memory)
 
 void *allocate(size_t n, size_t size)
 {
-	return kept(calloc(n, size));
+	return keep_memory(calloc(n, size));
 }
 
 void *enlarged(const void *array, size_t n, size_t more, size_t size)

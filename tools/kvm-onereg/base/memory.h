@@ -6,7 +6,7 @@
 #include <stddef.h>
 
 /* Keep memory that was allocated elsewhere; NULL exits, as then there was none. */
-void *kept(void *memory);
+void *keep_memory(void *memory);
 /* Zeroed memory for @n elements. */
 void *allocate(size_t n, size_t size);
 /* A copy of @array, which has @n elements and may be NULL, with room for @more, zeroed. */

@@ -43,7 +43,7 @@ long milliseconds(void)
 }
 
 /* Read until the end, the limit or the time is up; false for the latter two */
-static bool collect(int fd, struct run *result)
+static bool collect(int fd, struct program_result *result)
 {
 	long end = milliseconds() + RUN_SECONDS * 1000;
 	char *output = NULL;
@@ -70,21 +70,21 @@ static bool collect(int fd, struct run *result)
 		if (n < 0 && errno == EINTR)
 			continue;
 		if (n <= 0) {
-			result->output = kept(output);
+			result->output = keep_memory(output);
 			return !n;
 		}
 		result->size += n;
 		output[result->size] = '\0';
 	}
-	result->output = output ? kept(output) : format("%s", "");
+	result->output = output ? keep_memory(output) : format("%s", "");
 	return false;
 }
 
-struct run run(const char * const argument[])
+struct program_result run_program(const char * const argument[])
 {
 	static char * const environment[] = { "PATH=/usr/sbin:/usr/bin:/sbin:/bin", "LC_ALL=C", "HOME=/", NULL };
 	const char *program = find_program(argument[0]);
-	struct run result = { .found = program, .output = format("%s", "") };
+	struct program_result result = { .found = program, .output = format("%s", "") };
 	posix_spawn_file_actions_t actions;
 	posix_spawnattr_t attributes;
 	sigset_t none;

@@ -6,7 +6,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 
-struct run {
+struct program_result {
 	bool found;   /* there is such a program */
 	bool ended;   /* it ended by itself, in time */
 	int status;   /* its exit status */
@@ -18,8 +18,8 @@ struct run {
  * run - run a program, without a shell, for at most 20 seconds
  * @argument: its name, which is searched in the system's folders alone, and its arguments, ended by NULL
  */
-struct run run(const char * const argument[]);
-#define RUN(...) run((const char * const[]) { __VA_ARGS__, NULL })
+struct program_result run_program(const char * const argument[]);
+#define RUN_PROGRAM(...) run_program((const char * const[]) { __VA_ARGS__, NULL })
 
 /* Since some point in the past, for limits of time */
 long milliseconds(void);

@@ -11,7 +11,7 @@ char *vformat(const char *form, va_list arguments)
 {
 	char *string;
 
-	return kept(vasprintf(&string, form, arguments) < 0 ? NULL : string);
+	return keep_memory(vasprintf(&string, form, arguments) < 0 ? NULL : string);
 }
 
 char *format(const char *form, ...)

@@ -148,5 +148,5 @@ unsigned char *unpack(unsigned char *bytes, size_t size, size_t *unpacked)
 		return NULL;
 	}
 	*unpacked = n;
-	return kept(all);
+	return keep_memory(all);
 }

@@ -46,7 +46,7 @@ char *bug_report(void)
 	struct holders holders = who_holds_kvm();
 
 	for (struct kernel *kernel = host.kernels; kernel->release; kernel++)
-		lines = format("%sdisk %s: %s; built from %s\n", lines, kernel->release, describe(kernel),
+		lines = format("%sdisk %s: %s; built from %s\n", lines, kernel->release, describe_kernel(kernel),
 			       built_from(kernel->release) ? built_from(kernel->release) : "?");
 	for (int i = 0; i < MODULES; i++) {
 		const struct loaded *loaded = &host.running.module[i];
@@ -55,7 +55,7 @@ char *bug_report(void)
 			lines = format("%sloaded %s: %s %s, build-id %s, %s\n", lines, loaded_names[i],
 				       whose_names[loaded->whose], loaded->version ? loaded->version : "",
 				       loaded->build_id ? loaded->build_id : "?",
-				       loaded->file ? shown(loaded->file->file) : "of no file on disk");
+				       loaded->file ? without_root(loaded->file->file) : "of no file on disk");
 	}
 	lines = format("%sloaded source: %s; next boot: %s (%s)\n", lines,
 		       host.outlook.loaded_source ? host.outlook.loaded_source : "?",
@@ -77,7 +77,7 @@ char *bug_report(void)
 		       host.secure_boot_known ? "off" :
 						"?",
 		       host.lockdown ? host.lockdown : "?");
-	for (const char *line = packages()->ended ? packages()->output : ""; *line; line += !!*line) {
+	for (const char *line = known_packages()->ended ? known_packages()->output : ""; *line; line += !!*line) {
 		size_t n = strcspn(line, "\n");
 		char *one = format("%.*s", (int)n, line);
 

@@ -19,34 +19,35 @@ void check_boot(void)
 {
 	const struct kernel *newest = host.kernels, *next = host.outlook.next.kernel;
 
-	begin("running kernel");
-	if (!exists("/proc/version") ||
+	begin_check("running kernel");
+	if (!path_exists("/proc/version") ||
 	    (!host.kernels->release && host.running.set != NATIVE && host.running.set != BUILTIN)) {
-		skipped(exists("/proc/version") ? "no kernel has modules here; is this a container?" :
-						  "there is no /proc");
+		skip_check(path_exists("/proc/version") ? "no kernel has modules here; is this a container?" :
+							  "there is no /proc");
 		return;
 	}
 	if (!host.kernel) {
 		/* A kernel with all built in needs none */
 		if (host.running.set != NATIVE && host.running.set != BUILTIN && *running_release())
-			problem("kernel-gone", "reboot",
-				format("the running kernel, %s, has no modules on disk any more", running_release()));
+			report_problem("kernel-gone", "reboot",
+				       format("the running kernel, %s, has no modules on disk any more",
+					      running_release()));
 		return;
 	}
-	good(format("%s", running_release()));
+	check_is_good(format("%s", running_release()));
 	while (newest[1].release)
 		newest++;
 	if (newest != host.kernel && newest == next)
-		problem("newer-kernel", "reboot",
-			format("a newer kernel is installed than the one that runs: %s", newest->release));
+		report_problem("newer-kernel", "reboot",
+			       format("a newer kernel is installed than the one that runs: %s", newest->release));
 	else if (newest != host.kernel)
-		remark(format("a newer kernel is installed than the one that runs, %s, and %s boots next (%s)",
-			      newest->release, host.outlook.next.release, host.outlook.next.by),
-		       NULL);
+		report_remark(format("a newer kernel is installed than the one that runs, %s, and %s boots next (%s)",
+				     newest->release, host.outlook.next.release, host.outlook.next.by),
+			      NULL);
 	if (host.outlook.upgraded)
-		problem("same-name-upgrade", "reboot",
-			format("kernel %s was upgraded on disk under the same name: %s", running_release(),
-			       host.outlook.upgraded));
+		report_problem("same-name-upgrade", "reboot",
+			       format("kernel %s was upgraded on disk under the same name: %s", running_release(),
+				      host.outlook.upgraded));
 }
 
 void check_next_boot(void)
@@ -54,24 +55,25 @@ void check_next_boot(void)
 	const struct next_boot *next = &host.outlook.next;
 	const char *fix;
 
-	begin("next boot");
+	begin_check("next boot");
 	if (!next->release) {
-		skipped("no kernel is installed here");
+		skip_check("no kernel is installed here");
 		return;
 	}
-	good(format("%s (%s): %s", next->release, next->by, next->kernel ? describe(next->kernel) : "no modules"));
+	check_is_good(format("%s (%s): %s", next->release, next->by,
+			     next->kernel ? describe_kernel(next->kernel) : "no modules"));
 	if (!host.outlook.loses_ours)
 		return;
 	if (next->kernel && is_supported(next->release))
-		fix = format("%s     # what kernel %s lacks is told below, too", rebuild(), next->release);
+		fix = format("%s     # what kernel %s lacks is told below, too", rebuild_command(), next->release);
 	else
 		fix = format("apt-get remove linux-image-%s     # or make the boot loader take a kernel that has ours",
 			     next->release);
 	if (host.outlook.loses_cet)
-		problem("next-boot-no-cet", fix,
-			format("%s: guests with CET cannot run after the next reboot", host.outlook.loses_ours));
+		report_problem("next-boot-no-cet", fix,
+			       format("%s: guests with CET cannot run after the next reboot", host.outlook.loses_ours));
 	else
-		remark(format("%s", host.outlook.loses_ours), NULL);
+		report_remark(format("%s", host.outlook.loses_ours), NULL);
 }
 
 /* One of ours without a signature is enough to keep KVM from loading; or NULL */
@@ -87,13 +89,14 @@ static void report_unsigned(const struct kernel *kernel, const struct module *mo
 {
 	char *what = format(PACKAGE "/%s -k %s", module->version, kernel->release);
 
-	problem("unsigned",
-		module->prebuilt ? format("dpkg -i kvm-onereg-modules-%s_*.deb     # one that was built with a key",
-					  kernel->release) :
-				   format("apt-get install openssl && dkms build --force %s && dkms install --force %s",
-					  what, what),
-		format("%s, and %s is not signed%s: it cannot load", state, shown(module->file),
-		       module->prebuilt ? "" : " (DKMS had no openssl)"));
+	report_problem("unsigned",
+		       module->prebuilt ?
+			       format("dpkg -i kvm-onereg-modules-%s_*.deb     # one that was built with a key",
+				      kernel->release) :
+			       format("apt-get install openssl && dkms build --force %s && dkms install --force %s",
+				      what, what),
+		       format("%s, and %s is not signed%s: it cannot load", state, without_root(module->file),
+			      module->prebuilt ? "" : " (DKMS had no openssl)"));
 }
 
 void check_secure_boot(void)
@@ -106,11 +109,11 @@ void check_secure_boot(void)
 							   NULL;
 	const struct kernel *next = host.outlook.next.kernel;
 	const struct module *ours = NULL;
-	struct run mokutil;
+	struct program_result mokutil;
 
-	begin("Secure Boot");
+	begin_check("Secure Boot");
 	if (!host.secure_boot_known) {
-		skipped("there is no /sys");
+		skip_check("there is no /sys");
 		return;
 	}
 	refused = last_line(kernel_log(), "module with unavailable key is rejected");
@@ -119,28 +122,29 @@ void check_secure_boot(void)
 	if (!refused)
 		refused = last_line(kernel_log(), "key was rejected by service");
 	if (!state) {
-		good("off, and the kernel takes modules of any key");
+		check_is_good("off, and the kernel takes modules of any key");
 		return;
 	}
-	good(state);
+	check_is_good(state);
 	if (next != host.kernel && unsigned_module(next))
 		report_unsigned(next, unsigned_module(next), state);
 	if (host.kernel && host.kernel->set == OURS)
 		ours = &host.kernel->module[KVM];
 	if (!ours || (host.running.set == OURS && host.running.as_resolved)) {
 		if (ours && !(next != host.kernel && unsigned_module(next)))
-			good(format("%s, and our modules are loaded: their key is known", state));
+			check_is_good(format("%s, and our modules are loaded: their key is known", state));
 		return;
 	}
 	if (unsigned_module(host.kernel)) {
 		report_unsigned(host.kernel, unsigned_module(host.kernel), state);
 		return;
 	}
-	mokutil = RUN("mokutil", "--test-key", "/var/lib/dkms/mok.pub");
+	mokutil = RUN_PROGRAM("mokutil", "--test-key", "/var/lib/dkms/mok.pub");
 	if (mokutil.ended && strstr(mokutil.output, "already enrolled"))
 		return;
 	if (mokutil.ended && strstr(mokutil.output, "enrollment request")) {
-		problem("key-pending", "reboot     # and choose \"Enroll MOK\" on the console",
+		report_problem(
+			"key-pending", "reboot     # and choose \"Enroll MOK\" on the console",
 			format("%s, and DKMS's key waits to be enrolled: until then our modules cannot be loaded",
 			       state));
 		return;
@@ -149,12 +153,12 @@ void check_secure_boot(void)
 	if (keys && strstr(keys, ours->signer))
 		return;
 	if (keys && !refused) {
-		skipped(mokutil.found ? format("mokutil says: %s", mokutil.output) :
-					"mokutil is not installed, and /proc/keys does not show the key");
+		skip_check(mokutil.found ? format("mokutil says: %s", mokutil.output) :
+					   "mokutil is not installed, and /proc/keys does not show the key");
 		return;
 	}
-	problem("key-not-enrolled",
-		"mokutil --import /var/lib/dkms/mok.pub     # then reboot, and enroll it on the console",
-		format("%s, and the firmware does not know the key of our modules (%s): they cannot load%s%s", state,
-		       ours->signer, refused ? ". The kernel says: " : "", refused ? refused : ""));
+	report_problem("key-not-enrolled",
+		       "mokutil --import /var/lib/dkms/mok.pub     # then reboot, and enroll it on the console",
+		       format("%s, and the firmware does not know the key of our modules (%s): they cannot load%s%s",
+			      state, ours->signer, refused ? ". The kernel says: " : "", refused ? refused : ""));
 }

@@ -30,33 +30,34 @@ void check_cpu(void)
 {
 	const char *by_firmware = last_line(kernel_log(), "disabled by bios");
 
-	begin("CPU and firmware");
+	begin_check("CPU and firmware");
 	if (!host.flags) {
-		skipped("/proc/cpuinfo cannot be read");
+		skip_check("/proc/cpuinfo cannot be read");
 	} else if (host.access == KVM_ONE_REG || host.access == KVM_NO_ONE_REG) {
-		good("KVM works");
+		check_is_good("KVM works");
 	} else if (has_word(host.flags, "svm")) {
-		good("AMD SVM");
+		check_is_good("AMD SVM");
 	} else if (has_word(host.flags, "vmx")) {
-		good("Intel VMX");
+		check_is_good("Intel VMX");
 	} else if (by_firmware) {
-		problem("cpu-disabled",
-			"switch on virtualization (VT-x, SVM) in the firmware's setup, power off and on",
-			format("the firmware disables virtualization. The kernel says: %s", by_firmware));
+		report_problem("cpu-disabled",
+			       "switch on virtualization (VT-x, SVM) in the firmware's setup, power off and on",
+			       format("the firmware disables virtualization. The kernel says: %s", by_firmware));
 	} else if (has_word(host.flags, "hypervisor")) {
-		problem("cpu-no-virtualization",
+		report_problem(
+			"cpu-no-virtualization",
 			"on the outer host: switch on nested virtualization; -cpu host for this VM",
 			format("this is a VM whose CPU has no virtualization (neither vmx nor svm in /proc/cpuinfo)"));
 	} else {
-		problem("cpu-no-virtualization",
-			"switch on virtualization (VT-x, SVM) in the firmware's setup, if the CPU has it",
-			format("neither vmx nor svm in /proc/cpuinfo: not in the CPU, or off in the firmware"));
+		report_problem("cpu-no-virtualization",
+			       "switch on virtualization (VT-x, SVM) in the firmware's setup, if the CPU has it",
+			       format("neither vmx nor svm in /proc/cpuinfo: not in the CPU, or off in the firmware"));
 	}
 	if (by_firmware && host.flags && (has_word(host.flags, "svm") || has_word(host.flags, "vmx")) &&
 	    !host.running.vendor)
-		problem("cpu-disabled",
-			"switch on virtualization (VT-x, SVM) in the firmware's setup, power off and on",
-			format("the firmware disables virtualization. The kernel says: %s", by_firmware));
+		report_problem("cpu-disabled",
+			       "switch on virtualization (VT-x, SVM) in the firmware's setup, power off and on",
+			       format("the firmware disables virtualization. The kernel says: %s", by_firmware));
 }
 
 /* The command line's lists of modules that must not load */
@@ -84,23 +85,25 @@ void check_configuration(void)
 {
 	static const char * const patterns[] = { "kvm\\b", "kvm[-_]intel", "kvm[-_]amd" };
 
-	begin("modprobe.d and the kernel's command line");
-	if (!exists("/etc/modprobe.d") && !exists("/usr/lib/modprobe.d") && !exists("/lib/modprobe.d"))
-		skipped("there is no modprobe.d");
+	begin_check("modprobe.d and the kernel's command line");
+	if (!path_exists("/etc/modprobe.d") && !path_exists("/usr/lib/modprobe.d") && !path_exists("/lib/modprobe.d"))
+		skip_check("there is no modprobe.d");
 	for (int i = 0; i < MODULES; i++) {
 		const char *name = loaded_names[i];
-		struct setting setting = configured(BLACKLIST, name, NULL);
+		struct setting setting = find_setting(BLACKLIST, name, NULL);
 
 		if (i != KVM && host.flags && strcmp(name, vendor_module()))
 			continue;
 		if (setting.where)
-			problem("blacklisted",
-				format("sed -i '/^ *blacklist  *%s/d' %s && modprobe %s", patterns[i], setting.where,
-				       name),
-				format("%s is not loaded at boot: %s has \"blacklist %s\"", name, setting.where, name));
-		setting = configured(INSTALL, name, NULL);
+			report_problem("blacklisted",
+				       format("sed -i '/^ *blacklist  *%s/d' %s && modprobe %s", patterns[i],
+					      setting.where, name),
+				       format("%s is not loaded at boot: %s has \"blacklist %s\"", name, setting.where,
+					      name));
+		setting = find_setting(INSTALL, name, NULL);
 		if (setting.where && (strstr(setting.value, "/false") || strstr(setting.value, "/true")))
-			problem("install-command",
+			report_problem(
+				"install-command",
 				format("sed -i '/^ *install  *%s/d' %s && modprobe %s", patterns[i], setting.where,
 				       name),
 				format("modprobe %s runs a command in place of loading it: %s has \"install %s %s\"",
@@ -109,11 +112,11 @@ void check_configuration(void)
 			static const char * const parameters[] = { "module_blacklist", "modprobe.blacklist" };
 
 			if (listed(parameters[c], name))
-				problem("blacklisted",
-					format("take %s out of %s= in /etc/default/grub; update-grub && reboot", name,
-					       parameters[c]),
-					format("the kernel's command line has %s=, which keeps %s from loading",
-					       parameters[c], name));
+				report_problem("blacklisted",
+					       format("take %s out of %s= in /etc/default/grub; update-grub && reboot",
+						      name, parameters[c]),
+					       format("the kernel's command line has %s=, which keeps %s from loading",
+						      parameters[c], name));
 		}
 	}
 }
@@ -124,26 +127,26 @@ void check_device(void)
 	struct stat device;
 	bool half;
 
-	begin("/dev/kvm");
+	begin_check("/dev/kvm");
 	if (*host_root()) {
-		skipped("KVM_ONEREG_ROOT is set");
+		skip_check("KVM_ONEREG_ROOT is set");
 		return;
 	}
 	switch (host.access) {
 	case KVM_ONE_REG:
-		good("KVM_CAP_ONE_REG is 1");
+		check_is_good("KVM_CAP_ONE_REG is 1");
 		return;
 	case KVM_NO_ONE_REG:
-		good("KVM_CAP_ONE_REG is 0");
+		check_is_good("KVM_CAP_ONE_REG is 0");
 		return;
 	case KVM_FORBIDDEN:
-		problem("device-forbidden",
-			format("adduser %s kvm     # then log in again", user ? user->pw_name : "USER"),
-			format("this user may not open /dev/kvm"));
+		report_problem("device-forbidden",
+			       format("adduser %s kvm     # then log in again", user ? user->pw_name : "USER"),
+			       format("this user may not open /dev/kvm"));
 		return;
 	case KVM_UNUSABLE:
-		problem("device-unusable", format("rmmod %s kvm; modprobe %s", vendor_module(), vendor_module()),
-			format("/dev/kvm is there and does not open or answer"));
+		report_problem("device-unusable", format("rmmod %s kvm; modprobe %s", vendor_module(), vendor_module()),
+			       format("/dev/kvm is there and does not open or answer"));
 		return;
 	case KVM_ABSENT:
 		break;
@@ -151,16 +154,16 @@ void check_device(void)
 	/* modprobe would put the vendor module of one set over the kvm of another */
 	half = !host.running.as_resolved && (host.running.set == OURS || host.running.set == DISTRO);
 	if (host.running.vendor && stat("/dev/kvm", &device))
-		problem("device-missing",
-			"mknod -m 660 /dev/kvm c 10 232     # in a container: start it with --device /dev/kvm",
-			format("KVM is loaded, and there is no /dev/kvm"));
+		report_problem("device-missing",
+			       "mknod -m 660 /dev/kvm c 10 232     # in a container: start it with --device /dev/kvm",
+			       format("KVM is loaded, and there is no /dev/kvm"));
 	else if (!host.running.vendor && host.flags && (has_word(host.flags, "vmx") || has_word(host.flags, "svm")))
-		problem("not-loaded",
-			half ? format("kvm-onereg swap %s", whose_names[host.running.set]) :
-			       format("modprobe %s", vendor_module()),
-			format("%s is not loaded, so no VM can run", vendor_module()));
+		report_problem("not-loaded",
+			       half ? format("kvm-onereg swap %s", whose_names[host.running.set]) :
+				      format("modprobe %s", vendor_module()),
+			       format("%s is not loaded, so no VM can run", vendor_module()));
 	else
-		good("not there, as no vendor module is loaded");
+		check_is_good("not there, as no vendor module is loaded");
 }
 
 void check_loaded(void)
@@ -168,25 +171,27 @@ void check_loaded(void)
 	const struct running *running = &host.running;
 	char *names = "";
 
-	begin("loaded modules");
+	begin_check("loaded modules");
 	for (int i = 0; i < MODULES; i++)
 		if (running->module[i].there)
 			names = format("%s%s%s %s", names, *names ? ", " : "", loaded_names[i],
 				       whose_names[running->module[i].whose]);
 	if (running->set == MISSING) {
-		good("none");
+		check_is_good("none");
 		return;
 	}
-	good(names);
+	check_is_good(names);
 	if (running->set == MIXED)
-		problem("loaded-mixed", "kvm-onereg swap ours",
-			format("modules are loaded that do not belong together: %s. VMs run, and have no CET", names));
+		report_problem("loaded-mixed", "kvm-onereg swap ours",
+			       format("modules are loaded that do not belong together: %s. VMs run, and have no CET",
+				      names));
 	else if (running->set == FOREIGN)
-		problem("loaded-foreign", "kvm-onereg swap distro",
-			format("the loaded KVM is neither the distro's nor ours"));
+		report_problem("loaded-foreign", "kvm-onereg swap distro",
+			       format("the loaded KVM is neither the distro's nor ours"));
 	if (running->set != MIXED && !running->as_resolved && host.kernel &&
 	    (host.kernel->set == OURS || host.kernel->set == DISTRO))
-		problem("swap-pending",
+		report_problem(
+			"swap-pending",
 			host.outlook.upgraded	 ? "reboot     # the running kernel was upgraded on disk, too" :
 			host.kernel->set == OURS ? "kvm-onereg swap ours     # with no VM running; or reboot" :
 						   "kvm-onereg swap distro     # with no VM running; or reboot",
@@ -194,7 +199,8 @@ void check_loaded(void)
 			       whose_names[running->set],
 			       running->set == OURS ? format(" %s", running->module[KVM].version) : "",
 			       host.outlook.loaded_source ? ", built from " : "",
-			       host.outlook.loaded_source ? host.outlook.loaded_source : "", describe(host.kernel)));
+			       host.outlook.loaded_source ? host.outlook.loaded_source : "",
+			       describe_kernel(host.kernel)));
 }
 
 /* What the kernel's line asks for: a parameter "(kvm_intel.NAME)" that is off, our kvm, or another host */
@@ -219,51 +225,54 @@ void check_cet(void)
 {
 	const struct cet *cet = &host.cet;
 
-	begin("CET (kvm_intel.cet)");
+	begin_check("CET (kvm_intel.cet)");
 	if (cet->invalid) {
-		problem("cet-invalid",
-			format("sed -i 's/cet=%s/cet=1/' %s     # or cet=0", cet->invalid,
-			       *cet->asked_in == '/' ? cet->asked_in : "/etc/default/grub && update-grub"),
-			format("%s says kvm_intel.cet=%s, which is neither yes nor no: kvm_intel does not load",
-			       cet->asked_in, cet->invalid));
+		report_problem("cet-invalid",
+			       format("sed -i 's/cet=%s/cet=1/' %s     # or cet=0", cet->invalid,
+				      *cet->asked_in == '/' ? cet->asked_in : "/etc/default/grub && update-grub"),
+			       format("%s says kvm_intel.cet=%s, which is neither yes nor no: kvm_intel does not load",
+				      cet->asked_in, cet->invalid));
 		return;
 	}
 	if (!cet->asked && cet->value == 'Y') {
-		good("on, set by hand");
-		remark(format("kvm_intel.cet is on, and %s: whoever loaded kvm_intel set it, and the next load drops it",
-			      cet->asked_in ? format("%s says cet=0", cet->asked_in) :
-					      "neither modprobe.d nor the kernel's command line asks for it"),
-		       cet->asked_in ? NULL : "echo 'options kvm_intel cet=1' >>/etc/modprobe.d/kvm-onereg.conf");
+		check_is_good("on, set by hand");
+		report_remark(
+			format("kvm_intel.cet is on, and %s: whoever loaded kvm_intel set it, and the next load drops it",
+			       cet->asked_in ? format("%s says cet=0", cet->asked_in) :
+					       "neither modprobe.d nor the kernel's command line asks for it"),
+			cet->asked_in ? NULL : "echo 'options kvm_intel cet=1' >>/etc/modprobe.d/kvm-onereg.conf");
 		return;
 	}
 	if (!cet->asked) {
-		good("not asked for");
+		check_is_good("not asked for");
 		return;
 	}
 	if (!host.running.module[KVM_INTEL].there) {
-		good(format("asked for in %s; kvm_intel is not loaded", cet->asked_in));
+		check_is_good(format("asked for in %s; kvm_intel is not loaded", cet->asked_in));
 		return;
 	}
 	if (cet->value == 'Y') {
-		good("asked for, and on");
+		check_is_good("asked for, and on");
 		return;
 	}
 	if (!cet->value && host.running.set == NATIVE)
-		remark(format("%s sets kvm_intel.cet: a kernel of " NATIVE_SINCE " or later has no such parameter",
-			      cet->asked_in),
-		       NULL);
+		report_remark(format("%s sets kvm_intel.cet: a kernel of " NATIVE_SINCE
+				     " or later has no such parameter",
+				     cet->asked_in),
+			      NULL);
 	else if (!cet->value)
-		problem("cet-off", "kvm-onereg swap ours     # with no VM running",
-			format("%s asks for kvm_intel.cet=1, and the loaded kvm_intel has no such parameter",
-			       cet->asked_in));
+		report_problem("cet-off", "kvm-onereg swap ours     # with no VM running",
+			       format("%s asks for kvm_intel.cet=1, and the loaded kvm_intel has no such parameter",
+				      cet->asked_in));
 	else if (cet->reason)
-		problem("cet-off", cet_fix(cet),
-			format("%s asks for kvm_intel.cet=1, and it is N. The kernel says: %s", cet->asked_in,
-			       cet->reason));
+		report_problem("cet-off", cet_fix(cet),
+			       format("%s asks for kvm_intel.cet=1, and it is N. The kernel says: %s", cet->asked_in,
+				      cet->reason));
 	else
-		problem("cet-off", "kvm-onereg swap distro && kvm-onereg swap ours     # loads it with the option",
-			format("%s asks for kvm_intel.cet=1, and it is N: it was loaded before that was written",
-			       cet->asked_in));
+		report_problem("cet-off",
+			       "kvm-onereg swap distro && kvm-onereg swap ours     # loads it with the option",
+			       format("%s asks for kvm_intel.cet=1, and it is N: it was loaded before that was written",
+				      cet->asked_in));
 }
 
 void check_disk(void)
@@ -276,9 +285,9 @@ void check_disk(void)
 		{ "/lib/modules", 30 },	  { "/tmp", 10 },
 	};
 
-	begin("disk space");
+	begin_check("disk space");
 	for (size_t i = 0; i < sizeof(places) / sizeof(*places); i++) {
-		char *folder = path("%s", places[i].folder);
+		char *folder = rooted_path("%s", places[i].folder);
 		struct statvfs fs;
 		unsigned long free;
 
@@ -286,16 +295,16 @@ void check_disk(void)
 			continue;
 		free = (unsigned long long)fs.f_bavail * fs.f_frsize >> 20;
 		if (free < places[i].megabytes)
-			problem("disk-full",
-				format("apt-get clean; apt-get autoremove --purge     # or see: du -xh %s",
-				       places[i].folder),
-				format("%s has %lu MB free, and a build needs %lu", places[i].folder, free,
-				       places[i].megabytes));
+			report_problem("disk-full",
+				       format("apt-get clean; apt-get autoremove --purge     # or see: du -xh %s",
+					      places[i].folder),
+				       format("%s has %lu MB free, and a build needs %lu", places[i].folder, free,
+					      places[i].megabytes));
 		else if (fs.f_files && !fs.f_favail)
-			problem("disk-full", format("du -x --inodes %s | sort -n | tail", places[i].folder),
-				format("%s has no inodes left", places[i].folder));
+			report_problem("disk-full", format("du -x --inodes %s | sort -n | tail", places[i].folder),
+				       format("%s has no inodes left", places[i].folder));
 		else if (fs.f_flag & ST_RDONLY && strcmp(places[i].folder, "/tmp"))
-			problem("read-only", format("mount -o remount,rw %s", places[i].folder),
-				format("%s is read-only", places[i].folder));
+			report_problem("read-only", format("mount -o remount,rw %s", places[i].folder),
+				       format("%s is read-only", places[i].folder));
 	}
 }

@@ -45,9 +45,9 @@ void check_initramfs(struct kernel *kernel, const char *only)
 	image = read_initramfs(kernel->release);
 	if (!image.file)
 		return;
-	begin(format("initramfs of kernel %s", kernel->release));
+	begin_check(format("initramfs of kernel %s", kernel->release));
 	if (image.why_unread) {
-		skipped(image.why_unread);
+		skip_check(image.why_unread);
 		return;
 	}
 	fix = image.dracut ? format("dracut --force %s %s", image.file, kernel->release) :
@@ -59,22 +59,26 @@ void check_initramfs(struct kernel *kernel, const char *only)
 		if (!packed->there)
 			continue;
 		holds = format("%s%s%s", holds, *holds ? ", " : "", file_names[i]);
-		id = build_id(&kernel->module[i]);
+		id = build_id_of(&kernel->module[i]);
 		unknown |= !packed->build_id || (kernel->module[i].whose != MISSING && !id);
 		if (!packed->build_id || (id && !strcmp(id, packed->build_id)) ||
 		    (!id && kernel->module[i].whose != MISSING))
 			continue;
-		found(kernel, only, "initramfs-stale", fix,
-		      format("kernel %s: %s holds another %s than the disk, and the boot may load it: %s; on disk: %s",
-			     kernel->release, image.file, file_names[i], describe_packed(packed), describe(kernel)));
+		report_on_kernel(
+			kernel, only, "initramfs-stale", fix,
+			format("kernel %s: %s holds another %s than the disk, and the boot may load it: %s; on disk: %s",
+			       kernel->release, image.file, file_names[i], describe_packed(packed),
+			       describe_kernel(kernel)));
 		return;
 	}
-	good(*holds ? format("holds %s, as on disk", holds) : "holds none of the modules");
+	check_is_good(*holds ? format("holds %s, as on disk", holds) : "holds none of the modules");
 	if (*holds && strcmp(settings(image.modprobe_d), settings(read_file("%s", conf))))
-		found(kernel, only, "initramfs-stale", fix,
-		      format("kernel %s: %s holds %s, and another %s than the disk, so the boot loads it with other options",
-			     kernel->release, image.file, holds, conf));
+		report_on_kernel(
+			kernel, only, "initramfs-stale", fix,
+			format("kernel %s: %s holds %s, and another %s than the disk, so the boot loads it with other options",
+			       kernel->release, image.file, holds, conf));
 	else if (unknown)
-		skipped(format("%s holds %s; whether they are those of the disk cannot be told, as one has no build-id",
+		skip_check(
+			format("%s holds %s; whether they are those of the disk cannot be told, as one has no build-id",
 			       image.file, holds));
 }

@@ -28,15 +28,15 @@ static bool newer(const struct stat *a, const struct stat *b)
 static char *build_log(const char *release, char **file)
 {
 	struct stat newest = { 0 }, one;
-	char *log = NULL, **names = list(DKMS_TREE);
+	char *log = NULL, **names = list_folder(DKMS_TREE);
 
 	*file = format(STATE "/log/%s", release);
-	if (!stat(path("%s", *file), &newest))
+	if (!stat(rooted_path("%s", *file), &newest))
 		log = read_file("%s", *file);
 	for (; *names; names++) {
 		char *other = format(DKMS_TREE "/%s/build/make.log", *names), *content;
 
-		if (stat(path("%s", other), &one) || (log && !newer(&one, &newest)))
+		if (stat(rooted_path("%s", other), &one) || (log && !newer(&one, &newest)))
 			continue;
 		content = read_file("%s", other);
 		/* Its head names the kernel */
@@ -84,7 +84,8 @@ static char *decisive(const char *log, char **fix)
 
 static const char *fetch_source(const char *name, const char *version)
 {
-	return fetches_source() ? rebuild() : format("apt-get install %s=%s && %s", name, version, rebuild());
+	return fetches_source() ? rebuild_command() :
+				  format("apt-get install %s=%s && %s", name, version, rebuild_command());
 }
 
 /* Headers and source: false if something is missing, which is reported */
@@ -93,48 +94,52 @@ static bool check_material(const struct kernel *kernel, const char *only)
 	char *release = kernel->release, *series = series_of(release), *from = built_from(release), *source = NULL;
 	char *name = format("linux-source-%s", series), *tarball = NULL, *newest;
 	static const char * const endings[] = { "xz", "zst", "gz", "bz2" };
-	struct wanted needs = wanted(release);
+	struct wanted needs = wanted_source(release);
 
-	if (!from && exists("/lib/modules/%s/build/Makefile", release)) {
-		good(format("%s; not a kernel of Debian's: make modules KVM_SOURCE=TREE KDIR=BUILD builds for it",
-			    describe(kernel)));
+	if (!from && path_exists("/lib/modules/%s/build/Makefile", release)) {
+		check_is_good(
+			format("%s; not a kernel of Debian's: make modules KVM_SOURCE=TREE KDIR=BUILD builds for it",
+			       describe_kernel(kernel)));
 		return false;
 	}
-	if (!exists("/lib/modules/%s/build/include/generated/package.h", release)) {
-		found(kernel, only, "headers-missing",
-		      format("apt-get install linux-headers-%s && %s", release, rebuild()),
-		      format("kernel %s: its headers are not installed%s", release,
-			     exists("/lib/modules/%s/build/Makefile", release) ? " completely, or are not Debian's" :
-										 ""));
+	if (!path_exists("/lib/modules/%s/build/include/generated/package.h", release)) {
+		report_on_kernel(kernel, only, "headers-missing",
+				 format("apt-get install linux-headers-%s && %s", release, rebuild_command()),
+				 format("kernel %s: its headers are not installed%s", release,
+					path_exists("/lib/modules/%s/build/Makefile", release) ?
+						" completely, or are not Debian's" :
+						""));
 		return false;
 	}
 	for (size_t i = 0; i < sizeof(endings) / sizeof(*endings) && !tarball; i++)
-		if (exists("/usr/src/%s.tar.%s", name, endings[i]))
+		if (path_exists("/usr/src/%s.tar.%s", name, endings[i]))
 			tarball = format("/usr/src/%s.tar.%s", name, endings[i]);
 	/* Extracted once, it is kept */
-	if (!from || exists(STATE "/source/%s/SHA256SUMS", from))
+	if (!from || path_exists(STATE "/source/%s/SHA256SUMS", from))
 		return true;
 	if (needs.version) {
-		found(kernel, only, "source-missing",
-		      !strcmp(needs.result ? needs.result : "", "unavailable") ?
-			      "apt-get install linux-image-amd64 linux-headers-amd64 && reboot" :
-			      rebuild(),
-		      format("kernel %s waits for the source of linux %s: %s", release, needs.version,
-			     wanted_state(&needs)));
+		report_on_kernel(kernel, only, "source-missing",
+				 !strcmp(needs.result ? needs.result : "", "unavailable") ?
+					 "apt-get install linux-image-amd64 linux-headers-amd64 && reboot" :
+					 rebuild_command(),
+				 format("kernel %s waits for the source of linux %s: %s", release, needs.version,
+					wanted_state(&needs)));
 		return false;
 	}
 	if (!tarball) {
-		found(kernel, only, "source-missing", fetch_source(name, from),
-		      format("kernel %s: its source is not installed (no /usr/src/%s.tar.xz)", release, name));
+		report_on_kernel(kernel, only, "source-missing", fetch_source(name, from),
+				 format("kernel %s: its source is not installed (no /usr/src/%s.tar.xz)", release,
+					name));
 		return false;
 	}
-	package(name, &source, NULL);
+	find_package(name, &source, NULL);
 	if (*source && strcmp(source, from)) {
 		/* Archives keep no old versions for long: the other way out is forward */
 		newest = format("apt-get install linux-image-amd64 linux-headers-amd64 %s && reboot", name);
-		found(kernel, only, "source-version", format("%s     # or: %s", fetch_source(name, from), newest),
-		      format("kernel %s was built from linux %s, and %s is of version %s", release, from, name,
-			     source));
+		report_on_kernel(kernel, only, "source-version",
+				 format("%s     # or: %s", fetch_source(name, from), newest),
+				 format("kernel %s was built from linux %s, and %s is of version %s", release, from,
+					name, source));
 		return false;
 	}
 	return true;
@@ -150,32 +155,33 @@ static void check_absent(const struct kernel *kernel, const char *only)
 	log = build_log(kernel->release, &file);
 	lines = log ? decisive(log, &fix) : NULL;
 	if (lines)
-		found(kernel, only, "build-failed", fix ? format("%s && %s", fix, rebuild()) : format("less %s", file),
-		      format("kernel %s: the last build failed (%s):%s", kernel->release, file, lines));
-	else if (exists(DKMS_TREE "/%s/%s", tools_version, kernel->release))
-		found(kernel, only, "not-installed", rebuild(),
-		      format("kernel %s: our modules are built and not installed", kernel->release));
+		report_on_kernel(kernel, only, "build-failed",
+				 fix ? format("%s && %s", fix, rebuild_command()) : format("less %s", file),
+				 format("kernel %s: the last build failed (%s):%s", kernel->release, file, lines));
+	else if (path_exists(DKMS_TREE "/%s/%s", tools_version, kernel->release))
+		report_on_kernel(kernel, only, "not-installed", rebuild_command(),
+				 format("kernel %s: our modules are built and not installed", kernel->release));
 	else
-		found(kernel, only, "not-built", rebuild(),
-		      format("kernel %s has the distro's KVM: ours is not built for it", kernel->release));
+		report_on_kernel(kernel, only, "not-built", rebuild_command(),
+				 format("kernel %s has the distro's KVM: ours is not built for it", kernel->release));
 }
 
 /* Who put a file there, as a command that takes it away */
 static char *remove_file(const struct kernel *kernel, const struct module *module)
 {
-	const char *file = shown(module->file), *name = strrchr(file, '/');
-	struct run owner = RUN("dpkg-query", "-S", file);
+	const char *file = without_root(module->file), *name = strrchr(file, '/');
+	struct program_result owner = RUN_PROGRAM("dpkg-query", "-S", file);
 
 	if (owner.ended && !owner.status && strchr(owner.output, ':'))
 		return format("apt-get remove %.*s", (int)strcspn(owner.output, ":"), owner.output);
-	for (char **other = list("/var/lib/dkms"); *other; other++) {
-		char *link = path("/var/lib/dkms/%s/kernel-%s-x86_64", *other, kernel->release), target[256];
+	for (char **other = list_folder("/var/lib/dkms"); *other; other++) {
+		char *link = rooted_path("/var/lib/dkms/%s/kernel-%s-x86_64", *other, kernel->release), target[256];
 		ssize_t n = readlink(link, target, sizeof(target) - 1);
 
 		if (n <= 0 || !strcmp(*other, PACKAGE))
 			continue;
 		target[n] = '\0';
-		if (exists("/var/lib/dkms/%s/%s/module%s", *other, target, name))
+		if (path_exists("/var/lib/dkms/%s/%s/module%s", *other, target, name))
 			return format("dkms remove -m %s -v %.*s -k %s", *other, (int)strcspn(target, "/"), target,
 				      kernel->release);
 	}
@@ -185,23 +191,23 @@ static char *remove_file(const struct kernel *kernel, const struct module *modul
 /* What is on disk, and the kernel will not take; @fix makes it anew */
 static void check_loadable(const struct kernel *kernel, const char *only, const char *fix)
 {
-	struct obstacle it = obstacle(kernel);
+	struct obstacle it = find_obstacle(kernel);
 	char *sentence;
 
 	if (!it.code)
 		return;
-	sentence = format("kernel %s: %s %s", kernel->release, shown(it.module->file), it.sentence);
+	sentence = format("kernel %s: %s %s", kernel->release, without_root(it.module->file), it.sentence);
 	if (it.later)
-		remark(sentence, fix);
+		report_remark(sentence, fix);
 	else
-		found(kernel, only, it.code, fix, sentence);
+		report_on_kernel(kernel, only, it.code, fix, sentence);
 }
 
 static void check_ours(const struct kernel *kernel, const char *only)
 {
 	const struct module *module = &kernel->module[KVM];
 	char *from = built_from(kernel->release), *source = NULL;
-	const char *fix = rebuild();
+	const char *fix = rebuild_command();
 
 	/* A tree that somebody named has no version to compare */
 	if (from && !strncmp(module->origin, "linux-source-", 13))
@@ -209,25 +215,26 @@ static void check_ours(const struct kernel *kernel, const char *only)
 	if (module->prebuilt)
 		fix = format("apt-get install --reinstall kvm-onereg-modules-%s     # one built from linux %s",
 			     kernel->release, from ? from : "of this kernel");
-	good(describe(kernel));
+	check_is_good(describe_kernel(kernel));
 	for (int i = 0; i < MODULES; i++) {
 		if (!kernel->module[i].file || kernel->module[i].prebuilt ||
 		    strstr(kernel->module[i].file, "/updates/dkms/"))
 			continue;
-		found(kernel, only, "stale",
-		      format("rm %s && depmod %s && %s", shown(kernel->module[i].file), kernel->release, rebuild()),
-		      format("kernel %s: an old copy of our module wins over what DKMS installs: %s", kernel->release,
-			     shown(kernel->module[i].file)));
+		report_on_kernel(kernel, only, "stale",
+				 format("rm %s && depmod %s && %s", without_root(kernel->module[i].file),
+					kernel->release, rebuild_command()),
+				 format("kernel %s: an old copy of our module wins over what DKMS installs: %s",
+					kernel->release, without_root(kernel->module[i].file)));
 		return;
 	}
 	if (source && strcmp(source, module->origin))
-		found(kernel, only, "stale-build", fix,
-		      format("kernel %s is of %s, and our modules were built from %s", kernel->release, source,
-			     module->origin));
+		report_on_kernel(kernel, only, "stale-build", fix,
+				 format("kernel %s is of %s, and our modules were built from %s", kernel->release,
+					source, module->origin));
 	else if (strcmp(module->version, tools_version))
-		found(kernel, only, "other-version", fix,
-		      format("kernel %s has our modules of version %s, and this is %s", kernel->release,
-			     module->version, tools_version));
+		report_on_kernel(kernel, only, "other-version", fix,
+				 format("kernel %s has our modules of version %s, and this is %s", kernel->release,
+					module->version, tools_version));
 	else
 		check_loadable(kernel, only, fix);
 }
@@ -237,27 +244,29 @@ void check_kernel(struct kernel *kernel, const char *only)
 	bool supported = is_supported(kernel->release);
 	struct module distro[MODULES], *bad = NULL;
 
-	begin(format("kernel %s", kernel->release));
-	good(format("%s%s", describe(kernel), supported || kernel->native ? "" : "; its series is left alone"));
+	begin_check(format("kernel %s", kernel->release));
+	check_is_good(format("%s%s", describe_kernel(kernel),
+			     supported || kernel->native ? "" : "; its series is left alone"));
 	for (int i = MODULES - 1; i >= 0; i--)
 		if (kernel->module[i].whose == FOREIGN || kernel->module[i].whose == DAMAGED)
 			bad = &kernel->module[i];
 	if (kernel->set == BUILTIN || kernel->set == NATIVE || (!supported && !bad))
 		return;
 	if (bad && bad->whose == FOREIGN) {
-		found(kernel, only, "foreign", remove_file(kernel, bad),
-		      format("kernel %s: a module of another package, or an old one, wins: %s", kernel->release,
-			     shown(bad->file)));
+		report_on_kernel(kernel, only, "foreign", remove_file(kernel, bad),
+				 format("kernel %s: a module of another package, or an old one, wins: %s",
+					kernel->release, without_root(bad->file)));
 		return;
 	}
 	if (bad) {
-		found(kernel, only, "damaged",
-		      strstr(bad->file, "/updates/kvm-onereg/") ?
-			      format("apt-get install --reinstall kvm-onereg-modules-%s", kernel->release) :
-		      strstr(bad->file, "/updates/") ?
-			      format("rm %s && %s", shown(bad->file), rebuild()) :
-			      format("apt-get install --reinstall linux-image-%s", kernel->release),
-		      format("kernel %s: this module is cut off or damaged: %s", kernel->release, shown(bad->file)));
+		report_on_kernel(kernel, only, "damaged",
+				 strstr(bad->file, "/updates/kvm-onereg/") ?
+					 format("apt-get install --reinstall kvm-onereg-modules-%s", kernel->release) :
+				 strstr(bad->file, "/updates/") ?
+					 format("rm %s && %s", without_root(bad->file), rebuild_command()) :
+					 format("apt-get install --reinstall linux-image-%s", kernel->release),
+				 format("kernel %s: this module is cut off or damaged: %s", kernel->release,
+					without_root(bad->file)));
 		return;
 	}
 	switch (kernel->set) {
@@ -269,19 +278,20 @@ void check_kernel(struct kernel *kernel, const char *only)
 		check_absent(kernel, only);
 		return;
 	case MIXED:
-		found(kernel, only, "disk-mixed", rebuild(),
-		      format("kernel %s: the three modules on disk do not belong together: %s", kernel->release,
-			     describe(kernel)));
+		report_on_kernel(kernel, only, "disk-mixed", rebuild_command(),
+				 format("kernel %s: the three modules on disk do not belong together: %s",
+					kernel->release, describe_kernel(kernel)));
 		check_material(kernel, only);
 		return;
 	default:
 		break;
 	}
 	if (find_set(kernel, DISTRO, distro) || find_set(kernel, OURS, distro))
-		found(kernel, only, "depmod", format("depmod %s", kernel->release),
-		      format("kernel %s: its modules are there, and modules.dep does not have them", kernel->release));
-	else if (exists("/lib/modules/%s/kernel/arch/x86", kernel->release))
-		found(kernel, only, "modules-missing",
-		      format("apt-get install --reinstall linux-image-%s", kernel->release),
-		      format("kernel %s has no KVM modules", kernel->release));
+		report_on_kernel(kernel, only, "depmod", format("depmod %s", kernel->release),
+				 format("kernel %s: its modules are there, and modules.dep does not have them",
+					kernel->release));
+	else if (path_exists("/lib/modules/%s/kernel/arch/x86", kernel->release))
+		report_on_kernel(kernel, only, "modules-missing",
+				 format("apt-get install --reinstall linux-image-%s", kernel->release),
+				 format("kernel %s has no KVM modules", kernel->release));
 }

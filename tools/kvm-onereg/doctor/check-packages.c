@@ -15,70 +15,71 @@
 
 void check_packages(void)
 {
-	begin("packages");
-	if (!packages()->found || !packages()->ended) {
-		skipped(packages()->found ? "dpkg-query does not answer" : "there is no dpkg-query");
+	begin_check("packages");
+	if (!known_packages()->found || !known_packages()->ended) {
+		skip_check(known_packages()->found ? "dpkg-query does not answer" : "there is no dpkg-query");
 		return;
 	}
-	for (const char *line = packages()->output; *line; line += !!*line) {
+	for (const char *line = known_packages()->output; *line; line += !!*line) {
 		size_t n = strcspn(line, "\n");
 		char *name = format("%.*s", (int)strcspn(line, "\t\n"), line), *version, *status;
 
 		line += n;
-		package(name, &version, &status);
+		find_package(name, &version, &status);
 		if (!*status || !strcmp(status, "installed") || !strcmp(status, "not-installed") ||
 		    !strcmp(status, "config-files"))
 			continue;
-		problem("package-state",
-			!strcmp(status, "half-installed") ? format("apt-get install --reinstall %s", name) :
-							    "dpkg --configure -a",
-			format("package %s %s is %s", name, version, status));
+		report_problem("package-state",
+			       !strcmp(status, "half-installed") ? format("apt-get install --reinstall %s", name) :
+								   "dpkg --configure -a",
+			       format("package %s %s is %s", name, version, status));
 	}
 }
 
 void check_dkms(void)
 {
 	bool needed = false, mixed = false;
-	char **versions = list(DKMS_TREE);
+	char **versions = list_folder(DKMS_TREE);
 	int known = 0;
 
-	begin("DKMS");
+	begin_check("DKMS");
 	for (char **name = versions; *name; name++)
 		known += strncmp(*name, "kernel-", 7) && strcmp(*name, "original_module");
-	good(format("%d version%s of " PACKAGE, known, known == 1 ? "" : "s"));
+	check_is_good(format("%d version%s of " PACKAGE, known, known == 1 ? "" : "s"));
 	for (struct kernel *kernel = host.kernels; kernel->release; kernel++) {
 		needed |= is_supported(kernel->release);
 		mixed |= kernel->set == MIXED;
 	}
 	if (!needed) {
-		good("no kernel here needs it");
+		check_is_good("no kernel here needs it");
 		return;
 	}
 	if (!host.dkms.found) {
-		problem("dkms-missing", "apt-get install dkms",
-			format("DKMS, which builds our modules, is not installed"));
+		report_problem("dkms-missing", "apt-get install dkms",
+			       format("DKMS, which builds our modules, is not installed"));
 		return;
 	}
 	if (!host.dkms.ended) {
-		skipped("dkms status does not answer");
+		skip_check("dkms status does not answer");
 		return;
 	}
 	for (char **name = versions; *name; name++) {
 		if (!strncmp(*name, "kernel-", 7) || !strcmp(*name, "original_module"))
 			continue;
-		if (!exists(DKMS_TREE "/%s/source/dkms.conf", *name))
-			problem("dkms-broken", format("rm -r " DKMS_TREE "/%s && %s", *name, rebuild()),
-				format("DKMS knows version %s, whose source is gone from /usr/src", *name));
-		else if (strcmp(*name, tools_version) && exists("/usr/src/" PACKAGE "-%s", tools_version))
-			problem("dkms-other-version",
-				format("dkms remove -m " PACKAGE " -v %s --all; %s", *name, rebuild()),
-				format("DKMS has version %s, and this is %s", *name, tools_version));
+		if (!path_exists(DKMS_TREE "/%s/source/dkms.conf", *name))
+			report_problem("dkms-broken", format("rm -r " DKMS_TREE "/%s && %s", *name, rebuild_command()),
+				       format("DKMS knows version %s, whose source is gone from /usr/src", *name));
+		else if (strcmp(*name, tools_version) && path_exists("/usr/src/" PACKAGE "-%s", tools_version))
+			report_problem("dkms-other-version",
+				       format("dkms remove -m " PACKAGE " -v %s --all; %s", *name, rebuild_command()),
+				       format("DKMS has version %s, and this is %s", *name, tools_version));
 	}
-	if (!known && exists("/usr/src/" PACKAGE "-%s/dkms.conf", tools_version))
-		problem("dkms-not-added", rebuild(),
-			format("DKMS does not know " PACKAGE ", although its source is in /usr/src"));
+	if (!known && path_exists("/usr/src/" PACKAGE "-%s/dkms.conf", tools_version))
+		report_problem("dkms-not-added", rebuild_command(),
+			       format("DKMS does not know " PACKAGE ", although its source is in /usr/src"));
 	/* Of a mixed set it says this too, and that is told already */
 	if (!mixed && (strcasestr(host.dkms.output, "diff between built") ||
 		       strcasestr(host.dkms.output, "differences between built")))
-		problem("dkms-differs", rebuild(), format("DKMS says that what it built is not what is installed"));
+		report_problem("dkms-differs", rebuild_command(),
+			       format("DKMS says that what it built is not what is installed"));
 }

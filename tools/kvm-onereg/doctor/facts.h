@@ -23,12 +23,12 @@ extern struct facts {
 	struct outlook outlook;
 	const char *flags; /* the CPU's, or NULL */
 	const char *command_line;
-	struct run dkms; /* dkms status */
+	struct program_result dkms; /* dkms status */
 	bool secure_boot, secure_boot_known;
 	const char *lockdown; /* "none", "integrity", "confidentiality", or NULL */
 } host;
 
-/* Fill it in; @kernels: kernels() */
+/* Fill it in; @kernels: find_kernels() */
 void look_at_host(struct kernel *kernels);
 
 #endif

@@ -11,10 +11,10 @@ static bool matters(const struct kernel *kernel, const char *only)
 	return only || kernel->running || kernel == host.outlook.next.kernel;
 }
 
-void found(const struct kernel *kernel, const char *only, const char *code, const char *fix, char *sentence)
+void report_on_kernel(const struct kernel *kernel, const char *only, const char *code, const char *fix, char *sentence)
 {
 	if (matters(kernel, only))
-		problem(code, fix, sentence);
+		report_problem(code, fix, sentence);
 	else
-		remark(sentence, fix);
+		report_remark(sentence, fix);
 }

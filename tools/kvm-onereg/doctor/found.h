@@ -6,6 +6,6 @@
 #include "model/kernel.h"
 
 /* A problem, if the kernel runs, or boots next, or was asked for with @only; or else a remark */
-void found(const struct kernel *kernel, const char *only, const char *code, const char *fix, char *sentence);
+void report_on_kernel(const struct kernel *kernel, const char *only, const char *code, const char *fix, char *sentence);
 
 #endif

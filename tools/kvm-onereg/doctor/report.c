@@ -18,7 +18,7 @@ void start_checks(void)
 	remarks = json_object_new_array();
 }
 
-void begin(const char *name)
+void begin_check(const char *name)
 {
 	check = json_object_new_object();
 	json_object_object_add(check, "check", json_string(name));
@@ -27,18 +27,18 @@ void begin(const char *name)
 	json_object_array_add(checks, check);
 }
 
-void good(const char *detail)
+void check_is_good(const char *detail)
 {
 	json_object_object_add(check, "detail", json_string(detail));
 }
 
-void skipped(const char *why)
+void skip_check(const char *why)
 {
 	json_object_object_add(check, "result", json_string("skipped"));
 	json_object_object_add(check, "detail", json_string(why));
 }
 
-void problem(const char *code, const char *fix, char *sentence)
+void report_problem(const char *code, const char *fix, char *sentence)
 {
 	struct json_object *one = json_object_new_object();
 
@@ -50,7 +50,7 @@ void problem(const char *code, const char *fix, char *sentence)
 	json_object_array_add(problems, one);
 }
 
-void remark(char *sentence, const char *fix)
+void report_remark(char *sentence, const char *fix)
 {
 	json_object_array_add(remarks, json_string(fix ? format("%s (%s)", sentence, fix) : sentence));
 }

@@ -7,15 +7,15 @@
 #include <stddef.h>
 
 void start_checks(void);
-void begin(const char *name);
+void begin_check(const char *name);
 /* How it is, when it is as it should be */
-void good(const char *detail);
+void check_is_good(const char *detail);
 /* It could not be looked at, and why */
-void skipped(const char *why);
+void skip_check(const char *why);
 /* A problem, with a code for scripts, a sentence, and the command that puts it right */
-void problem(const char *code, const char *fix, char *sentence);
+void report_problem(const char *code, const char *fix, char *sentence);
 /* What is no problem as long as nobody boots that kernel; @fix may be NULL */
-void remark(char *sentence, const char *fix);
+void report_remark(char *sentence, const char *fix);
 
 size_t problems_found(void);
 const char *problem_code(size_t n);

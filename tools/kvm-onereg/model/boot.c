@@ -151,7 +151,7 @@ static char *release_of(const char *image)
 
 		if (!strncmp(name, "vmlinuz-", 8) || !strncmp(name, "vmlinux-", 8))
 			return format("%s", name + 8);
-		size = readlink(path("%s%s", folders[i], image), target, sizeof(target) - 1);
+		size = readlink(rooted_path("%s%s", folders[i], image), target, sizeof(target) - 1);
 		if (size <= 0)
 			continue;
 		target[size] = '\0';
@@ -190,7 +190,7 @@ static char *loader_variable(const char *name)
 {
 	static const char vendor[] = "4a67b082-0a4c-41cf-b6c7-440b29bb8c4f";
 	size_t size, n = 0;
-	unsigned char *bytes = read_bytes(path("/sys/firmware/efi/efivars/%s-%s", name, vendor), &size);
+	unsigned char *bytes = read_bytes(rooted_path("/sys/firmware/efi/efivars/%s-%s", name, vendor), &size);
 	char *value;
 
 	if (!bytes || size < 6)
@@ -219,10 +219,10 @@ static char *by_systemd_boot(struct kernel *all, char **by)
 {
 	char *once = loader_variable("LoaderEntryOneShot"), *release = NULL;
 	struct json_object *entries;
-	struct run bootctl;
+	struct program_result bootctl;
 	size_t n = 0;
 
-	bootctl = RUN("bootctl", "list", "--json=short", "--no-pager");
+	bootctl = RUN_PROGRAM("bootctl", "list", "--json=short", "--no-pager");
 	if (!bootctl.ended || bootctl.status)
 		return NULL;
 	entries = json_tokener_parse(bootctl.output);
@@ -262,10 +262,10 @@ struct next_boot boots_next(struct kernel *all)
 
 		next.by = "the newest";
 		for (struct kernel *kernel = all; kernel->release; kernel++)
-			images = images || exists("/boot/vmlinuz-%s", kernel->release);
+			images = images || path_exists("/boot/vmlinuz-%s", kernel->release);
 		/* A folder of modules whose kernel was removed does not boot */
 		for (struct kernel *kernel = all; kernel->release; kernel++)
-			if (!images || exists("/boot/vmlinuz-%s", kernel->release))
+			if (!images || path_exists("/boot/vmlinuz-%s", kernel->release))
 				next.release = kernel->release;
 	}
 	if (next.release)

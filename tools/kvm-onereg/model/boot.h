@@ -16,7 +16,7 @@ struct next_boot {
  *
  * GRUB: what /boot/grub/grub.cfg and grubenv (grub-reboot, grub-set-default) select, submenus included. systemd-boot:
  * what bootctl reports. Where neither can be read, the newest kernel by version, as grub-mkconfig would put it first.
- * @all: kernels()
+ * @all: find_kernels()
  */
 struct next_boot boots_next(struct kernel *all);
 

@@ -32,7 +32,7 @@ static bool is_no(const char *value)
 
 static void asked(struct cet *cet)
 {
-	struct setting setting = configured(OPTIONS, "kvm_intel", "cet");
+	struct setting setting = find_setting(OPTIONS, "kvm_intel", "cet");
 
 	cet->asked_in = setting.where;
 	cet->asked = setting.value && is_yes(setting.value);
@@ -64,7 +64,7 @@ static bool read_msr(int fd, unsigned int msr, uint64_t *value)
 
 static enum answer ask_vmx(void)
 {
-	int fd = open(path("/dev/cpu/0/msr"), O_RDONLY | O_CLOEXEC);
+	int fd = open(rooted_path("/dev/cpu/0/msr"), O_RDONLY | O_CLOEXEC);
 	enum answer answer = UNKNOWN;
 	uint64_t basic, exit, entry;
 

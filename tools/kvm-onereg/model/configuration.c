@@ -114,7 +114,7 @@ static char **files(void)
 	size_t n = 0;
 
 	for (size_t i = 0; i < sizeof(folders) / sizeof(*folders); i++) {
-		for (char **name = list("%s", folders[i]); *name; name++) {
+		for (char **name = list_folder("%s", folders[i]); *name; name++) {
 			const char *ending = strrchr(*name, '.');
 			bool hidden = !ending || strcmp(ending, ".conf");
 			char **more;
@@ -136,7 +136,7 @@ static char **files(void)
 static struct setting in_files(enum statement kind, const char *module, const char *parameter)
 {
 	const char * const none[] = { NULL };
-	struct kmod_ctx *ctx = context_of("/nonexistent", none);
+	struct kmod_ctx *ctx = new_kmod_context("/nonexistent", none);
 	struct kmod_config_iter *at = statements[kind](ctx);
 	struct setting setting = { 0 };
 	int of_command_line = 0;
@@ -146,12 +146,12 @@ static struct setting in_files(enum statement kind, const char *module, const ch
 	kmod_config_iter_free_iter(at);
 	kmod_unref(ctx);
 	for (char **file = files(); *file; file++) {
-		const char * const one[] = { path("%s", *file), NULL };
+		const char * const one[] = { rooted_path("%s", *file), NULL };
 		char *value;
 
 		if (setting.value && kind != OPTIONS)
 			break;
-		ctx = context_of("/nonexistent", one);
+		ctx = new_kmod_context("/nonexistent", one);
 		value = said(ctx, kind, module, parameter, of_command_line);
 		kmod_unref(ctx);
 		if (value)
@@ -160,7 +160,7 @@ static struct setting in_files(enum statement kind, const char *module, const ch
 	return setting;
 }
 
-struct setting configured(enum statement kind, const char *module, const char *parameter)
+struct setting find_setting(enum statement kind, const char *module, const char *parameter)
 {
 	struct setting setting = in_files(kind, module, parameter);
 	struct kmod_module *mod;
@@ -170,7 +170,7 @@ struct setting configured(enum statement kind, const char *module, const char *p
 	if (kind != OPTIONS)
 		return setting;
 	/* What is in force is libkmod's to say, as it is what modprobe passes */
-	ctx = modules_of(running_release());
+	ctx = kmod_of_release(running_release());
 	if (kmod_module_new_from_name(ctx, module, &mod) >= 0) {
 		value = last_value(kmod_module_get_options(mod), NULL, parameter);
 		if (value && setting.where)

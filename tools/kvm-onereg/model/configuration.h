@@ -16,6 +16,6 @@ struct setting {
  *
  * libkmod reads modprobe.d, so the last setting counts, and the kernel's command line after all files. @module has '_'.
  */
-struct setting configured(enum statement kind, const char *module, const char *parameter);
+struct setting find_setting(enum statement kind, const char *module, const char *parameter);
 
 #endif

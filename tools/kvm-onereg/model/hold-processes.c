@@ -21,7 +21,7 @@
 static char *guest_name(int pid)
 {
 	size_t size;
-	const char *words = (char *)read_bytes(path("/proc/%d/cmdline", pid), &size), *end = words + size;
+	const char *words = (char *)read_bytes(rooted_path("/proc/%d/cmdline", pid), &size), *end = words + size;
 
 	for (const char *word = words; word && word < end; word += strlen(word) + 1) {
 		const char *value = word + strlen(word) + 1;
@@ -42,7 +42,8 @@ static bool is_device(const struct file *file)
 	char *flags;
 
 	/* Without asking a server that may not answer */
-	if (starts(file->target, ANON) || starts(file->target, "socket:") || starts(file->target, "pipe:") ||
+	if (starts_with(file->target, ANON) || starts_with(file->target, "socket:") ||
+	    starts_with(file->target, "pipe:") ||
 	    statx(file->folder, file->number, AT_STATX_DONT_SYNC, STATX_TYPE, &status))
 		return false;
 	if (!S_ISCHR(status.stx_mode) || status.stx_rdev_major != MISC_MAJOR || status.stx_rdev_minor != KVM_MINOR)
@@ -59,16 +60,16 @@ struct look {
 static void see_kvm(void *context, const struct file *file)
 {
 	struct look *look = context;
-	const char *what = starts(file->target, ANON) ? file->target + strlen(ANON) : "";
+	const char *what = starts_with(file->target, ANON) ? file->target + strlen(ANON) : "";
 
 	if (!strcmp(what, "kvm-vm")) {
 		look->table.vms++;
-	} else if (starts(what, "kvm-vcpu:")) {
+	} else if (starts_with(what, "kvm-vcpu:")) {
 		look->table.vcpus++;
-	} else if (starts(what, "kvm-") || starts(what, "[kvm-")) {
+	} else if (starts_with(what, "kvm-") || starts_with(what, "[kvm-")) {
 		look->table.part = format("%s", what);
 		look->table.kvm_files++;
-	} else if (starts(file->target, "/sys/kernel/debug/kvm/")) {
+	} else if (starts_with(file->target, "/sys/kernel/debug/kvm/")) {
 		look->table.part = format("%s", file->target);
 		look->table.kvm_files++;
 	} else if (is_device(file)) {
@@ -98,7 +99,7 @@ static bool is_holder(const struct holder *holder)
 void look_at_processes(struct holders *holders, bool mappings)
 {
 	static const char * const mapped[] = { ANON "kvm-", ANON "[kvm-", NULL };
-	char **names = list("/proc");
+	char **names = list_folder("/proc");
 	size_t n = 0;
 
 	while (names[n])
@@ -115,7 +116,7 @@ void look_at_processes(struct holders *holders, bool mappings)
 		if (!each_file(holder->pid, see_kvm, merge_table, &look))
 			holders->complete = false;
 		if (mappings && !is_holder(holder)) {
-			holder->part = mapping(holder->pid, mapped);
+			holder->part = find_mapping(holder->pid, mapped);
 			if (holder->part)
 				holder->part = format("%s, mapped", holder->part + strlen(ANON));
 		}
@@ -127,6 +128,6 @@ void look_at_processes(struct holders *holders, bool mappings)
 		holders->processes++;
 	}
 	/* Without /proc nothing was looked at */
-	if (!exists("/proc/1"))
+	if (!path_exists("/proc/1"))
 		holders->complete = false;
 }

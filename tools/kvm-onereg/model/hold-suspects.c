@@ -59,19 +59,19 @@ static void see_bpf(struct suspect *one, const struct file *file)
 
 static void see_suspect(void *context, const struct file *file)
 {
-	const char *what = starts(file->target, ANON) ? file->target + strlen(ANON) : "";
+	const char *what = starts_with(file->target, ANON) ? file->target + strlen(ANON) : "";
 	struct suspect *one = context;
 	char *passed;
 
 	if (one->kvm && !strcmp(what, "[perf_event]")) {
 		one->perf++;
-	} else if (one->kvm && starts(what, "bpf")) {
+	} else if (one->kvm && starts_with(what, "bpf")) {
 		see_bpf(one, file);
 	} else if (!strcmp(what, "[io_uring]")) {
 		see_uring(one, file);
-	} else if (starts(what, "[vfio-") || starts(file->target, "/dev/vfio/")) {
+	} else if (starts_with(what, "[vfio-") || starts_with(file->target, "/dev/vfio/")) {
 		one->vfio++;
-	} else if (starts(file->target, "socket:")) {
+	} else if (starts_with(file->target, "socket:")) {
 		passed = value_of(read_file("%s", file->info), "scm_fds", ":");
 		one->scm += passed ? atoi(passed) : 0;
 	}
@@ -81,14 +81,14 @@ void look_at_suspects(struct holders *holders, bool kvm)
 {
 	static const char * const perf[] = { ANON "[perf_event]", NULL }, * const ring[] = { ANON "[io_uring]", NULL };
 
-	for (char **name = list("/proc"); *name; name++) {
+	for (char **name = list_folder("/proc"); *name; name++) {
 		struct suspect one = { .holders = holders, .pid = atoi(*name), .kvm = kvm };
 		int before = holders->holds;
 
 		if (!one.pid)
 			continue;
 		each_file(one.pid, see_suspect, NULL, &one);
-		if (kvm && !one.perf && mapping(one.pid, perf))
+		if (kvm && !one.perf && find_mapping(one.pid, perf))
 			one.perf = 1;
 		if (one.perf)
 			add_process(&one, MAYBE, 0,
@@ -102,7 +102,7 @@ void look_at_suspects(struct holders *holders, bool kvm)
 			add_process(&one, MAYBE, 0,
 				    format("has a socket with %d file%s that nobody has received yet", one.scm,
 					   one.scm == 1 ? "" : "s"));
-		if (holders->holds == before && mapping(one.pid, ring))
+		if (holders->holds == before && find_mapping(one.pid, ring))
 			add_process(&one, MAYBE, 0, "has an io_uring mapped, maybe with registered files");
 	}
 }

@@ -20,7 +20,7 @@ static const char *tracefs(void)
 	static const char * const places[] = { "/sys/kernel/tracing", "/sys/kernel/debug/tracing" };
 
 	for (size_t i = 0; i < sizeof(places) / sizeof(*places); i++)
-		if (exists("%s/events", places[i]))
+		if (path_exists("%s/events", places[i]))
 			return places[i];
 	return NULL;
 }
@@ -32,7 +32,7 @@ bool kvm_tracepoint(const char *name)
 	if (!strncmp(name, "kvm_", 4))
 		return true;
 	for (size_t i = 0; at && i < GROUPS && !strchr(name, '/'); i++)
-		if (exists("%s/events/%s/%s", at, groups[i], name))
+		if (path_exists("%s/events/%s/%s", at, groups[i], name))
 			return true;
 	return false;
 }
@@ -51,7 +51,7 @@ static char *enabled_events(const char *at, const char *group, int *count)
 	char *names = "";
 
 	*count = 0;
-	for (char **event = list("%s/events/%s", at, group); *event; event++) {
+	for (char **event = list_folder("%s/events/%s", at, group); *event; event++) {
 		char *value = read_file("%s/events/%s/%s/enable", at, group, *event);
 
 		if (!value || *value != '1')
@@ -106,7 +106,7 @@ static void look_at_instance(struct holders *holders, const char *at)
 							  .fix = format("echo 0 >%s/events/%s/enable", at, groups[i]),
 							  .what = format("trace event%s enabled in %s: %s",
 									 count == 1 ? "" : "s", at, events) });
-		for (char **event = list("%s/events/%s", at, groups[i]); *event; event++)
+		for (char **event = list_folder("%s/events/%s", at, groups[i]); *event; event++)
 			look_at_trigger(holders, format("%s/events/%s/%s/trigger", at, groups[i], *event),
 					format("%s:%s", groups[i], *event), false);
 	}
@@ -141,17 +141,17 @@ void look_at_tracefs(struct holders *holders)
 	if (!at)
 		return;
 	look_at_instance(holders, at);
-	for (char **instance = list("%s/instances", at); *instance; instance++)
+	for (char **instance = list_folder("%s/instances", at); *instance; instance++)
 		look_at_instance(holders, format("%s/instances/%s", at, *instance));
 	look_at_dynamic_events(holders, at);
 }
 
 static void look_at_triggers_in(struct holders *holders, const char *at)
 {
-	for (char **group = list("%s/events", at); *group; group++) {
+	for (char **group = list_folder("%s/events", at); *group; group++) {
 		if (of_kvm(*group, strlen(*group)))
 			continue;
-		for (char **event = list("%s/events/%s", at, *group); *event; event++)
+		for (char **event = list_folder("%s/events/%s", at, *group); *event; event++)
 			look_at_trigger(holders, format("%s/events/%s/%s/trigger", at, *group, *event),
 					format("%s:%s", *group, *event), true);
 	}
@@ -164,7 +164,7 @@ void look_at_triggers(struct holders *holders)
 	if (!at)
 		return;
 	look_at_triggers_in(holders, at);
-	for (char **instance = list("%s/instances", at); *instance; instance++)
+	for (char **instance = list_folder("%s/instances", at); *instance; instance++)
 		look_at_triggers_in(holders, format("%s/instances/%s", at, *instance));
 }
 

@@ -23,7 +23,7 @@ static int references(const char *name)
 	char *value = read_file("/sys/module/%s/refcnt", name);
 	int count = value ? atoi(value) : 0;
 
-	for (char **user = list("/sys/module/%s/holders", name); *user; user++)
+	for (char **user = list_folder("/sys/module/%s/holders", name); *user; user++)
 		count--;
 	return count > 0 ? count : 0;
 }
@@ -40,7 +40,7 @@ static char **using_modules(void)
 	size_t n = 0;
 
 	for (int i = 0; i < MODULES; i++) {
-		for (char **name = list("/sys/module/%s/holders", loaded_names[i]); *name; name++) {
+		for (char **name = list_folder("/sys/module/%s/holders", loaded_names[i]); *name; name++) {
 			if (!strcmp(*name, loaded_names[KVM_INTEL]) || !strcmp(*name, loaded_names[KVM_AMD]))
 				continue;
 			modules = enlarged(modules, n, 2, sizeof(*modules));

@@ -250,11 +250,11 @@ struct initramfs read_initramfs(const char *release)
 	int fd;
 
 	for (size_t i = 0; i < sizeof(names) / sizeof(*names) && !image.file; i++)
-		if (exists("%s", names[i]))
+		if (path_exists("%s", names[i]))
 			image.file = names[i];
 	if (!image.file)
 		return image;
-	fd = open(path("%s", image.file), O_RDONLY | O_CLOEXEC | O_NONBLOCK);
+	fd = open(rooted_path("%s", image.file), O_RDONLY | O_CLOEXEC | O_NONBLOCK);
 	if (fd < 0) {
 		image.why_unread = format("%s: %s", image.file, strerror(errno));
 		return image;

@@ -54,7 +54,7 @@ static bool is_configured(const char *release, int module)
 
 static void resolve(struct kernel *kernel)
 {
-	struct kmod_ctx *ctx = modules_of(kernel->release);
+	struct kmod_ctx *ctx = kmod_of_release(kernel->release);
 	const char *builtin;
 
 	for (int i = 0; i < MODULES; i++) {
@@ -65,7 +65,7 @@ static void resolve(struct kernel *kernel)
 			continue;
 		file = kmod_module_get_path(mod);
 		if (file)
-			kernel->module[i] = module_of_file(file);
+			kernel->module[i] = read_module(file);
 		else
 			kernel->module[i].not_configured = !is_configured(kernel->release, i);
 		kmod_module_unref(mod);
@@ -84,8 +84,8 @@ static struct module find_file(const char *folder, const char *name)
 	static const char * const endings[] = { "", ".xz", ".zst", ".gz" };
 
 	for (size_t i = 0; i < sizeof(endings) / sizeof(*endings); i++)
-		if (exists("%s/%s.ko%s", folder, name, endings[i]))
-			return module_of_file(path("%s/%s.ko%s", folder, name, endings[i]));
+		if (path_exists("%s/%s.ko%s", folder, name, endings[i]))
+			return read_module(rooted_path("%s/%s.ko%s", folder, name, endings[i]));
 	return (struct module) { .whose = MISSING };
 }
 
@@ -99,12 +99,13 @@ static bool is_kernel(const char *release)
 
 	for (int i = 0; i < MODULES; i++)
 		ours |= find_file(format("/lib/modules/%s/updates/dkms", release), file_names[i]).whose != MISSING;
-	return ours || exists("/lib/modules/%s/kernel", release) || exists("/lib/modules/%s/vmlinuz", release);
+	return ours || path_exists("/lib/modules/%s/kernel", release) ||
+	       path_exists("/lib/modules/%s/vmlinuz", release);
 }
 
-struct kernel *kernels(void)
+struct kernel *find_kernels(void)
 {
-	char **names = list("/lib/modules");
+	char **names = list_folder("/lib/modules");
 	struct kernel *all;
 	size_t n = 0;
 
@@ -138,7 +139,7 @@ static char *describe_module(const struct module *module)
 	return format("%s", whose_names[module->whose]);
 }
 
-char *describe(const struct kernel *kernel)
+char *describe_kernel(const struct kernel *kernel)
 {
 	const struct module *module = kernel->module;
 
@@ -150,7 +151,7 @@ char *describe(const struct kernel *kernel)
 		return format("mixed: kvm %s, kvm-intel %s, kvm-amd %s", describe_module(&module[KVM]),
 			      describe_module(&module[KVM_INTEL]), describe_module(&module[KVM_AMD]));
 	case FOREIGN:
-		return format("of another package: %s", shown(first_foreign(module)->file));
+		return format("of another package: %s", without_root(first_foreign(module)->file));
 	case MISSING:
 		return format("no KVM modules");
 	case BUILTIN:
@@ -174,7 +175,7 @@ bool find_set(const struct kernel *kernel, enum whose whose, struct module set[M
 
 	for (int f = whose == OURS ? 0 : 2; f < (whose == OURS ? 2 : 3); f++) {
 		/* Without that folder, what the first one lacks is to be told */
-		if (f == 1 && !exists("%s", folders[f][0]))
+		if (f == 1 && !path_exists("%s", folders[f][0]))
 			break;
 		for (int i = 0; i < MODULES; i++) {
 			set[i] = kernel->module[i];

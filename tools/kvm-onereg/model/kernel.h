@@ -17,11 +17,11 @@ struct kernel {
 };
 
 /* All kernels with modules on disk, in the order of their versions; ended by .release NULL. */
-struct kernel *kernels(void);
+struct kernel *find_kernels(void);
 /* One of them, NULL if there is none. */
 struct kernel *find_kernel(struct kernel *all, const char *release);
 /* "ours VERSION, from linux-source-6.12 6.12.117-1": one phrase for what modprobe would load */
-char *describe(const struct kernel *kernel);
+char *describe_kernel(const struct kernel *kernel);
 
 /*
  * The three files of ours or of the distro's for a kernel, wherever they are: under kernel/, updates/dkms or

@@ -6,7 +6,7 @@
 #include "base/message.h"
 #include "model/kmod.h"
 
-struct kmod_ctx *context_of(const char *folder, const char * const *config)
+struct kmod_ctx *new_kmod_context(const char *folder, const char * const *config)
 {
 	struct kmod_ctx *ctx;
 
@@ -18,18 +18,20 @@ struct kmod_ctx *context_of(const char *folder, const char * const *config)
 	return ctx;
 }
 
-struct kmod_ctx *no_modules(void)
+struct kmod_ctx *kmod_of_no_release(void)
 {
 	static const char * const nothing[] = { NULL };
 
-	return context_of("/nonexistent", nothing);
+	return new_kmod_context("/nonexistent", nothing);
 }
 
-struct kmod_ctx *modules_of(const char *release)
+struct kmod_ctx *kmod_of_release(const char *release)
 {
-	const char * const below_root[] = { path("/etc/modprobe.d"),	       path("/run/modprobe.d"),
-					    path("/usr/local/lib/modprobe.d"), path("/usr/lib/modprobe.d"),
-					    path("/lib/modprobe.d"),	       NULL };
+	const char * const below_root[] = {
+		rooted_path("/etc/modprobe.d"),		  rooted_path("/run/modprobe.d"),
+		rooted_path("/usr/local/lib/modprobe.d"), rooted_path("/usr/lib/modprobe.d"),
+		rooted_path("/lib/modprobe.d"),		  NULL
+	};
 
-	return context_of(path("/lib/modules/%s", release), *host_root() ? below_root : NULL);
+	return new_kmod_context(rooted_path("/lib/modules/%s", release), *host_root() ? below_root : NULL);
 }

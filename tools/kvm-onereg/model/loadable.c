@@ -47,7 +47,7 @@ static bool kmod_lets_kernel_unpack(void)
 	static int version = -1;
 
 	if (version < 0) {
-		struct run kmod = RUN("kmod", "--version");
+		struct program_result kmod = RUN_PROGRAM("kmod", "--version");
 		const char *number = kmod.ended ? strstr(kmod.output, "kmod version ") : NULL;
 
 		version = number ? atoi(number + strlen("kmod version ")) : 0;
@@ -58,7 +58,7 @@ static bool kmod_lets_kernel_unpack(void)
 static struct obstacle packing(const struct kernel *kernel, const struct module *module)
 {
 	size_t size;
-	const unsigned char *bytes = packed_contents(module, &size);
+	const unsigned char *bytes = module_packed_contents(module, &size);
 	unsigned int check = bytes && size > 7 ? bytes[7] & 0x0f : 0;
 	struct obstacle found = { .module = module };
 
@@ -210,7 +210,7 @@ static struct obstacle symbols(const struct kernel *kernel)
 {
 	struct symbols of_the_kernel = of_kernel(kernel), of_kvm = { 0 };
 	struct obstacle found = { 0 };
-	struct kmod_ctx *ctx = no_modules();
+	struct kmod_ctx *ctx = kmod_of_no_release();
 
 	for (int i = 0; i < MODULES && !found.code; i++) {
 		const struct module *module = &kernel->module[i];
@@ -231,7 +231,7 @@ static struct obstacle symbols(const struct kernel *kernel)
 	return found;
 }
 
-struct obstacle obstacle(const struct kernel *kernel)
+struct obstacle find_obstacle(const struct kernel *kernel)
 {
 	struct obstacle later = { 0 }, found;
 
@@ -242,7 +242,7 @@ struct obstacle obstacle(const struct kernel *kernel)
 
 		if (module->whose == MISSING)
 			continue;
-		elf = contents(module, &size);
+		elf = module_contents(module, &size);
 		/* Where the program that unpacks is missing, libkmod has unpacked it all the same */
 		if (module->whose == DAMAGED || (elf && !elf_complete(elf, size)))
 			return (struct obstacle) { "damaged", module, format("is cut off or damaged"), false };

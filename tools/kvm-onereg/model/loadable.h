@@ -14,6 +14,6 @@ struct obstacle {
 };
 
 /* The first that keeps one of the kernel's three modules, as modprobe finds them, from loading. */
-struct obstacle obstacle(const struct kernel *kernel);
+struct obstacle find_obstacle(const struct kernel *kernel);
 
 #endif

@@ -17,7 +17,7 @@ bool same_module(const struct loaded *loaded, struct module *file)
 {
 	if (file->whose == MISSING || file->whose == DAMAGED)
 		return false;
-	if (loaded->build_id && build_id(file))
+	if (loaded->build_id && build_id_of(file))
 		return !strcmp(loaded->build_id, file->build_id);
 	/* The distro's have neither: then all that can be said is that both are the distro's */
 	if (loaded->version || file->version || loaded->srcversion || file->srcversion)
@@ -32,7 +32,7 @@ static void look_at_loaded(struct loaded *loaded, const char *name)
 	size_t size;
 
 	loaded->references = -1;
-	loaded->there = exists("/sys/module/%s", name);
+	loaded->there = path_exists("/sys/module/%s", name);
 	if (!loaded->there)
 		return;
 	state = read_file("/sys/module/%s/initstate", name);
@@ -50,7 +50,7 @@ static void look_at_loaded(struct loaded *loaded, const char *name)
 	value = read_file("/sys/module/%s/refcnt", name);
 	if (value)
 		loaded->references = atoi(value);
-	notes = read_bytes(path("/sys/module/%s/notes/.note.gnu.build-id", name), &size);
+	notes = read_bytes(rooted_path("/sys/module/%s/notes/.note.gnu.build-id", name), &size);
 	if (notes)
 		loaded->build_id = notes_build_id(notes, size);
 }
@@ -84,7 +84,7 @@ struct running what_runs(struct kernel *kernel)
 			else
 				loaded->whose = loaded->out_of_tree ? FOREIGN : DISTRO;
 			running.as_resolved = running.as_resolved && kernel && loaded->file == &kernel->module[i];
-			running.known = running.known && kernel && loaded->build_id && build_id(&kernel->module[i]);
+			running.known = running.known && kernel && loaded->build_id && build_id_of(&kernel->module[i]);
 		}
 		running.vendor = running.vendor || (i != KVM && loaded->live);
 		if (running.set == MISSING)
@@ -103,7 +103,7 @@ struct running what_runs(struct kernel *kernel)
 	return running;
 }
 
-enum kvm_access probe(const struct running *running)
+enum kvm_access probe_loaded_kvm(const struct running *running)
 {
-	return running->vendor || !exists("/sys/module") ? kvm_probe(NULL) : KVM_ABSENT;
+	return running->vendor || !path_exists("/sys/module") ? kvm_probe(NULL) : KVM_ABSENT;
 }

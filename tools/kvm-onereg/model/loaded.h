@@ -31,7 +31,7 @@ struct running {
 
 struct running what_runs(struct kernel *kernel);
 /* kvm_probe(), where it loads no module: not without a vendor module, as opening /dev/kvm would load kvm */
-enum kvm_access probe(const struct running *running);
+enum kvm_access probe_loaded_kvm(const struct running *running);
 /* Whether a loaded module and a file are the same: by build-id, or else by what both say. */
 bool same_module(const struct loaded *loaded, struct module *file);
 

@@ -33,7 +33,7 @@ static struct seen *seen_before(const char *file)
 	return NULL;
 }
 
-const unsigned char *contents(const struct module *module, size_t *size)
+const unsigned char *module_contents(const struct module *module, size_t *size)
 {
 	struct seen *before = module->file ? seen_before(module->file) : NULL;
 
@@ -49,17 +49,17 @@ const unsigned char *contents(const struct module *module, size_t *size)
 	return before->elf;
 }
 
-const unsigned char *packed_contents(const struct module *module, size_t *size)
+const unsigned char *module_packed_contents(const struct module *module, size_t *size)
 {
 	struct seen *before = module->file ? seen_before(module->file) : NULL;
 	size_t unpacked;
 
-	contents(module, &unpacked);
+	module_contents(module, &unpacked);
 	*size = before ? before->packed_size : 0;
 	return before ? before->packed : NULL;
 }
 
-const char *build_id(struct module *module)
+const char *build_id_of(struct module *module)
 {
 	struct seen *before = module->file ? seen_before(module->file) : NULL;
 
@@ -67,7 +67,7 @@ const char *build_id(struct module *module)
 		return NULL;
 	if (!before->module.build_id_read) {
 		size_t size;
-		const unsigned char *elf = contents(module, &size);
+		const unsigned char *elf = module_contents(module, &size);
 
 		before->module.build_id = elf ? elf_build_id(elf, size) : NULL;
 	}
@@ -102,9 +102,9 @@ static void add_parameter(struct module *module, const char *value)
 	module->parameters = more;
 }
 
-struct module module_of_file(const char *file)
+struct module read_module(const char *file)
 {
-	struct kmod_ctx *ctx = no_modules();
+	struct kmod_ctx *ctx = kmod_of_no_release();
 	struct module module = { .whose = MISSING, .parameters = allocate(1, sizeof(char *)) };
 	struct {
 		const char *key;

@@ -23,15 +23,15 @@ struct module {
 	bool prebuilt;	     /* of a package kvm-onereg-modules-KERNEL, not built here */
 	char *version, *origin, *srcversion, *vermagic, *depends, *signer;
 	char **parameters; /* names, ended by NULL */
-	char *build_id;	   /* in hexadecimal; ask build_id() for it */
+	char *build_id;	   /* in hexadecimal; ask build_id_of() for it */
 	bool build_id_read;
 };
 
 /* Read what a module file says, once per run; @file is taken as it is. */
-struct module module_of_file(const char *file);
-const char *build_id(struct module *module);
-/* The file that module_of_file() read, unpacked and as it is; NULL if it cannot be read or unpacked. */
-const unsigned char *contents(const struct module *module, size_t *size);
-const unsigned char *packed_contents(const struct module *module, size_t *size);
+struct module read_module(const char *file);
+const char *build_id_of(struct module *module);
+/* The file that read_module() read, unpacked and as it is; NULL if it cannot be read or unpacked. */
+const unsigned char *module_contents(const struct module *module, size_t *size);
+const unsigned char *module_packed_contents(const struct module *module, size_t *size);
 
 #endif

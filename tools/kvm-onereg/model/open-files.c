@@ -14,7 +14,7 @@
 #include "base/text.h"
 #include "model/open-files.h"
 
-bool starts(const char *string, const char *with)
+bool starts_with(const char *string, const char *with)
 {
 	return !strncmp(string, with, strlen(with));
 }
@@ -28,7 +28,7 @@ static bool same_files(int pid, int tid)
 bool each_file(int pid, void (*see)(void *context, const struct file *file), void (*next_table)(void *context),
 	       void *context)
 {
-	char **tasks = list("/proc/%d/task", pid), *self[] = { format("%d", pid), NULL };
+	char **tasks = list_folder("/proc/%d/task", pid), *self[] = { format("%d", pid), NULL };
 	bool complete = true;
 
 	for (char **task = *tasks ? tasks : self; *task; task++) {
@@ -39,7 +39,7 @@ bool each_file(int pid, void (*see)(void *context, const struct file *file), voi
 
 		if (tid != pid && same_files(pid, tid))
 			continue;
-		files = opendir(path("%s/fd", under));
+		files = opendir(rooted_path("%s/fd", under));
 		if (!files) {
 			complete = complete && errno != EACCES && errno != EPERM;
 			continue;
@@ -86,13 +86,13 @@ static char *mapping_in(const char *file, const char * const names[], bool *empt
 	return found;
 }
 
-char *mapping(int pid, const char * const names[])
+char *find_mapping(int pid, const char * const names[])
 {
 	bool empty;
-	char *found = mapping_in(path("/proc/%d/maps", pid), names, &empty);
+	char *found = mapping_in(rooted_path("/proc/%d/maps", pid), names, &empty);
 
 	/* The first thread may have ended before the others */
-	for (char **task = empty ? list("/proc/%d/task", pid) : NULL; task && *task && empty; task++)
-		found = mapping_in(path("/proc/%d/task/%s/maps", pid, *task), names, &empty);
+	for (char **task = empty ? list_folder("/proc/%d/task", pid) : NULL; task && *task && empty; task++)
+		found = mapping_in(rooted_path("/proc/%d/task/%s/maps", pid, *task), names, &empty);
 	return found;
 }

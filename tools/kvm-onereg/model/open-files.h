@@ -17,9 +17,9 @@ struct file {
 bool each_file(int pid, void (*see)(void *context, const struct file *file), void (*next_table)(void *context),
 	       void *context);
 /* The first mapping of a file that one of these names, or NULL: it holds the file without a descriptor */
-char *mapping(int pid, const char * const names[]);
+char *find_mapping(int pid, const char * const names[]);
 
 #define ANON "anon_inode:"
-bool starts(const char *string, const char *with);
+bool starts_with(const char *string, const char *with);
 
 #endif

@@ -50,7 +50,7 @@ static void compare_kernels(struct outlook *outlook, struct kernel *all, const s
 	has = !next		  ? format("has no modules on disk") :
 	      next->set == OURS	  ? format("has an old KVM of ours, without CET") :
 	      next->set == DISTRO ? format("has the distro's KVM") :
-				    format("has: %s", describe(next));
+				    format("has: %s", describe_kernel(next));
 	outlook->loses_ours = format("kernel %s boots next (%s) and %s, while %s ours", outlook->next.release,
 				     outlook->next.by, has,
 				     other ? format("%s has", other->release) : "what is loaded is");
@@ -95,9 +95,9 @@ static void find_source_of_loaded(struct outlook *outlook, const struct running 
 
 static char *why_unloadable(const struct kernel *kernel)
 {
-	struct obstacle it = kernel ? obstacle(kernel) : (struct obstacle) { 0 };
+	struct obstacle it = kernel ? find_obstacle(kernel) : (struct obstacle) { 0 };
 
-	return it.code && !it.later ? format("%s %s", shown(it.module->file), it.sentence) : NULL;
+	return it.code && !it.later ? format("%s %s", without_root(it.module->file), it.sentence) : NULL;
 }
 
 struct outlook look_ahead(struct kernel *all, struct kernel *running_kernel, const struct running *running,
@@ -121,7 +121,7 @@ struct outlook look_ahead(struct kernel *all, struct kernel *running_kernel, con
 		image = strchr(image, ':') + 1;
 	if (running_kernel && image && version && strcmp(image, version))
 		outlook.upgraded = format("%s runs, %s is installed", version, image);
-	/* kernels() has them in the order of their versions */
+	/* find_kernels() has them in the order of their versions */
 	outlook.reboot_pending = outlook.upgraded ||
 				 (next && !next->running && (!running_kernel || next > running_kernel));
 	return outlook;

@@ -12,22 +12,22 @@
 
 /* ---- dpkg ---- */
 
-const struct run *packages(void)
+const struct program_result *known_packages(void)
 {
-	static struct run answer;
+	static struct program_result answer;
 	static bool asked;
 
 	if (!asked)
-		answer = RUN("dpkg-query", "-W", "-f",
-			     "${Package}\t${Version}\t${db:Status-Status}\t${db:Status-Eflag}\n", "kvm-onereg*",
-			     "libkvm-onereg*", "dkms", "linux-image-*", "linux-headers-*", "linux-source*");
+		answer = RUN_PROGRAM("dpkg-query", "-W", "-f",
+				     "${Package}\t${Version}\t${db:Status-Status}\t${db:Status-Eflag}\n", "kvm-onereg*",
+				     "libkvm-onereg*", "dkms", "linux-image-*", "linux-headers-*", "linux-source*");
 	asked = true;
 	return &answer;
 }
 
-bool package(const char *name, char **version, char **status)
+bool find_package(const char *name, char **version, char **status)
 {
-	const char *line = packages()->ended ? packages()->output : "";
+	const char *line = known_packages()->ended ? known_packages()->output : "";
 	size_t length = strlen(name);
 	char *fields;
 
@@ -49,18 +49,18 @@ bool package(const char *name, char **version, char **status)
 
 bool fetches_source(void)
 {
-	return exists("/usr/sbin/" PACKAGE "-install");
+	return path_exists("/usr/sbin/" PACKAGE "-install");
 }
 
-const char *rebuild(void)
+const char *rebuild_command(void)
 {
 	if (fetches_source())
 		return "/usr/sbin/" PACKAGE "-install";
-	if (exists("/usr/lib/" PACKAGE "/install"))
+	if (path_exists("/usr/lib/" PACKAGE "/install"))
 		return "/usr/lib/" PACKAGE "/install";
-	if (package(PACKAGE "-dkms", NULL, NULL))
+	if (find_package(PACKAGE "-dkms", NULL, NULL))
 		return "dpkg-reconfigure " PACKAGE "-dkms";
-	if (exists("/usr/src/" PACKAGE "-%s", tools_version))
+	if (path_exists("/usr/src/" PACKAGE "-%s", tools_version))
 		return "make install     # in the folder of kvm-onereg's source";
 	return "apt-get install " PACKAGE "-dkms     # or, in a clone of kvm-onereg: make install";
 }
@@ -71,7 +71,7 @@ const char *rebuild(void)
 static char *version_of_files(const char *name)
 {
 	char *version, *status;
-	bool installed = package(name, &version, &status);
+	bool installed = find_package(name, &version, &status);
 
 	return installed || !strcmp(status, "unpacked") || !strcmp(status, "half-configured") ||
 			       !strncmp(status, "triggers-", 9) ?
@@ -137,7 +137,7 @@ static time_t seconds(const char *value)
 	return number > 0 ? number : 0;
 }
 
-struct wanted wanted(const char *release)
+struct wanted wanted_source(const char *release)
 {
 	char *lines = read_file(STATE "/wanted/%s", release);
 

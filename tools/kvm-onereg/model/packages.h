@@ -12,12 +12,12 @@
 #define STATE	"/var/lib/" PACKAGE
 
 /* dpkg-query, asked once: "NAME VERSION STATUS ERROR" lines of the packages that matter here, with tabs */
-const struct run *packages(void);
+const struct program_result *known_packages(void);
 /* Whether a package is installed; *version and *status are "" if dpkg does not know it. Both may be NULL */
-bool package(const char *name, char **version, char **status);
+bool find_package(const char *name, char **version, char **status);
 
 /* The command that builds and installs for all kernels, as this host has it */
-const char *rebuild(void);
+const char *rebuild_command(void);
 /* It also fetches the source, so nothing has to be installed before */
 bool fetches_source(void);
 
@@ -39,7 +39,7 @@ struct wanted {
 	time_t tried, next; /* 0: never, and no try will come by itself */
 };
 
-struct wanted wanted(const char *release);
+struct wanted wanted_source(const char *release);
 /* "no network; tried 2026-11-28 14:00, next try at 15:00": its state in words */
 char *wanted_state(const struct wanted *wanted);
 

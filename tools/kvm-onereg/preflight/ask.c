@@ -29,7 +29,7 @@ static void put(struct json_object *object, const char *key, struct json_object 
 
 static void put_string(struct json_object *object, const char *key, const char *value)
 {
-	char *text = value && *value ? cleaned(value) : NULL;
+	char *text = value && *value ? printable_text(value) : NULL;
 
 	put(object, key, text ? json_object_new_string(text) : NULL);
 }

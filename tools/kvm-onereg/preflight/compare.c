@@ -89,7 +89,7 @@ static void compare_leaves(const struct offer *from, const struct offer *to, str
 		if (rule->relation == AT_LEAST || rule->relation == SAME) {
 			where = leaf_name(rule->leaf, rule->subleaf);
 			add(obstacles, concerns_leaf(rule->leaf, 0, EAX, 0), format("%s (%s)", rule->name, where),
-			    "%llu, at the destination %llu", field(a, rule->mask), field(b, rule->mask));
+			    "%llu, at the destination %llu", field_value(a, rule->mask), field_value(b, rule->mask));
 			continue;
 		}
 		for (unsigned int bit = 0; bit < 32; bit++)
@@ -184,7 +184,8 @@ static void compare_features(const struct offer *from, const struct offer *to, s
 			char *msr = name_of_msr(index);
 
 			add(obstacles, concerns_feature(index, 0), format("%s (%s)", rule->name, msr),
-			    "%llu, at the destination %llu", field(a->value, wrong), field(b ? b->value : 0, wrong));
+			    "%llu, at the destination %llu", field_value(a->value, wrong),
+			    field_value(b ? b->value : 0, wrong));
 			continue;
 		}
 		for (unsigned int bit = 0; bit < 64; bit++)

@@ -49,7 +49,7 @@ static const char *get_text(struct json_object *object, const char *key, bool op
 	if (optional && json_object_object_get_ex(object, key, &value) && !value)
 		return NULL;
 	value = get(object, key, json_type_string, at);
-	json_object_set_string(value, cleaned(json_object_get_string(value)));
+	json_object_set_string(value, printable_text(json_object_get_string(value)));
 	return json_object_get_string(value);
 }
 
@@ -244,7 +244,7 @@ void offer_save(struct json_object *json, const char *name)
 	int fd;
 
 	umask(mask);
-	target = target ? kept(target) : format("%s", name);
+	target = target ? keep_memory(target) : format("%s", name);
 	if (!stat(target, &status) && !S_ISREG(status.st_mode))
 		die(STATUS_USAGE, "\"kvm-onereg preflight --json\" prints it", "%s: not a regular file", name);
 	part = format("%s.XXXXXX", target);

@@ -40,7 +40,7 @@ const struct known_capability known_capabilities[] = { CAP(KVM_CAP_IRQCHIP),
 						       CAP(KVM_CAP_ONE_REG),
 						       {} };
 
-char *cleaned(const char *text)
+char *printable_text(const char *text)
 {
 	char *copy = format("%.200s", text);
 

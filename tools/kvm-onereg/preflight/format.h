@@ -15,6 +15,6 @@ extern const struct known_capability {
 } known_capabilities[];
 
 /* @text in ASCII, without control characters, and cut off where it is long */
-char *cleaned(const char *text);
+char *printable_text(const char *text);
 
 #endif

@@ -156,7 +156,7 @@ __u64 violation(enum relation relation, __u64 from, __u64 to, __u64 mask)
 	return 0;
 }
 
-__u64 field(__u64 value, __u64 mask)
+__u64 field_value(__u64 value, __u64 mask)
 {
 	return (value & mask) >> (ffsll(mask) - 1);
 }

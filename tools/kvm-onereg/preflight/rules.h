@@ -47,7 +47,7 @@ bool is_of_one_host(__u32 leaf);
 /* The bits that are in the way; for a field, all of it. */
 __u64 violation(enum relation relation, __u64 from, __u64 to, __u64 mask);
 /* The value of a field */
-__u64 field(__u64 value, __u64 mask);
+__u64 field_value(__u64 value, __u64 mask);
 char *name_of_msr(__u32 index);
 
 #endif

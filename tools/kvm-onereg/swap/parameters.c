@@ -12,13 +12,13 @@
 #include "model/series.h"
 #include "swap/parameters.h"
 
-struct parameter *parameters(bool whole)
+struct parameter *loaded_parameters(bool whole)
 {
 	struct parameter *all = allocate(1, sizeof(*all));
 	size_t n = 0;
 
 	for (int i = 0; i < MODULES; i++) {
-		for (char **name = list("/sys/module/%s/parameters", loaded_names[i]); *name; name++) {
+		for (char **name = list_folder("/sys/module/%s/parameters", loaded_names[i]); *name; name++) {
 			char *value = read_file("/sys/module/%s/parameters/%s", loaded_names[i], *name);
 
 			if (!value)
@@ -38,14 +38,14 @@ bool has_parameter(const struct module *file, const char *name)
 	return false;
 }
 
-char *option(const char *name, const char *value)
+char *option_with_value(const char *name, const char *value)
 {
 	return format(strpbrk(value, " \t") ? "%s=\"%s\"" : "%s=%s", name, value);
 }
 
 char *plain_options(const struct module *file, int which)
 {
-	struct kmod_ctx *ctx = modules_of(running_release());
+	struct kmod_ctx *ctx = kmod_of_release(running_release());
 	struct kmod_module *mod;
 	const char *configured;
 	char *options = "";
@@ -67,7 +67,7 @@ char *plain_options(const struct module *file, int which)
 	return options;
 }
 
-bool differs(const struct parameter *parameter, char **now)
+bool parameter_differs(const struct parameter *parameter, char **now)
 {
 	*now = read_file("/sys/module/%s/parameters/%s", loaded_names[parameter->module], parameter->name);
 	return *now && strcmp(*now, parameter->value);
@@ -75,7 +75,7 @@ bool differs(const struct parameter *parameter, char **now)
 
 bool set_by_file(const struct parameter *parameter)
 {
-	int fd = open(path("/sys/module/%s/parameters/%s", loaded_names[parameter->module], parameter->name),
+	int fd = open(rooted_path("/sys/module/%s/parameters/%s", loaded_names[parameter->module], parameter->name),
 		      O_WRONLY | O_CLOEXEC);
 	bool written;
 	char *now;
@@ -84,5 +84,5 @@ bool set_by_file(const struct parameter *parameter)
 		return false;
 	written = write(fd, parameter->value, strlen(parameter->value)) >= 0;
 	close(fd);
-	return written && !differs(parameter, &now);
+	return written && !parameter_differs(parameter, &now);
 }

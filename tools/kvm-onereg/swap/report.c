@@ -27,7 +27,7 @@ static void add_line(struct json_object *array, const char *line)
 	json_object_array_add(array, json_object_new_string(line));
 }
 
-void step(const char *line)
+void add_step(const char *line)
 {
 	add_line(steps, line);
 	if (!as_json)
@@ -35,7 +35,7 @@ void step(const char *line)
 	fflush(stdout);
 }
 
-void note(const char *line)
+void add_note(const char *line)
 {
 	add_line(notes, line);
 	if (!as_json)
@@ -43,7 +43,7 @@ void note(const char *line)
 	fflush(stdout);
 }
 
-int finish(int status, const char *result, const char *sentence, const char *fix)
+int finish_swap(int status, const char *result, const char *sentence, const char *fix)
 {
 	if (as_json) {
 		struct json_object *json = json_object_new_object();
@@ -68,7 +68,7 @@ int finish(int status, const char *result, const char *sentence, const char *fix
 	return status;
 }
 
-int busy(const char *sentence, const char *fix)
+int refuse_as_busy(const char *sentence, const char *fix)
 {
-	return finish(STATUS_BUSY, "refused", sentence, fix);
+	return finish_swap(STATUS_BUSY, "refused", sentence, fix);
 }

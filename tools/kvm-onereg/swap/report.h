@@ -10,14 +10,14 @@ extern bool as_json, dry_run; /* the options */
 
 void start_report(void);
 /* What is done, or would be */
-void step(const char *line);
+void add_step(const char *line);
 /* What is worth knowing beside the result */
-void note(const char *line);
+void add_note(const char *line);
 /* Who holds KVM, as holders_json() has it; that from before is replaced */
 void report_users(struct json_object *json);
 /* How it ended: prints all of it, and returns @status */
-int finish(int status, const char *result, const char *sentence, const char *fix);
+int finish_swap(int status, const char *result, const char *sentence, const char *fix);
 /* The same for a swap that is refused, as KVM is in use */
-int busy(const char *sentence, const char *fix);
+int refuse_as_busy(const char *sentence, const char *fix);
 
 #endif

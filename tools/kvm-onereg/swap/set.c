@@ -33,7 +33,7 @@ void open_files(struct set *set)
 		set->file[i] = open(set->module[i].file, O_RDONLY | O_CLOEXEC);
 		if (set->file[i] < 0)
 			set->file[i] = 0;
-		build_id(&set->module[i]);
+		build_id_of(&set->module[i]);
 	}
 }
 
@@ -61,12 +61,12 @@ static char *error_of(int error, const char *name)
 
 bool is_loaded(int which)
 {
-	return exists("/sys/module/%s/initstate", loaded_names[which]);
+	return path_exists("/sys/module/%s/initstate", loaded_names[which]);
 }
 
-int unload(int which)
+int unload_module(int which)
 {
-	struct kmod_ctx *ctx = modules_of(running_release());
+	struct kmod_ctx *ctx = kmod_of_release(running_release());
 	struct kmod_module *mod;
 	int error = -kmod_module_new_from_name(ctx, loaded_names[which], &mod);
 
@@ -83,7 +83,7 @@ int unload_kvm(void)
 	static const struct timespec wait = { .tv_nsec = WAIT_NS };
 	int error;
 
-	for (int i = 0; (error = unload(KVM)) == EWOULDBLOCK && i < WAITS; i++)
+	for (int i = 0; (error = unload_module(KVM)) == EWOULDBLOCK && i < WAITS; i++)
 		nanosleep(&wait, NULL);
 	return error;
 }
@@ -91,7 +91,7 @@ int unload_kvm(void)
 int unload_all(int *which)
 {
 	for (int i = MODULES - 1; i >= 0; i--) {
-		int error = !is_loaded(i) ? 0 : i == KVM ? unload_kvm() : unload(i);
+		int error = !is_loaded(i) ? 0 : i == KVM ? unload_kvm() : unload_module(i);
 
 		if (error) {
 			*which = i;
@@ -104,7 +104,7 @@ int unload_all(int *which)
 /* What a module needs besides kvm: loaded by name, as modprobe does; it stays loaded */
 static int load_needed(const struct module *file)
 {
-	struct kmod_ctx *ctx = modules_of(running_release());
+	struct kmod_ctx *ctx = kmod_of_release(running_release());
 	const char *at = file->depends;
 	int error = 0;
 
@@ -126,7 +126,7 @@ static int load_needed(const struct module *file)
 static int insert(const struct set *set, int which, const char *options)
 {
 	const char *file = set->file[which] ? format("/proc/self/fd/%d", set->file[which]) : set->module[which].file;
-	struct kmod_ctx *ctx = no_modules();
+	struct kmod_ctx *ctx = kmod_of_no_release();
 	struct kmod_module *mod;
 	int error = -kmod_module_new_from_path(ctx, file, &mod);
 
@@ -154,8 +154,9 @@ static char *load(struct set *set, char * const options[MODULES], bool keep_kvm)
 			return format("a module that %s needs (%s) does not load: %s", loaded_names[i],
 				      set->module[i].depends, strerror(error));
 		while ((error = insert(set, i, options[i])) == EEXIST && ++tries < TRIES) {
-			note(format("%s was loaded by something else meanwhile; unloading it again", loaded_names[i]));
-			error = i == KVM ? unload_all(&blocker) : unload(i);
+			add_note(format("%s was loaded by something else meanwhile; unloading it again",
+					loaded_names[i]));
+			error = i == KVM ? unload_all(&blocker) : unload_module(i);
 			if (error)
 				break;
 		}
@@ -167,10 +168,10 @@ static char *load(struct set *set, char * const options[MODULES], bool keep_kvm)
 
 struct running what_runs_now(void)
 {
-	return what_runs(find_kernel(kernels(), running_release()));
+	return what_runs(find_kernel(find_kernels(), running_release()));
 }
 
-char *verify(struct set *set)
+char *verify_set(struct set *set)
 {
 	struct running running = what_runs_now();
 	enum kvm_access access;
@@ -205,12 +206,12 @@ static void note_parameters(const struct set *set, const struct parameter *befor
 	for (const struct parameter *one = before; one->name; one++) {
 		if (!set->wanted[one->module] || !has_parameter(&set->module[one->module], one->name))
 			continue;
-		if (differs(one, &now)) {
+		if (parameter_differs(one, &now)) {
 			if (!set_by_file(one))
-				note(format("%s.%s was %s and is %s now", loaded_names[one->module], one->name,
-					    one->value, now));
-		} else if (strstr(options[one->module], option(one->name, one->value))) {
-			note(format("%s.%s=%s kept", loaded_names[one->module], one->name, one->value));
+				add_note(format("%s.%s was %s and is %s now", loaded_names[one->module], one->name,
+						one->value, now));
+		} else if (strstr(options[one->module], option_with_value(one->name, one->value))) {
+			add_note(format("%s.%s=%s kept", loaded_names[one->module], one->name, one->value));
 		}
 	}
 }
@@ -222,24 +223,24 @@ static char *load_again(struct set *set, char * const options[MODULES], bool kee
 	int error = 0;
 
 	for (int i = KVM_INTEL; i < MODULES && !error; i++) {
-		error = set->wanted[i] ? unload(i) : 0;
+		error = set->wanted[i] ? unload_module(i) : 0;
 		if (error)
-			note(format("cannot unload %s to load it with its parameters: %s", loaded_names[i],
-				    strerror(error)));
+			add_note(format("cannot unload %s to load it with its parameters: %s", loaded_names[i],
+					strerror(error)));
 	}
 	/* It is in use already: what is loaded is right but for parameters, and stays */
 	if (error)
 		return NULL;
 	error = keep_kvm ? 0 : unload_kvm();
 	if (error)
-		note(format("cannot unload kvm to load it with its parameters: %s", strerror(error)));
+		add_note(format("cannot unload kvm to load it with its parameters: %s", strerror(error)));
 	failure = load(set, options, keep_kvm || error);
 	return failure ? format("with the parameters from before (%s %s %s): %s", options[0], options[1], options[2],
 				failure) :
 			 NULL;
 }
 
-char *load_with(struct set *set, const struct parameter *before, bool keep_kvm)
+char *load_set(struct set *set, const struct parameter *before, bool keep_kvm)
 {
 	bool again = false, again_kvm = false;
 	char *options[MODULES], *failure, *now;
@@ -255,20 +256,20 @@ char *load_with(struct set *set, const struct parameter *before, bool keep_kvm)
 		if (!has_parameter(&set->module[one->module], one->name)) {
 			/* Only what was switched on is a loss */
 			if (strcmp(one->value, "N") && strcmp(one->value, "0"))
-				note(format("%s.%s=%s is dropped: this %s has no such parameter",
-					    loaded_names[one->module], one->name, one->value,
-					    loaded_names[one->module]));
+				add_note(format("%s.%s=%s is dropped: this %s has no such parameter",
+						loaded_names[one->module], one->name, one->value,
+						loaded_names[one->module]));
 			continue;
 		}
-		if (!differs(one, &now))
+		if (!parameter_differs(one, &now))
 			continue;
 		if (set_by_file(one)) {
-			note(format("%s.%s=%s kept", loaded_names[one->module], one->name, one->value));
+			add_note(format("%s.%s=%s kept", loaded_names[one->module], one->name, one->value));
 			continue;
 		}
 		if (!one->whole)
 			continue;
-		options[one->module] = format("%s %s", options[one->module], option(one->name, one->value));
+		options[one->module] = format("%s %s", options[one->module], option_with_value(one->name, one->value));
 		again = true;
 		again_kvm |= one->module == KVM;
 	}
@@ -280,7 +281,7 @@ char *load_with(struct set *set, const struct parameter *before, bool keep_kvm)
 	return failure;
 }
 
-char *files_of(const struct set *set)
+char *names_of_set(const struct set *set)
 {
 	char *names = "";
 
@@ -290,9 +291,9 @@ char *files_of(const struct set *set)
 	return names;
 }
 
-const char *name_of(const struct set *set)
+const char *describe_set(const struct set *set)
 {
 	return set->whose == OURS   ? format("our KVM %s", set->module[KVM].version) :
 	       set->whose == DISTRO ? "the distro's KVM" :
-				      format("the KVM of %s", shown(set->module[KVM].file));
+				      format("the KVM of %s", without_root(set->module[KVM].file));
 }

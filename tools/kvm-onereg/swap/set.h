@@ -16,11 +16,11 @@ struct set {
 	int file[MODULES];	       /* open, as it may be gone from disk later; 0 if not */
 };
 
-/* Open the files of a set, and read now what verify() asks of them */
+/* Open the files of a set, and read now what verify_set() asks of them */
 void open_files(struct set *set);
 bool is_loaded(int which);
 /* 0, or an errno; a module that is not loaded is no error */
-int unload(int which);
+int unload_module(int which);
 /* kvm, once its vendor module is gone: a reference may be one of a moment */
 int unload_kvm(void);
 /* All of them; *@which is the one that does not unload */
@@ -30,14 +30,14 @@ int unload_all(int *which);
  * at load are, by loading once more: what a plain load gives must be known first. With @keep_kvm the kvm that is loaded
  * is the right one, and stays. NULL, or why not.
  */
-char *load_with(struct set *set, const struct parameter *before, bool keep_kvm);
+char *load_set(struct set *set, const struct parameter *before, bool keep_kvm);
 /* NULL, or what is not as it should be */
-char *verify(struct set *set);
+char *verify_set(struct set *set);
 struct running what_runs_now(void);
 
 /* "kvm kvm_intel" */
-char *files_of(const struct set *set);
+char *names_of_set(const struct set *set);
 /* "our KVM VERSION" */
-const char *name_of(const struct set *set);
+const char *describe_set(const struct set *set);
 
 #endif

@@ -89,12 +89,14 @@ static int not_there(const struct kernel *kernel, enum whose whose, const struct
 			     whose_names[set[KVM_INTEL].whose], whose_names[set[KVM_AMD].whose]);
 
 	if (whose == OURS)
-		return finish(STATUS_CANNOT, "refused",
-			      format("our modules are not complete on disk for kernel %s: %s", kernel->release, state),
-			      format("kvm-onereg doctor -k %s tells what is missing", kernel->release));
-	return finish(STATUS_CANNOT, "refused",
-		      format("the distro's modules are not complete on disk for kernel %s: %s", kernel->release, state),
-		      format("apt-get install --reinstall linux-image-%s", kernel->release));
+		return finish_swap(STATUS_CANNOT, "refused",
+				   format("our modules are not complete on disk for kernel %s: %s", kernel->release,
+					  state),
+				   format("kvm-onereg doctor -k %s tells what is missing", kernel->release));
+	return finish_swap(STATUS_CANNOT, "refused",
+			   format("the distro's modules are not complete on disk for kernel %s: %s", kernel->release,
+				  state),
+			   format("apt-get install --reinstall linux-image-%s", kernel->release));
 }
 
 static int swap(const struct kernel *kernel, struct running *running, struct ways *ways, bool keep_kvm)
@@ -102,7 +104,7 @@ static int swap(const struct kernel *kernel, struct running *running, struct way
 	struct set *to = &ways->to;
 	const char *after = kernel->set == to->whose ?
 				    "the same at the next boot" :
-				    format("the next boot loads what modprobe takes: %s", describe(kernel));
+				    format("the next boot loads what modprobe takes: %s", describe_kernel(kernel));
 	int blocker = -1, error = 0;
 	bool unchanged = true;
 	sigset_t all;
@@ -114,15 +116,16 @@ static int swap(const struct kernel *kernel, struct running *running, struct way
 		for (int i = 0; i < MODULES; i++)
 			if (running->module[i].there)
 				loaded = format("%s%s%s", loaded, *loaded ? " " : "", loaded_names[i]);
-		step(format("unload %s (%s)", loaded, whose_names[running->set]));
+		add_step(format("unload %s (%s)", loaded, whose_names[running->set]));
 	}
 	for (int i = keep_kvm ? KVM_INTEL : KVM; i < MODULES; i++)
 		if (to->wanted[i])
-			step(format("load %s", shown(to->module[i].file)));
-	step("verify what is loaded");
+			add_step(format("load %s", without_root(to->module[i].file)));
+	add_step("verify what is loaded");
 	if (dry_run)
-		return finish(STATUS_OK, "dry run",
-			      format("Nothing was done (--dry-run); with %s loaded, %s.", name_of(to), after), NULL);
+		return finish_swap(STATUS_OK, "dry run",
+				   format("Nothing was done (--dry-run); with %s loaded, %s.", describe_set(to), after),
+				   NULL);
 
 	/* From here on, Ctrl-C or a lost terminal must not leave half of it */
 	sigfillset(&all);
@@ -133,29 +136,29 @@ static int swap(const struct kernel *kernel, struct running *running, struct way
 		unchanged &= !running->module[i].there || is_loaded(i);
 	if (error && unchanged && (error == EWOULDBLOCK || error == EBUSY)) {
 		/* A VM was started meanwhile */
-		char *fix, *holds = who(&fix);
+		char *fix, *holds = who_holds(&fix);
 
-		return busy(format("nothing was changed: %s came into use meanwhile: %s", loaded_names[blocker],
-				   holds ? holds : strerror(error)),
-			    fix ? fix : "run this again");
+		return refuse_as_busy(format("nothing was changed: %s came into use meanwhile: %s",
+					     loaded_names[blocker], holds ? holds : strerror(error)),
+				      fix ? fix : "run this again");
 	}
 	if (error && unchanged)
-		return finish(STATUS_CANNOT, "refused",
-			      format("nothing was changed: cannot unload %s: %s", loaded_names[blocker],
-				     strerror(error)),
-			      "run this on the host itself, outside of containers");
+		return finish_swap(STATUS_CANNOT, "refused",
+				   format("nothing was changed: cannot unload %s: %s", loaded_names[blocker],
+					  strerror(error)),
+				   "run this on the host itself, outside of containers");
 	if (error) {
-		char *fix, *holds = who(&fix);
+		char *fix, *holds = who_holds(&fix);
 
 		return roll_back(ways, format("cannot unload %s: %s", loaded_names[blocker], strerror(error)), holds,
 				 fix);
 	}
-	why = load_with(to, ways->had, keep_kvm);
+	why = load_set(to, ways->had, keep_kvm);
 	if (!why)
-		why = verify(to);
+		why = verify_set(to);
 	if (why)
 		return roll_back(ways, why, NULL, NULL);
-	return finish(STATUS_OK, "swapped", format("%s is loaded; %s.", name_of(to), after), NULL);
+	return finish_swap(STATUS_OK, "swapped", format("%s is loaded; %s.", describe_set(to), after), NULL);
 }
 
 /* Why this process could not load or unload modules here, or NULL */
@@ -216,38 +219,39 @@ int cmd_swap(int argc, char **argv)
 		usage_error("swap", "KVM_ONEREG_ROOT is set: with it, only --dry-run");
 
 	start_report();
-	kernel = find_kernel(kernels(), running_release());
+	kernel = find_kernel(find_kernels(), running_release());
 	if (is_native(running_release()))
-		return finish(STATUS_OK, "nothing to do",
-			      format("Kernel %s has ONE_REG itself: there is nothing to swap.", running_release()),
-			      NULL);
+		return finish_swap(STATUS_OK, "nothing to do",
+				   format("Kernel %s has ONE_REG itself: there is nothing to swap.", running_release()),
+				   NULL);
 	if (!kernel)
-		return finish(STATUS_CANNOT, "refused",
-			      format("the running kernel, %s, has no modules in /lib/modules", running_release()),
-			      format("apt-get install linux-image-%s", running_release()));
+		return finish_swap(STATUS_CANNOT, "refused",
+				   format("the running kernel, %s, has no modules in /lib/modules", running_release()),
+				   format("apt-get install linux-image-%s", running_release()));
 	running = what_runs(kernel);
 	if (running.set == BUILTIN)
-		return finish(STATUS_CANNOT, "refused", "KVM is built into the running kernel: it cannot be unloaded",
-			      NULL);
+		return finish_swap(STATUS_CANNOT, "refused",
+				   "KVM is built into the running kernel: it cannot be unloaded", NULL);
 	if (!find_set(kernel, to->whose, to->module))
 		return not_there(kernel, to->whose, to->module);
 	for (int i = 0; i < MODULES; i++)
 		if (!to->module[i].not_configured &&
 		    (!to->module[i].vermagic ||
 		     strncmp(to->module[i].vermagic, kernel->release, strlen(kernel->release))))
-			return finish(STATUS_CANNOT, "refused",
-				      format("%s is not of kernel %s", shown(to->module[i].file), kernel->release),
-				      format("kvm-onereg doctor -k %s", kernel->release));
+			return finish_swap(STATUS_CANNOT, "refused",
+					   format("%s is not of kernel %s", without_root(to->module[i].file),
+						  kernel->release),
+					   format("kvm-onereg doctor -k %s", kernel->release));
 	choose(to, &running);
 	if (!to->wanted[KVM_INTEL] && !to->wanted[KVM_AMD])
-		return finish(STATUS_CANNOT, "refused", "this CPU has no virtualization, or the firmware disables it",
-			      "kvm-onereg doctor");
+		return finish_swap(STATUS_CANNOT, "refused",
+				   "this CPU has no virtualization, or the firmware disables it", "kvm-onereg doctor");
 	vendor = to->wanted[KVM_INTEL] ? KVM_INTEL : KVM_AMD;
 	if (!to->module[vendor].file)
-		return finish(STATUS_CANNOT, "refused",
-			      format("kernel %s is configured without %s, which this CPU needs", kernel->release,
-				     loaded_names[vendor]),
-			      "use a kernel that is configured for this CPU");
+		return finish_swap(STATUS_CANNOT, "refused",
+				   format("kernel %s is configured without %s, which this CPU needs", kernel->release,
+					  loaded_names[vendor]),
+				   "use a kernel that is configured for this CPU");
 	half = running.module[KVM].there && !running.vendor;
 	if (running.vendor && running.set != MIXED) {
 		bool same = true;
@@ -255,26 +259,26 @@ int cmd_swap(int argc, char **argv)
 		for (int i = 0; i < MODULES; i++)
 			same &= !to->wanted[i] || same_module(&running.module[i], &to->module[i]);
 		if (same)
-			return finish(STATUS_OK, "nothing to do", format("Nothing to do: %s is loaded.", name_of(to)),
-				      NULL);
+			return finish_swap(STATUS_OK, "nothing to do",
+					   format("Nothing to do: %s is loaded.", describe_set(to)), NULL);
 	}
 	if (!dry_run && geteuid())
-		return finish(STATUS_CANNOT, "refused", "loading modules needs root",
-			      format("sudo kvm-onereg swap %s", argv[optind]));
+		return finish_swap(STATUS_CANNOT, "refused", "loading modules needs root",
+				   format("sudo kvm-onereg swap %s", argv[optind]));
 	cannot = cannot_load();
 	if (cannot)
-		return finish(STATUS_CANNOT, "refused", format("nothing was changed: %s", cannot),
-			      strstr(cannot, "boot") ? "reboot: the next boot loads what modprobe takes" :
-						       "run this on the host itself, outside of containers");
+		return finish_swap(STATUS_CANNOT, "refused", format("nothing was changed: %s", cannot),
+				   strstr(cannot, "boot") ? "reboot: the next boot loads what modprobe takes" :
+							    "run this on the host itself, outside of containers");
 	/* Not two at a time. No file is made for it, and the lock goes with the process */
 	lock = open("/proc/self/exe", O_RDONLY | O_CLOEXEC);
 	if (lock >= 0 && flock(lock, (dry_run ? LOCK_SH : LOCK_EX) | LOCK_NB) && errno == EWOULDBLOCK)
-		return busy("another \"kvm-onereg swap\" is running", "wait for it to end");
+		return refuse_as_busy("another \"kvm-onereg swap\" is running", "wait for it to end");
 	if (dry_run && lock >= 0)
 		flock(lock, LOCK_UN);
 	if (geteuid())
-		note("not root: VMs of other users were not looked for");
-	ways.had = parameters(!half);
+		add_note("not root: VMs of other users were not looked for");
+	ways.had = loaded_parameters(!half);
 	ways.have_before = file_of_loaded(kernel, &running, &ways.before, vendor, &missing);
 	ways.other.whose = to->whose == OURS ? DISTRO : OURS;
 	memcpy(ways.other.wanted, to->wanted, sizeof(to->wanted));
@@ -288,16 +292,16 @@ int cmd_swap(int argc, char **argv)
 	/* After kill -9 the right kvm may be there: then only its vendor module is missing */
 	keep = half && same_module(&running.module[KVM], &to->module[KVM]);
 	if (!ways.have_before && !keep)
-		note(format("the file that %s was loaded from is gone: if this fails, there is no way back to it",
-			    loaded_names[missing]));
-	holds = who(&fix);
+		add_note(format("the file that %s was loaded from is gone: if this fails, there is no way back to it",
+				loaded_names[missing]));
+	holds = who_holds(&fix);
 	if (!as_json)
 		printf("%s: %s to %s\n", kernel->release,
 		       running.set == MISSING ? "from nothing" : format("from %s", whose_names[running.set]),
-		       name_of(to));
+		       describe_set(to));
 	if (holds && half && !keep && ways.have_before)
-		return complete(&ways, holds, fix);
+		return complete_loaded(&ways, holds, fix);
 	if (holds && !keep)
-		return busy(format("nothing was changed: %s", holds), fix);
+		return refuse_as_busy(format("nothing was changed: %s", holds), fix);
 	return swap(kernel, &running, &ways, keep);
 }

@@ -12,7 +12,7 @@ static char * and (char *list, const char *between, const char *one)
 	return list ? format("%s%s%s", list, between, one) : format("%s", one);
 }
 
-char *who(char **fix)
+char *who_holds(char **fix)
 {
 	struct holders holders = who_holds_kvm();
 	char *names = NULL, *modules = NULL, *maybe = NULL, *end = NULL, *unnamed = describe_unnamed(&holders);

@@ -4,6 +4,6 @@
 #define SWAP_USERS_H
 
 /* As a phrase, or NULL; *fix tells what to do. For the report, too */
-char *who(char **fix);
+char *who_holds(char **fix);
 
 #endif

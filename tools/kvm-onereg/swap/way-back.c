@@ -26,7 +26,7 @@ static char *load_over(struct set *set, const struct parameter *had)
 	for (int i = KVM_INTEL; i < MODULES; i++) {
 		if (!running.module[i].there)
 			continue;
-		error = unload(i);
+		error = unload_module(i);
 		if (error && keep && set->wanted[i] && same_module(&running.module[i], &set->module[i]))
 			return NULL;
 		if (error)
@@ -35,9 +35,9 @@ static char *load_over(struct set *set, const struct parameter *had)
 	error = running.module[KVM].there && !keep ? unload_kvm() : 0;
 	if (error)
 		return format("cannot unload kvm: %s", strerror(error));
-	failure = load_with(set, had, keep);
+	failure = load_set(set, had, keep);
 	if (failure && keep && !unload_kvm())
-		failure = load_with(set, had, false);
+		failure = load_set(set, had, false);
 	return failure;
 }
 
@@ -55,17 +55,17 @@ static char *load_any(struct ways *ways, struct set **loaded)
 
 		if (!set)
 			continue;
-		step(format("load %s (%s)%s", files_of(set), whose_names[set->whose],
-			    i % 2 ? ", with the parameters of modprobe.d" : ""));
+		add_step(format("load %s (%s)%s", names_of_set(set), whose_names[set->whose],
+				i % 2 ? ", with the parameters of modprobe.d" : ""));
 		why = load_over(set, i % 2 ? &none : ways->had);
 		if (!why)
-			why = verify(set);
+			why = verify_set(set);
 		if (!why) {
 			*loaded = set;
 			return NULL;
 		}
 		if (strcmp(why, last))
-			note(why);
+			add_note(why);
 		last = why;
 		if (!failure)
 			failure = why;
@@ -79,39 +79,41 @@ int roll_back(struct ways *ways, const char *why, const char *holds, const char 
 	struct set *loaded = NULL;
 	char *failure, *now;
 
-	step(format("failed: %s", why));
+	add_step(format("failed: %s", why));
 	if (!ways->have_before)
-		note("the files of the modules that were loaded are gone");
+		add_note("the files of the modules that were loaded are gone");
 	failure = load_any(ways, &loaded);
 	if (failure) {
-		holds = who(&now);
-		return finish(STATUS_BROKEN, "broken",
-			      format("%s; and the way back failed: %s%s%s", why, failure, holds ? ": " : "",
-				     holds ? holds : ""),
-			      now ? now : "run it again, or: modprobe kvm_intel (AMD: kvm_amd), or reboot");
+		holds = who_holds(&now);
+		return finish_swap(STATUS_BROKEN, "broken",
+				   format("%s; and the way back failed: %s%s%s", why, failure, holds ? ": " : "",
+					  holds ? holds : ""),
+				   now ? now : "run it again, or: modprobe kvm_intel (AMD: kvm_amd), or reboot");
 	}
-	return finish(STATUS_ROLLED_BACK, "rolled back",
-		      loaded == &ways->before ?
-			      format("%s; the modules from before are loaded again%s", why, and_held) :
-			      format("%s; %s is loaded now%s", why, name_of(loaded), and_held),
-		      fix ? fix : "kvm-onereg doctor");
+	return finish_swap(STATUS_ROLLED_BACK, "rolled back",
+			   loaded == &ways->before ?
+				   format("%s; the modules from before are loaded again%s", why, and_held) :
+				   format("%s; %s is loaded now%s", why, describe_set(loaded), and_held),
+			   fix ? fix : "kvm-onereg doctor");
 }
 
-int complete(struct ways *ways, const char *holds, const char *fix)
+int complete_loaded(struct ways *ways, const char *holds, const char *fix)
 {
 	char *why;
 
-	step(format("load %s (%s)", files_of(&ways->before), whose_names[ways->before.whose]));
+	add_step(format("load %s (%s)", names_of_set(&ways->before), whose_names[ways->before.whose]));
 	if (dry_run)
-		return busy(format("the kvm that is loaded would be completed, not replaced: %s", holds), fix);
-	why = load_with(&ways->before, ways->had, true);
+		return refuse_as_busy(format("the kvm that is loaded would be completed, not replaced: %s", holds),
+				      fix);
+	why = load_set(&ways->before, ways->had, true);
 	if (!why)
-		why = verify(&ways->before);
+		why = verify_set(&ways->before);
 	if (why)
-		return finish(STATUS_BROKEN, "broken",
-			      format("%s; and the kvm that is loaded could not be completed: %s", holds, why), fix);
-	return finish(STATUS_ROLLED_BACK, "rolled back",
-		      format("%s; the kvm that is loaded (%s) was completed, so that VMs can run", holds,
-			     whose_names[ways->before.whose]),
-		      fix);
+		return finish_swap(STATUS_BROKEN, "broken",
+				   format("%s; and the kvm that is loaded could not be completed: %s", holds, why),
+				   fix);
+	return finish_swap(STATUS_ROLLED_BACK, "rolled back",
+			   format("%s; the kvm that is loaded (%s) was completed, so that VMs can run", holds,
+				  whose_names[ways->before.whose]),
+			   fix);
 }

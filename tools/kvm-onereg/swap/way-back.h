@@ -23,6 +23,6 @@ struct ways {
 /* Load what works, and finish; @holds: who keeps a module from unloading, and @fix, what ends it; or NULL */
 int roll_back(struct ways *ways, const char *why, const char *holds, const char *fix);
 /* KVM is held and has no vendor module: the wanted set cannot be loaded, but what is there can be completed */
-int complete(struct ways *ways, const char *holds, const char *fix);
+int complete_loaded(struct ways *ways, const char *holds, const char *fix);
 
 #endif
