@@ -85,8 +85,8 @@ without 1 "completion invents command stop" "s/words='status /&stop /"
 # ---- the codes of doctor
 
 codes() {
-	find "$source" -name '*.c' -exec cat {} + |
-		grep -o -E '(report_problem\(|report_on_kernel\(kernel, only, |code = |obstacle\) \{ )"[a-z-]+"' | grep -o '"[^"]*"' | tr -d '"' | sort -u
+	find "$source" -name '*.c' -exec cat {} + | tr -s '\n\t ' ' ' |
+		grep -o -E '(report_problem\( ?|report_on_kernel\( ?kernel, only, |code = |obstacle\) \{ )"[a-z-]+"' | grep -o '"[^"]*"' | tr -d '"' | sort -u
 }
 listed() { sed -n '/^|\[ \*code\*/,/^$/s/^|  \([a-z-]*\)$/\1/p' "$1" | sort; }
 codes >"$tmp/codes"

@@ -9,9 +9,6 @@
 
 #include <stdbool.h>
 #include <stddef.h>
-#include <stdio.h>
-
-#include "base/text.h"
 
 /* "", or what stands before every path. */
 const char *host_root(void);

@@ -3,10 +3,6 @@
 #ifndef BASE_MESSAGE_H
 #define BASE_MESSAGE_H
 
-#include <stdio.h>
-
-#include "base/text.h"
-
 /* Exit status of every command; the man page documents them. */
 enum {
 	STATUS_OK,

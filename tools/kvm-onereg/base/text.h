@@ -5,7 +5,6 @@
 
 #include <stdarg.h>
 #include <stdbool.h>
-#include <stdio.h>
 
 /* A formatted string. */
 char *format(const char *form, ...) __attribute__((format(printf, 1, 2)));
