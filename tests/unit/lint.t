@@ -51,7 +51,7 @@ case $version in
 "") skip "clang-format" "not installed: install clang-format" ;;
 14 | 19)
 	# The header of the ABI stays as it reads best: like the kernel's, its values in a column of their own.
-	mapfile -t list < <(grep -E '^(src|tests)/.*[.][ch]$' "$tmp/files")
+	mapfile -t list < <(grep -E '^(src|tests|tools)/.*[.][ch]$' "$tmp/files")
 	format "${list[@]}" 2>"$tmp/format.log"
 	is "clang-format passes all" $? 0
 	for f in "${list[@]}"; do

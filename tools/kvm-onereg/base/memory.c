@@ -6,13 +6,15 @@
 #include "base/memory.h"
 #include "base/message.h"
 
+struct kept {
+	struct kept *next;
+	void *memory;
+};
+
 void *keep_memory(void *memory)
 {
 	/* One list that is never emptied: all of it is in use until the end */
-	static struct kept {
-		struct kept *next;
-		void *memory;
-	} * all;
+	static struct kept *all;
 	struct kept *entry = malloc(sizeof(*entry));
 
 	if (!memory || !entry)

@@ -68,7 +68,7 @@ const char *colour(enum colour which)
 void print_wrapped(int column, int indent, const char *text)
 {
 	while (*text) {
-		int blanks = strspn(text, " "), n = strcspn(text + blanks, " \n");
+		int blanks = strspn(text, " "), n = strcspn(text + blanks, "\n ");
 
 		if (column > indent && column + blanks + n > FULL_WIDTH) {
 			printf("\n%*s", indent, "");

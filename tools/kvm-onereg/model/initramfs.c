@@ -72,17 +72,19 @@ static bool take(struct stream *stream, void *to, size_t size)
 
 /* ---- cpio ---- */
 
+/* One of the three modules: of each, all copies are kept */
+struct copy {
+	struct copy *next;
+	int module;
+	char *path; /* below the folder of modules */
+	unsigned char *bytes;
+	size_t size;
+};
+
 /* What was found so far */
 struct found {
 	const char *release;
-	/* Of each of the three, all copies: with their path below the folder of modules */
-	struct copy {
-		struct copy *next;
-		int module;
-		char *path;
-		unsigned char *bytes;
-		size_t size;
-	} * copies;
+	struct copy *copies;
 	char *modules_dep, *modprobe_d;
 	bool dracut;
 };

@@ -18,12 +18,14 @@ const char * const file_names[] = { "kvm", "kvm-intel", "kvm-amd" };
 const char * const loaded_names[] = { "kvm", "kvm_intel", "kvm_amd" };
 
 /* Files that were read before: unpacking takes most of the time of a command */
-static struct seen {
+struct seen {
 	struct seen *next;
 	struct module module;
 	unsigned char *packed, *elf;
 	size_t packed_size, size;
-} * seen;
+};
+
+static struct seen *seen;
 
 static struct seen *seen_before(const char *file)
 {

@@ -7,7 +7,7 @@
 #include "swap/users.h"
 
 /* @list and one more, with @between */
-static char * and (char *list, const char *between, const char *one)
+static char *joined(char *list, const char *between, const char *one)
 {
 	return list ? format("%s%s%s", list, between, one) : format("%s", one);
 }
@@ -27,10 +27,10 @@ char *who_holds(char **fix)
 		*fix = format("end or migrate %s", holders.processes == 1 ? "it" : "them");
 	for (char **module = holders.module; *module; module++) {
 		names = format("%s\n    module %s", names ? names : "", *module);
-		modules = and(modules, " ", *module);
+		modules = joined(modules, " ", *module);
 	}
 	if (modules)
-		*fix = and(*fix, "; ", format("modprobe -r %s", modules));
+		*fix = joined(*fix, "; ", format("modprobe -r %s", modules));
 	for (int i = 0; i < holders.holds; i++) {
 		struct hold *hold = &holders.hold[i];
 
@@ -40,15 +40,15 @@ char *who_holds(char **fix)
 			continue;
 		}
 		names = format("%s\n    %s", names ? names : "", hold->what);
-		*fix = and(*fix, "; ", hold->fix);
+		*fix = joined(*fix, "; ", hold->fix);
 	}
 	if (unnamed && maybe)
-		*fix = and(*fix, "; ", end);
+		*fix = joined(*fix, "; ", end);
 	else if (unnamed && holders.vendor_references && !holders.processes)
-		*fix = and(*fix, "; ",
-			   "look for it on the host itself, outside of containers: ls -l /proc/*/fd | grep kvm");
+		*fix = joined(*fix, "; ",
+			      "look for it on the host itself, outside of containers: ls -l /proc/*/fd | grep kvm");
 	else if (unnamed)
-		*fix = and(
+		*fix = joined(
 			*fix, "; ",
 			"end what traces KVM on this host: ls -l /proc/*/fd | grep -e perf_event -e bpf; bpftool link show");
 	if (*fix)
