@@ -1,6 +1,5 @@
 #!/bin/bash
 # SPDX-License-Identifier: GPL-2.0
-# shellcheck disable=SC2016 # code in quotes
 #
 # Installer and command have one model of a host: over the same trees both find the same kernels, in one order, and say
 # the same of each: whose KVM modprobe takes, its version and origin, and what it would be built from.
@@ -12,6 +11,7 @@
 #
 # The command has more words. For the installer "native" and "built in" are no words of their own: src/prepare says that
 # a kernel is native, and there is nothing to replace where nothing is a file. "damaged" is "mixed" to it.
+# shellcheck disable=SC2016 # code in quotes
 # shellcheck source=tests/command/made-up.sh
 . "$(dirname "$0")/made-up.sh"
 
@@ -101,9 +101,16 @@ kept() {
 }
 
 # A host as made-up.sh has it, as the installer leaves it
-installed() { host; kept; }
+installed() {
+	host
+	kept
+}
 # The same, never installed
-plain() { host; rm -r "$D/updates" "$R/var/lib/dkms"; dep; }
+plain() {
+	host
+	rm -r "$D/updates" "$R/var/lib/dkms"
+	dep
+}
 # Module files of ours in a folder: OURS, or of another VERSION or ORIGIN
 ours_in() {
 	local m
@@ -122,22 +129,37 @@ done
 agree "several: in one order" "6.1.0-9-amd64: distro; 1-1" "6.1.0-10-amd64: distro; 1-1" \
 	"6.12.9+deb13+1-amd64: distro; 1-1" "6.12.9+deb13-amd64: distro; 1-1" "6.12.10-rc1-amd64: distro; 1-1" \
 	"6.12.10-rt-amd64: distro; 1-1" "$K: distro; 6.12.117-1" "6.18.3+deb14-amd64: distro; 1-1" "7.0-amd64: distro; 1-1"
-plain; rm -r "$R/lib/modules"; mkdir "$R/lib/modules"
+plain
+rm -r "$R/lib/modules"
+mkdir "$R/lib/modules"
 agree "none" ""
-plain; mkdir -p "$R/lib/modules/6.12.1-amd64"; ln -s /usr/src/linux-headers-6.12.1 "$R/lib/modules/6.12.1-amd64/build"
+plain
+mkdir -p "$R/lib/modules/6.12.1-amd64"
+ln -s /usr/src/linux-headers-6.12.1 "$R/lib/modules/6.12.1-amd64/build"
 agree "headers only" "$K: distro; 6.12.117-1"
-plain; mkdir "$R/lib/modules/6.12.1-amd64"; touch "$R/lib/modules/6.12.1-amd64"/modules.{dep,order,builtin}
+plain
+mkdir "$R/lib/modules/6.12.1-amd64"
+touch "$R/lib/modules/6.12.1-amd64"/modules.{dep,order,builtin}
 printf '%s\t%s\t%s\t%s\n' linux-image-6.12.1-amd64 6.12.1-1 config-files ok >>"$R/dpkg"
 agree "removed and not purged" "$K: distro; 6.12.117-1"
 mkdir "$R/lib/modules/6.12.1-amd64/kernel"
 agree "... folders are left" "6.12.1-amd64: none; " "$K: distro; 6.12.117-1"
-plain; mkdir "$R/lib/modules/6.12.1-amd64"; touch "$R/lib/modules/6.12.1-amd64/vmlinuz"
+plain
+mkdir "$R/lib/modules/6.12.1-amd64"
+touch "$R/lib/modules/6.12.1-amd64/vmlinuz"
 agree "a kernel without modules" "6.12.1-amd64: none; " "$K: distro; 6.12.117-1"
-installed; rm -r "$D/kernel" "$D"/updates/dkms/kvm{,-intel}.ko; dep
+installed
+rm -r "$D/kernel" "$D"/updates/dkms/kvm{,-intel}.ko
+dep
 agree "one module of ours is all that is left of a kernel" "$K: mixed; 6.12.117-1"
-plain; rm -r "$D/kernel"; ours_in "$D/updates/kvm-onereg"; dep
+plain
+rm -r "$D/kernel"
+ours_in "$D/updates/kvm-onereg"
+dep
 agree "prebuilt modules are all that is left of a kernel" ""
-plain; mkdir -p "$R/lib/modules/.kvm-onereg-$K.part/kernel"; : >"$R/lib/modules/notes"
+plain
+mkdir -p "$R/lib/modules/.kvm-onereg-$K.part/kernel"
+: >"$R/lib/modules/notes"
 agree "what is no kernel" "$K: distro; 6.12.117-1"
 
 # ---- whose
@@ -148,98 +170,162 @@ for packer in "xz --check=crc32" "zstd -q --rm"; do
 	installed
 	for f in "$D/updates/dkms"/*.ko "$D/kernel/arch/x86/kvm"/*.ko; do $packer "$f"; done
 	rm "$R/var/lib/dkms/kvm-onereg/$V/$K/x86_64/module"/*
-	kept; dep
+	kept
+	dep
 	agree "ours, packed by ${packer%% *}" "$K: ours $V $source12; 6.12.117-1"
-	rm -r "$D/updates" "$R/var/lib/dkms"; dep
+	rm -r "$D/updates" "$R/var/lib/dkms"
+	dep
 	agree "... the distro's" "$K: distro; 6.12.117-1"
 done
-installed; ours_in "$D/updates/dkms" 0.0.1; kept; mv "$R/var/lib/dkms/kvm-onereg"/{"$V",0.0.1}
+installed
+ours_in "$D/updates/dkms" 0.0.1
+kept
+mv "$R/var/lib/dkms/kvm-onereg"/{"$V",0.0.1}
 ln -sfn "0.0.1/$K/x86_64" "$R/var/lib/dkms/kvm-onereg/kernel-$K-x86_64"
 agree "ours, of another version" "$K: ours 0.0.1 $source12; 6.12.117-1"
-installed; ours_in "$D/updates/dkms" "$V" "linux-source-6.12 6.12.99-1"; kept
+installed
+ours_in "$D/updates/dkms" "$V" "linux-source-6.12 6.12.99-1"
+kept
 agree "ours, of another source" "$K: ours $V linux-source-6.12 6.12.99-1; 6.12.117-1"
-installed; ko "$D/updates/dkms/kvm-amd.ko" version=0.0.1 "origin=$source12" "vermagic=$K SMP"; kept
+installed
+ko "$D/updates/dkms/kvm-amd.ko" version=0.0.1 "origin=$source12" "vermagic=$K SMP"
+kept
 agree "ours, of two versions" "$K: mixed; 6.12.117-1"
-installed; ko "$D/updates/dkms/kvm-intel.ko" "version=$V" "origin=linux-source-6.12 6.12.99-1" "vermagic=$K SMP"; kept
+installed
+ko "$D/updates/dkms/kvm-intel.ko" "version=$V" "origin=linux-source-6.12 6.12.99-1" "vermagic=$K SMP"
+kept
 agree "ours, from two sources" "$K: mixed; 6.12.117-1"
-installed; rm "$D/updates/dkms/kvm-intel.ko"; dep
+installed
+rm "$D/updates/dkms/kvm-intel.ko"
+dep
 agree "two of ours, one of the distro's" "$K: mixed; 6.12.117-1"
-installed; rm "$D/updates/dkms/kvm.ko"; dep
+installed
+rm "$D/updates/dkms/kvm.ko"
+dep
 agree "one of the distro's, two of ours" "$K: mixed; 6.12.117-1"
-installed; rm "$D"/{updates/dkms,kernel/arch/x86/kvm}/kvm-amd.ko; dep
+installed
+rm "$D"/{updates/dkms,kernel/arch/x86/kvm}/kvm-amd.ko
+dep
 agree "two of ours, one missing" "$K: mixed; 6.12.117-1"
-plain; rm "$D/kernel/arch/x86/kvm/kvm-intel.ko"; dep
+plain
+rm "$D/kernel/arch/x86/kvm/kvm-intel.ko"
+dep
 agree "two of the distro's, one missing" "$K: mixed; 6.12.117-1"
-rm -r "$D/kernel/arch"; dep
+rm -r "$D/kernel/arch"
+dep
 agree "none of the three" "$K: none; 6.12.117-1"
 for m in kvm kvm-intel kvm-amd; do
-	installed; head -c 300 "$D/updates/dkms/$m.ko" >"$tmp/cut"; cp "$tmp/cut" "$D/updates/dkms/$m.ko"
+	installed
+	head -c 300 "$D/updates/dkms/$m.ko" >"$tmp/cut"
+	cp "$tmp/cut" "$D/updates/dkms/$m.ko"
 	agree "ours, $m is cut off" "$K: mixed; 6.12.117-1"
-	plain; head -c 300 "$D/kernel/arch/x86/kvm/$m.ko" >"$tmp/cut"; cp "$tmp/cut" "$D/kernel/arch/x86/kvm/$m.ko"
+	plain
+	head -c 300 "$D/kernel/arch/x86/kvm/$m.ko" >"$tmp/cut"
+	cp "$tmp/cut" "$D/kernel/arch/x86/kvm/$m.ko"
 	agree "the distro's, $m is cut off" "$K: mixed; 6.12.117-1"
 done
-plain; for f in "$D/kernel/arch/x86/kvm"/*; do : >"$f"; done
+plain
+for f in "$D/kernel/arch/x86/kvm"/*; do : >"$f"; done
 agree "the distro's, all three are empty" "$K: mixed; 6.12.117-1"
-installed; for f in "$D/updates/dkms"/*; do : >"$f"; done
+installed
+for f in "$D/updates/dkms"/*; do : >"$f"; done
 agree "ours, all three are empty" "$K: mixed; 6.12.117-1"
-plain; ko "$D/kernel/arch/x86/kvm/kvm.ko" license=GPL
+plain
+ko "$D/kernel/arch/x86/kvm/kvm.ko" license=GPL
 agree "the distro's, one is not of a kernel" "$K: mixed; 6.12.117-1"
-plain; rm "$D/kernel/arch/x86/kvm/kvm.ko"
+plain
+rm "$D/kernel/arch/x86/kvm/kvm.ko"
 agree "a file is gone, and modules.dep has it" "$K: mixed; 6.12.117-1"
-plain; for m in kvm kvm-intel kvm-amd; do ko "$D/updates/$m.ko" "vermagic=$K SMP"; done; dep
+plain
+for m in kvm kvm-intel kvm-amd; do ko "$D/updates/$m.ko" "vermagic=$K SMP"; done
+dep
 agree "somebody else's" "$K: foreign /lib/modules/$K/updates/kvm.ko; 6.12.117-1"
-plain; ko "$D/updates/kvm-intel.ko" "vermagic=$K SMP" version=7; dep
+plain
+ko "$D/updates/kvm-intel.ko" "vermagic=$K SMP" version=7
+dep
 agree "one of somebody else's, two of the distro's" "$K: foreign /lib/modules/$K/updates/kvm-intel.ko; 6.12.117-1"
-installed; ko "$D/updates/dkms/kvm-amd.ko" "vermagic=$K SMP"; dep
+installed
+ko "$D/updates/dkms/kvm-amd.ko" "vermagic=$K SMP"
+dep
 agree "one of somebody else's in the place of ours" "$K: foreign /lib/modules/$K/updates/dkms/kvm-amd.ko; 6.12.117-1"
-installed; ko "$D/updates/dkms/kvm.ko" "vermagic=$K SMP" "origin=the moon"; dep
+installed
+ko "$D/updates/dkms/kvm.ko" "vermagic=$K SMP" "origin=the moon"
+dep
 agree "... with an origin and no version" "$K: foreign /lib/modules/$K/updates/dkms/kvm.ko; 6.12.117-1"
-plain; mkdir "$D/kernel/extra"; for m in kvm kvm-intel kvm-amd; do mv "$D/kernel/arch/x86/kvm/$m.ko" "$D/kernel/extra/"; done; dep
+plain
+mkdir "$D/kernel/extra"
+for m in kvm kvm-intel kvm-amd; do mv "$D/kernel/arch/x86/kvm/$m.ko" "$D/kernel/extra/"; done
+dep
 agree "somebody else's below kernel/" "$K: foreign /lib/modules/$K/kernel/extra/kvm.ko; 6.12.117-1"
 
 # ---- prebuilt
 
-plain; ours_in "$D/updates/kvm-onereg"; dep
+plain
+ours_in "$D/updates/kvm-onereg"
+dep
 agree "prebuilt" "$K: prebuilt $V $source12; 6.12.117-1"
-installed; mkdir "$D/updates/kvm-onereg"; mv "$D/updates/dkms/kvm.ko" "$D/updates/kvm-onereg/"; dep
+installed
+mkdir "$D/updates/kvm-onereg"
+mv "$D/updates/dkms/kvm.ko" "$D/updates/kvm-onereg/"
+dep
 agree "one prebuilt, two built here" "$K: mixed; 6.12.117-1"
-plain; ours_in "$D/updates/kvm-onereg"; rm "$D/updates/kvm-onereg/kvm-amd.ko"; dep
+plain
+ours_in "$D/updates/kvm-onereg"
+rm "$D/updates/kvm-onereg/kvm-amd.ko"
+dep
 agree "two prebuilt, one of the distro's" "$K: mixed; 6.12.117-1"
 
 # ---- native, built in, of one's own
 
-plain; kernel 6.18.3+deb14-amd64 distro '' 6.18.3-1
+plain
+kernel 6.18.3+deb14-amd64 distro '' 6.18.3-1
 agree "a native kernel" "$K: distro; 6.12.117-1" "6.18.3+deb14-amd64: distro; 6.18.3-1"
 onereg status --json
 is "... which the command says of the same tree" "$(json '$j->{kernels}[1]{modules_are}')" native
-built_in() { plain; rm -r "$D/kernel/arch"; for m; do echo "kernel/arch/x86/kvm/$m.ko"; done >"$D/modules.builtin"; dep; }
+built_in() {
+	plain
+	rm -r "$D/kernel/arch"
+	for m; do echo "kernel/arch/x86/kvm/$m.ko"; done >"$D/modules.builtin"
+	dep
+}
 built_in kvm kvm-intel kvm-amd
 agree "built in" "$K: none; 6.12.117-1"
 onereg status --json
 is "... which the command says of the same tree" "$(json '$j->{kernels}[0]{modules_are}')" "built in"
 built_in irqbypass
 agree "something else is built in" "$K: none; 6.12.117-1"
-plain; rm "$D/kernel/arch/x86/kvm/kvm-amd.ko"; dep
+plain
+rm "$D/kernel/arch/x86/kvm/kvm-amd.ko"
+dep
 put "/boot/config-$K" $'CONFIG_KVM=m\nCONFIG_KVM_INTEL=m\n# CONFIG_KVM_AMD is not set'
 agree "configured without one vendor" "$K: distro; 6.12.117-1"
-rm "$R/boot/config-$K"; put "/lib/modules/$K/build/.config" $'CONFIG_KVM=m\nCONFIG_KVM_INTEL=m'
+rm "$R/boot/config-$K"
+put "/lib/modules/$K/build/.config" $'CONFIG_KVM=m\nCONFIG_KVM_INTEL=m'
 agree "... as its build folder tells" "$K: distro; 6.12.117-1"
-rm "$D/kernel/arch/x86/kvm/kvm-intel.ko"; dep
+rm "$D/kernel/arch/x86/kvm/kvm-intel.ko"
+dep
 agree "... and the other one is missing" "$K: mixed; 6.12.117-1"
-plain; rm "$D/kernel/arch/x86/kvm/kvm-amd.ko"; dep
+plain
+rm "$D/kernel/arch/x86/kvm/kvm-amd.ko"
+dep
 put "/boot/config-$K" $'CONFIG_KVM=m\nCONFIG_KVM_INTEL=m\nCONFIG_KVM_AMD=m'
 agree "configured with both, and one is missing" "$K: mixed; 6.12.117-1"
 
-installed; rm "$D"/{updates/dkms,kernel/arch/x86/kvm}/kvm-amd.ko "$R/var/lib/dkms/kvm-onereg/$V/$K/x86_64/module/kvm-amd.ko"; dep
+installed
+rm "$D"/{updates/dkms,kernel/arch/x86/kvm}/kvm-amd.ko "$R/var/lib/dkms/kvm-onereg/$V/$K/x86_64/module/kvm-amd.ko"
+dep
 put "/boot/config-$K" $'CONFIG_KVM=m\nCONFIG_KVM_INTEL=m'
 agree "ours, configured without one vendor" "$K: ours $V $source12; 6.12.117-1"
-rm "$D"/{updates/dkms,kernel/arch/x86/kvm}/kvm-intel.ko; dep
+rm "$D"/{updates/dkms,kernel/arch/x86/kvm}/kvm-intel.ko
+dep
 put "/boot/config-$K" CONFIG_KVM=m
 agree "... and without both" "$K: mixed; 6.12.117-1"
 
 # ---- from which source
 
-plain; rm "$R/dpkg"; printf '%s\t%s\t%s\t%s\n' "linux-image-$K" 6.12.116-1 installed ok >"$R/dpkg"
+plain
+rm "$R/dpkg"
+printf '%s\t%s\t%s\t%s\n' "linux-image-$K" 6.12.116-1 installed ok >"$R/dpkg"
 agree "headers and image are of two versions" "$K: distro; 6.12.117-1"
 rm -r "$D/build"
 agree "no headers" "$K: distro; 6.12.116-1"
@@ -272,24 +358,40 @@ apart() {
 }
 host
 apart "ours, and DKMS does not know of it" mixed "ours $V $source12"
-installed; ko "$R/var/lib/dkms/kvm-onereg/$V/$K/x86_64/module/kvm.ko" "version=$V" "origin=$source12" "vermagic=$K SMP"
+installed
+ko "$R/var/lib/dkms/kvm-onereg/$V/$K/x86_64/module/kvm.ko" "version=$V" "origin=$source12" "vermagic=$K SMP"
 apart "ours, and DKMS has another build" mixed "ours $V $source12"
-installed; rm -r "$D/updates"; dep
+installed
+rm -r "$D/updates"
+dep
 apart "the distro's, and DKMS takes ours for installed" mixed distro
-installed; echo "override kvm * kernel/arch/x86/kvm" >"$tmp/depmod.conf"
+installed
+echo "override kvm * kernel/arch/x86/kvm" >"$tmp/depmod.conf"
 for m in kvm-intel kvm-amd; do echo "override $m * kernel/arch/x86/kvm"; done >>"$tmp/depmod.conf"
 depmod -C "$tmp/depmod.conf" -b "$R" "$K"
 apart "the distro's, with files of ours beside it" mixed distro
-plain; aside=$R/var/lib/dkms/kvm-onereg/original_module/$K/x86_64; mkdir -p "$aside"; mv "$D/kernel/arch/x86/kvm/kvm-amd.ko" "$aside/"; dep
+plain
+aside=$R/var/lib/dkms/kvm-onereg/original_module/$K/x86_64
+mkdir -p "$aside"
+mv "$D/kernel/arch/x86/kvm/kvm-amd.ko" "$aside/"
+dep
 agree "DKMS moved one of the distro's" "$K: mixed; 6.12.117-1"
-mv "$D/kernel/arch/x86/kvm"/*.ko "$aside/"; dep
+mv "$D/kernel/arch/x86/kvm"/*.ko "$aside/"
+dep
 apart "DKMS moved all three of them" mixed none
-installed; mkdir -p "$aside"; mv "$D/kernel/arch/x86/kvm"/*.ko "$aside/"; dep
+installed
+mkdir -p "$aside"
+mv "$D/kernel/arch/x86/kvm"/*.ko "$aside/"
+dep
 agree "... and ours are there" "$K: ours $V $source12; 6.12.117-1"
 # Neither takes what a hand has put there for the installer's; it is in nobody's way but the installer's
-plain; ours_in "$D/updates/old"; dep
+plain
+ours_in "$D/updates/old"
+dep
 apart "ours, put in another folder by hand" "foreign /lib/modules/$K/updates/old/kvm.ko" "ours $V $source12"
-plain; ours_in "$D/kernel/arch/x86/kvm"; dep
+plain
+ours_in "$D/kernel/arch/x86/kvm"
+dep
 apart "ours, put in the place of the distro's by hand" mixed "ours $V $source12"
 
 done_testing
