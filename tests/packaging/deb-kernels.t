@@ -72,7 +72,7 @@ for release in $releases; do
 		install_ours
 		echo "both: $(resolved), $(resolved "$(other)")"'
 	shows "the one is installed, the other not" '^both: ours ours ours, distro distro distro$'
-	shows "and why" "skipped: kernel 6\\.[^ ]* was built from linux 6\\.[^ ]*, but .* is of version 6\\."
+	shows "and why" "skipped: kernel 6\\.[^ ]* was built from linux 6\\.[^ ]*, but .* has version 6\\."
 	apt_succeeds 2
 	end_case
 
@@ -128,7 +128,7 @@ for release in $releases; do
 		repos base image headers source
 		apt dist-upgrade
 		echo "with: $(resolved), $(modinfo -k "$K" -F origin kvm-amd)"'
-	shows "removed" 'took back what was installed: it was built from linux-source-'
+	shows "removed" 'removed the installed modules: they were built from linux-source-'
 	shows "the newer package's own modules" '^without: distro distro distro, ii ii ii $'
 	shows "byte for byte" '^intact 1$'
 	shows "then rebuilt" "^with: ours ours ours, linux-source-$series ${newer//./\\.}\$"
@@ -191,7 +191,7 @@ for release in $releases; do
 	shows "apt succeeds" '^apt 0$'
 	shows "in a line" '^  6\.[^ ]* +failed: the build failed; .*stay; log: /var/lib/kvm-onereg/log/'
 	shows "and the log why" '^make: failed as was asked for'
-	shows "the last line says how to try again" '^kvm-onereg-dkms: a kernel has no KVM of kvm-onereg, see above; to try again: /usr/sbin/kvm-onereg-install$'
+	shows "the last line says how to try again" '^kvm-onereg-dkms: a kernel does not have kvm-onereg'"'"'s KVM, see above; to try again: /usr/sbin/kvm-onereg-install$'
 	shows "all packages are configured" '^states: ii ii ii ii , ii $'
 	shows "the new kernel has the distro's modules, the old one ours" '^kernels: ours ours ours, distro distro distro$'
 	shows "byte for byte" '^intact 1$'

@@ -19,7 +19,7 @@ for release in $releases; do
 		status tools/install
 		echo "after: $(resolved)"
 	')
-	like "$release: one of ours is missing: detected" "$out" 'found a part of an install'
+	like "$release: one of ours is missing: detected" "$out" 'found a partial installation'
 	like "$release: and repaired" "$out" '^after: ours ours ours$'
 	like "$release: exit 0" "$out" '^status 0$'
 

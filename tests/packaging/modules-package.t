@@ -82,7 +82,7 @@ for release in $releases; do
 	is "$release: a build that fails creates no package" "$(result failing-build)" "error 1, built 1, packages 0"
 	is "$release: nor do modules of another source" "$(result not-recorded)" "error 1, built 1, packages 0"
 	like "$release: ... and it says why" "$(said not-recorded)" \
-		"only modules of a Debian kernel's recorded source are packaged, not of 'linux-source-6\.1 6\.1\.1'"
+		"only modules built from the recorded source of a Debian kernel are packaged, not from 'linux-source-6\.1 6\.1\.1'"
 	is "$release: signed: a package" "$(result signed)" "status 0, built 1, packages 1"
 	like "$release: ... which names the owner of the key" "$(said signed)" 'signed by "Key of the fleet"$'
 	suffix=$(sed -n "s/^distro *//p" <<<"$out")
@@ -198,7 +198,7 @@ for release in $releases; do
 	like "$release: the update of the image is not held back, and the modules are not used with it" "$out" \
 		"^image first: distro distro distro, ${new//+/\\+}, ii \$"
 	like "$release: ... it says so" "$out" \
-		"skipped: its kernel is of version ${new//+/\\+}, the prebuilt modules are of ${was//+/\\+}\$"
+		"skipped: its kernel has version ${new//+/\\+}, the prebuilt modules are for ${was//+/\\+}\$"
 	like "$release: ... and what to do" "$out" 'to fix: install kvm-onereg-modules-6.* make deb-modules KVER='
 	like "$release: with modules for it, these are used" "$out" \
 		"^then the modules: prebuilt prebuilt prebuilt ${new//+/\\+}\$"
@@ -283,7 +283,7 @@ for release in $releases; do
 	like "$release: an image that the prebuilt modules do not fit: DKMS builds" "$out" \
 		"^new image: ours ours ours, ${new//+/\\+}\$"
 	like "$release: ... and says why" "$out" \
-		"\(kvm-onereg-modules-6.* is not used: its kernel is of version ${new//+/\\+}, "
+		"\(kvm-onereg-modules-6.* is not used: its kernel has version ${new//+/\\+}, "
 	like "$release: prebuilt modules for it are preferred again" "$out" '^prebuilt for it: prebuilt prebuilt prebuilt, 0/0$'
 	like "$release: kvm-onereg-dkms purged: the modules and the CET configuration stay" "$out" '^dkms purged: prebuilt prebuilt prebuilt, 1$'
 	like "$release: both purged: the distro's modules, and no CET configuration" "$out" '^all purged: distro distro distro, $'

@@ -27,7 +27,7 @@ for release in $releases; do
 	')
 	new=$(sed -n 's/^new //p' <<<"$out")
 	like "$release: without the newer source: it says what to do" "$out" 'to fix: (apt-get update|connect this machine)'
-	like "$release: without the newer source: removed" "$out" 'took back what was installed: it was built from linux-source-'
+	like "$release: without the newer source: removed" "$out" 'removed the installed modules: they were built from linux-source-'
 	like "$release: without the newer source: the distro's modules" "$out" '^without the source: distro distro distro$'
 	like "$release: with it: rebuilt" "$out" '^with it: ours ours ours, 1$'
 	like "$release: then it stays" "$out" "installed already .* ${new//./\\.}\)"

@@ -25,11 +25,11 @@ refused() {
 
 for release in $releases; do
 	begin
-	refused "source missing" 3 'skipped: .*linux-source-6\.[0-9]+ 6\.[^ ]*(, the exact source, is not on offer|: )' \
+	refused "source missing" 3 'skipped: .*linux-source-6\.[0-9]+ 6\.[^ ]*(, the exact source, is not available|: )' \
 		'rm -r /usr/src/linux-source-* /var/lib/kvm-onereg'
 	refused "source of another version" 3 'to fix: (apt-get update|connect this machine)' \
 		'rm -r /var/lib/kvm-onereg; sed -i "/^Package: linux-source-6/,/^Version:/s/^Version: .*/Version: 6.1.99-1/" /var/lib/dpkg/status'
-	refused "source of another version, and no download" 3 'built from linux .* but .* is of version 6\.1\.99-1' \
+	refused "source of another version, and no download" 3 'built from linux .* but .* has version 6\.1\.99-1' \
 		'export FETCH=no; rm -r /var/lib/kvm-onereg; sed -i "/^Package: linux-source-6/,/^Version:/s/^Version: .*/Version: 6.1.99-1/" /var/lib/dpkg/status'
 	refused "headers missing" 3 'to fix: apt-get install linux-headers-6\.' \
 		'rm /lib/modules/"$K"/build'
@@ -47,7 +47,7 @@ for release in $releases; do
 		'run="setpriv --reuid=65534 --clear-groups tools/install"'
 	refused "no kernel" 3 'to fix: apt-get install linux-image-amd64' \
 		'mv /lib/modules/"$K" /'
-	refused "another package replaces kvm.ko" 3 'another package replaces KVM there: .*updates/kvm.ko.*; remove it first' \
+	refused "another package replaces kvm.ko" 3 'another package replaces KVM: .*updates/kvm.ko.*; remove that package first' \
 		'mkdir /lib/modules/"$K"/updates && cp /lib/modules/"$K"/kernel/arch/x86/kvm/kvm.ko* /lib/modules/"$K"/updates/ && depmod "$K"' \
 		'/lib/modules/[^ ]*/updates/kvm\.ko[^ ]*\(no origin\) distro distro'
 	refused "wrong usage" 2 'install --remove' \

@@ -126,7 +126,7 @@ for release in $releases; do
 	like "$release: then less often" "$out" '^again: offline, 1200$'
 	like "$release: up to a limit" "$out" '^at most: offline, 1800$'
 	like "$release: not available: it says so, and which kernel to move to" "$out" \
-		'to fix: to move to a kernel whose source is on offer: apt-get install linux-image-amd64=|no kernel on offer has its source'
+		'to fix: to move to a kernel whose source is available: apt-get install linux-image-amd64=|no available kernel has its source'
 	like "$release: records it" "$out" '^unavailable: unavailable$'
 	like "$release: available again: the service queries the archive again" "$out" '^on offer: ours ours ours, build-ids built log source$'
 	end
@@ -145,7 +145,7 @@ for release in $releases; do
 		apt purge "linux-image-$N" "linux-headers-$N" linux-image-amd64 linux-headers-amd64 >/tmp/log; tail -n 1 /tmp/log
 		echo "purged: $(ls /var/lib/kvm-onereg/source | wc -l) $(ls /var/lib/kvm-onereg | xargs)"'
 	like "$release: a new kernel: left to be done" "$out" '^new: distro distro distro, old: ours ours ours, 6\.'
-	is "$release: CET is requested, and the kernel boots next: a warning says so" "$(grep -c '^\*\*\* 6.* boots next, and CET for guests is switched on' <<<"$out")" 1
+	is "$release: CET is requested, and the kernel boots next: a warning says so" "$(grep -c '^\*\*\* 6.* boots next, and CET for guests is enabled' <<<"$out")" 1
 	like "$release: if CET is off, there is no such warning" "$out" '^without: \*\*\* kvm-onereg'
 	like "$release: by hand it is installed, and the other stays" "$out" '^then: ours ours ours, old: ours ours ours, 2$'
 	like "$release: its source is removed, too" "$out" '^purged: 1 build-ids built log source$'

@@ -55,7 +55,7 @@ for release in $releases; do
 		/lib/systemd/systemd --system --unit=multi-user.target >"$tmp/console" 2>&1
 	out=$(cat "$tmp/layer/up/log")
 	like "$release: systemd runs" "$out" '^process 1: systemd$'
-	like "$release: apt succeeds, and leaves it to the service" "$out" '^kvm-onereg-source\.service now downloads the source'
+	like "$release: apt succeeds, and leaves it to the service" "$out" '^kvm-onereg-source\.service is downloading the source'
 	like "$release: which builds, and succeeds" "$out" '^service: ours ours ours, success, wanted: $'
 	like "$release: its journal says so" "$out" 'install\[[0-9]+\]: +6\.[^ ]+ +installed \('
 	like "$release: the timer stays" "$out" '^timer: enabled, active$'

@@ -72,23 +72,23 @@ for v in 6.12.117-1 6.12.117-9 6.12.117-10 6.12.117-19 '6.12.117-1~bpo12+1' 6.12
 	rm "$w/archive/linux-source-6.12_${v}_all.deb"
 	offer "$v" 6.12.118-1
 	rm -r "$store" "$w/out"
-	refused 18 "all but $v, the source gone" "linux-source-6.12 ${v//+/[+]}, the exact source, is not on offer" \
+	refused 18 "all but $v, the source gone" "linux-source-6.12 ${v//+/[+]}, the exact source, is not available" \
 		'apt-get update.* apt-get install linux-image-amd64=6\.12\.118-1 linux-headers-amd64=6\.12\.118-1 && reboot' -f
 done
 bare
 package 6.12.94-1
 offer 6.12.94-1 "$debian"
-refused 18 "the image ahead: names the older kernel that has its source" 'is not on offer' 'linux-image-amd64=6\.12\.94-1 ' -f
+refused 18 "the image ahead: names the older kernel that has its source" 'is not available' 'linux-image-amd64=6\.12\.94-1 ' -f
 bare
 offer 6.12.118-1
-refused 18 "no source at all" 'is not on offer' 'no kernel on offer has its source on offer: wait' -f
+refused 18 "no source at all" 'is not available' 'no available kernel has its source available: wait' -f
 kver=6.12.117+deb13-cloud-amd64
 bare
 package 6.12.118-1
 offer 6.12.118-1
 sed -i 's/^Package: linux-\(image\|headers\)-amd64/Package: linux-\1-cloud-amd64/' "$w/archive/Packages"
 apt-get update -qq
-refused 18 "a cloud kernel moves to a cloud kernel" 'is not on offer' 'linux-image-cloud-amd64=6\.12\.118-1 linux-headers-cloud' -f
+refused 18 "a cloud kernel moves to a cloud kernel" 'is not available' 'linux-image-cloud-amd64=6\.12\.118-1 linux-headers-cloud' -f
 kver=6.12.117+deb13-amd64
 
 # ---- apt's lists
@@ -97,14 +97,14 @@ bare
 package "$debian"
 offer
 rm -r "$w/apt/lists"
-refused 18 "no lists" 'is not on offer' 'apt-get update, then run this again' -f
+refused 18 "no lists" 'is not available' 'apt-get update, then run this again' -f
 fetched "no lists, and -r" -f -r
 bare
 package "$debian"
 offer
 mkdir "$w/archive/pool"
 mv "$w"/archive/*.deb "$w/archive/pool/"
-refused 18 "old lists" "archive no longer has what apt's lists offer" 'apt-get update, then run this again' -f
+refused 18 "old lists" "archive no longer has the version in apt's lists" 'apt-get update, then run this again' -f
 sed -i 's,^Filename: ./linux-source,Filename: ./pool/linux-source,' "$w/archive/Packages"
 fetched "old lists, and -r" -f -r
 bare
@@ -141,7 +141,7 @@ bare
 printf '#!/bin/sh\nexit 1\n' >"$w/bin/apt-get"
 chmod +x "$w/bin/apt-get"
 offer 2>/dev/null
-refused 18 "apt does not work" 'is not on offer' '' -f
+refused 18 "apt does not work" 'is not available' '' -f
 
 # ---- a network, and none
 
@@ -257,7 +257,7 @@ printf 'SOURCES=%s\nDOWNLOAD=no\n' "$url" >"$w/default"
 refused 12 "a URL, and DOWNLOAD=no" 'nothing is downloaded' 'allow the download \(DOWNLOAD in ' -f
 is "... really" "$(cat "$w/requests")" ""
 echo "SOURCES=$url/nowhere/" >"$w/default"
-refused 18 "a URL that has none" 'is not on offer' '' -f
+refused 18 "a URL that has none" 'is not available' '' -f
 echo "SOURCES='$url/nowhere $url/'" >"$w/default"
 fetched "a URL of a folder" -f
 rm -r "$store" "$w/out"
@@ -268,7 +268,7 @@ mv "$w/served" "$w/archive"
 package 6.12.118-1
 mv "$w/archive" "$w/served"
 mv "$w/served/linux-source-6.12_6.12.118-1_all.deb" "$w/served/linux-source-6.12_${debian}_all.deb"
-refused 18 "a URL of another version under the name that is wanted" 'is not on offer' '' -f
+refused 18 "a URL of another version under the name that is wanted" 'is not available' '' -f
 like "... says so" "$(cat "$w/out.log")" "is not linux-source-6.12 $debian: left alone"
 gone
 refused 19 "a URL that cannot be reached, and apt without it" 'cannot be reached' 'connect this machine' -f
@@ -288,13 +288,13 @@ package "$debian"
 fetched "KVM_SOURCE: a package" -u "$w/archive/linux-source-6.12_${debian}_all.deb"
 bare
 package 6.12.117-10
-refused 13 "KVM_SOURCE: a package of another version" 'but .* is of version 6\.12\.117-10' 'leave KVM_SOURCE out' \
+refused 13 "KVM_SOURCE: a package of another version" 'but .* has version 6\.12\.117-10' 'leave out KVM_SOURCE' \
 	-u "$w/archive/linux-source-6.12_6.12.117-10_all.deb"
 bare
 package "$debian" linux-image
-refused 14 "KVM_SOURCE: another package" 'is not a package linux-source-6.12' 'leave KVM_SOURCE out' -u "$w/archive/linux-image_${debian}_all.deb"
+refused 14 "KVM_SOURCE: another package" 'is not a package linux-source-6.12' 'leave out KVM_SOURCE' -u "$w/archive/linux-image_${debian}_all.deb"
 echo noise >"$w/noise.deb"
-refused 14 "KVM_SOURCE: no package" 'is not a package linux-source-6.12' 'leave KVM_SOURCE out' -u "$w/noise.deb"
+refused 14 "KVM_SOURCE: no package" 'is not a package linux-source-6.12' 'leave out KVM_SOURCE' -u "$w/noise.deb"
 
 # ---- at the same time
 

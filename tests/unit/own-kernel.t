@@ -227,7 +227,7 @@ refused 10 "another KVER" "the kernel in $kdir is ${kver/+/[+]}, not 6\\.12\\.61
 for v in 6.12.61 6.12.6 6.12.600 6.1.60; do
 	built headers
 	source_tree "$w/other" $v
-	refused 13 "a tree of $v" "was built from linux 6\\.12\\.60, but $w/other holds version $v" 'KVM_SOURCE=<tree>' -u "$w/other"
+	refused 13 "a tree of $v" "was built from linux 6\\.12\\.60, but $w/other has version $v" 'KVM_SOURCE=<tree>' -u "$w/other"
 done
 built out
 cp -r "$mine" "$w/other"
@@ -236,7 +236,7 @@ built in-tree
 cp -r "$mine" "$w/other"
 refused 13 "... where KDIR is a tree itself" "$kdir was built from $mine, not from $w/other" "KVM_SOURCE=$mine\$" -u "$w/other"
 sed -i 's/^EXTRAVERSION.*/EXTRAVERSION = -rc3/' "$w/other/Makefile"
-refused 13 "a tree of another extra version" 'but .* holds version 6\.12\.60-rc3' 'KVM_SOURCE=<tree>' -u "$w/other"
+refused 13 "a tree of another extra version" 'but .* has version 6\.12\.60-rc3' 'KVM_SOURCE=<tree>' -u "$w/other"
 for f in $headers_of_kvm; do
 	built headers
 	echo '/* patched */' >>"$mine/$f"
@@ -246,7 +246,7 @@ for v in 'SUBLEVEL = 61' 'SUBLEVEL = 6' 'EXTRAVERSION = -rc1'; do
 	built out
 	sed -i "s/^${v%% *} .*/$v/; s/^EXTRAVERSION =\$/$v/" "$mine/Makefile"
 	[ "${v%% *}" = EXTRAVERSION ] || sed -i "s/^EXTRAVERSION.*/EXTRAVERSION =/" "$mine/Makefile"
-	refused 13 "the tree has gone on since ($v)" "$kdir holds kernel ${kver/+/[+]}, but the Makefile that it was built by says" \
+	refused 13 "the tree has gone on since ($v)" "$kdir has kernel ${kver/+/[+]}, but the Makefile that it was built with now says" \
 		"build that kernel again: make -C $kdir" -u "$mine"
 done
 

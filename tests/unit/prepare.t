@@ -96,7 +96,7 @@ for kver in '6.12.117+deb13-cloud-amd64' "6.12.117-a'b" '6.12.117-x*y[z]' '6.12.
 done
 for kver in a/b 'a b' ../x .hidden; do
 	world
-	refused 2 "release '$kver'" 'no kernel release' ''
+	refused 2 "release '$kver'" 'not a kernel release' ''
 done
 kver=6.12.117+deb13-amd64
 
@@ -201,21 +201,21 @@ world
 rm -r "${w:?}/usr"
 refused 12 "no source folder" "is not on this machine" "$src_fix"
 world
-refused 12 "KVM_SOURCE that does not exist" 'KVM_SOURCE=/nonexistent/x does not exist' "leave KVM_SOURCE out.*$src_fix" -u /nonexistent/x
+refused 12 "KVM_SOURCE that does not exist" 'KVM_SOURCE=/nonexistent/x does not exist' "leave out KVM_SOURCE.*$src_fix" -u /nonexistent/x
 
 # ---- 13: another version
 
 world
 tarball 6.12.94-1
-refused 13 "source of another version" "built from linux 6\\.12\\.117-1, but .* is of version 6\\.12\\.94-1" "$src_fix"
+refused 13 "source of another version" "built from linux 6\\.12\\.117-1, but .* has version 6\\.12\\.94-1" "$src_fix"
 for v in 6.12.117-2 6.12.117-1~bpo12+1 6.12.117-1+b1 6.12.117-11; do
 	world
 	tarball $v
-	refused 13 "source of revision $v" "but .* is of version ${v/+/[+]}; " "$src_fix"
+	refused 13 "source of revision $v" "but .* has version ${v/+/[+]}; " "$src_fix"
 done
 world
 echo "$tar linux-source-6.12 6.12.94-1" >"$w/owned"
-refused 13 "what dpkg says counts more than the changelog" 'is of version 6\.12\.94-1' "$src_fix"
+refused 13 "what dpkg says counts more than the changelog" 'has version 6\.12\.94-1' "$src_fix"
 world
 echo "$tar linux-source-6.12 $debian" >"$w/owned"
 rm -r "${w:?}/usr/share"
@@ -223,11 +223,11 @@ prepare
 is "dpkg's answer is sufficient" "$status" 0
 world
 rm -r "${w:?}/usr/share"
-refused 13 "source without a record" 'nothing records which Debian version' "$src_fix.*KVM_SOURCE=$tar"
+refused 13 "source without a record" 'the Debian version of .* is not recorded' "$src_fix.*KVM_SOURCE=$tar"
 world
 tarball 6.12.118-1
 printf 'linux (%s) x; y\n' "$debian" | gzip >"$w/usr/share/doc/linux-source-6.12/changelog.Debian.gz"
-refused 13 "source whose Makefile disagrees with its record" 'holds version 6\.12\.118' "$src_fix"
+refused 13 "source whose Makefile disagrees with its record" 'has version 6\.12\.118' "$src_fix"
 
 # ---- 14: unreadable or incomplete
 
@@ -236,7 +236,7 @@ head -c $(($(stat -c %s "$tar") / 2)) "$tar" >"$w/cut" && mv "$w/cut" "$tar"
 refused 14 "a truncated tarball" "cannot extract KVM's source from $tar" 'apt-get install --reinstall linux-source-6\.12'
 world
 : >"$tar"
-refused 14 "an empty tarball" 'cannot extract|no complete' 'reinstall'
+refused 14 "an empty tarball" 'cannot extract|a complete KVM source' 'reinstall'
 world
 head -c 5000 /dev/urandom >"$tar"
 refused 14 "a tarball of noise" 'cannot extract' 'reinstall'
@@ -245,7 +245,7 @@ for gone in Makefile arch/x86/kvm/Makefile arch/x86/kvm/x86.c arch/x86/kvm virt;
 	mkdir "$w/u" && tar -C "$w/u" -xf "$tar"
 	rm -r "$w/u/linux-source-6.12/$gone"
 	tar -C "$w/u" -cJf "$tar" linux-source-6.12 && rm -r "$w/u"
-	refused 14 "a tarball without $gone" 'cannot extract|no complete' 'reinstall'
+	refused 14 "a tarball without $gone" 'cannot extract|a complete KVM source' 'reinstall'
 done
 
 # ---- KVM_SOURCE
@@ -259,7 +259,7 @@ world
 mv "$tar" "$w/x.tar.xz"
 prepare -u "$w/x.tar.xz"
 is "KVM_SOURCE: a tarball without a record" "$status $(cat "$w/err")" "0 "
-like "... with a note" "$(cat "$w/out.log")" "nothing records the Debian revision of $w/x.tar.xz"
+like "... with a note" "$(cat "$w/out.log")" "the Debian revision of $w/x.tar.xz is not recorded"
 is "... is not stored as a known version" "$(cd "$store" && echo *)" "given"
 like "... nor called one" "$(cat "$tree/src/generated.h")" 'ORIGIN "linux-source-6.12 6\.12\.117, Debian revision not recorded"'
 mkdir "$w/u" && tar -C "$w/u" -xf "$w/x.tar.xz" && mv "$w/u/linux-source-6.12" "$w/u/linux-6.12.117"
@@ -292,14 +292,14 @@ is "... and is never used as the package's source" "$status $(tail -n 1 "$tree/a
 
 world
 source_tree "$w/other" 6.12.94
-refused 13 "KVM_SOURCE: a tree of another version" 'holds version 6\.12\.94' "$src_fix" -u "$w/other"
+refused 13 "KVM_SOURCE: a tree of another version" 'has version 6\.12\.94' "$src_fix" -u "$w/other"
 source_tree "$w/other" 6.1.117
-refused 13 "KVM_SOURCE: a tree of another series" 'holds version 6\.1\.117' "$src_fix" -u "$w/other"
+refused 13 "KVM_SOURCE: a tree of another series" 'has version 6\.1\.117' "$src_fix" -u "$w/other"
 mkdir -p "$w/old/src" "$w/old/share/doc"
 cp "$tar" "$w/old/src"
 mkdir "$w/old/share/doc/linux-source-6.12"
 echo 'linux (6.12.117-9) x; y' | gzip >"$w/old/share/doc/linux-source-6.12/changelog.Debian.gz"
-refused 13 "KVM_SOURCE: a tarball recorded as another revision" 'is of version 6\.12\.117-9' "$src_fix" -u "$w/old/src/linux-source-6.12.tar.xz"
+refused 13 "KVM_SOURCE: a tarball recorded as another revision" 'has version 6\.12\.117-9' "$src_fix" -u "$w/old/src/linux-source-6.12.tar.xz"
 for gone in Makefile arch/x86/kvm virt/kvm/kvm_main.c; do
 	rm -rf "$w/part"
 	source_tree "$w/part" 6.12.117

@@ -48,7 +48,7 @@ echo >>"$store/$debian/arch/x86/kvm/x86.c"
 refused 12 "damaged, and the tarball is gone" 'is not on this machine' 'source KVER=|kvm-onereg-install'
 mv "$w/away" "$tar"
 tarball 6.12.118-1
-refused 13 "damaged, and the tarball moved on" 'is of version 6\.12\.118-1' 'source KVER=|kvm-onereg-install'
+refused 13 "damaged, and the tarball moved on" 'has version 6\.12\.118-1' 'source KVER=|kvm-onereg-install'
 
 # ---- at the same time
 

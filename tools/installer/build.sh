@@ -1,14 +1,15 @@
 # SPDX-License-Identifier: GPL-2.0
 # shellcheck shell=bash disable=SC2154 # other parts set the variables
 #
-# build.sh - build for the installed kernels, each from its source, and install what was built
+# build.sh - build for the installed kernels, each from its source, and install the result
 
-# A checksum of what modules are built from.
+# A checksum of our files that modules are built from.
 files_sum() {
 	(cd "$here" && find Makefile Kbuild dkms.conf src include -type f -print0 | sort -z | xargs -0 sha256sum | sha256sum)
 }
 
-# What dkms built by itself, nobody noted of what. From here on, it is of other files than those that come.
+# If dkms built modules by itself, nothing records from which of our files. These are about to be replaced, so record
+# that the modules were built from others.
 note_unknown() {
 	local k
 	mkdir -p "$state/built" || die 5 "cannot write to $state"
@@ -17,7 +18,7 @@ note_unknown() {
 	done
 }
 
-# Make /usr/src/kvm-onereg-VERSION what we ship, complete or absent, and known to DKMS.
+# Copy the files that we ship to /usr/src/kvm-onereg-VERSION, all or none, and add this version to DKMS.
 copy_sources() {
 	local to=$sources-$version f same=y
 	for f in $shipped; do diff -r -q "$here/$f" "$to/$f" >/dev/null 2>&1 || same=''; done
@@ -34,14 +35,14 @@ copy_sources() {
 	add_version "$to"
 }
 
-# Prebuilt modules or those that DKMS builds, for kernel $1. Prints its line; sets $done (has it) or $failed.
+# Install prebuilt modules, or build and install, for kernel $1. Prints its line; counts it in $done or $failed.
 install_kernel() {
 	local k=$1 status=0 why fix news
 	use_prebuilt "$k" || status=$?
 	case $status in
 	0)
 		rm -f "$state/built/$k"
-		# Its source stays for the day when the package of prebuilt modules goes.
+		# Keep its source for the time when the package of prebuilt modules is removed.
 		needed="$needed ${found_origin#* } "
 		note_build_ids "$k"
 		line "$k" "${news:-installed already} (prebuilt, $found_version, from $found_origin); DKMS does not build for it"
@@ -72,9 +73,9 @@ build_kernel() {
 		if all_packed_well "$k"; then
 			line "$k" "installed already ($version, from $found_origin)"
 		elif out=$(repack "$k" 2>&1); then
-			line "$k" "installed, packed anew ($version, from $found_origin)"
+			line "$k" "installed, recompressed ($version, from $found_origin)"
 		else
-			line "$k" "failed: cannot pack the modules as the kernel unpacks them: ${out##*$'\n'}"
+			line "$k" "failed: cannot compress the modules in the kernel's format: ${out##*$'\n'}"
 			more "to fix: make room in /lib/modules and /var/lib/dkms (df), then run this again"
 			failed=$((failed + 1))
 			return
@@ -85,11 +86,11 @@ build_kernel() {
 		return
 	fi
 	if [ "$found" = foreign ]; then
-		line "$k" "skipped: another package replaces KVM there: $found_file; remove it first"
+		line "$k" "skipped: another package replaces KVM: $found_file; remove that package first"
 		return
 	fi
 	if [ "$found" = mixed ]; then
-		line "$k" "found a part of an install; taking it back"
+		line "$k" "found a partial installation; removing it"
 		roll_back "$k" || true
 	fi
 	had=$found
@@ -110,7 +111,7 @@ build_kernel() {
 		note_source "$k" "$status" "$why" "${want#* }"
 		case $status in
 		3)
-			line "$k" "native: it has all of this itself, nothing to do"
+			line "$k" "native: the kernel has ONE_REG itself; nothing to do"
 			done=$((done + 1))
 			;;
 		11) line "$k" "skipped: $why" ;;
@@ -130,9 +131,9 @@ build_kernel() {
 		esac
 		[ -z "$stays" ] || more "($stays)"
 		[ -z "$fix" ] || more "to fix: $fix"
-		# Modules from another source than the kernel's do not belong there.
+		# Do not leave modules there that were built from another source than the kernel's.
 		if [ "$had" = ours ] && [ -n "$want" ] && [ "$found_origin" != "$want" ]; then
-			more "(took back what was installed: it was built from $found_origin)"
+			more "(removed the installed modules: they were built from $found_origin)"
 			restore "$k" || failed=$((failed + 1))
 		elif [ "$had" = mixed ]; then
 			more "the distro's modules are not complete: apt-get install --reinstall linux-image-$k"
@@ -141,7 +142,7 @@ build_kernel() {
 		return
 	fi
 
-	# A log that is written through a terminal is for nobody to watch.
+	# Nobody watches a noninteractive run, even if its log is written through a terminal.
 	[ ! -t 1 ] || [ "${DEBIAN_FRONTEND:-}" = noninteractive ] || printf '  %-28s %s\r' "$k" "building (about a minute)"
 	build "$k" "$state/log/$k"
 	[ -n "$why" ] || why=$(built_wrong "$k" "$want")
@@ -155,7 +156,7 @@ build_kernel() {
 			look "$k"
 			[ "$found" = ours ] && [ "$found_version" = "$version" ] && [ "$found_origin" = "$want" ] &&
 				mkdir -p "$state/built" && echo "$sum" >"$state/built/$k" ||
-				why="not all of kvm, kvm-intel, kvm-amd resolve to ours after the install"
+				why="not all of kvm, kvm-intel, kvm-amd resolve to ours after the installation"
 		fi
 	fi
 	if [ -n "$why" ]; then
@@ -178,16 +179,16 @@ build_kernel() {
 	is_running "$k"
 }
 
-# The kernel can unpack what modprobe finds for kernel $1.
+# Kernel $1 can decompress the modules that modprobe finds for it.
 all_packed_well() {
 	local m
 	for m in $modules; do packed_well "$1" "$(modinfo -k "$1" -F filename "$m")" || return; done
 }
 
-# Pack what is installed for kernel $1 as its kernel can unpack it.
+# Recompress what is installed for kernel $1 in a format that the kernel can decompress.
 repack() {
 	pack_kept "$1" || return
-	# Under new names they come in as new modules do.
+	# Files with new names are installed as new modules are.
 	[ "$(ours_files "$1" | grep -c "\.ko$(suffix_of "$1")\$")" = 3 ] || to_distro "$1" || return
 	to_ours "$1"
 }
@@ -203,7 +204,7 @@ install_all() {
 	for k in $(kernels); do refresh_image "$k" || stale=$((stale + 1)); done
 	end_source
 
-	# Other versions of ours, once no kernel has them, and source that no kernel was built from.
+	# Remove other versions of ours that no kernel has any more, and source that no kernel was built from.
 	for v in $(versions); do
 		[ "$v" != "$version" ] || continue
 		version_in_use "$v" && continue
@@ -218,7 +219,7 @@ install_all() {
 	done
 
 	if [ -n "$running" ]; then
-		echo "To use it on the running kernel, with no VM running: modprobe -r kvm_intel kvm; modprobe kvm_intel"
+		echo "To use the modules on the running kernel, with no VM running: modprobe -r kvm_intel kvm; modprobe kvm_intel"
 		echo "(on AMD: kvm_amd), or reboot."
 	fi
 	if [ "$failed" -gt 0 ]; then
@@ -226,6 +227,6 @@ install_all() {
 		exit 1
 	fi
 	[ "$stale" = 0 ] || exit 6
-	[ "$done" -gt 0 ] || die 3 "installed for no kernel: each was skipped, see above" \
-		"the commands above, then run this again"
+	[ "$done" -gt 0 ] || die 3 "not installed for any kernel: all were skipped, see above" \
+		"run the commands above, then run this again"
 }

@@ -1,18 +1,18 @@
 # SPDX-License-Identifier: GPL-2.0
 # shellcheck shell=bash disable=SC2034,SC2154 # other parts use and set the variables
 #
-# dkms.sh - all that the installer knows of DKMS: its commands, and its own files, which no other part reads or writes
+# dkms.sh - all that the installer knows about DKMS: its commands, and its own files, which no other part reads or writes
 #
-# Assumed of DKMS 3.0 to 3.4, in /var/lib/dkms/kvm-onereg:
+# Assumptions about DKMS 3.0 to 3.4, in /var/lib/dkms/kvm-onereg:
 #   VERSION/source                         a link to the source: DKMS knows VERSION
 #   VERSION/build/make.log                 the log of a build that failed
-#   VERSION/KERNEL/ARCH/module/            what was built; log/make.log beside it
-#   kernel-KERNEL-ARCH                     a link to VERSION/KERNEL/ARCH: that is installed
-#   original_module/KERNEL/ARCH/           what `dkms install` moved away of the distro's; FILE.origin says from where
+#   VERSION/KERNEL/ARCH/module/            what was built; log/make.log is beside it
+#   kernel-KERNEL-ARCH                     a link to VERSION/KERNEL/ARCH: that build is installed
+#   original_module/KERNEL/ARCH/           the distro's files that `dkms install` moved away; FILE.origin says from where
 tree=/var/lib/dkms/$name
 arch=$(uname -m)
 
-# Versions of ours that DKMS knows or half knows.
+# Our versions that DKMS knows, at least partly.
 versions() {
 	local d
 	for d in "$tree"/*/; do
@@ -23,10 +23,10 @@ versions() {
 
 dkms_knows_us() { [ -d "$tree" ]; }
 
-# Version $1 is installed for some kernel.
+# Whether version $1 is installed for any kernel.
 version_in_use() { find "$tree" -maxdepth 1 -name 'kernel-*' -lname "$1/*" | grep -q .; }
 
-# ---- what look.sh and switch.sh ask for
+# ---- functions that look.sh and switch.sh call
 
 kept_file() {
 	local active m=${3##*/}
@@ -42,11 +42,11 @@ kept_restore() {
 	local k=$1 f to aside=$tree/original_module/$1/$arch
 	for f in "$aside"/kvm*.ko{,.xz,.gz,.zst}; do
 		[ -e "$f" ] && [ -z "$(modinfo -F origin "$f" 2>/dev/null)" ] || continue
-		# Killed between the move and the note of where from, there is none.
+		# If dkms was killed between moving a file and recording where from, the record is missing.
 		to=$(head -n 1 "$f.origin" 2>/dev/null)
 		: "${to:=/lib/modules/$k/kernel/arch/x86/kvm/${f##*/}}"
 		case $to in "/lib/modules/$k/kernel/"*) ;; *) continue ;; esac
-		# What has its place is newer: of an upgrade of the kernel's package.
+		# A file that has taken its place is newer: it comes from an upgrade of the kernel's package.
 		[ -e "$to" ] || { mkdir -p "${to%/*}" && cp -p "$f" "$to.part" && sync "$to.part" && mv "$to.part" "$to"; } || return
 	done
 }
@@ -63,24 +63,24 @@ kept_unmark() {
 	rmdir "$tree/original_module" 2>/dev/null || true
 }
 
-# DKMS 3.0 packs .xz with a checksum that the kernel does not know. What DKMS keeps is packed anew here, and what is
-# installed is a copy of it.
+# DKMS 3.0 compresses .xz files with a checksum that the kernel does not support. This recompresses the files that DKMS
+# keeps; those that are installed are copies of them.
 pack_kept() {
 	local f
 	while read -r f; do pack "$1" "$f" || return; done <<<"$(kept_modules "$1")"
 }
 
-# ---- its knowledge of versions
+# ---- the versions that it knows
 
-# What version $1 is built from.
+# The folder that version $1 is built from.
 source_of() { readlink -f "$tree/$1/source"; }
 
 set_source() { ln -s -f -n "$2" "$tree/$1/source"; }
 
-# Some version is built from a folder below $1.
+# Whether any version is built from a folder below $1.
 source_in_use() { find "$tree" -maxdepth 2 -name source -lname "$1/*" | grep -q .; }
 
-# Make this version, whose files are in $1, known to DKMS.
+# Add this version, whose files are in $1, to DKMS.
 add_version() {
 	local out
 	[ ! -d "$tree/$version" ] || [ "$(source_of "$version")" = "$1" ] || set_source "$version" "$1"
@@ -96,11 +96,11 @@ forget_all() { rm -rf "$tree"; }
 
 # ---- builds
 
-# Build for kernel $1; the log goes to $2. Sets $why if it failed, $full if the disk is full, $log to where the log is.
-# What was built before is kept: keep_older_build brings it back, drop_older_build deletes it.
+# Build for kernel $1; the log goes to $2. Sets $why if the build failed, $full if the disk is full, $log to where the log
+# is. The previous build is kept: keep_older_build restores it, drop_older_build deletes it.
 build() {
 	local k=$1 out f make_log=$tree/$version/build/make.log
-	# What is built and not installed may be of an interrupted run: complete in name only.
+	# A build that is not installed may come from an interrupted run, and only look complete.
 	rm -rf "$tree/.older" && mkdir -p "$tree/.older" || die 5 "cannot write to $tree"
 	[ ! -d "$tree/$version/$k" ] || mv "$tree/$version/$k" "$tree/.older/"
 	why='' log=$2
@@ -112,8 +112,8 @@ build() {
 	full=$(grep -a -m 1 -o 'No space left on device' <<<"$out")
 }
 
-# Why what was built for kernel $1 must not be installed: a module is missing, cut off, or of another version or origin
-# than $2.
+# Print why the build for kernel $1 must not be installed: a module is missing or truncated, or has another version, or
+# another origin than $2.
 built_wrong() {
 	local m f
 	for m in $modules; do
@@ -133,7 +133,7 @@ keep_older_build() {
 
 drop_older_build() { rm -rf "$tree/.older"; }
 
-# Forget what was built for kernel $1, of any version.
+# Delete all builds for kernel $1, of any version.
 forget_builds() {
 	local v
 	for v in $(versions); do rm -rf "${tree:?}/$v/$1"; done

@@ -1,10 +1,10 @@
 # SPDX-License-Identifier: GPL-2.0
 # shellcheck shell=bash disable=SC2154 # other parts set the variables
 #
-# initramfs.sh - an initramfs that holds one of the KVM modules holds what modprobe finds on disk
+# initramfs.sh - keep the KVM modules in an initramfs equal to those that modprobe finds on disk
 #
-# For images of initramfs-tools and of dracut, in /boot. Needs module.sh, and of its caller $name, $scratch (a folder
-# that it may make) and line(), more(). Nothing is noted about images: what they hold is looked at each time.
+# For images of initramfs-tools and of dracut, in /boot. Needs module.sh, and from its caller $name, $scratch (a folder
+# that it may create), line() and more(). Nothing is recorded about images: they are examined each time.
 
 # The image of kernel $1.
 image_of() {
@@ -24,7 +24,7 @@ list_image() {
 	fi 2>/dev/null
 }
 
-# Unpack image $1 to the folder $2. Where no device files can be made it fails, and all other files are there.
+# Unpack image $1 to the folder $2. If no device files can be created, it fails, but all other files are there.
 unpack_image() {
 	rm -rf "$2" && mkdir -p "$2" || return
 	if command -v unmkinitramfs >/dev/null; then
@@ -34,9 +34,9 @@ unpack_image() {
 	fi >/dev/null 2>&1
 }
 
-# Print what image $2 of kernel $1 holds and should not: KVM modules of ours, or in place of ours, that are not those
-# that modprobe finds; with them, settings of a package that was purged. Nothing if it holds no KVM module; "unreadable"
-# if there is no telling.
+# Print what image $2 of kernel $1 should not contain: KVM modules of ours, or in place of ours, that differ from those
+# that modprobe finds, and with them the settings of a package that was purged. Prints nothing if the image contains no
+# KVM module, and "unreadable" if its modules cannot be examined.
 image_differs() {
 	local k=$1 dir=$scratch/image files f m disk in_image on_disk
 	list_image "$2" | grep -q -E '(^|/)kvm(-intel|-amd)?\.ko(\.(xz|gz|zst))?$' || return 0
@@ -57,7 +57,7 @@ image_differs() {
 	rm -rf "$dir"
 }
 
-# Make image $2 of kernel $1 anew; the old one stays until the new one is complete.
+# Rebuild image $2 of kernel $1; the old one stays until the new one is complete.
 make_image() {
 	if command -v update-initramfs >/dev/null; then
 		update-initramfs -u -k "$1"
@@ -71,7 +71,7 @@ make_image() {
 	fi </dev/null 2>&1
 }
 
-# Make the initramfs of kernel $1 anew if it holds other KVM modules than the disk. If it still does then, say what
+# Rebuild the initramfs of kernel $1 if it holds other KVM modules than the disk. If it still does afterwards, say what
 # helps, and return 1.
 refresh_image() {
 	local k=$1 image said was again
@@ -80,7 +80,7 @@ refresh_image() {
 	said=$(make_image "$k" "$image")
 	was=$(image_differs "$k" "$image")
 	if [ -z "$was" ]; then
-		line "$k" "made $image anew: it holds KVM modules"
+		line "$k" "rebuilt $image: it holds KVM modules"
 		return 0
 	fi
 	if [ "$was" = unreadable ]; then
@@ -98,7 +98,7 @@ refresh_image() {
 	elif grep -q 'No space left' <<<"$said" || [ "$(df -k --output=avail "${image%/*}" | tail -n 1)" -lt "$(du -k "$image" | cut -f1)" ]; then
 		more "to fix: make room in ${image%/*} (df ${image%/*}), then: $again"
 	else
-		more "to fix: $again     # fails, and says why"
+		more "to fix: $again     # shows the error"
 	fi
 	return 1
 }

@@ -1,20 +1,21 @@
 # SPDX-License-Identifier: GPL-2.0
 # shellcheck shell=bash disable=SC2034,SC2154 # other parts use and set the variables
 #
-# look.sh - what is there: the installed kernels, what each was built from, and whose KVM modules modprobe finds
+# look.sh - examine the host: the installed kernels, what each was built from, and whose KVM modules modprobe finds
 #
 # The caller sets $modules, and $place: the folder of our modules below /lib/modules/KERNEL. It also sources prebuilt.sh,
 # module.sh and a file that knows where our modules come from (dkms.sh), with these functions, which look.sh and
 # switch.sh call:
 #
-#   kept_file KERNEL VERSION FILE   print what FILE, in $place, was copied from; nothing if that is not known
-#   kept_marked KERNEL              a note says that KERNEL has ours, right or wrong
-#   kept_moved KERNEL               modules of the distro's may have been moved away
-#   kept_restore KERNEL             put them back
+#   kept_file KERNEL VERSION FILE   print the file that FILE, in $place, was copied from; nothing if that is not known
+#   kept_marked KERNEL              whether a mark says, rightly or wrongly, that KERNEL has ours
+#   kept_moved KERNEL               whether some of the distro's modules may have been moved away
+#   kept_restore KERNEL             move them back
 #   kept_modules KERNEL             print the three files to copy to $place
-#   kept_mark, kept_unmark KERNEL   make that note; remove it, and all that was moved away
+#   kept_mark, kept_unmark KERNEL   set that mark; remove it, and all files that were moved away
 #
-# The command kvm-onereg looks by itself (tools/kvm-onereg), and finds the same: see tests/command/model.t.
+# The command kvm-onereg has its own model of the host (tools/kvm-onereg), with the same results: see
+# tests/command/model.t.
 
 # Kernels: folders with modules. Headers alone make a folder too, with nothing but links in it, and so does a kernel
 # that was removed and not purged, with depmod's lists.
@@ -26,7 +27,7 @@ kernels() {
 	done | sort -V
 }
 
-# The Debian version of the installed image of kernel $1; nothing if there is none, or its files are about to change.
+# The Debian version of the installed image of kernel $1; nothing if it is not installed, or its files are about to change.
 image_version() {
 	local p
 	for p in "linux-image-$1" "linux-image-$1-unsigned"; do
@@ -34,7 +35,7 @@ image_version() {
 	done | awk '$1 ~ /^(installed|unpacked|half-configured|triggers-.*)$/ { print $2; exit }'
 }
 
-# What we would build from for kernel $1: its headers tell, or without them the version of its image.
+# Print the source to build from for kernel $1, according to its headers or, without them, the version of its image.
 wanted() {
 	local v
 	v=$(sed -n 's/^#define LINUX_PACKAGE_ID " Debian \(.*\)"$/\1/p' \
@@ -43,10 +44,10 @@ wanted() {
 	[ -z "$v" ] || echo "linux-source-$(cut -d. -f1,2 <<<"$1") $v"
 }
 
-# Files of the three names in the place of ours.
+# The files with the three names in the place of ours.
 ours_files() { ls "/lib/modules/$1/$place"/{kvm,kvm-intel,kvm-amd}.ko{,.xz,.gz,.zst} 2>/dev/null; }
 
-# Kernel $1 is configured without module $2, which is so with kernels of one's own: then it is not missing.
+# Whether kernel $1 is configured without module $2, as kernels of one's own may be: then the module is not missing.
 left_out() {
 	local c=/boot/config-$1 option
 	case $2 in
@@ -126,7 +127,7 @@ changed_files() {
 	done
 }
 
-# CET is asked for, in the configuration that modprobe reads; the last setting counts.
+# Whether CET is requested, in the configuration that modprobe reads; the last setting counts.
 cet_asked() {
 	modprobe -c 2>/dev/null | awk '
 		$1 == "options" && ($2 == "kvm_intel" || $2 == "kvm-intel") { for (i = 3; i <= NF; i++) if ($i ~ /^cet(=|$)/) v = $i }

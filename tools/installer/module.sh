@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0
 # shellcheck shell=bash disable=SC2154 # other parts set the variables
 #
-# module.sh - module files: packed as the kernel can unpack them, and what tells one from another
+# module.sh - module files: compress them so that the kernel can decompress them, and identify them
 
 unpack() {
 	case $1 in
@@ -12,11 +12,11 @@ unpack() {
 	esac
 }
 
-# Both files are the same module, signature included, however they are packed.
+# Whether both files are the same module, including the signature, however they are compressed.
 same_module() { cmp -s "$1" "$2" || cmp -s <(unpack "$1" 2>/dev/null) <(unpack "$2" 2>/dev/null); }
 
-# The suffix after .ko of modules of kernel $1: that of the distro's, which its kernel can unpack. None if the program
-# to pack with is missing: each kernel takes that.
+# The suffix after .ko for modules of kernel $1: that of the distro's, which the kernel can decompress. None if the
+# program to compress with is missing: every kernel accepts that.
 suffix_of() {
 	local f
 	f=$(find "/lib/modules/$1/kernel/" -name '*.ko' -o -name '*.ko.*' 2>/dev/null | head -n 1)
@@ -27,8 +27,8 @@ suffix_of() {
 	esac >/dev/null || echo "${f##*.ko}"
 }
 
-# File $2 is packed as kernel $1 can unpack it: with the suffix of the distro's modules, and, in an .xz file, a checksum
-# that the kernel knows, CRC32 or none.
+# Whether kernel $1 can decompress file $2: it has the suffix of the distro's modules and, in an .xz file, a checksum that
+# the kernel supports, CRC32 or none.
 packed_well() {
 	[ "${2##*.ko}" = "$(suffix_of "$1")" ] || return
 	case $2 in
@@ -36,7 +36,7 @@ packed_well() {
 	esac
 }
 
-# Print file $1 packed for the suffix $2, as the kernel's own build packs modules.
+# Print file $1 compressed for the suffix $2, as the kernel's own build compresses modules.
 packed() {
 	case $2 in
 	.xz) xz --check=crc32 --lzma2=dict=1MiB -c "$1" ;;
@@ -59,16 +59,16 @@ pack() {
 	return $status
 }
 
-# The build id of module file $1, in hex: the note of the type 3 that GNU defines.
+# The build id of module file $1, in hex: the GNU note of type 3.
 build_id() {
 	unpack "$1" 2>/dev/null |
 		perl -0777 -ne 'print unpack("H*", $1) if /\x04\0\0\0\x14\0\0\0\x03\0\0\0GNU\0(.{20})/s'
 }
 
-# What tells module file $1 from others: its build id, and of ours its version and origin too.
+# What identifies module file $1: its build id and, for ours, also its version and origin.
 identity() { echo "$(build_id "$1") $(modinfo -F origin "$1" 2>/dev/null) $(modinfo -F version "$1" 2>/dev/null)"; }
 
-# Note the build ids of the modules of kernel $1: a loaded module shows its own, even after its file was replaced.
+# Record the build ids of the modules of kernel $1: a loaded module shows its build id even after its file was replaced.
 note_build_ids() {
 	local m f id ids=$state/build-ids
 	for m in $modules; do

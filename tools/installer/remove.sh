@@ -1,12 +1,12 @@
 # SPDX-License-Identifier: GPL-2.0
 # shellcheck shell=bash disable=SC2154 # other parts set the variables
 #
-# remove.sh - take ours off a kernel, off all of them, and keep what is installed while the Debian package is upgraded
+# remove.sh - remove our modules from one kernel or from all; keep them while the Debian package is upgraded
 
-# Modules of these names are in other folders than the distro's, too, for kernel $1.
+# Whether kernel $1 has modules with these names outside of the distro's folders, too.
 others_modules() { find "/lib/modules/$1" -name 'kvm*.ko*' ! -path '*/kernel/*' | grep -q .; }
 
-# Take everything of ours off kernel $1, however little of an install got done.
+# Remove everything of ours from kernel $1, even after a partial installation.
 roll_back() {
 	local k=$1
 	to_distro "$k" || {
@@ -21,7 +21,7 @@ roll_back() {
 	[ "$found" = distro ] || prebuilt_resolve "$k"
 }
 
-# Roll back kernel $1 and say so if that did not do it.
+# Roll back kernel $1, and print a line if that fails.
 restore() {
 	roll_back "$1" && return
 	more "the distro's modules are not complete: apt-get install --reinstall linux-image-$1"
@@ -33,7 +33,7 @@ remove_all() {
 	dkms_knows_us || [ -n "$(ls -d "$sources"-* "$state" 2>/dev/null)" ] || had=nothing
 	for k in $(kernels); do
 		if prebuilt_resolve "$k"; then
-			line "$k" "left alone: it has the prebuilt modules of kvm-onereg-modules-$k"
+			line "$k" "left alone: it uses the prebuilt modules of kvm-onereg-modules-$k"
 			continue
 		fi
 		look "$k"
@@ -41,7 +41,7 @@ remove_all() {
 		case $found in
 		distro | none) continue ;;
 		foreign)
-			line "$k" "left alone: $found_file is of another package"
+			line "$k" "left alone: $found_file belongs to another package"
 			continue
 			;;
 		esac
@@ -54,11 +54,11 @@ remove_all() {
 			fi
 			c=$(changed_files "$k")
 			if [ -z "$c" ]; then
-				line "$k" "removed; the distro's modules resolve, as its package brought them"
+				line "$k" "removed; modprobe finds the distro's modules, unmodified"
 				is_running "$k"
 				continue
 			fi
-			line "$k" "failed: not as the kernel's package brought them: ${c//$'\n'/ }"
+			line "$k" "failed: these differ from the kernel's package: ${c//$'\n'/ }"
 		else
 			line "$k" "failed: the distro's modules are not complete"
 		fi
@@ -66,7 +66,7 @@ remove_all() {
 		failed=$((failed + 1))
 	done
 	if [ "$failed" -gt 0 ]; then
-		# Modules that DKMS moved aside may be the only copy.
+		# It may have the only copies of modules that DKMS moved aside.
 		echo "$name: left $tree in place: $failed kernel(s) failed" >&2
 		exit 1
 	fi
@@ -77,13 +77,14 @@ remove_all() {
 	forget_all && rm -rf "$state" || die 5 "cannot remove $tree, $state"
 	if [ "${had:-}" = nothing ]; then echo "$name: nothing was installed"; else echo "$name: removed"; fi
 	if [ -n "$running" ]; then
-		echo "The running kernel may still have its modules loaded. With no VM running:"
+		echo "The running kernel may still have our modules loaded. To replace them, with no VM running:"
 		echo "modprobe -r kvm_intel kvm; modprobe kvm_intel   (on AMD: kvm_amd), or reboot."
 	fi
 	[ "$stale" = 0 ] || exit 6
 }
 
-# Give what is built from the package's files a copy of them: what DKMS knows must have its source at any time.
+# For each version that is built from the package's files, keep a copy of these: every version that DKMS knows must have
+# its source at any time.
 keep_all() {
 	local v f to
 	note_unknown

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0
 # shellcheck shell=bash disable=SC2154 # the caller sets $name
 #
-# say.sh - messages: an error with what to do next, and the lines of a kernel
+# say.sh - messages: an error with what to do next, and the lines about a kernel
 
 # die STATUS MESSAGE [FIX]
 die() {

@@ -3,17 +3,17 @@
 #
 # source.sh - kernels whose exact source is not on this machine
 #
-# By hand the installer downloads it at once (src/fetch tells from where). In a run of dpkg it downloads nothing: it
-# notes what is wanted and starts kvm-onereg-source.service, which runs the installer again with --service; its timer
-# repeats that until nothing is wanted. What is to be told at the end of apt's output goes to $notice, which
+# If a person runs the installer, it downloads the source immediately (src/fetch says from where). While dpkg runs, it
+# downloads nothing: it records what is wanted and starts kvm-onereg-source.service, which runs the installer again with
+# --service. The timer repeats that until nothing is wanted. The text for the end of apt's output goes to $notice, which
 # /etc/apt/apt.conf.d/zz-kvm-onereg shows.
 #
 # /var/lib/kvm-onereg/wanted/KERNEL exists while the source of KERNEL is not here. Lines:
-#   version=   Debian version of the source
-#   result=    of the last try: untried, offline, unavailable (not on offer) or failed
-#   message=   why, in one line
-#   tried=     when, in seconds since 1970, or 0
-#   next=      when the service tries again; 0: it does not
+#   version=   the Debian version of the source
+#   result=    the result of the last attempt: untried, offline, unavailable or failed
+#   message=   the reason, in one line
+#   tried=     the time of the last attempt, in seconds since 1970, or 0
+#   next=      the time of the service's next attempt; 0: there will be none
 
 notice=/run/kvm-onereg.notice
 wants=$state/wanted
@@ -21,27 +21,27 @@ unit=kvm-onereg-source
 user_command=kvm-onereg-install
 [ -n "$packaged" ] || user_command="make -C $here install"
 
-# How this run may get source: by "hand", as the "service", or not at all.
+# How this run may download source: by "hand", as the "service", or not at all.
 fetching=hand
 [ -z "${DPKG_MAINTSCRIPT_PACKAGE:-}" ] && [ "${FETCH:-yes}" = yes ] || fetching=''
 asked_for=' ' lacking=() source_lacking=''
 
-# The service will try again by itself.
+# Whether the service will try again by itself.
 automatic() {
 	[ -n "$packaged" ] && [ -d /run/systemd/system ] && systemctl is-enabled -q "$unit.timer" 2>/dev/null
 }
 
 want_value() { sed -n "s/^$2=//p" "$wants/$1" 2>/dev/null; }
 
-# For the service: the time has come to try kernel $1 again.
+# For the service: whether it is time to try kernel $1 again.
 due() {
 	local next
 	next=$(want_value "$1" next)
 	[ "${next:-0}" -le "$(date +%s)" ]
 }
 
-# Get the source of kernel $1 and return 0, or set $out and $status to what went wrong. This can take long: others may
-# install meanwhile.
+# Download the source of kernel $1 and return 0, or set $out and $status to what went wrong. This can take long; other
+# runs may install in the meantime.
 fetch_source() {
 	local k=$1 now=''
 	[ -n "$fetching" ] || return
@@ -54,11 +54,11 @@ fetch_source() {
 			status=0 || status=$?
 	} 6>&1
 	flock 7
-	[ "$state/.lock" -ef /proc/self/fd/7 ] || die 5 "$name was removed meanwhile"
+	[ "$state/.lock" -ef /proc/self/fd/7 ] || die 5 "$name was removed in the meantime"
 	[ "$status" = 0 ]
 }
 
-# Note how src/prepare ended for kernel $1: with status $2 and message $3, for version $4 of the source.
+# Record how src/prepare ended for kernel $1: with status $2 and message $3, for version $4 of the source.
 note_source() {
 	local k=$1 message=$3 v=$4 result='' was='' tried next=0 delay least=600 most=21600
 	case $2 in
@@ -67,7 +67,7 @@ note_source() {
 	19) result=offline most=1800 ;;
 	14 | 16 | 20) result=failed ;;
 	esac
-	# With the source there, nothing is wanted, whatever else is wrong.
+	# If the source is there, nothing is wanted, whatever else is wrong.
 	if [ -z "$result" ] || [ -z "$v" ] || [ -e "$state/source/$v/SHA256SUMS" ]; then
 		rm -f "$wants/$k"
 		return
@@ -79,7 +79,7 @@ note_source() {
 		[ "${tried:-0}" = 0 ] || [ "${next:-0}" = 0 ] || delay=$((next - tried))
 	fi
 	if [ "$result" = untried ] && [ -z "$fetching" ]; then
-		# What was tried before and why it failed is still worth knowing; the service begins at once.
+		# Keep the result and the reason of the previous attempt; the service begins immediately.
 		[ -z "$was" ] || { result=$was message=$(want_value "$k" message); }
 		next=$(date +%s)
 	elif [ "$fetching" = service ] && ! due "$k"; then
@@ -98,7 +98,7 @@ note_source() {
 		mv "$wants.part" "$wants/$k" || die 5 "cannot write to $wants: disk full?" "make room (1 MB), then run this again"
 }
 
-# Kernel $1 ends without our modules, for reason $2, and could have them; $3: what helps, if it is not the source.
+# Kernel $1 could have our modules but does not, for reason $2; $3: what helps, unless it is the source.
 lacks() { [ -n "${stays:-}" ] || [[ ! $1 =~ ^6\.(1|12)\. ]] || lacking+=("$1|$2|${3:-}"); }
 
 # At the end of an install for all kernels.
@@ -113,7 +113,7 @@ end_source() {
 		rm -f "$notice"
 		return
 	}
-	# By hand or as the service, this run's own output has told it.
+	# By hand or as the service, this run's own output has said so already.
 	[ -n "${DPKG_MAINTSCRIPT_PACKAGE:-}" ] || return 0
 	{
 		echo
@@ -125,20 +125,20 @@ end_source() {
 		done
 		k=$(kernels | tail -n 1)
 		if printf '%s\n' "${lacking[@]}" | grep -q "^${k//./\\.}|" && cet_asked; then
-			echo "*** $k boots next, and CET for guests is switched on: after a reboot no guest with CET runs here ***"
+			echo "*** $k boots next, and CET for guests is enabled: after a reboot, guests with CET cannot run here ***"
 		fi
 		if [ -n "$source_lacking" ] && automatic; then
-			echo "$unit.service now downloads the source and builds, in the background. To see how it goes:"
+			echo "$unit.service is downloading the source and building the modules in the background. To follow it:"
 			echo "  journalctl -u $unit"
 		elif [ -n "$source_lacking" ]; then
-			echo "To download the source and build, as root:"
+			echo "To download the source and build the modules, run as root:"
 			echo "  $user_command"
 		fi
 	} >"$notice.part" 2>/dev/null && mv "$notice.part" "$notice"
 	[ -z "$source_lacking" ] || ! automatic || systemctl start --no-block "$unit.service" || :
 }
 
-# As the service: begin when no run of dpkg or apt is under way, and only if there is something to do.
+# As the service: begin when neither dpkg nor apt is running, and only if there is something to do.
 begin_service() {
 	local k some='' n=0
 	fetching=service
@@ -147,14 +147,14 @@ begin_service() {
 	while dpkg_runs; do
 		n=$((n + 1))
 		[ "$n" -le 1800 ] || {
-			echo "$name: dpkg has been running for an hour; the timer tries again later"
+			echo "$name: dpkg has been running for an hour; the timer will try again later"
 			exit 0
 		}
 		sleep 2
 	done
 }
 
-# A process holds one of dpkg's locks.
+# Whether a process holds one of dpkg's locks.
 dpkg_runs() {
 	local inodes
 	inodes=$(stat -c %i /var/lib/dpkg/lock-frontend /var/lib/dpkg/lock 2>/dev/null | sed 's/.*/:&$/')

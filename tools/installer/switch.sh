@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: GPL-2.0
 # shellcheck shell=bash disable=SC2154 # other parts set the variables
 #
-# switch.sh - which modules modprobe finds: three of ours or three of the distro's, changed by one rename, depmod's of
-# modules.dep.bin. Needs look.sh, and the same of its caller; nothing of it needs DKMS.
+# switch.sh - change which modules modprobe finds, three of ours or three of the distro's, by one rename: that of
+# modules.dep.bin by depmod. Needs look.sh, and the same from its caller; it does not need DKMS.
 
 # Make modprobe find the distro's three modules of kernel $1, and none in the folder $2.
 point_to_distro() {
@@ -15,8 +15,8 @@ point_to_distro() {
 	done
 }
 
-# Make modprobe find the distro's three modules of kernel $1, and take ours away. depmod's index names three of a kind
-# before and after its rename, and both kinds are there when it changes.
+# Make modprobe find the distro's three modules of kernel $1, and remove ours. depmod's index names three modules that
+# belong together before and after its rename, and both sets are on disk when it changes.
 to_distro() {
 	local k=$1 f
 	kept_restore "$k" && point_to_distro "$k" "$place" || return
@@ -29,7 +29,7 @@ to_distro() {
 	rm -f "/lib/modules/$k/$place"/kvm*.part
 }
 
-# Make modprobe find the kept modules of kernel $1, where it finds the distro's now, or the same modules under the same
+# Make modprobe find the kept modules of kernel $1, if it finds the distro's now, or the same modules under the same
 # names.
 to_ours() {
 	local k=$1 f to=/lib/modules/$1/$place
