@@ -32,6 +32,7 @@ for headers in "$bookworm"/usr/src/linux-headers-6.1.*-common "$trixie"/usr/src/
 done
 is "three sets of headers" "$(wc -l <"$tmp/all")" 3
 
+# shellcheck disable=SC2317 # ok calls it
 newest() {
 	in_root -- sh -c '
 		at=$(ls -d /usr/src/linux-headers-*-common | head -n 1)

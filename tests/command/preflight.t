@@ -251,7 +251,9 @@ is "... in 80 columns" "$(awk 'length > 80' <<<"$output")" ""
 ok "regs --names needs no KVM" "${command_line[@]}" regs --names
 like "... and has KVM-defined registers" "$output" '^kvm:GUEST_SSP$'
 
+# shellcheck disable=SC2317 # ok calls it
 without_kvm() { unshare --mount sh -c 'mount -t tmpfs none /dev && exec "$@"' - "${command_line[@]}" "$@"; }
+# shellcheck disable=SC2317 # ok calls it
 forbidden() {
 	unshare --mount sh -c 'mount -t tmpfs none /dev && mknod -m 600 /dev/kvm c 10 232 && exec setpriv --reuid 65534 --clear-groups "$@"' - \
 		"${command_line[@]}" "$@"

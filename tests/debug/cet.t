@@ -48,10 +48,10 @@ ending() { # VENDOR
 }
 
 for series in ${DEBUG_SERIES:-6.12 6.1}; do
-	kernel=$("$top/tests/debian/built" path "debug-$series") &&
+	{ kernel=$("$top/tests/debian/built" path "debug-$series") &&
 		modules=$("$top/tests/debian/built" modules "debug-$series") &&
 		provoke=$("$top/tests/debian/built" module "debug-$series" "$top/tests/debug/provoke.c") &&
-		lacking=$("$top/tests/debian/built" module "debug-$series" "$top/tests/guest/lacking.c") ||
+		lacking=$("$top/tests/debian/built" module "debug-$series" "$top/tests/guest/lacking.c"); } ||
 		{
 			echo "Bail out! no debug kernel"
 			exit 1

@@ -7,7 +7,7 @@
 . "$(dirname "$0")/../ioctl/on-host.sh"
 
 made=$top/tests/debian/built
-kernel=$("$made" path own) && modules=$("$made" modules own) || {
+{ kernel=$("$made" path own) && modules=$("$made" modules own); } || {
 	echo "Bail out! no kernel"
 	exit 1
 }

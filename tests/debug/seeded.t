@@ -5,11 +5,11 @@
 # them.
 #
 # Environment: DEBUG_SERIES, instead of 6.12 and 6.1; DEBUG_FAULTS, instead of all of them
+# shellcheck disable=SC2317 # ok calls the functions
 . "$(dirname "$0")/../tap.sh"
 # shellcheck source=tests/debug/debug.sh
 . "$(dirname "$0")/debug.sh"
 # shellcheck disable=SC2154 # tap.sh sets build, tmp and top, debug.sh sets options and with_cet
-# shellcheck disable=SC2317 # ok calls the functions
 
 # A few of those that cet.t runs
 commands="64-cet --kvm both list

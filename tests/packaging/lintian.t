@@ -13,6 +13,7 @@ for release in $releases; do
 	}
 	is "$release: make deb creates three packages" "$(cd "$packages" && echo *.deb | sed 's/_[^ ]*//g')" "kvm-onereg-dkms kvm-onereg-tools libkvm-onereg-dev"
 	# lint FILES [SCRIPT]: after a script
+	# shellcheck disable=SC2317 # ok calls it
 	lint() {
 		"$root" run "build-$release" -n -b "$packages:/packages:ro" -w /packages -- \
 			bash -c "${2:-:}; lintian --allow-root --fail-on error,warning -EvIL +pedantic $1" 2>&1

@@ -5,6 +5,7 @@
 # host without compiler, headers and DKMS; updates of the image, of the package, and of both; together with
 # kvm-onereg-dkms; killed at each step.
 # shellcheck disable=SC1091,SC2034,SC2154,SC2016 # the files set the variables; the root's shell expands the scripts
+# shellcheck disable=SC2317 # killed.t goes on behind its first part only when it is run itself
 . "$(dirname "$0")/killed.t"
 
 build='

@@ -11,7 +11,7 @@
 
 rejected='Key was rejected by service'
 for release in $releases; do
-	made on && starts "starts, the key not enrolled" || continue
+	{ made on && starts "starts, the key not enrolled"; } || continue
 	is "$release: Secure Boot is enforced, and the key is not there" "$(part state)" "firmware 1
 lockdown none [integrity] confidentiality
 enforced Y

@@ -149,6 +149,7 @@ CHECK(KVM_GET_ONE_REG == 0x4010aeabU && KVM_SET_ONE_REG == 0x4010aeacU && KVM_GE
 CHECK(KVM_CAP_ONE_REG == 70 && sizeof(struct kvm_one_reg) == 16 && sizeof(struct kvm_reg_list) == 8);
 END
 
+# shellcheck disable=SC2317 # ok and not_ok call it
 compile() { # COMPILER STANDARD UNIT [OPTION...]
 	local cc=$1 std=$2 file=$tmp/$3.c
 	shift 3

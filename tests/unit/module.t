@@ -7,6 +7,7 @@
 . "$top/tools/installer/module.sh"
 
 # A file with a build id, in place of a module, and a kernel with modules of the suffix $of_kernel.
+# shellcheck disable=SC2317 # module.sh calls it
 suffix_of() { echo "$of_kernel"; }
 cc=${CC:-gcc}
 command -v "$cc" >/dev/null || skip_all "no compiler"

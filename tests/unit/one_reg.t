@@ -12,10 +12,11 @@ flags="-std=gnu11 -O2 -g -Wall -Wextra -Werror -fsanitize=address,undefined -fno
 export ASAN_OPTIONS=detect_leaks=0
 
 echo 'int main(void) { return 0; }' >"$tmp/probe.c"
-gcc -fsanitize=address,undefined "$tmp/probe.c" -o "$tmp/probe" 2>/dev/null && "$tmp/probe" ||
+{ gcc -fsanitize=address,undefined "$tmp/probe.c" -o "$tmp/probe" 2>/dev/null && "$tmp/probe"; } ||
 	skip_all "gcc with the sanitizers' libraries is needed"
 
 # Build with $1 registers in the table: the double's, or for -1 the table as it is.
+# shellcheck disable=SC2317 # ok and not_ok call it
 build_with() {
 	local n=$1 i
 	cp "$top/src/synthetic.c" "$tmp/synthetic.c"
@@ -78,6 +79,7 @@ bool has_0(struct kvm_vcpu *vcpu) { return vcpu != NULL; }
 bool kvm_cpu_cap_has(unsigned int feature) { return feature; }
 bool guest_cpuid_has(struct kvm_vcpu *vcpu, unsigned int feature) { return vcpu && feature; }
 END
+# shellcheck disable=SC2317 # ok and not_ok call it
 check_table() { # ENTRY...: with these added
 	printf '{ .exists = has_0, %s },\n' "$@" >"$tmp/entries"
 	[ $# -gt 0 ] || : >"$tmp/entries"

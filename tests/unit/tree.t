@@ -150,7 +150,11 @@ is "every text file ends with a newline" "$(for f in "${files[@]}"; do
 	grep -q -I . "$f" && [ -n "$(tail -c 1 "$f")" ] && echo "$f"
 done)" ""
 for f in .editorconfig .gitattributes; do
-	[ -e $f ] && ok "$f is there" test -s $f || skip "$f" "the repository has none"
+	if [ -e $f ]; then
+		ok "$f is there" test -s $f
+	else
+		skip "$f" "the repository has none"
+	fi
 done
 
 # ---- nothing that does not belong here. The patterns do not match themselves.

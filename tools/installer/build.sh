@@ -26,8 +26,8 @@ copy_sources() {
 		[ ! -d "$to" ] || note_unknown
 		rm -rf "$sources-".*.part
 		# shellcheck disable=SC2086 # a list
-		mkdir "$sources-.$$.part" && (cd "$here" && cp -r $shipped "$sources-.$$.part/") &&
-			rm -rf "$to" && mv "$sources-.$$.part" "$to" || {
+		{ mkdir "$sources-.$$.part" && (cd "$here" && cp -r $shipped "$sources-.$$.part/") &&
+			rm -rf "$to" && mv "$sources-.$$.part" "$to"; } || {
 			rm -rf "$sources-.$$.part"
 			die 5 "cannot write $to: disk full?" "make room (1 MB) in /usr/src, then run this again"
 		}

@@ -41,7 +41,7 @@ kept_moved() { [ -e "$tree/original_module/$1" ]; }
 kept_restore() {
 	local k=$1 f to aside=$tree/original_module/$1/$arch
 	for f in "$aside"/kvm*.ko{,.xz,.gz,.zst}; do
-		[ -e "$f" ] && [ -z "$(modinfo -F origin "$f" 2>/dev/null)" ] || continue
+		{ [ -e "$f" ] && [ -z "$(modinfo -F origin "$f" 2>/dev/null)" ]; } || continue
 		# If dkms was killed between moving a file and recording where from, the record is missing.
 		to=$(head -n 1 "$f.origin" 2>/dev/null)
 		: "${to:=/lib/modules/$k/kernel/arch/x86/kvm/${f##*/}}"
@@ -85,7 +85,7 @@ add_version() {
 	local out
 	[ ! -d "$tree/$version" ] || [ "$(source_of "$version")" = "$1" ] || set_source "$version" "$1"
 	[ -d "$tree/$version/source/src" ] || {
-		out=$(dkms add -m "$name" -v "$version" </dev/null 2>&1) && [ -d "$tree/$version/source/src" ] ||
+		{ out=$(dkms add -m "$name" -v "$version" </dev/null 2>&1) && [ -d "$tree/$version/source/src" ]; } ||
 			die 5 "dkms add failed: $(tail -n 3 <<<"$out")" "make room in /var/lib/dkms, then run this again"
 	}
 }
@@ -101,7 +101,7 @@ forget_all() { rm -rf "$tree"; }
 build() {
 	local k=$1 out f make_log=$tree/$version/build/make.log
 	# A build that is not installed may come from an interrupted run, and only look complete.
-	rm -rf "$tree/.older" && mkdir -p "$tree/.older" || die 5 "cannot write to $tree"
+	{ rm -rf "$tree/.older" && mkdir -p "$tree/.older"; } || die 5 "cannot write to $tree"
 	[ ! -d "$tree/$version/$k" ] || mv "$tree/$version/$k" "$tree/.older/"
 	why='' log=$2
 	out=$(dkms build -m "$name" -v "$version" -k "$k" -a "$arch" </dev/null 2>&1) || why="the build failed"
@@ -118,7 +118,7 @@ built_wrong() {
 	local m f
 	for m in $modules; do
 		f=$(ls "$tree/$version/$1/$arch/module/$m".ko* 2>/dev/null)
-		[ "$(modinfo -F version "$f" 2>/dev/null)" = "$version" ] && [ "$(modinfo -F origin "$f")" = "$2" ] ||
+		{ [ "$(modinfo -F version "$f" 2>/dev/null)" = "$version" ] && [ "$(modinfo -F origin "$f")" = "$2" ]; } ||
 			{
 				echo "dkms has no complete $m.ko from $2"
 				return

@@ -63,7 +63,7 @@ make_image() {
 		update-initramfs -u -k "$1"
 	else
 		# dracut itself copies over the old image, and deletes it when the disk is full.
-		dracut -q --force "$2.new" "$1" && sync "$2.new" && mv -f "$2.new" "$2" || {
+		{ dracut -q --force "$2.new" "$1" && sync "$2.new" && mv -f "$2.new" "$2"; } || {
 			rm -f "$2.new"
 			return 1
 		}

@@ -89,7 +89,7 @@ look() {
 		*/"$place"/* | */"$prebuilt_place"/*) [ -n "$o" ] || : "${found_file:=$f}" ;;
 		*) : "${found_file:=$f}" ;;
 		esac
-		[ -n "$o" ] && [ -e "$f" ] || continue
+		{ [ -n "$o" ] && [ -e "$f" ]; } || continue
 		[ "$n_ours" = 0 ] || [ "$v/$o" = "$found_version/$found_origin" ] || continue
 		found_version=$v found_origin=$o
 		kept=''

@@ -133,7 +133,7 @@ built_here() { [ -n "$(ours_files "$1")" ] || kept_marked "$1"; }
 # Replace whatever modules kernel $1 has with the prebuilt ones. Sets $why and $fix if that fails.
 change_to_prebuilt() {
 	local k=$1 said
-	take_prebuilt "$k" && { ! built_here "$k" || roll_back "$k"; } || {
+	{ take_prebuilt "$k" && { ! built_here "$k" || roll_back "$k"; }; } || {
 		why="the distro's modules are not complete" fix="apt-get install --reinstall linux-image-$k"
 		return 1
 	}

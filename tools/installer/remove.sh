@@ -74,7 +74,7 @@ remove_all() {
 	for v in "$sources"-*; do
 		[ "$v" = "$packaged" ] || rm -rf "$v"
 	done
-	forget_all && rm -rf "$state" || die 5 "cannot remove $tree, $state"
+	{ forget_all && rm -rf "$state"; } || die 5 "cannot remove $tree, $state"
 	if [ "${had:-}" = nothing ]; then echo "$name: nothing was installed"; else echo "$name: removed"; fi
 	if [ -n "$running" ]; then
 		echo "The running kernel may still have our modules loaded. To replace them, with no VM running:"
@@ -90,9 +90,9 @@ keep_all() {
 	note_unknown
 	for v in $(versions); do
 		f=$(source_of "$v")
-		[ "$f" = "$sources-$v" ] && [ -d "$f" ] || continue
+		{ [ "$f" = "$sources-$v" ] && [ -d "$f" ]; } || continue
 		to=$state/older/$v
-		rm -rf "$to" "$to.part" && mkdir -p "$state/older" && cp -r "$f" "$to.part" && mv "$to.part" "$to" &&
-			set_source "$v" "$to" || die 5 "cannot write to $to: disk full?" "make room (1 MB), then run this again"
+		{ rm -rf "$to" "$to.part" && mkdir -p "$state/older" && cp -r "$f" "$to.part" && mv "$to.part" "$to" &&
+			set_source "$v" "$to"; } || die 5 "cannot write to $to: disk full?" "make room (1 MB), then run this again"
 	done
 }

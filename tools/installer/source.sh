@@ -92,10 +92,10 @@ note_source() {
 		next=$((tried + delay))
 	fi
 	automatic || next=0
-	mkdir -p "$wants" &&
+	{ mkdir -p "$wants" &&
 		printf '%s\n' "version=$v" "result=$result" "message=${message//$'\n'/ }" "tried=${tried:-0}" "next=$next" \
 			>"$wants.part" &&
-		mv "$wants.part" "$wants/$k" || die 5 "cannot write to $wants: disk full?" "make room (1 MB), then run this again"
+		mv "$wants.part" "$wants/$k"; } || die 5 "cannot write to $wants: disk full?" "make room (1 MB), then run this again"
 }
 
 # Kernel $1 could have our modules but does not, for reason $2; $3: what helps, unless it is the source.
