@@ -900,7 +900,7 @@ int main(int argc, char **argv)
 
 	setvbuf(stdout, NULL, _IOLBF, 0);
 	signal(SIGPIPE, SIG_IGN);
-	while ((c = getopt(argc, argv, "+te:f:m:")) != -1) {
+	while ((c = getopt(argc, argv, "+e:f:m:t")) != -1) {
 		switch (c) {
 		case 't':
 			telling = 1;

@@ -41,6 +41,16 @@ else
 	skip "shfmt" "not installed: install shfmt"
 fi
 
+# ---- words
+
+if command -v codespell >/dev/null; then
+	is "codespell" "$(grep -v '[.]svg$' "$tmp/files" | tr '\n' '\0' | xargs -0 codespell)" ""
+	printf 'te%s\n' h >"$tmp/bad.md"
+	not_ok "codespell sees a fault" 65 codespell "$tmp/bad.md"
+else
+	skip "codespell" "not installed: install codespell"
+fi
+
 # ---- C
 
 # One run for all files; then a verdict per file.

@@ -80,7 +80,7 @@ done
 
 world
 mv "$w" "$w and [a] 'quo\"te' \$HOME *"
-w="$w and [a] 'quo\"te' \$HOME *" SOURCE_DIR=$w/usr/src store="$w/st ore" tree="$w/o u t/tr*ee" kdir="$w/headers"
+w="$w and [a] 'quo\"te' \$HOME *" SOURCE_DIR=$w/usr/src store="$w/sto re" tree="$w/o u t/tr*ee" kdir="$w/headers"
 tar=$SOURCE_DIR/linux-source-6.12.tar.xz PATH=$w/bin:$path
 headers "$kver" "$code" "$debian"
 prepare
