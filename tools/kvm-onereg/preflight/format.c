@@ -6,10 +6,9 @@
 #include "base/text.h"
 #include "preflight/format.h"
 
-#define CAP(name)           \
-	{                   \
-#name, name \
-	}
+/* clang-format off */
+#define CAP(name) { #name, name }
+/* clang-format on */
 const struct known_capability known_capabilities[] = { CAP(KVM_CAP_IRQCHIP),
 						       CAP(KVM_CAP_SPLIT_IRQCHIP),
 						       CAP(KVM_CAP_X2APIC_API),
