@@ -78,7 +78,7 @@ look() {
 		esac
 		known=y
 		# Of a file that is cut off the first sections may still be there.
-		info=$(modinfo -k "$k" "$m" 2>/dev/null) && grep -q '^vermagic:' <<<"$info" || continue
+		{ info=$(modinfo -k "$k" "$m" 2>/dev/null) && grep -q '^vermagic:' <<<"$info"; } || continue
 		v=$(sed -n 's/^version: *//p' <<<"$info")
 		o=$(sed -n 's/^origin: *//p' <<<"$info")
 		[ -n "$v" ] || o=''
