@@ -60,7 +60,7 @@ put /var/lib/kvm-onereg/source/6.12.117-1/SHA256SUMS x
 finds not-built $INSTALL
 distro
 edit 's/^\(linux-source-6.12\t\)[^\t]*/\16.12.120-1/'
-finds source-version "apt-get install linux-source-6.12=6.12.117-1 && $INSTALL" 'built from linux 6.12.117-1, and linux-source-6.12 is of version 6.12.120-1'
+finds source-version "apt-get install linux-source-6.12=6.12.117-1 && $INSTALL" 'built from linux 6.12.117-1, but linux-source-6.12 has version 6.12.120-1'
 distro
 mkdir -p "$R/var/lib/dkms/kvm-onereg/$V/$K"
 finds not-installed $INSTALL
@@ -96,7 +96,7 @@ host
 edit 's/6.12.117-1/6.12.118-1/'
 put "/lib/modules/$K/build/include/generated/package.h" '#define LINUX_PACKAGE_ID " Debian 6.12.118-1"'
 put /proc/version "Linux version $K #1 SMP Debian 6.12.118-1 (2026-11-01)"
-finds stale-build $INSTALL 'is of linux-source-6.12 6.12.118-1, and our modules were built from linux-source-6.12 6.12.117-1'
+finds stale-build $INSTALL 'was built from linux-source-6.12 6.12.118-1, but our modules from linux-source-6.12 6.12.117-1'
 host
 for m in kvm kvm-intel kvm-amd; do ko "$D/updates/dkms/$m.ko" version=0.0.9 "origin=linux-source-6.12 6.12.117-1" "vermagic=$K SMP" ID="$(id "$m")"; done
 for m in kvm kvm-amd; do load $m "$D/updates/dkms/$m.ko" out; done
@@ -104,7 +104,7 @@ finds other-version $INSTALL 'version 0.0.9'
 host
 for m in kvm kvm-intel kvm-amd; do ko "$D/updates/dkms/$m.ko" "version=$V" "origin=linux-source-6.12 6.12.117-1" "vermagic=6.12.1 SMP" ID="$(id "$m")"; done
 for m in kvm kvm-amd; do load $m "$D/updates/dkms/$m.ko" out; done
-finds vermagic $INSTALL 'of another kernel'
+finds vermagic $INSTALL 'belongs to another kernel'
 host
 mkdir "$D/updates/old"
 for m in kvm kvm-intel kvm-amd; do mv "$D/updates/dkms/$m.ko" "$D/updates/old/"; done
@@ -159,7 +159,7 @@ like "no modules" "$(problems)" "^modules-missing: apt-get install --reinstall l
 
 host
 for m in kvm kvm-amd; do load $m "$D/kernel/arch/x86/kvm/$m.ko"; done
-finds swap-pending "kvm-onereg swap ours" 'distro is loaded, built from linux 6.12.117-1, and modprobe would take ours'
+finds swap-pending "kvm-onereg swap ours" 'distro is loaded, built from linux 6.12.117-1, and modprobe would load ours'
 host
 for m in kvm kvm-intel kvm-amd; do
 	ko "$D/updates/dkms/$m.ko" "version=$V" "origin=linux-source-6.12 6.12.117-1" "srcversion=x" "vermagic=$K SMP" \
@@ -167,7 +167,7 @@ for m in kvm kvm-intel kvm-amd; do
 done
 put /var/lib/kvm-onereg/build-ids "$(id ours "$K" kvm) linux-source-6.12 6.12.99-1"
 finds swap-pending "kvm-onereg swap ours" \
-	"ours $V is loaded, built from linux 6.12.99-1, and modprobe would take ours $V, from linux-source-6.12 6.12.1"
+	"ours $V is loaded, built from linux 6.12.99-1, and modprobe would load ours $V, from linux-source-6.12 6.12.1"
 distro
 rm -r "$R/usr/src" "$D/build"
 for m in kvm kvm-intel kvm-amd; do
@@ -185,11 +185,11 @@ rm -r "$R"/sys/module/kvm*
 nothing "nothing loaded (/dev/kvm is not asked here)"
 host
 put /proc/cpuinfo $'flags\t: fpu'
-finds cpu-no-virtualization "switch on virtualization (VT-x, SVM) in the firmware's setup, if the CPU has it"
+finds cpu-no-virtualization "enable virtualization (VT-x, SVM) in the firmware setup, if the CPU has it"
 put /proc/cpuinfo $'flags\t: fpu hypervisor'
-finds cpu-no-virtualization "on the outer host: switch on nested virtualization; -cpu host for this VM"
+finds cpu-no-virtualization "on the outer host: enable nested virtualization, and use -cpu host for this VM"
 put /dev/kmsg '<3>[1.0] kvm_amd: SVM disabled by BIOS in MSR_VM_CR'
-finds cpu-disabled "switch on virtualization (VT-x, SVM) in the firmware's setup, power off and on" 'SVM disabled by BIOS'
+finds cpu-disabled "enable virtualization (VT-x, SVM) in the firmware setup, then power the machine off and on" 'SVM disabled by BIOS'
 
 # ---- configuration
 
@@ -223,7 +223,7 @@ is "a command for all that match" "$(problems | sed 's/:.*//' | sort -u)" instal
 for p in module_blacklist modprobe.blacklist; do
 	host
 	put /proc/cmdline "quiet $p=foo,kvm-amd splash"
-	finds blacklisted "take kvm_amd out of $p= in /etc/default/grub; update-grub && reboot"
+	finds blacklisted "remove kvm_amd from $p= in /etc/default/grub; update-grub && reboot"
 done
 put /proc/cmdline "xmodule_blacklist=kvm_amd module_blacklist=kvm_amdx"
 nothing "other parameters"
@@ -256,13 +256,13 @@ finds cet-off "kvm-onereg swap ours" 'has no such parameter'
 intel N
 rm "$R/etc/modprobe.d/kvm-onereg.conf"
 nothing "not requested, and N"
-like "... which is said" "$(json 'join ",", map { $_->{detail} // "" } @{$j->{checks}}')" 'not asked for'
+like "... which is said" "$(json 'join ",", map { $_->{detail} // "" } @{$j->{checks}}')" 'not requested'
 intel Y
 rm "$R/etc/modprobe.d/kvm-onereg.conf"
 nothing "not requested, and Y: somebody passed it to modprobe"
-is "... is not reported as off" "$(json 'join ",", grep { /not asked for/ } map { $_->{detail} // "" } @{$j->{checks}}')" ""
+is "... is not reported as off" "$(json 'join ",", grep { /not requested/ } map { $_->{detail} // "" } @{$j->{checks}}')" ""
 like "... but a remark says that it does not last" "$(remarks)" \
-	"neither modprobe.d .* asks for it: .* drops it .*'options kvm_intel cet=1' >>/etc/modprobe.d/kvm-onereg.conf"
+	"neither modprobe.d .* asks for it: .* is lost at the next load .*'options kvm_intel cet=1' >>/etc/modprobe.d/kvm-onereg.conf"
 put /etc/modprobe.d/kvm-onereg.conf 'options kvm_intel cet=0'
 nothing "cet=0 in modprobe.d, and Y"
 like "... is the same" "$(remarks)" '/etc/modprobe.d/kvm-onereg.conf says cet=0: '
@@ -291,7 +291,7 @@ like "... and so is what it lacks" "$(problems)" "^not-built: "
 grub 0 $K $N
 nothing "GRUB stays with the running kernel"
 like "... the newer one is a remark" "$(remarks)" \
-	"^a newer kernel is installed than the one that runs, 6.12.118.*, and 6.12.117.* boots next \(GRUB\)$"
+	"^a newer kernel than the running one is installed, 6.12.118.*, but 6.12.117.* boots next \(GRUB\)$"
 intel Y
 kernel 6.16.3+deb13-amd64 distro
 onereg doctor --json
@@ -311,18 +311,18 @@ finds newer-kernel reboot
 kernel 6.12.119+deb13-amd64 distro
 grub 0 $N $K
 nothing "a kernel boots next that is neither the newest nor running"
-like "... a remark says so" "$(remarks)" '6.12.119[+]deb13-amd64, and 6.12.118[+]deb13-amd64 boots next'
+like "... a remark says so" "$(remarks)" '6.12.119[+]deb13-amd64, but 6.12.118[+]deb13-amd64 boots next'
 
 # ---- a source that is waited for, modules of a package, a tree of one's own
 
 distro
 put "/var/lib/kvm-onereg/wanted/$K" $'version=6.12.117-1\nresult=offline\nmessage=\ntried=1700000000\nnext=1700003600'
 finds source-missing $INSTALL \
-	'waits for the source of linux 6.12.117-1: no network; tried 2023-11-14 22:13; next try 2023-11-14 23:13'
+	'waits for the source of linux 6.12.117-1: no network; tried 2023-11-14 22:13; next attempt 2023-11-14 23:13'
 put /usr/sbin/kvm-onereg-install ''
 finds source-missing /usr/sbin/kvm-onereg-install
 put "/var/lib/kvm-onereg/wanted/$K" $'version=6.12.117-1\nresult=unavailable\nmessage=gone\ntried=1700000000\nnext=0'
-finds source-missing "apt-get install linux-image-amd64 linux-headers-amd64 && reboot" 'on offer nowhere: gone'
+finds source-missing "apt-get install linux-image-amd64 linux-headers-amd64 && reboot" 'not available: gone'
 rm "$R/var/lib/kvm-onereg/wanted/$K" "$R/usr/src/linux-source-6.12.tar.xz"
 finds source-missing /usr/sbin/kvm-onereg-install
 host
@@ -367,7 +367,7 @@ put "/lib/modules/$K/build/Makefile" ''
 edit /linux-image/d
 nothing "a kernel that is not Debian's"
 like "... is called so" "$(json 'join "\n", map { $_->{detail} // "" } @{$j->{checks}}')" \
-	"not a kernel of Debian's: make modules KVM_SOURCE=TREE KDIR=BUILD"
+	"not a Debian kernel: make modules KVM_SOURCE=TREE KDIR=BUILD"
 
 # ---- modules that do not load
 
@@ -389,11 +389,11 @@ for check in crc64 sha256; do
 	packed --check=$check
 	kmod 34.2
 	config CONFIG_MODULE_DECOMPRESS=y
-	finds xz-check $INSTALL "updates/dkms/kvm.ko.xz is packed with xz's check (CRC64|SHA-256), .* \(EINVAL\)"
+	finds xz-check $INSTALL "updates/dkms/kvm.ko.xz is compressed with xz's check (CRC64|SHA-256), .* \(EINVAL\)"
 done
 kmod 30
 nothing "... with a kmod that unpacks by itself"
-like "... a remark says what will happen" "$(remarks)" 'kmod still unpacks it itself, but that of Debian 13 will not'
+like "... a remark says what will happen" "$(remarks)" 'kmod here still decompresses it, but that of Debian 13 will not'
 for line in '# CONFIG_MODULE_DECOMPRESS is not set' 'CONFIG_MODULE_DECOMPRESS_X=y'; do
 	kmod 34.2
 	config "$line"
@@ -582,16 +582,16 @@ unread() {
 	like "... is skipped" "$(details)" "^skipped initramfs of kernel ${K//+/[+]}: /boot/initrd.img-.*$2"
 }
 head -c -100 "$tmp/whole" >"$R/boot/initrd.img-$K"
-unread "an image that is cut off" 'zstd cannot unpack it|cut off'
+unread "an image that is cut off" 'zstd cannot decompress it|truncated'
 head -c 300 "$tmp/whole" >"$R/boot/initrd.img-$K"
-unread "... early" 'cut off'
+unread "... early" 'truncated'
 {
 	head -c 512 "$tmp/whole"
 	echo nonsense
 } >"$R/boot/initrd.img-$K"
-unread "an image with something else in it" 'neither cpio nor packed|damaged|cut off'
+unread "an image with something else in it" 'neither cpio nor compressed|damaged|truncated'
 echo nonsense >"$R/boot/initrd.img-$K"
-unread "nonsense" 'neither cpio nor packed in a known way'
+unread "nonsense" 'neither cpio nor compressed in a known format'
 {
 	printf '\2\x21\x4c\x18'
 	echo x

@@ -240,9 +240,9 @@ wrong "no register is called 'lstarr'; the nearest: LSTAR" regs lstarr
 wrong "no register is called 'kvm:lstar'" regs kvm:lstar
 wrong "no register is called 'msr:guest_ssp'; the nearest: kvm:GUEST_SSP" regs msr:guest_ssp
 wrong "no register is called ''" regs ''
-wrong "'16' is no number: write 0x" regs 16
-wrong "'0x' is no number" regs 0x
-wrong "'0x12345678123456789' is no number" regs 0x12345678123456789
+wrong "'16' is not a number: write 0x" regs 16
+wrong "'0x' is not a number" regs 0x
+wrong "'0x12345678123456789' is not a number" regs 0x12345678123456789
 wrong "'kvm:0x100000000': an index has 32 bits" regs kvm:0x100000000
 ok "--help" preflight --help
 is "... in 80 columns" "$(awk 'length > 80' <<<"$output")" ""

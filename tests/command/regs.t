@@ -92,7 +92,7 @@ for host in svm vmx; do
 	on_host $host-distro $host 6.12 ''
 	is "$host-distro: without ONE_REG, regs does nothing" "$(for n in {2..8}; do status $host-distro "$n"; done | tr '\n' ' ')" "3 3 3 3 3 3 3 "
 	is "$host-distro: ... but says so" "$(said $host-distro 2 | sed '/^==/d')" \
-		"kvm-onereg: the loaded KVM has no ONE_REG (it is the distro's, of before Linux 6.18)
+		"kvm-onereg: the loaded KVM has no ONE_REG (it is the distro's, from before Linux 6.18)
   to fix: \"kvm-onereg status\" shows whose modules are loaded; \"kvm-onereg swap ours\" loads kvm-onereg's"
 	check_offer $host-distro
 	on_host $host-ours $host 6.12 ours

@@ -44,7 +44,7 @@ ko "$(ours kvm-amd)" "version=$V" "origin=linux-source-6.12 6.12.117-1" "srcvers
 shows "the same version, rebuilt: the build-id shows it" 0 'not what is on disk'
 host
 rm "$R/sys/module/kvm_amd" -r
-shows "no vendor module" 1 'no vendor module: kvm alone makes no VM'
+shows "no vendor module" 1 'no vendor module, so no VM can run'
 rm "$R/sys/module/kvm" -r
 shows "nothing loaded" 1 '^Loaded +none' 'No KVM is loaded'
 host
@@ -210,21 +210,21 @@ mv "$R/proc/70/maps" "$R/proc/70/task/71/"
 : >"$R/proc/70/maps"
 held "... in a process whose first thread has ended" '70 one70: no VM, has kvm-vcpu:0, mapped'
 rm -r "$R/proc/70/"{maps,task}
-held "nothing that can be seen" 'KVM is in use 1 time, by what cannot be seen from here' 'look for it on the host itself'
+held "nothing that can be seen" 'KVM is in use 1 time, by something that is not visible from here' 'look for it on the host itself'
 process 70 "anon_inode:[io_uring]" $'SqMask:\t0x3\nUserFiles:\t1\n    0: kvm\nUserBufs:\t0'
 held "io_uring" '70 one70: has kvm as a registered file of io_uring' 'end process 70'
 is "... which explains it" "$(grep -c 'cannot be seen' <<<"$output")" 0
 process 70 "anon_inode:[io_uring]" $'UserFiles:\t2\n    0: x\n    1: y'
 held "io_uring, with files of other names" 'maybe 70 one70: has 2 registered files of io_uring' 'end process 70'
 process 70 "anon_inode:[io_uring]" $'UserFiles:\t0'
-held "io_uring without files" 'cannot be seen from here'
+held "io_uring without files" 'not visible from here'
 is "... which is not named" "$(grep -c one70 <<<"$output")" 0
 process 70 'socket:[5]' $'flags:\t02\nscm_fds: 1'
 held "a file on its way" 'maybe 70 one70: has a socket with 1 file that nobody has received yet'
 process 70 'anon_inode:[vfio-device]'
 held "VFIO" 'maybe 70 one70: has a VFIO device open'
 process 70 'anon_inode:[perf_event]'
-held "a perf event, which does not hold the vendor module" 'cannot be seen from here'
+held "a perf event, which does not hold the vendor module" 'not visible from here'
 is "... is not named" "$(grep -c one70 <<<"$output")" 0
 refs 2 0
 held "a perf event" 'maybe 70 one70: has a perf event open' 'end process 70'
@@ -277,7 +277,7 @@ echo 1 >"$R/sys/module/kvm/refcnt"
 shows "half of a set" 1 '"kvm-onereg swap distro" completes it'
 onereg swap ours --dry-run
 is "... which is held: swap to the other set cannot, exit 4" "$status" 4
-like "... and would complete it" "$output" 'would be completed, not replaced'
+like "... and would complete it" "$output" 'only the vendor module of the loaded kvm could be loaded'
 onereg swap distro --dry-run
 is "... swap to the same set can" "$status" 0
 like "... and keeps kvm" "$(grep -c '^  load' <<<"$output") $(grep -c '^  unload' <<<"$output")" '^1 0$'
@@ -578,11 +578,11 @@ for m in kvm kvm-intel kvm-amd; do
 done
 is "ours, rebuilt from a newer source" "$(source_of)" "-, disk linux 6.12.118-1, swap"
 shows "... in words" 0 'built from: not known' \
-	'not what is on disk, which is of linux 6.12.118-1: a swap or a reboot is pending'
+	'not what is on disk, which was built from linux 6.12.118-1: a swap or a reboot is pending'
 put /var/lib/kvm-onereg/build-ids \
 	"$(id other) linux-source-6.12 6.12.99-1"$'\n'"$(id ours $K kvm) linux-source-6.12 6.12.117-1"
 is "... with the installer's note" "$(source_of)" "linux 6.12.117-1, disk linux 6.12.118-1, swap"
-checks "... as a warning" 1 'WARNING: .*loaded is linux 6.12.117-1, on disk linux 6.12.118-1'
+checks "... as a warning" 1 'WARNING: .*linux 6.12.117-1 is loaded, linux 6.12.118-1 is on disk'
 put /var/lib/kvm-onereg/build-ids \
 	"$(id other) kvm linux-source-6.12 6.12.99-1 0.0.9"$'\n'"$(id ours $K kvm) kvm linux-source-6.12 6.12.117-1 0.0.9"
 is "... with module and version in it" "$(source_of)" "linux 6.12.117-1, disk linux 6.12.118-1, swap"
@@ -600,8 +600,8 @@ for m in kvm kvm-intel kvm-amd; do ko "$(distro $m)" "vermagic=$K SMP" ID="$(id 
 sed -i "s/^\(linux-image-.*\t\)6.12.117-1/\16.12.117-2/" "$R/dpkg"
 is "the distro's, upgraded on disk under the same name" "$(source_of)" \
 	"linux 6.12.117-1, inferred, disk linux 6.12.117-2, swap, reboot"
-shows "... in words" 1 'built from linux 6.12.117-1, as the kernel; its file is no longer on disk' \
-	'which is of linux 6.12.117-2: a swap or a reboot' \
+shows "... in words" 1 'built from linux 6.12.117-1, like the kernel; its file is no longer on disk' \
+	'which was built from linux 6.12.117-2: a swap or a reboot' \
 	'a reboot is pending: 6.12.117-1 runs, 6.12.117-2 is installed'
 checks "... without ONE_REG, it is critical" 2 '^kvm-onereg CRITICAL: '
 
@@ -614,22 +614,22 @@ dep
 load_both "$(distro kvm)" "$(distro kvm-amd)"
 put "/var/lib/kvm-onereg/wanted/$K" $'version=6.12.117-1\nresult=offline\nmessage=\ntried=1700000000\nnext=1700003600'
 shows "a kernel waits for its source" 1 '^ +waits for the source of linux 6.12.117-1$' \
-	'\(no network; tried 2023-11-14 22:13; next try 2023-11-14 23:13\)'
+	'\(no network; tried 2023-11-14 22:13; next attempt 2023-11-14 23:13\)'
 is "... without a command, because an attempt is planned" "$(grep -c 'to fix' <<<"$output")" 0
 onereg status --json
 is "... as JSON" "$(waited version result tried next)" \
 	"6.12.117-1,offline,1700000000,1700003600"
 put "/var/lib/kvm-onereg/wanted/$K" $'version=6.12.117-1\nresult=untried\ntried=0\nnext=0'
 put /usr/sbin/kvm-onereg-install ''
-shows "... and no attempt is planned" 1 'not fetched yet; no try will come by itself' 'to fix: /usr/sbin/kvm-onereg-install$'
+shows "... and no attempt is planned" 1 'not downloaded yet; no automatic attempt is planned' 'to fix: /usr/sbin/kvm-onereg-install$'
 onereg status --json
 is "... as JSON" "$(waited version message tried next)" \
 	"6.12.117-1,null,null,null"
 put "/var/lib/kvm-onereg/wanted/$K" \
 	$'version=6.12.117-1\nresult=unavailable\nmessage=linux-source-6.12 has 6.12.120-1\ntried=1700000000\nnext=0'
-shows "... not available" 1 'on offer nowhere: linux-source-6.12 has 6.12.120-1; tried'
+shows "... not available" 1 'not available: linux-source-6.12 has 6.12.120-1; tried'
 put "/var/lib/kvm-onereg/wanted/$K" $'version=6.12.117-1\nresult=failed\nmessage=no room\ntried=x\nnext=-5'
-shows "... failed" 1 'the download failed: no room; no try will come'
+shows "... failed" 1 'the download failed: no room; no automatic attempt is planned'
 put "/var/lib/kvm-onereg/wanted/$K" nonsense
 onereg status --json
 is "... nonsense there" "$(json '$j->{kernels}[0]{source_wanted}')" null

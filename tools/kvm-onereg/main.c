@@ -17,7 +17,7 @@ static const struct command {
 } commands[] = {
 	{ "status", cmd_status, "whose KVM modules are installed and loaded" },
 	{ "doctor", cmd_doctor, "find what is wrong, and the command that fixes it" },
-	{ "regs", cmd_regs, "print registers of a throw-away vCPU" },
+	{ "regs", cmd_regs, "print the registers of a temporary vCPU" },
 	{ "swap", cmd_swap, "load our modules, or the distro's, without a reboot" },
 	{ "preflight", cmd_preflight, "save what this host offers guests, compare two hosts" },
 };

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0
-/* kvm-onereg regs: registers of a throw-away vCPU, through ONE_REG. */
+/* kvm-onereg regs: the registers of a temporary vCPU, through ONE_REG. */
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -85,7 +85,7 @@ static __u64 parse(const char *text)
 	if (!msr && kvm_register_find(name, &index))
 		return KVM_DEFINED(index);
 	if (*name >= '0' && *name <= '9')
-		usage_error("regs", "'%s' is no number: write 0x and hexadecimal digits, up to 64 bits", text);
+		usage_error("regs", "'%s' is not a number: write 0x and hexadecimal digits, up to 64 bits", text);
 	like = names_like(name);
 	if (like)
 		usage_error("regs", "no register is called '%s'; the nearest: %s", text, like);
@@ -126,7 +126,7 @@ static void read_all(const struct vcpu *vcpu)
 {
 	for (size_t i = 0; i < n_regs; i++)
 		regs[i].error = vcpu_get(vcpu, regs[i].id, &regs[i].value);
-	/* Only then, as a write of one may change what another reads */
+	/* Only afterwards, because a write to one may change the value of another */
 	for (size_t i = 0; i < n_regs; i++)
 		regs[i].settable = !regs[i].error && !vcpu_set(vcpu, regs[i].id, regs[i].value);
 }
@@ -139,13 +139,13 @@ static char *reason(const struct vcpu *vcpu, const struct reg *reg, bool bare)
 		if (bare)
 			return format("not a register of this vCPU: without CPUID (--bare) it has no shadow stacks");
 		if (!has_shadow_stacks(vcpu->cpuid))
-			return format("not a register of this vCPU, as guests have no shadow stacks here: %s",
+			return format("not a register of this vCPU, because guests have no shadow stacks here: %s",
 				      why_no_cet());
 	}
 	if (ID_TYPE(reg->id) == KVM_X86_REG_TYPE_MSR && reg->id == KVM_X86_REG_MSR((__u32)reg->id))
 		return format(
 			"not a register of this vCPU: %s",
-			bare ? "without CPUID (--bare) it has few" :
+			bare ? "it has few registers without CPUID (--bare)" :
 			       "this KVM does not have the MSR, or only with a feature that guests cannot have here");
 	return format("not a register of this vCPU: the id is malformed, or KVM defines no such register");
 }
@@ -186,7 +186,7 @@ static void print_text(void)
 		missing |= reg->error == EINVAL && !reg->asked;
 	}
 	if (missing)
-		printf("\nEINVAL: KVM lists the MSR, and this vCPU does not have it: it has not the feature\nthat the MSR belongs to, or no APIC.\n");
+		printf("\nEINVAL: KVM lists the MSR, but this vCPU does not have it: it lacks the feature\nthat the MSR belongs to, or an APIC.\n");
 }
 
 static void print_as_json(const struct vcpu *vcpu, bool bare)
@@ -216,20 +216,20 @@ static void print_as_json(const struct vcpu *vcpu, bool bare)
 }
 
 static const char help[] = "usage: kvm-onereg regs [OPTION]... [REGISTER]...\n\n"
-			   "Prints registers of a throw-away vCPU that has all that KVM offers, read with\n"
-			   "KVM_GET_ONE_REG; SET tells whether KVM takes the same value back. Without\n"
+			   "Prints the registers of a temporary vCPU with all features that KVM offers, read\n"
+			   "with KVM_GET_ONE_REG. SET says whether KVM accepts the same value back. Without\n"
 			   "REGISTER: all MSRs that KVM lists, and the KVM-defined registers of the vCPU.\n\n"
 			   "REGISTER is\n"
-			   "  NAME           an MSR, as IA32_TSC, TSC or MSR_IA32_TSC; case does not matter\n"
-			   "  kvm:NAME       a KVM-defined register, as kvm:GUEST_SSP\n"
+			   "  NAME           an MSR: IA32_TSC, TSC or MSR_IA32_TSC; case does not matter\n"
+			   "  kvm:NAME       a KVM-defined register, such as kvm:GUEST_SSP\n"
 			   "  0xINDEX        an MSR by its number; also msr:0xINDEX, kvm:0xINDEX\n"
 			   "  0x2030...      an id of 64 bits, as KVM_GET_ONE_REG takes it\n\n"
-			   "  --bare         of a vCPU without CPUID\n"
-			   "  --features     without REGISTER: the MSRs that tell features, too\n"
+			   "  --bare         use a vCPU without CPUID\n"
+			   "  --features     without REGISTER: also the MSRs that describe features\n"
 			   "  --json         print an array of objects; numbers are strings, \"0x...\"\n"
-			   "  --names        print all names that are known, and nothing else\n"
+			   "  --names        print all known names, and nothing else\n"
 			   "  --help         this text\n\n"
-			   "Exit status: 0; 1 a REGISTER cannot be read; 2 wrong use, or no such name;\n"
+			   "Exit status: 0; 1 a REGISTER cannot be read; 2 wrong usage, or no such name;\n"
 			   "3 no usable KVM, or one without ONE_REG.\n";
 
 int cmd_regs(int argc, char **argv)
@@ -260,7 +260,7 @@ int cmd_regs(int argc, char **argv)
 	if (!vcpu.one_reg)
 		die(STATUS_CANNOT,
 		    "\"kvm-onereg status\" shows whose modules are loaded; \"kvm-onereg swap ours\" loads kvm-onereg's",
-		    "the loaded KVM has no ONE_REG (it is the distro's, of before Linux " NATIVE_SINCE ")");
+		    "the loaded KVM has no ONE_REG (it is the distro's, from before Linux " NATIVE_SINCE ")");
 	if (!n_regs)
 		add_lists(&vcpu, features);
 	read_all(&vcpu);

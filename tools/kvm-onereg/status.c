@@ -65,7 +65,7 @@ static struct json_object *kernel_json(const struct kernel *kernel, const struct
 	json_object_object_add(all, "modules_are", json_string(whose_names[kernel->set]));
 	json_object_object_add(all, "version", kernel->set == OURS ? json_string(kernel->module[KVM].version) : NULL);
 	json_object_object_add(all, "origin", kernel->set == OURS ? json_string(kernel->module[KVM].origin) : NULL);
-	/* Of the others nobody asked: that would take time */
+	/* The others are not examined: that would take time */
 	json_object_object_add(all, "unloadable",
 			       json_string(kernel->running		  ? outlook->unloadable :
 					   kernel == outlook->next.kernel ? outlook->next_unloadable :
@@ -202,16 +202,17 @@ static void print_loaded(const struct running *running, const struct outlook *ou
 	printf(": %s\n", loaded_list(running));
 	if (outlook->loaded_source)
 		printf("          built from %s%s\n", outlook->loaded_source,
-		       outlook->source_inferred ? ", as the kernel; its file is no longer on disk" : "");
+		       outlook->source_inferred ? ", like the kernel; its file is no longer on disk" : "");
 	else
-		puts("          built from: not known, as its file is no longer on disk");
+		puts("          built from: not known, because its file is no longer on disk");
 	if (!running->vendor)
-		puts("          no vendor module: kvm alone makes no VM");
+		puts("          no vendor module, so no VM can run");
 	if (outlook->swap_pending)
 		printf("          not what is on disk%s%s: a swap or a reboot is pending\n",
-		       outlook->disk_source ? ", which is of " : "", outlook->disk_source ? outlook->disk_source : "");
+		       outlook->disk_source ? ", which was built from " : "",
+		       outlook->disk_source ? outlook->disk_source : "");
 	else if (!running->known && running->set != BUILTIN)
-		puts("          (as on disk, as far as can be told without build-ids)");
+		puts("          (probably as on disk: there are no build-ids to compare)");
 }
 
 static void print_next_boot(const struct outlook *outlook)
@@ -225,11 +226,11 @@ static void print_next_boot(const struct outlook *outlook)
 	if (outlook->upgraded)
 		printf("          a reboot is pending: %s\n", outlook->upgraded);
 	else if (outlook->reboot_pending)
-		puts("          a reboot is pending: this kernel is newer than the one that runs");
+		puts("          a reboot is pending: this kernel is newer than the running one");
 	if (outlook->loses_ours)
 		printf("          %s%s%s\n", colour(outlook->loses_cet ? RED : YELLOW),
 		       outlook->loses_cet ?
-			       "guests lose CET at the next reboot: \"kvm-onereg doctor\" tells how to keep it" :
+			       "guests lose CET at the next reboot: \"kvm-onereg doctor\" says how to keep it" :
 			       "without our KVM, which another kernel has",
 		       colour(PLAIN));
 }
@@ -237,9 +238,9 @@ static void print_next_boot(const struct outlook *outlook)
 static void print_access(enum kvm_access access)
 {
 	static const char * const lines[] = {
-		[KVM_ABSENT] = "is not there",
-		[KVM_FORBIDDEN] = "is not for this user to open: run this as root, or join group kvm",
-		[KVM_UNUSABLE] = "does not answer",
+		[KVM_ABSENT] = "does not exist",
+		[KVM_FORBIDDEN] = "may not be opened by this user: run this as root, or join the group kvm",
+		[KVM_UNUSABLE] = "does not respond",
 		[KVM_NO_ONE_REG] = "KVM_CAP_ONE_REG is 0",
 		[KVM_ONE_REG] = "KVM_CAP_ONE_REG is 1",
 	};
@@ -253,7 +254,7 @@ static void print_cet(const struct cet *cet, const struct running *running)
 		return;
 	printf("CET       ");
 	if (running->set == NATIVE)
-		puts("the kernel's own affair: kvm_intel has no parameter for it");
+		puts("up to the kernel: kvm_intel has no parameter for it");
 	else if (cet->value)
 		printf("kvm_intel.cet=%c", cet->value);
 	else
@@ -269,7 +270,7 @@ static void print_cet(const struct cet *cet, const struct running *running)
 	if (cet->reason)
 		printf("          %s\n", cet->reason);
 	else if (cet->asked && cet->value == 'N')
-		puts("          the kernel's log tells why: dmesg | grep 'guests get no CET'");
+		puts("          the kernel's log says why: dmesg | grep 'guests get no CET'");
 }
 
 static void print_holders(const struct holders *holders)
@@ -284,7 +285,7 @@ static void print_holders(const struct holders *holders)
 	for (int i = 0; i < holders->processes; i++)
 		printf("          %s\n", describe_holder(&holders->process[i]));
 	if (!holders->complete)
-		puts("          (processes of other users were not looked at: run this as root)");
+		puts("          (processes of other users were not examined: run this as root)");
 	for (char **module = holders->module; *module; module++)
 		printf("          module %s uses KVM\n", *module);
 	for (int i = 0; i < holders->holds; i++)
@@ -304,25 +305,25 @@ static bool judge(const struct running *running, enum kvm_access access, const s
 	const char *disk = !kernel		 ? "" :
 			   kernel->set == OURS	 ? " \"kvm-onereg swap ours\", or a reboot, loads ours." :
 			   kernel->set == NATIVE ? " modprobe would load one that has it." :
-						   " \"kvm-onereg doctor\" tells what is missing.";
+						   " \"kvm-onereg doctor\" says what is missing.";
 
 	if (!path_exists("/sys/module") && asked) {
-		*verdict = format("VMs on this host have %sONE_REG; whose KVM is loaded cannot be told without /sys.",
+		*verdict = format("VMs on this host have %sONE_REG; whose KVM is loaded is not known without /sys.",
 				  access == KVM_ONE_REG ? "" : "no ");
 		return access == KVM_ONE_REG;
 	}
 	if (running->set == MISSING)
-		*verdict = format("No KVM is loaded, so no VM can run.%s",
-				  kernel && kernel->set == OURS ? " modprobe would load ours." :
-								  " \"kvm-onereg doctor\" tells more.");
+		*verdict = format("No KVM is loaded, so no VM can run.%s", kernel && kernel->set == OURS ?
+										   " modprobe would load ours." :
+										   " \"kvm-onereg doctor\" says more.");
 	else if (running->set == MIXED)
-		*verdict = format("The loaded modules do not belong together; \"kvm-onereg swap ours\" repairs it.");
+		*verdict = format("The loaded modules do not belong together; \"kvm-onereg swap ours\" repairs that.");
 	else if (!running->vendor && (running->set == OURS || running->set == DISTRO))
 		*verdict = format(
 			"kvm is loaded without a vendor module, so no VM can run; \"kvm-onereg swap %s\" completes it.",
 			whose_names[running->set]);
 	else if (!running->vendor)
-		*verdict = format("No vendor module is loaded, so no VM can run; \"kvm-onereg doctor\" tells more.");
+		*verdict = format("No vendor module is loaded, so no VM can run; \"kvm-onereg doctor\" says more.");
 	else if (asked && access == KVM_NO_ONE_REG)
 		*verdict = format("VMs on this host have no ONE_REG: the %s KVM is loaded.%s",
 				  running->set == DISTRO ? "distro's" : whose_names[running->set], disk);
@@ -355,7 +356,7 @@ static int monitor(const struct running *running, const struct outlook *outlook,
 
 	if (outlook->swap_pending) {
 		level = WARNING;
-		line = format("%s A swap or a reboot is pending: loaded is %s, on disk %s.", line,
+		line = format("%s A swap or a reboot is pending: %s is loaded, %s is on disk.", line,
 			      outlook->loaded_source ? outlook->loaded_source : "another build",
 			      outlook->disk_source ? outlook->disk_source : "another one");
 	}
@@ -380,16 +381,16 @@ static int monitor(const struct running *running, const struct outlook *outlook,
 static const char help[] = "usage: kvm-onereg status [--json] [-k KERNEL]\n"
 			   "       kvm-onereg status --check\n"
 			   "\n"
-			   "  Whose KVM modules are on disk, for each kernel, and whose are loaded, from\n"
-			   "  which source; what the next boot brings, what /dev/kvm says, CET, and the VMs\n"
-			   "  that run.\n"
+			   "  Show whose KVM modules are on disk for each kernel, whose are loaded, and from\n"
+			   "  which source; what the next boot will load, what /dev/kvm says, CET, and the\n"
+			   "  running VMs.\n"
 			   "\n"
-			   "  -k, --kernel=KERNEL  of the modules on disk, those of this kernel only\n"
-			   "      --json           for programs\n"
-			   "      --check          for monitoring: one line, and another exit status\n"
+			   "  -k, --kernel=KERNEL  show the modules on disk for this kernel only\n"
+			   "      --json           print JSON\n"
+			   "      --check          for monitoring: one line, and other exit statuses\n"
 			   "\n"
-			   "Exit status: 0 the loaded KVM has ONE_REG (with -k and a kernel that does not\n"
-			   "run: what is on disk for it has), 1 it has not, 2 wrong use.\n"
+			   "Exit status: 0 the loaded KVM has ONE_REG (with -k and a kernel that is not\n"
+			   "running: the modules on disk have it), 1 it does not, 2 wrong usage.\n"
 			   "With --check: 0 all is well; 1 warning: a swap or a reboot is pending;\n"
 			   "2 critical: no ONE_REG now, or the next boot loses CET or KVM; 3 unknown.\n";
 

@@ -85,7 +85,7 @@ static unsigned char *read_fd(int fd, size_t *size)
 
 unsigned char *read_bytes(const char *file, size_t *size)
 {
-	/* A FIFO or a terminal must not hold us */
+	/* Do not block on a FIFO or a terminal */
 	int fd = open(file, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
 	unsigned char *bytes;
 

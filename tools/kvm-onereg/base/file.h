@@ -10,16 +10,16 @@
 #include <stdbool.h>
 #include <stddef.h>
 
-/* "", or what stands before every path. */
+/* The prefix of every path, or "". */
 const char *host_root(void);
 /* A path below the root. */
 char *rooted_path(const char *format, ...) __attribute__((format(printf, 1, 2)));
 bool path_exists(const char *format, ...) __attribute__((format(printf, 1, 2)));
-/* @file as a person wants to read it: without the root that rooted_path() put before it. */
+/* @file for display: without the root that rooted_path() put before it. */
 const char *without_root(const char *file);
-/* What a file holds, without the newlines at its end, or NULL (errno tells why). At most 64 MiB. */
+/* The content of a file, without the newlines at its end, or NULL (errno says why). At most 64 MiB. */
 char *read_file(const char *format, ...) __attribute__((format(printf, 1, 2)));
-/* The same with its size, for bytes; @file is taken as it is. */
+/* The same for binary content, with its size; @file is used as it is. */
 unsigned char *read_bytes(const char *file, size_t *size);
 /* Names in a folder, sorted as versions, ended by NULL; never NULL itself. */
 char **list_folder(const char *format, ...) __attribute__((format(printf, 1, 2)));

@@ -32,7 +32,7 @@ const char *kernel_log(void)
 		return log;
 	}
 	log = klog();
-	/* Without its begin it has wrapped around: the journal has all of it, if there is one */
+	/* If the beginning is missing, the log has wrapped around: the journal, if there is one, has all of it */
 	if (log && *log && !strstr(log, "Linux version ")) {
 		struct program_result journal = RUN_PROGRAM("journalctl", "-q", "-k", "-b", "-o", "short-monotonic",
 							    "--no-pager");

@@ -3,7 +3,7 @@
 #ifndef BASE_KERNEL_LOG_H
 #define BASE_KERNEL_LOG_H
 
-/* Since boot, or NULL when it is not for this user to read. */
+/* Since boot, or NULL if this user may not read it. */
 const char *kernel_log(void);
 
 #endif

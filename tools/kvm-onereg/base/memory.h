@@ -5,7 +5,7 @@
 
 #include <stddef.h>
 
-/* Keep memory that was allocated elsewhere; NULL exits, as then there was none. */
+/* Keep memory that was allocated elsewhere; exits if it is NULL, because then the allocation failed. */
 void *keep_memory(void *memory);
 /* Zeroed memory for @n elements. */
 void *allocate(size_t n, size_t size);

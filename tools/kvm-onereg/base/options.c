@@ -31,7 +31,10 @@ static int next_option(const char *command, const struct option *known, int argc
 	if (option != ':' && option != '?')
 		return option;
 
-	/* Within a cluster optind is still that of the word before it, or of the cluster: only optopt is sure */
+	/*
+	 * Within a cluster of options, optind may belong to the cluster or to the word before it: only optopt is
+	 * reliable
+	 */
 	word = argv[optind - 1];
 	for (const struct option *one = known; one->name; one++)
 		is_known = is_known || one->val == optopt;

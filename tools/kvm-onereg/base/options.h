@@ -6,7 +6,7 @@
 #include <getopt.h>
 #include <stdbool.h>
 
-/* An option, and what becomes of it: one of the last three is set. */
+/* An option and its effect: one of the last three is set. */
 struct known_option {
 	const char *name;		    /* of the long form, without "--" */
 	char letter;			    /* of the short form, or 0 */

@@ -22,7 +22,7 @@
 static const char *find_program(const char *name)
 {
 	static const char * const folders[] = { "/usr/sbin", "/usr/bin", "/sbin", "/bin" };
-	/* What unpacks is no part of a made-up host */
+	/* Programs that decompress are not part of a made-up host */
 	bool own = !strcmp(name, "xz") || !strcmp(name, "zstd") || !strcmp(name, "gzip");
 
 	for (size_t i = 0; i < sizeof(folders) / sizeof(*folders); i++) {
@@ -42,7 +42,7 @@ long milliseconds(void)
 	return now.tv_sec * 1000 + now.tv_nsec / 1000000;
 }
 
-/* Read until the end, the limit or the time is up; false for the latter two */
+/* Read to the end, to the limit, or until the time is up; returns false for the latter two */
 static bool collect(int fd, struct program_result *result)
 {
 	long end = milliseconds() + RUN_SECONDS * 1000;
@@ -99,7 +99,7 @@ struct program_result run_program(const char * const argument[])
 	posix_spawn_file_actions_adddup2(&actions, pipes[1], 1);
 	posix_spawn_file_actions_adddup2(&actions, pipes[1], 2);
 	posix_spawnattr_init(&attributes);
-	/* A group of its own: what it starts is ended with it */
+	/* A process group of its own: processes that it starts are ended with it */
 	posix_spawnattr_setflags(&attributes, POSIX_SPAWN_SETPGROUP | POSIX_SPAWN_SETSIGMASK);
 	posix_spawnattr_setsigmask(&attributes, &none);
 	error = posix_spawn(&pid, program, &actions, &attributes, (char * const *)argument, environment);

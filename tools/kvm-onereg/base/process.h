@@ -21,7 +21,7 @@ struct program_result {
 struct program_result run_program(const char * const argument[]);
 #define RUN_PROGRAM(...) run_program((const char * const[]) { __VA_ARGS__, NULL })
 
-/* Since some point in the past, for limits of time */
+/* The time since some point in the past, for time limits */
 long milliseconds(void);
 
 #endif

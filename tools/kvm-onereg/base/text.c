@@ -48,7 +48,7 @@ char *value_of(const char *lines, const char *key, const char *separator)
 
 		if (strncmp(at, key, length))
 			continue;
-		/* "vendor_id	: x" has blanks before the separator */
+		/* "vendor_id	: x" has white space before the separator */
 		value += strspn(value, " \t");
 		if (strncmp(value, separator, strlen(separator)))
 			continue;

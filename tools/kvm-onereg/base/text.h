@@ -10,7 +10,7 @@
 char *format(const char *form, ...) __attribute__((format(printf, 1, 2)));
 char *vformat(const char *form, va_list arguments) __attribute__((format(printf, 1, 0)));
 
-/* Both are there, and equal */
+/* Both are not NULL, and equal */
 bool same_text(const char *a, const char *b);
 
 /* Value of "key" in lines of "key<separator>value", or NULL. */

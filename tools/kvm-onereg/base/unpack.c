@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0
-/* Programs that unpack. */
+/* Programs that decompress. */
 #include <errno.h>
 #include <fcntl.h>
 #include <poll.h>
@@ -57,7 +57,7 @@ bool unpack_start(struct unpacking *unpacking, const char *program, int from)
 	posix_spawnattr_init(&attributes);
 	posix_spawnattr_setflags(&attributes, POSIX_SPAWN_SETSIGMASK);
 	posix_spawnattr_setsigmask(&attributes, &none);
-	/* Of this system and not of a made-up host */
+	/* From this system, not from a made-up host */
 	error = posix_spawn(&unpacking->pid, format("/usr/bin/%s", program), &actions, &attributes, argument,
 			    environment);
 	if (error == ENOENT)

@@ -17,7 +17,7 @@
 #include "model/packages.h"
 #include "model/series.h"
 
-/* The last lines of the kernel's log that are of KVM as a host */
+/* The last lines of the kernel's log about KVM as a host */
 static char *last_of_kvm(const char *log)
 {
 	char *lines[12] = { NULL }, *all = "";
@@ -55,7 +55,8 @@ char *bug_report(void)
 			lines = format("%sloaded %s: %s %s, build-id %s, %s\n", lines, loaded_names[i],
 				       whose_names[loaded->whose], loaded->version ? loaded->version : "",
 				       loaded->build_id ? loaded->build_id : "?",
-				       loaded->file ? without_root(loaded->file->file) : "of no file on disk");
+				       loaded->file ? without_root(loaded->file->file) :
+						      "its file is no longer on disk");
 	}
 	lines = format("%sloaded source: %s; next boot: %s (%s)\n", lines,
 		       host.outlook.loaded_source ? host.outlook.loaded_source : "?",

@@ -3,7 +3,7 @@
 #ifndef DOCTOR_BUG_REPORT_H
 #define DOCTOR_BUG_REPORT_H
 
-/* What it needs: versions and states, and nothing that names the host or its users */
+/* Versions and states, but nothing that names the host or its users */
 char *bug_report(void);
 
 #endif

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0
-/* kvm-onereg doctor: the kernel that runs, the one that boots next, and whether it takes our modules. */
+/* kvm-onereg doctor: the running kernel, the one that boots next, and whether it accepts our modules. */
 #include <string.h>
 
 #include "base/file.h"
@@ -27,7 +27,7 @@ void check_boot(void)
 		return;
 	}
 	if (!host.kernel) {
-		/* A kernel with all built in needs none */
+		/* A kernel with everything built in needs no modules */
 		if (host.running.set != NATIVE && host.running.set != BUILTIN && *running_release())
 			report_problem("kernel-gone", "reboot",
 				       format("the running kernel, %s, has no modules on disk any more",
@@ -39,9 +39,9 @@ void check_boot(void)
 		newest++;
 	if (newest != host.kernel && newest == next)
 		report_problem("newer-kernel", "reboot",
-			       format("a newer kernel is installed than the one that runs: %s", newest->release));
+			       format("a newer kernel than the running one is installed: %s", newest->release));
 	else if (newest != host.kernel)
-		report_remark(format("a newer kernel is installed than the one that runs, %s, and %s boots next (%s)",
+		report_remark(format("a newer kernel than the running one is installed, %s, but %s boots next (%s)",
 				     newest->release, host.outlook.next.release, host.outlook.next.by),
 			      NULL);
 	if (host.outlook.upgraded)
@@ -65,10 +65,11 @@ void check_next_boot(void)
 	if (!host.outlook.loses_ours)
 		return;
 	if (next->kernel && is_supported(next->release))
-		fix = format("%s     # what kernel %s lacks is told below, too", rebuild_command(), next->release);
+		fix = format("%s     # see below for what kernel %s lacks", rebuild_command(), next->release);
 	else
-		fix = format("apt-get remove linux-image-%s     # or make the boot loader take a kernel that has ours",
-			     next->release);
+		fix = format(
+			"apt-get remove linux-image-%s     # or make the boot loader select a kernel that has ours",
+			next->release);
 	if (host.outlook.loses_cet)
 		report_problem("next-boot-no-cet", fix,
 			       format("%s: guests with CET cannot run after the next reboot", host.outlook.loses_ours));
@@ -76,7 +77,7 @@ void check_next_boot(void)
 		report_remark(format("%s", host.outlook.loses_ours), NULL);
 }
 
-/* One of ours without a signature is enough to keep KVM from loading; or NULL */
+/* The first of our modules without a signature, or NULL: one is enough to keep KVM from loading */
 static const struct module *unsigned_module(const struct kernel *kernel)
 {
 	for (int i = 0; kernel && kernel->set == OURS && i < MODULES; i++)
@@ -91,7 +92,7 @@ static void report_unsigned(const struct kernel *kernel, const struct module *mo
 
 	report_problem("unsigned",
 		       module->prebuilt ?
-			       format("dpkg -i kvm-onereg-modules-%s_*.deb     # one that was built with a key",
+			       format("dpkg -i kvm-onereg-modules-%s_*.deb     # a version that was signed",
 				      kernel->release) :
 			       format("apt-get install openssl && dkms build --force %s && dkms install --force %s",
 				      what, what),
@@ -105,7 +106,7 @@ void check_secure_boot(void)
 	const char *state = host.secure_boot ? "Secure Boot is on" :
 			    host.lockdown && strcmp(host.lockdown, "none") ?
 					       format("the kernel is locked down (%s)", host.lockdown) :
-			    enforced && *enforced == 'Y' ? "the kernel takes signed modules only" :
+			    enforced && *enforced == 'Y' ? "the kernel accepts only signed modules" :
 							   NULL;
 	const struct kernel *next = host.outlook.next.kernel;
 	const struct module *ours = NULL;
@@ -122,7 +123,7 @@ void check_secure_boot(void)
 	if (!refused)
 		refused = last_line(kernel_log(), "key was rejected by service");
 	if (!state) {
-		check_is_good("off, and the kernel takes modules of any key");
+		check_is_good("off, and the kernel accepts modules with any key");
 		return;
 	}
 	check_is_good(state);
@@ -145,7 +146,7 @@ void check_secure_boot(void)
 	if (mokutil.ended && strstr(mokutil.output, "enrollment request")) {
 		report_problem(
 			"key-pending", "reboot     # and choose \"Enroll MOK\" on the console",
-			format("%s, and DKMS's key waits to be enrolled: until then our modules cannot be loaded",
+			format("%s, and DKMS's key is waiting to be enrolled: until then, our modules cannot be loaded",
 			       state));
 		return;
 	}

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0 */
-/* Checks of the kernel that runs, the one that boots next, and of Secure Boot. */
+/* Checks of the running kernel, of the one that boots next, and of Secure Boot. */
 #ifndef DOCTOR_CHECK_BOOT_H
 #define DOCTOR_CHECK_BOOT_H
 

@@ -32,7 +32,7 @@ void check_cpu(void)
 
 	begin_check("CPU and firmware");
 	if (!host.flags) {
-		skip_check("/proc/cpuinfo cannot be read");
+		skip_check("cannot read /proc/cpuinfo");
 	} else if (host.access == KVM_ONE_REG || host.access == KVM_NO_ONE_REG) {
 		check_is_good("KVM works");
 	} else if (has_word(host.flags, "svm")) {
@@ -40,24 +40,27 @@ void check_cpu(void)
 	} else if (has_word(host.flags, "vmx")) {
 		check_is_good("Intel VMX");
 	} else if (by_firmware) {
-		report_problem("cpu-disabled",
-			       "switch on virtualization (VT-x, SVM) in the firmware's setup, power off and on",
-			       format("the firmware disables virtualization. The kernel says: %s", by_firmware));
+		report_problem(
+			"cpu-disabled",
+			"enable virtualization (VT-x, SVM) in the firmware setup, then power the machine off and on",
+			format("the firmware disables virtualization. The kernel says: %s", by_firmware));
 	} else if (has_word(host.flags, "hypervisor")) {
 		report_problem(
 			"cpu-no-virtualization",
-			"on the outer host: switch on nested virtualization; -cpu host for this VM",
+			"on the outer host: enable nested virtualization, and use -cpu host for this VM",
 			format("this is a VM whose CPU has no virtualization (neither vmx nor svm in /proc/cpuinfo)"));
 	} else {
-		report_problem("cpu-no-virtualization",
-			       "switch on virtualization (VT-x, SVM) in the firmware's setup, if the CPU has it",
-			       format("neither vmx nor svm in /proc/cpuinfo: not in the CPU, or off in the firmware"));
+		report_problem(
+			"cpu-no-virtualization",
+			"enable virtualization (VT-x, SVM) in the firmware setup, if the CPU has it",
+			format("neither vmx nor svm in /proc/cpuinfo: the CPU does not have it, or it is off in the firmware"));
 	}
 	if (by_firmware && host.flags && (has_word(host.flags, "svm") || has_word(host.flags, "vmx")) &&
 	    !host.running.vendor)
-		report_problem("cpu-disabled",
-			       "switch on virtualization (VT-x, SVM) in the firmware's setup, power off and on",
-			       format("the firmware disables virtualization. The kernel says: %s", by_firmware));
+		report_problem(
+			"cpu-disabled",
+			"enable virtualization (VT-x, SVM) in the firmware setup, then power the machine off and on",
+			format("the firmware disables virtualization. The kernel says: %s", by_firmware));
 }
 
 /* The command line's lists of modules that must not load */
@@ -106,14 +109,14 @@ void check_configuration(void)
 				"install-command",
 				format("sed -i '/^ *install  *%s/d' %s && modprobe %s", patterns[i], setting.where,
 				       name),
-				format("modprobe %s runs a command in place of loading it: %s has \"install %s %s\"",
+				format("modprobe %s runs a command instead of loading it: %s has \"install %s %s\"",
 				       name, setting.where, name, setting.value));
 		for (size_t c = 0; c < 2; c++) {
 			static const char * const parameters[] = { "module_blacklist", "modprobe.blacklist" };
 
 			if (listed(parameters[c], name))
 				report_problem("blacklisted",
-					       format("take %s out of %s= in /etc/default/grub; update-grub && reboot",
+					       format("remove %s from %s= in /etc/default/grub; update-grub && reboot",
 						      name, parameters[c]),
 					       format("the kernel's command line has %s=, which keeps %s from loading",
 						      parameters[c], name));
@@ -146,24 +149,24 @@ void check_device(void)
 		return;
 	case KVM_UNUSABLE:
 		report_problem("device-unusable", format("rmmod %s kvm; modprobe %s", vendor_module(), vendor_module()),
-			       format("/dev/kvm is there and does not open or answer"));
+			       format("/dev/kvm exists, but does not open or respond"));
 		return;
 	case KVM_ABSENT:
 		break;
 	}
-	/* modprobe would put the vendor module of one set over the kvm of another */
+	/* modprobe would load the vendor module of one set on top of the kvm of another */
 	half = !host.running.as_resolved && (host.running.set == OURS || host.running.set == DISTRO);
 	if (host.running.vendor && stat("/dev/kvm", &device))
 		report_problem("device-missing",
 			       "mknod -m 660 /dev/kvm c 10 232     # in a container: start it with --device /dev/kvm",
-			       format("KVM is loaded, and there is no /dev/kvm"));
+			       format("KVM is loaded, but /dev/kvm does not exist"));
 	else if (!host.running.vendor && host.flags && (has_word(host.flags, "vmx") || has_word(host.flags, "svm")))
 		report_problem("not-loaded",
 			       half ? format("kvm-onereg swap %s", whose_names[host.running.set]) :
 				      format("modprobe %s", vendor_module()),
 			       format("%s is not loaded, so no VM can run", vendor_module()));
 	else
-		check_is_good("not there, as no vendor module is loaded");
+		check_is_good("does not exist, because no vendor module is loaded");
 }
 
 void check_loaded(void)
@@ -183,7 +186,7 @@ void check_loaded(void)
 	check_is_good(names);
 	if (running->set == MIXED)
 		report_problem("loaded-mixed", "kvm-onereg swap ours",
-			       format("modules are loaded that do not belong together: %s. VMs run, and have no CET",
+			       format("the loaded modules do not belong together: %s. VMs run, but without CET",
 				      names));
 	else if (running->set == FOREIGN)
 		report_problem("loaded-foreign", "kvm-onereg swap distro",
@@ -195,7 +198,7 @@ void check_loaded(void)
 			host.outlook.upgraded	 ? "reboot     # the running kernel was upgraded on disk, too" :
 			host.kernel->set == OURS ? "kvm-onereg swap ours     # with no VM running; or reboot" :
 						   "kvm-onereg swap distro     # with no VM running; or reboot",
-			format("what is loaded is not what is on disk: %s%s is loaded%s%s, and modprobe would take %s",
+			format("the loaded modules are not those on disk: %s%s is loaded%s%s, and modprobe would load %s",
 			       whose_names[running->set],
 			       running->set == OURS ? format(" %s", running->module[KVM].version) : "",
 			       host.outlook.loaded_source ? ", built from " : "",
@@ -203,7 +206,7 @@ void check_loaded(void)
 			       describe_kernel(host.kernel)));
 }
 
-/* What the kernel's line asks for: a parameter "(kvm_intel.NAME)" that is off, our kvm, or another host */
+/* The fix for the kernel's reason: a parameter "(kvm_intel.NAME)" that is off, our kvm, or another host */
 static const char *cet_fix(const struct cet *cet)
 {
 	static const char again[] = "kvm-onereg swap distro && kvm-onereg swap ours";
@@ -218,7 +221,7 @@ static const char *cet_fix(const struct cet *cet)
 		return "kvm-onereg swap ours     # with no VM running";
 	if (*cet->asked_in == '/')
 		return format("sed -i '/kvm[-_]intel.*cet/d' %s     # this host cannot offer CET", cet->asked_in);
-	return "take kvm_intel.cet=1 out of /etc/default/grub, then: update-grub     # this host cannot offer CET";
+	return "remove kvm_intel.cet=1 from /etc/default/grub, then: update-grub     # this host cannot offer CET";
 }
 
 void check_cet(void)
@@ -237,22 +240,22 @@ void check_cet(void)
 	if (!cet->asked && cet->value == 'Y') {
 		check_is_good("on, set by hand");
 		report_remark(
-			format("kvm_intel.cet is on, and %s: whoever loaded kvm_intel set it, and the next load drops it",
+			format("kvm_intel.cet is on, but %s: it was set when kvm_intel was loaded, and is lost at the next load",
 			       cet->asked_in ? format("%s says cet=0", cet->asked_in) :
 					       "neither modprobe.d nor the kernel's command line asks for it"),
 			cet->asked_in ? NULL : "echo 'options kvm_intel cet=1' >>/etc/modprobe.d/kvm-onereg.conf");
 		return;
 	}
 	if (!cet->asked) {
-		check_is_good("not asked for");
+		check_is_good("not requested");
 		return;
 	}
 	if (!host.running.module[KVM_INTEL].there) {
-		check_is_good(format("asked for in %s; kvm_intel is not loaded", cet->asked_in));
+		check_is_good(format("requested in %s; kvm_intel is not loaded", cet->asked_in));
 		return;
 	}
 	if (cet->value == 'Y') {
-		check_is_good("asked for, and on");
+		check_is_good("requested, and on");
 		return;
 	}
 	if (!cet->value && host.running.set == NATIVE)
@@ -262,17 +265,17 @@ void check_cet(void)
 			      NULL);
 	else if (!cet->value)
 		report_problem("cet-off", "kvm-onereg swap ours     # with no VM running",
-			       format("%s asks for kvm_intel.cet=1, and the loaded kvm_intel has no such parameter",
+			       format("%s asks for kvm_intel.cet=1, but the loaded kvm_intel has no such parameter",
 				      cet->asked_in));
 	else if (cet->reason)
 		report_problem("cet-off", cet_fix(cet),
-			       format("%s asks for kvm_intel.cet=1, and it is N. The kernel says: %s", cet->asked_in,
+			       format("%s asks for kvm_intel.cet=1, but it is N. The kernel says: %s", cet->asked_in,
 				      cet->reason));
 	else
-		report_problem("cet-off",
-			       "kvm-onereg swap distro && kvm-onereg swap ours     # loads it with the option",
-			       format("%s asks for kvm_intel.cet=1, and it is N: it was loaded before that was written",
-				      cet->asked_in));
+		report_problem(
+			"cet-off", "kvm-onereg swap distro && kvm-onereg swap ours     # loads it with the option",
+			format("%s asks for kvm_intel.cet=1, but it is N: the module was loaded before that was set",
+			       cet->asked_in));
 }
 
 void check_disk(void)
@@ -298,7 +301,7 @@ void check_disk(void)
 			report_problem("disk-full",
 				       format("apt-get clean; apt-get autoremove --purge     # or see: du -xh %s",
 					      places[i].folder),
-				       format("%s has %lu MB free, and a build needs %lu", places[i].folder, free,
+				       format("%s has %lu MB free, but a build needs %lu", places[i].folder, free,
 					      places[i].megabytes));
 		else if (fs.f_files && !fs.f_favail)
 			report_problem("disk-full", format("du -x --inodes %s | sort -n | tail", places[i].folder),

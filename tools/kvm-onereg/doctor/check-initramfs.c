@@ -12,7 +12,7 @@
 #include "model/module-file.h"
 #include "model/packages.h"
 
-/* The lines that say something */
+/* The lines that are not empty and not comments */
 static char *settings(const char *lines)
 {
 	char *all = "";
@@ -78,7 +78,6 @@ void check_initramfs(struct kernel *kernel, const char *only)
 			format("kernel %s: %s holds %s, and another %s than the disk, so the boot loads it with other options",
 			       kernel->release, image.file, holds, conf));
 	else if (unknown)
-		skip_check(
-			format("%s holds %s; whether they are those of the disk cannot be told, as one has no build-id",
-			       image.file, holds));
+		skip_check(format("%s holds %s; they cannot be compared with the disk, because one has no build-id",
+				  image.file, holds));
 }

@@ -5,7 +5,7 @@
 
 #include "model/kernel.h"
 
-/* @only is the kernel that was asked for, or NULL */
+/* @only is the kernel that the user requested, or NULL */
 void check_initramfs(struct kernel *kernel, const char *only);
 
 #endif

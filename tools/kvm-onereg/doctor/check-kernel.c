@@ -49,7 +49,7 @@ static char *build_log(const char *release, char **file)
 	return log;
 }
 
-/* The lines that tell why a build failed, at most four, or NULL; *fix is its "to fix:", if there is one */
+/* The lines that say why a build failed, at most four, or NULL; *fix is its "to fix:", if there is one */
 static char *decisive(const char *log, char **fix)
 {
 	static const char * const words[] = {
@@ -97,9 +97,8 @@ static bool check_material(const struct kernel *kernel, const char *only)
 	struct wanted needs = wanted_source(release);
 
 	if (!from && path_exists("/lib/modules/%s/build/Makefile", release)) {
-		check_is_good(
-			format("%s; not a kernel of Debian's: make modules KVM_SOURCE=TREE KDIR=BUILD builds for it",
-			       describe_kernel(kernel)));
+		check_is_good(format("%s; not a Debian kernel: make modules KVM_SOURCE=TREE KDIR=BUILD builds for it",
+				     describe_kernel(kernel)));
 		return false;
 	}
 	if (!path_exists("/lib/modules/%s/build/include/generated/package.h", release)) {
@@ -114,7 +113,7 @@ static bool check_material(const struct kernel *kernel, const char *only)
 	for (size_t i = 0; i < sizeof(endings) / sizeof(*endings) && !tarball; i++)
 		if (path_exists("/usr/src/%s.tar.%s", name, endings[i]))
 			tarball = format("/usr/src/%s.tar.%s", name, endings[i]);
-	/* Extracted once, it is kept */
+	/* Source that was extracted once is kept */
 	if (!from || path_exists(STATE "/source/%s/SHA256SUMS", from))
 		return true;
 	if (needs.version) {
@@ -134,18 +133,18 @@ static bool check_material(const struct kernel *kernel, const char *only)
 	}
 	find_package(name, &source, NULL);
 	if (*source && strcmp(source, from)) {
-		/* Archives keep no old versions for long: the other way out is forward */
+		/* Archives do not keep old versions for long: the other solution is a newer kernel */
 		newest = format("apt-get install linux-image-amd64 linux-headers-amd64 %s && reboot", name);
 		report_on_kernel(kernel, only, "source-version",
 				 format("%s     # or: %s", fetch_source(name, from), newest),
-				 format("kernel %s was built from linux %s, and %s is of version %s", release, from,
-					name, source));
+				 format("kernel %s was built from linux %s, but %s has version %s", release, from, name,
+					source));
 		return false;
 	}
 	return true;
 }
 
-/* Why ours is not there, where it could be */
+/* Why our modules are missing where they could be */
 static void check_absent(const struct kernel *kernel, const char *only)
 {
 	char *file, *fix, *log, *lines;
@@ -160,13 +159,13 @@ static void check_absent(const struct kernel *kernel, const char *only)
 				 format("kernel %s: the last build failed (%s):%s", kernel->release, file, lines));
 	else if (path_exists(DKMS_TREE "/%s/%s", tools_version, kernel->release))
 		report_on_kernel(kernel, only, "not-installed", rebuild_command(),
-				 format("kernel %s: our modules are built and not installed", kernel->release));
+				 format("kernel %s: our modules are built, but not installed", kernel->release));
 	else
 		report_on_kernel(kernel, only, "not-built", rebuild_command(),
 				 format("kernel %s has the distro's KVM: ours is not built for it", kernel->release));
 }
 
-/* Who put a file there, as a command that takes it away */
+/* The command that removes a file, depending on who put it there */
 static char *remove_file(const struct kernel *kernel, const struct module *module)
 {
 	const char *file = without_root(module->file), *name = strrchr(file, '/');
@@ -188,7 +187,7 @@ static char *remove_file(const struct kernel *kernel, const struct module *modul
 	return format("rm %s && depmod %s", file, kernel->release);
 }
 
-/* What is on disk, and the kernel will not take; @fix makes it anew */
+/* Modules that are on disk, but that the kernel will not load; @fix rebuilds them */
 static void check_loadable(const struct kernel *kernel, const char *only, const char *fix)
 {
 	struct obstacle it = find_obstacle(kernel);
@@ -209,32 +208,33 @@ static void check_ours(const struct kernel *kernel, const char *only)
 	char *from = built_from(kernel->release), *source = NULL;
 	const char *fix = rebuild_command();
 
-	/* A tree that somebody named has no version to compare */
+	/* Modules from a tree that somebody named have no version to compare */
 	if (from && !strncmp(module->origin, "linux-source-", 13))
 		source = format("linux-source-%s %s", series_of(kernel->release), from);
 	if (module->prebuilt)
-		fix = format("apt-get install --reinstall kvm-onereg-modules-%s     # one built from linux %s",
+		fix = format("apt-get install --reinstall kvm-onereg-modules-%s     # a version built from linux %s",
 			     kernel->release, from ? from : "of this kernel");
 	check_is_good(describe_kernel(kernel));
 	for (int i = 0; i < MODULES; i++) {
 		if (!kernel->module[i].file || kernel->module[i].prebuilt ||
 		    strstr(kernel->module[i].file, "/updates/dkms/"))
 			continue;
-		report_on_kernel(kernel, only, "stale",
-				 format("rm %s && depmod %s && %s", without_root(kernel->module[i].file),
-					kernel->release, rebuild_command()),
-				 format("kernel %s: an old copy of our module wins over what DKMS installs: %s",
-					kernel->release, without_root(kernel->module[i].file)));
+		report_on_kernel(
+			kernel, only, "stale",
+			format("rm %s && depmod %s && %s", without_root(kernel->module[i].file), kernel->release,
+			       rebuild_command()),
+			format("kernel %s: an old copy of our module takes precedence over what DKMS installs: %s",
+			       kernel->release, without_root(kernel->module[i].file)));
 		return;
 	}
 	if (source && strcmp(source, module->origin))
 		report_on_kernel(kernel, only, "stale-build", fix,
-				 format("kernel %s is of %s, and our modules were built from %s", kernel->release,
-					source, module->origin));
+				 format("kernel %s was built from %s, but our modules from %s", kernel->release, source,
+					module->origin));
 	else if (strcmp(module->version, tools_version))
 		report_on_kernel(kernel, only, "other-version", fix,
-				 format("kernel %s has our modules of version %s, and this is %s", kernel->release,
-					module->version, tools_version));
+				 format("kernel %s has version %s of our modules, but this is version %s",
+					kernel->release, module->version, tools_version));
 	else
 		check_loadable(kernel, only, fix);
 }
@@ -254,7 +254,7 @@ void check_kernel(struct kernel *kernel, const char *only)
 		return;
 	if (bad && bad->whose == FOREIGN) {
 		report_on_kernel(kernel, only, "foreign", remove_file(kernel, bad),
-				 format("kernel %s: a module of another package, or an old one, wins: %s",
+				 format("kernel %s: a module of another package, or an old one, takes precedence: %s",
 					kernel->release, without_root(bad->file)));
 		return;
 	}
@@ -265,7 +265,7 @@ void check_kernel(struct kernel *kernel, const char *only)
 				 strstr(bad->file, "/updates/") ?
 					 format("rm %s && %s", without_root(bad->file), rebuild_command()) :
 					 format("apt-get install --reinstall linux-image-%s", kernel->release),
-				 format("kernel %s: this module is cut off or damaged: %s", kernel->release,
+				 format("kernel %s: this module is truncated or damaged: %s", kernel->release,
 					without_root(bad->file)));
 		return;
 	}
@@ -288,7 +288,7 @@ void check_kernel(struct kernel *kernel, const char *only)
 	}
 	if (find_set(kernel, DISTRO, distro) || find_set(kernel, OURS, distro))
 		report_on_kernel(kernel, only, "depmod", format("depmod %s", kernel->release),
-				 format("kernel %s: its modules are there, and modules.dep does not have them",
+				 format("kernel %s: its modules exist, but modules.dep does not list them",
 					kernel->release));
 	else if (path_exists("/lib/modules/%s/kernel/arch/x86", kernel->release))
 		report_on_kernel(kernel, only, "modules-missing",

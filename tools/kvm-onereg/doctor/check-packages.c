@@ -17,7 +17,7 @@ void check_packages(void)
 {
 	begin_check("packages");
 	if (!known_packages()->found || !known_packages()->ended) {
-		skip_check(known_packages()->found ? "dpkg-query does not answer" : "there is no dpkg-query");
+		skip_check(known_packages()->found ? "dpkg-query does not respond" : "there is no dpkg-query");
 		return;
 	}
 	for (const char *line = known_packages()->output; *line; line += !!*line) {
@@ -60,7 +60,7 @@ void check_dkms(void)
 		return;
 	}
 	if (!host.dkms.ended) {
-		skip_check("dkms status does not answer");
+		skip_check("dkms status does not respond");
 		return;
 	}
 	for (char **name = versions; *name; name++) {
@@ -72,14 +72,14 @@ void check_dkms(void)
 		else if (strcmp(*name, tools_version) && path_exists("/usr/src/" PACKAGE "-%s", tools_version))
 			report_problem("dkms-other-version",
 				       format("dkms remove -m " PACKAGE " -v %s --all; %s", *name, rebuild_command()),
-				       format("DKMS has version %s, and this is %s", *name, tools_version));
+				       format("DKMS has version %s, but this is version %s", *name, tools_version));
 	}
 	if (!known && path_exists("/usr/src/" PACKAGE "-%s/dkms.conf", tools_version))
 		report_problem("dkms-not-added", rebuild_command(),
 			       format("DKMS does not know " PACKAGE ", although its source is in /usr/src"));
-	/* Of a mixed set it says this too, and that is told already */
+	/* It also says this about a mixed set, which is reported already */
 	if (!mixed && (strcasestr(host.dkms.output, "diff between built") ||
 		       strcasestr(host.dkms.output, "differences between built")))
 		report_problem("dkms-differs", rebuild_command(),
-			       format("DKMS says that what it built is not what is installed"));
+			       format("DKMS says that the installed modules are not those that it built"));
 }

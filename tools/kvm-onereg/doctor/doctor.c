@@ -22,7 +22,7 @@
 #include "kernel-options.h"
 #include "model/kernel.h"
 
-/* In the order in which they are told */
+/* In the order in which they are reported */
 static void (* const host_checks[])(void) = {
 	check_cpu,	     check_device,	check_loaded, check_cet,
 	check_configuration, check_secure_boot, check_boot,   check_next_boot,
@@ -47,11 +47,11 @@ static const char help[] = "usage: kvm-onereg doctor [--json] [-k KERNEL]\n"
 			   "  Find what keeps this host from running our KVM, and the command that helps.\n"
 			   "  Ends with a block for a bug report. Changes nothing.\n"
 			   "\n"
-			   "  -k, --kernel=KERNEL  look at this kernel only; without it, at all, and what\n"
-			   "                       neither runs nor boots next is told as a remark\n"
-			   "      --json           for programs\n"
+			   "  -k, --kernel=KERNEL  examine this kernel only; without it, all kernels. Problems\n"
+			   "                       of one that neither runs nor boots next are remarks\n"
+			   "      --json           print JSON\n"
 			   "\n"
-			   "Exit status: 0 no problem found, 1 problems found, 2 wrong use.\n";
+			   "Exit status: 0 no problem found, 1 problems found, 2 wrong usage.\n";
 
 int cmd_doctor(int argc, char **argv)
 {

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0
-/* kvm-onereg doctor: what all checks look at. */
+/* kvm-onereg doctor: the facts that all checks use. */
 #include <string.h>
 
 #include "base/file.h"

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0 */
-/* What all checks look at. */
+/* The facts that all checks use. */
 #ifndef DOCTOR_FACTS_H
 #define DOCTOR_FACTS_H
 

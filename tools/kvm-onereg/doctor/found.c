@@ -5,7 +5,7 @@
 #include "doctor/report.h"
 #include "model/kernel.h"
 
-/* The kernel that runs, or boots next, or was asked for */
+/* The kernel that is running, boots next, or was requested */
 static bool matters(const struct kernel *kernel, const char *only)
 {
 	return only || kernel->running || kernel == host.outlook.next.kernel;

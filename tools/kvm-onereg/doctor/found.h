@@ -5,7 +5,7 @@
 
 #include "model/kernel.h"
 
-/* A problem, if the kernel runs, or boots next, or was asked for with @only; or else a remark */
+/* A problem if the kernel is running, boots next, or was requested with @only; otherwise a remark */
 void report_on_kernel(const struct kernel *kernel, const char *only, const char *code, const char *fix, char *sentence);
 
 #endif

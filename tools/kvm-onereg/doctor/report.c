@@ -90,7 +90,7 @@ void print_report(const char *for_report)
 	else
 		printf("%sNo problem found.%s\n", colour(GREEN), colour(PLAIN));
 	if (geteuid())
-		puts("Some things only root can see: run this as root for all checks.");
+		puts("Some things are visible to root only: run this as root for all checks.");
 	printf("\n---- for a bug report: versions and states, no secrets ----\n%s---- end ----\n", for_report);
 	json_object_put(checks);
 	json_object_put(problems);

@@ -8,13 +8,13 @@
 
 void start_checks(void);
 void begin_check(const char *name);
-/* How it is, when it is as it should be */
+/* The state, if it is as it should be */
 void check_is_good(const char *detail);
-/* It could not be looked at, and why */
+/* The check could not be made, and why */
 void skip_check(const char *why);
-/* A problem, with a code for scripts, a sentence, and the command that puts it right */
+/* A problem, with a code for scripts, a sentence, and the command that fixes it */
 void report_problem(const char *code, const char *fix, char *sentence);
-/* What is no problem as long as nobody boots that kernel; @fix may be NULL */
+/* Something that is not a problem as long as nobody boots that kernel; @fix may be NULL */
 void report_remark(char *sentence, const char *fix);
 
 size_t problems_found(void);

@@ -185,7 +185,7 @@ static char *by_grub(char **by)
 
 /* ---- systemd-boot ---- */
 
-/* A variable of the boot loader interface, as far as it is ASCII; or NULL */
+/* A variable of the boot loader interface, if it is ASCII; or NULL */
 static char *loader_variable(const char *name)
 {
 	static const char vendor[] = "4a67b082-0a4c-41cf-b6c7-440b29bb8c4f";
@@ -263,7 +263,7 @@ struct next_boot boots_next(struct kernel *all)
 		next.by = "the newest";
 		for (struct kernel *kernel = all; kernel->release; kernel++)
 			images = images || path_exists("/boot/vmlinuz-%s", kernel->release);
-		/* A folder of modules whose kernel was removed does not boot */
+		/* A kernel that was removed does not boot, even if its folder of modules is left */
 		for (struct kernel *kernel = all; kernel->release; kernel++)
 			if (!images || path_exists("/boot/vmlinuz-%s", kernel->release))
 				next.release = kernel->release;

@@ -6,7 +6,7 @@
 #include "model/kernel.h"
 
 struct next_boot {
-	char *release;		     /* NULL: no kernel is installed, or none that can be told */
+	char *release;		     /* NULL: no kernel is installed, or it is not known */
 	const struct kernel *kernel; /* the same; NULL if it has no modules here */
 	char *by;		     /* what decides: "GRUB", "GRUB, once", "systemd-boot", "the newest" */
 };

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0 */
-/* CET for guests: what was asked for, what is, and what the CPU is able to do. */
+/* CET for guests: what was requested, what is in force, and what the CPU supports. */
 #ifndef MODEL_CET_H
 #define MODEL_CET_H
 
@@ -10,16 +10,16 @@ enum answer { NO, YES, UNKNOWN };
 
 struct cet {
 	bool asked;	/* kvm_intel.cet=1, in modprobe.d or on the kernel's command line */
-	char *asked_in; /* where the setting in force stands: a file, or "the kernel's command line"; or NULL */
-	char *invalid;	/* the value there, if the kernel cannot take it; or NULL */
+	char *asked_in; /* where the setting in force is: a file, or "the kernel's command line"; or NULL */
+	char *invalid;	/* the value there, if it is invalid; or NULL */
 	char value;	/* of the loaded module's parameter: 'Y', 'N', or 0: it has none, or is not loaded */
 	enum answer shadow_stacks, ibt; /* the CPU's */
 	enum answer vmx;		/* VM entry and exit can load both, from MSRs that only root can read */
-	char *reason;			/* the kernel log's line that tells why not, or NULL */
+	char *reason;			/* the kernel log's line that says why not, or NULL */
 };
 
 struct cet look_at_cet(void);
-/* Guests may have it, or are meant to: asked for, or on; never on AMD CPUs. */
+/* Whether guests have it, or should have it: it is on or requested; never on AMD CPUs. */
 bool wants_cet(const struct cet *cet);
 const char *answer_name(enum answer answer);
 struct json_object *cet_json(const struct cet *cet);

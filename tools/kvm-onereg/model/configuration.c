@@ -16,7 +16,7 @@ static const char on_command_line[] = "the kernel's command line";
 
 /* ---- Parameters in a line, as the kernel reads them ---- */
 
-/* Cut the next word off *@at. Quotes keep blanks together, and are left out */
+/* Take the next word from *@at. Quotes keep blanks together, and are removed */
 static char *next_word(const char **at)
 {
 	char *word = format("%s", *at), *end = word;
@@ -34,7 +34,7 @@ static char *next_word(const char **at)
 	return word;
 }
 
-/* The kernel takes '-' and '_' for the same in names. What follows the name, or NULL */
+/* The kernel treats '-' and '_' in names as equal. Returns what follows the name, or NULL */
 static const char *after_name(const char *word, const char *name)
 {
 	for (; *name; word++, name++)
@@ -132,7 +132,7 @@ static char **files(void)
 	return all;
 }
 
-/* Where the setting stands that counts, and its value */
+/* Where the setting in force is, and its value */
 static struct setting in_files(enum statement kind, const char *module, const char *parameter)
 {
 	const char * const none[] = { NULL };
@@ -169,7 +169,7 @@ struct setting find_setting(enum statement kind, const char *module, const char 
 
 	if (kind != OPTIONS)
 		return setting;
-	/* What is in force is libkmod's to say, as it is what modprobe passes */
+	/* libkmod decides what is in force, because that is what modprobe passes */
 	ctx = kmod_of_release(running_release());
 	if (kmod_module_new_from_name(ctx, module, &mod) >= 0) {
 		value = last_value(kmod_module_get_options(mod), NULL, parameter);

@@ -21,7 +21,7 @@ static bool read_header(const unsigned char *elf, size_t size, Elf64_Ehdr *heade
 	return true;
 }
 
-/* False if there is no such section, or it is not all there */
+/* False if there is no such section, or it is not complete */
 static bool read_section(const unsigned char *elf, size_t size, unsigned int n, Elf64_Shdr *section)
 {
 	Elf64_Ehdr header;

@@ -6,7 +6,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 
-/* Every section lies within the file, so nothing is cut off. */
+/* Every section is within the file, so nothing is truncated. */
 bool elf_complete(const unsigned char *elf, size_t size);
 /* In hexadecimal; or NULL. The second is for notes alone, as /sys/module/NAME/notes has them. */
 char *elf_build_id(const unsigned char *elf, size_t size);

@@ -35,13 +35,13 @@ static char *guest_name(int pid)
 	return NULL;
 }
 
-/* /dev/kvm by its number: a node may have any name, or be gone. O_PATH opens no device */
+/* /dev/kvm by its number: its node may have any name, or be deleted. O_PATH does not open the device */
 static bool is_device(const struct file *file)
 {
 	struct statx status;
 	char *flags;
 
-	/* Without asking a server that may not answer */
+	/* Without asking a server that may not respond */
 	if (starts_with(file->target, ANON) || starts_with(file->target, "socket:") ||
 	    starts_with(file->target, "pipe:") ||
 	    statx(file->folder, file->number, AT_STATX_DONT_SYNC, STATX_TYPE, &status))
@@ -77,7 +77,7 @@ static void see_kvm(void *context, const struct file *file)
 	}
 }
 
-/* A thread that has files of its own may have some of the same */
+/* A thread with files of its own may have some of the same files */
 static void merge_table(void *context)
 {
 	struct look *look = context;
@@ -127,7 +127,7 @@ void look_at_processes(struct holders *holders, bool mappings)
 		holders->vms += holder->vms;
 		holders->processes++;
 	}
-	/* Without /proc nothing was looked at */
+	/* Without /proc, nothing was examined */
 	if (!path_exists("/proc/1"))
 		holders->complete = false;
 }

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0 */
-/* Processes that may hold KVM, where the kernel does not tell. */
+/* Processes that may hold KVM, if the kernel does not say. */
 #ifndef MODEL_HOLD_SUSPECTS_H
 #define MODEL_HOLD_SUSPECTS_H
 
@@ -7,7 +7,7 @@
 
 #include "model/hold.h"
 
-/* With @kvm, those too that may hold kvm alone */
+/* With @kvm, also those that may hold only kvm */
 void look_at_suspects(struct holders *holders, bool kvm);
 
 #endif

@@ -42,7 +42,7 @@ char *describe_unnamed(const struct holders *holders)
 	if (!holders->unnamed)
 		return NULL;
 	if (vendor && !holders->processes)
-		return format("KVM is in use %d time%s, by what cannot be seen from here", vendor,
+		return format("KVM is in use %d time%s, by something that is not visible from here", vendor,
 			      vendor == 1 ? "" : "s");
 	return format("module kvm is held %d time%s by something other than VMs", kvm, kvm == 1 ? "" : "s");
 }
@@ -87,7 +87,7 @@ struct json_object *holders_json(const struct holders *holders)
 	return all;
 }
 
-/* Whoever runs a process names it: no escape sequences for the reader's terminal, nothing that JSON does not take */
+/* Users choose the names of processes: no escape sequences for the terminal, and nothing that is invalid in JSON */
 char *printable(char *name)
 {
 	for (char *c = name; c && *c; c++)

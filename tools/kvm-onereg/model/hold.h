@@ -29,8 +29,8 @@ struct hold {
 	char *what; /* "4711 perf: has a perf event open" */
 	char *fix;  /* how to end it */
 	enum {
-		MAYBE,	      /* it may hold KVM: the kernel does not tell */
-		TRACES,	      /* it holds nothing, but KVM should not be unloaded under it */
+		MAYBE,	      /* it may hold KVM: the kernel does not say */
+		TRACES,	      /* it holds nothing, but KVM should not be unloaded while it exists */
 		HOLDS_KVM,    /* one reference to kvm */
 		HOLDS_VENDOR, /* references to kvm_intel or kvm_amd */
 	} how;
@@ -40,7 +40,7 @@ struct hold {
 struct holders {
 	struct holder *process;
 	int processes, vms;
-	bool complete;	       /* every process could be looked at */
+	bool complete;	       /* every process could be examined */
 	char **module;	       /* modules other than the vendor's that use KVM, ended by NULL */
 	int kvm_references;    /* to kvm, beyond the modules that use it; 0 if not known */
 	int vendor_references; /* the same of kvm_intel or kvm_amd */
@@ -54,7 +54,7 @@ void add_hold(struct holders *holders, struct hold hold);
 bool is_held(const struct holders *holders);
 /* "1234 qemu-system-x86 (web1): 1 VM, 4 vCPUs" */
 char *describe_holder(const struct holder *holder);
-/* One sentence about what is not named, or NULL */
+/* One sentence about holders that are not named, or NULL */
 char *describe_unnamed(const struct holders *holders);
 struct json_object *holders_json(const struct holders *holders);
 

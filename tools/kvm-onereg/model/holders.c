@@ -13,7 +13,7 @@
 #include "model/holders.h"
 #include "model/module-file.h"
 
-/* Looking into /proc or /sys takes references for a moment: what cannot be explained is counted again */
+/* Reading /proc or /sys takes references for a moment: unexplained references are counted again */
 #define COUNTS	       5
 #define COUNT_PAUSE_US 20000
 

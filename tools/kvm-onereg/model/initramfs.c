@@ -126,7 +126,7 @@ static bool is_configuration(const char *name)
 	return !strcmp(name, "etc/modprobe.d/kvm-onereg.conf");
 }
 
-/* Whether the contents of a file are wanted; notes what its name alone tells */
+/* Whether the contents of a file are wanted; records what its name alone says */
 static bool is_wanted(struct found *found, const char *name)
 {
 	const char *rest = below_modules(name, found->release);
@@ -176,27 +176,27 @@ static char *read_archives(struct stream *stream, struct found *found)
 		while (fill(stream) && !stream->buffer[stream->at])
 			stream->at++;
 		if (!fill(stream) || stream->buffer[stream->at] != '0')
-			return stream->failed ? format("it takes too long to unpack, or is damaged") : NULL;
+			return stream->failed ? format("it takes too long to decompress, or is damaged") : NULL;
 		if (!take(stream, header, sizeof(header)))
-			return format("it is cut off");
+			return format("it is truncated");
 		if ((strncmp(header, "070701", 6) && strncmp(header, "070702", 6)) || !field(header, 1, &mode) ||
 		    !field(header, 6, &size) || !field(header, 11, &name_size) || !name_size ||
 		    name_size > sizeof(name))
 			return format("it is damaged");
 		if (!take(stream, name, name_size) || !take(stream, NULL, -(sizeof(header) + name_size) & 3))
-			return format("it is cut off");
+			return format("it is truncated");
 		name[name_size - 1] = '\0';
 		/* A link has a path for contents, and a second name of a file has none */
 		if (is_wanted(found, name) && S_ISREG(mode) && size && size < LARGEST) {
 			bytes = allocate(1, size + 1);
 			if (!take(stream, bytes, size))
-				return format("it is cut off");
+				return format("it is truncated");
 			keep(found, name, bytes, size);
 		} else if (!take(stream, NULL, size)) {
-			return format("it is cut off");
+			return format("it is truncated");
 		}
 		if (!take(stream, NULL, -size & 3) && strcmp(name, "TRAILER!!!"))
-			return format("it is cut off");
+			return format("it is truncated");
 	}
 }
 
@@ -213,17 +213,17 @@ static char *read_image(int fd, struct found *found)
 	wrong = read_archives(stream, found);
 	if (wrong || !fill(stream))
 		return wrong;
-	/* What comes now is packed: the program reads on from the file, where the buffer's rest begins */
+	/* The rest is compressed: the program reads the file from where the rest of the buffer begins */
 	program = unpacker(stream->buffer + stream->at, stream->n - stream->at);
 	if (!program)
-		return format("it is neither cpio nor packed in a known way");
+		return format("it is neither cpio nor compressed in a known format");
 	if (lseek(fd, (off_t)stream->at - (off_t)stream->n, SEEK_CUR) < 0 || !unpack_start(&unpacking, program, fd))
 		return format("%s is not installed", program);
 	*stream = (struct stream) { .fd = fd, .unpacking = &unpacking };
 	wrong = read_archives(stream, found);
 	good = !fill(stream);
 	if (!unpack_end(&unpacking) || !good)
-		wrong = wrong ? wrong : format("%s cannot unpack it", program);
+		wrong = wrong ? wrong : format("%s cannot decompress it", program);
 	return wrong;
 }
 

@@ -5,7 +5,7 @@
 
 #include "model/module-file.h"
 
-/* One of the three modules in it, the one that modprobe takes there. */
+/* One of the three modules in it, the one that modprobe would load there. */
 struct packed_module {
 	bool there;
 	char *build_id, *version, *origin; /* NULL: it has none, or it could not be unpacked */
@@ -13,7 +13,7 @@ struct packed_module {
 
 struct initramfs {
 	char *file;	  /* below the root; NULL: this kernel has none */
-	char *why_unread; /* why it could not be looked at; NULL if it could */
+	char *why_unread; /* why it could not be examined; NULL if it could */
 	bool dracut;	  /* who made it */
 	struct packed_module module[MODULES];
 	char *modprobe_d; /* its /etc/modprobe.d/kvm-onereg.conf, or NULL */

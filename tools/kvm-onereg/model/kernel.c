@@ -21,7 +21,7 @@ static const struct module *first_foreign(const struct module set[MODULES])
 
 static enum whose whose_set(const struct module set[MODULES])
 {
-	/* It is the one to take away, whatever the others are */
+	/* It is the one to remove, whatever the others are */
 	if (first_foreign(set))
 		return FOREIGN;
 	if (set[KVM_INTEL].not_configured && set[KVM_AMD].not_configured)
@@ -165,7 +165,7 @@ bool find_set(const struct kernel *kernel, enum whose whose, struct module set[M
 {
 	struct utsname uts;
 	const char *machine = uname(&uts) ? "x86_64" : uts.machine, *release = kernel->release;
-	/* Of ours the three are in one folder; of the distro's DKMS may have moved some */
+	/* Our three are in one folder; DKMS may have moved some of the distro's */
 	const char *folders[][2] = {
 		{ format("/lib/modules/%s/updates/dkms", release), NULL },
 		{ format("/lib/modules/%s/updates/kvm-onereg", release), NULL },
@@ -174,7 +174,7 @@ bool find_set(const struct kernel *kernel, enum whose whose, struct module set[M
 	};
 
 	for (int f = whose == OURS ? 0 : 2; f < (whose == OURS ? 2 : 3); f++) {
-		/* Without that folder, what the first one lacks is to be told */
+		/* Without that folder, report what the first one lacks */
 		if (f == 1 && !path_exists("%s", folders[f][0]))
 			break;
 		for (int i = 0; i < MODULES; i++) {

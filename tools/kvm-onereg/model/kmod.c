@@ -10,7 +10,7 @@ struct kmod_ctx *new_kmod_context(const char *folder, const char * const *config
 {
 	struct kmod_ctx *ctx;
 
-	/* libkmod complains of modprobe.d on stderr, in kmod_new() already */
+	/* libkmod complains about modprobe.d on stderr, even in kmod_new() */
 	setenv("KMOD_LOG", "0", 0);
 	ctx = kmod_new(folder, config);
 	if (!ctx)

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0 */
-/* /dev/kvm: what it is able to do, and a vCPU of its own that never runs. */
+/* /dev/kvm: its capabilities, and a vCPU that never runs. */
 #ifndef MODEL_KVM_H
 #define MODEL_KVM_H
 
@@ -7,12 +7,12 @@
 #include <asm/kvm_onereg.h>
 #include <stdbool.h>
 
-/* What became of opening /dev/kvm. */
+/* The result of opening /dev/kvm. */
 enum kvm_access {
 	KVM_ABSENT,	/* no such device: no KVM module is loaded, or the CPU or firmware has none */
-	KVM_FORBIDDEN,	/* it is there, and this user may not open it */
-	KVM_UNUSABLE,	/* it is there, and does not open or answer: errno says why */
-	KVM_NO_ONE_REG, /* it opens, and its KVM has no ONE_REG: the distro's, and too old to have it */
+	KVM_FORBIDDEN,	/* it exists, but this user may not open it */
+	KVM_UNUSABLE,	/* it exists, but does not open or respond: errno says why */
+	KVM_NO_ONE_REG, /* it opens, but its KVM has no ONE_REG: it is the distro's, and too old to have it */
 	KVM_ONE_REG,	/* KVM_CAP_ONE_REG is 1 */
 };
 

@@ -17,7 +17,7 @@ struct kvm_msr_list *msr_list(int kvm, unsigned long request)
 {
 	struct kvm_msr_list *list = allocate(1, sizeof(*list));
 
-	/* With too small a number KVM stores the one that is needed */
+	/* If the number is too small, KVM stores the one that is needed */
 	for (int tries = 0; tries < 3; tries++) {
 		__u32 n = list->nmsrs;
 

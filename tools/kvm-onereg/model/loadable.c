@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0
-/* What makes a module file unloadable. The signature is another matter: see check_secure_boot(). */
+/* What keeps a module file from loading. For the signature, see check_secure_boot(). */
 #include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
@@ -17,7 +17,7 @@
 
 /* ---- Packing ---- */
 
-/* xz's check types: what the kernel's decompressor knows. xz itself takes CRC64 unless told otherwise */
+/* xz's check types that the kernel's decompressor supports. xz itself uses CRC64 by default */
 enum { CHECK_NONE, CHECK_CRC32 };
 
 static bool has_line(const char *lines, const char *wanted)
@@ -27,7 +27,7 @@ static bool has_line(const char *lines, const char *wanted)
 	return line && !strcmp(line, wanted);
 }
 
-/* The kernel unpacks .ko.xz itself, when kmod lets it */
+/* The kernel decompresses .ko.xz itself, if kmod lets it */
 static bool kernel_unpacks_xz(const struct kernel *kernel)
 {
 	char *config = read_file("/boot/config-%s", kernel->release), *format;
@@ -41,7 +41,9 @@ static bool kernel_unpacks_xz(const struct kernel *kernel)
 	return format && !strcmp(format, "xz");
 }
 
-/* From 31 on, kmod hands packed files to a kernel that unpacks them; before, it unpacked all itself */
+/*
+ * Since version 31, kmod passes compressed files to a kernel that decompresses them; before, it decompressed all itself
+ */
 static bool kmod_lets_kernel_unpack(void)
 {
 	static int version = -1;
@@ -67,11 +69,11 @@ static struct obstacle packing(const struct kernel *kernel, const struct module 
 		return found;
 	found.code = "xz-check";
 	found.later = !kmod_lets_kernel_unpack();
-	found.sentence = format("is packed with xz's check %s, and the kernel unpacks only CRC32 or none%s",
+	found.sentence = format("is compressed with xz's check %s, but the kernel supports only CRC32 or none%s",
 				check == 4  ? "CRC64" :
 				check == 10 ? "SHA-256" :
 					      format("%u", check),
-				found.later ? ": kmod still unpacks it itself, but that of Debian 13 will not" :
+				found.later ? ": kmod here still decompresses it, but that of Debian 13 will not" :
 					      " (EINVAL)");
 	return found;
 }
@@ -88,7 +90,7 @@ static struct obstacle vermagic(const struct kernel *kernel, const struct module
 		return found;
 	if (strncmp(module->vermagic, kernel->release, length) || module->vermagic[length] != ' ') {
 		found.code = "vermagic";
-		found.sentence = format("is of another kernel (%s)", module->vermagic);
+		found.sentence = format("belongs to another kernel (%s)", module->vermagic);
 	} else if (find_set(kernel, DISTRO, distro) && distro[KVM].vermagic &&
 		   strcmp(distro[KVM].vermagic, module->vermagic)) {
 		found.code = "vermagic";
@@ -205,7 +207,7 @@ static char *unresolved(struct kmod_module *mod, const struct symbols *kvm, cons
 	return sentence;
 }
 
-/* Of our own modules only: nobody rebuilds the distro's */
+/* Only for our own modules: nobody rebuilds the distro's */
 static struct obstacle symbols(const struct kernel *kernel)
 {
 	struct symbols of_the_kernel = of_kernel(kernel), of_kvm = { 0 };
@@ -243,9 +245,9 @@ struct obstacle find_obstacle(const struct kernel *kernel)
 		if (module->whose == MISSING)
 			continue;
 		elf = module_contents(module, &size);
-		/* Where the program that unpacks is missing, libkmod has unpacked it all the same */
+		/* If the program that decompresses is missing, libkmod has decompressed the file all the same */
 		if (module->whose == DAMAGED || (elf && !elf_complete(elf, size)))
-			return (struct obstacle) { "damaged", module, format("is cut off or damaged"), false };
+			return (struct obstacle) { "damaged", module, format("is truncated or damaged"), false };
 		found = vermagic(kernel, module);
 		if (!found.code)
 			found = packing(kernel, module);

@@ -17,7 +17,7 @@ const char * const whose_names[] = {
 const char * const file_names[] = { "kvm", "kvm-intel", "kvm-amd" };
 const char * const loaded_names[] = { "kvm", "kvm_intel", "kvm_amd" };
 
-/* Files that were read before: unpacking takes most of the time of a command */
+/* Files that were read before: decompression takes most of a command's time */
 struct seen {
 	struct seen *next;
 	struct module module;
@@ -143,7 +143,7 @@ struct module read_module(const char *file)
 					*wanted[i].value = format("%s", value);
 		}
 		kmod_module_info_free_list(info);
-		/* One that is cut off may still have its first sections */
+		/* A truncated file may still have its first sections */
 		module.whose = module.vermagic ? whose_file(&module) : DAMAGED;
 		module.prebuilt = module.whose == OURS && below(module.file, "/updates/kvm-onereg/");
 	}

@@ -15,7 +15,7 @@ enum { KVM, KVM_INTEL, KVM_AMD };
 extern const char * const file_names[MODULES];
 extern const char * const loaded_names[MODULES];
 
-/* A module file. What it does not say is NULL. */
+/* A module file. Information that it does not have is NULL. */
 struct module {
 	enum whose whose; /* MISSING, DAMAGED, OURS, DISTRO, FOREIGN */
 	char *file;
@@ -27,7 +27,7 @@ struct module {
 	bool build_id_read;
 };
 
-/* Read what a module file says, once per run; @file is taken as it is. */
+/* Read the information in a module file, once per run; @file is used as it is. */
 struct module read_module(const char *file);
 const char *build_id_of(struct module *module);
 /* The file that read_module() read, unpacked and as it is; NULL if it cannot be read or unpacked. */

@@ -68,7 +68,7 @@ static const char *without(const char *prefix, const char *name)
 	return strncasecmp(name, prefix, n) || !name[n] ? name : name + n;
 }
 
-/* What is left of a name without the prefixes that manuals and the kernel do not agree on. */
+/* The rest of a name without the prefixes on which manuals and the kernel do not agree. */
 static const char *stem(const char *name)
 {
 	return without("IA32_", without("MSR_", name));
@@ -110,7 +110,7 @@ static char lower(char c)
 	return c >= 'A' && c <= 'Z' ? c - 'A' + 'a' : c;
 }
 
-/* How many characters to add, drop or change to make @b of @a. */
+/* The number of characters to add, drop or change to turn @a into @b. */
 static unsigned int distance(const char *a, const char *b)
 {
 	unsigned int row[64], n = strlen(b);

@@ -10,9 +10,12 @@
 
 struct outlook {
 	struct next_boot next;
-	/* The next boot brings no KVM of ours, while an installed or the running kernel has it; NULL, or a sentence */
+	/*
+	 * A sentence if the next boot has no KVM of ours, while an installed kernel or the loaded modules have it; or
+	 * NULL
+	 */
 	char *loses_ours;
-	bool loses_cet; /* and CET is in use, or asked for */
+	bool loses_cet; /* and CET is in use, or requested */
 
 	/* Why the modules on disk do not load: those of the running kernel, and of the one that boots next */
 	char *unloadable, *next_unloadable;

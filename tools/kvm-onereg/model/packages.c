@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0
-/* Versions: of packages, kernels, and what our installer notes. */
+/* Versions of packages and kernels, and the records of our installer. */
 #include <ctype.h>
 #include <stdlib.h>
 #include <string.h>
@@ -163,9 +163,9 @@ static char *date(time_t when)
 char *wanted_state(const struct wanted *wanted)
 {
 	const char *result = wanted->result ? wanted->result : "untried";
-	char *state = !strcmp(result, "untried")     ? format("not fetched yet") :
+	char *state = !strcmp(result, "untried")     ? format("not downloaded yet") :
 		      !strcmp(result, "offline")     ? format("no network") :
-		      !strcmp(result, "unavailable") ? format("on offer nowhere") :
+		      !strcmp(result, "unavailable") ? format("not available") :
 		      !strcmp(result, "failed")	     ? format("the download failed") :
 						       format("%s", result);
 
@@ -174,5 +174,5 @@ char *wanted_state(const struct wanted *wanted)
 	if (wanted->tried)
 		state = format("%s; tried %s", state, date(wanted->tried));
 	return format("%s; %s", state,
-		      wanted->next ? format("next try %s", date(wanted->next)) : "no try will come by itself");
+		      wanted->next ? format("next attempt %s", date(wanted->next)) : "no automatic attempt is planned");
 }

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0 */
-/* What dpkg and the kernels' headers say of versions; and what our installer notes. */
+/* Versions according to dpkg and the kernels' headers, and the records of our installer. */
 #ifndef MODEL_PACKAGES_H
 #define MODEL_PACKAGES_H
 
@@ -16,9 +16,9 @@ const struct program_result *known_packages(void);
 /* Whether a package is installed; *version and *status are "" if dpkg does not know it. Both may be NULL */
 bool find_package(const char *name, char **version, char **status);
 
-/* The command that builds and installs for all kernels, as this host has it */
+/* The command that builds and installs for all kernels on this host */
 const char *rebuild_command(void);
-/* It also fetches the source, so nothing has to be installed before */
+/* Whether it also downloads the source, so that nothing has to be installed before */
 bool fetches_source(void);
 
 /* The Debian version that a kernel was built from: its headers tell, or dpkg of its image. Or NULL */
@@ -31,12 +31,12 @@ char *running_version(void);
 /* What our modules with this build-id were built from, as the installer noted: modinfo's origin. Or NULL */
 char *noted_origin(const char *id);
 
-/* Why a kernel waits for its source: what the last try to fetch it gave */
+/* Why a kernel waits for its source: the result of the last attempt to download it */
 struct wanted {
 	char *version;	    /* of the source; NULL: the kernel waits for none */
 	char *result;	    /* "untried", "offline", "unavailable", "failed", or what a later version writes */
 	char *message;	    /* a line, or NULL */
-	time_t tried, next; /* 0: never, and no try will come by itself */
+	time_t tried, next; /* 0: never, or no automatic attempt is planned */
 };
 
 struct wanted wanted_source(const char *release);

@@ -123,7 +123,7 @@ static __u64 mask_of(const struct kvm_cpuid2 *cpuid, __u32 subleaf)
 	return subleaf ? leaf->ecx | (__u64)leaf->edx << 32 : leaf->eax | (__u64)leaf->edx << 32;
 }
 
-/* What the rest of the file says in a way that is hard to read */
+/* A readable form of what the rest of the file has */
 static struct json_object *ask_guest(const struct vcpu *vcpu)
 {
 	const struct kvm_cpuid_entry2 *sizes = cpuid_leaf(vcpu->cpuid, 0x80000008, 0);
@@ -185,7 +185,7 @@ static struct json_object *ask_features(int kvm)
 		struct json_object *msr;
 
 		one.head.entries[0].index = list->indices[i];
-		/* Of those that the CPU does not have, KVM lists some */
+		/* KVM lists some that the CPU does not have */
 		if (ioctl(kvm, KVM_GET_MSRS, &one) != 1)
 			continue;
 		msr = json_object_new_object();

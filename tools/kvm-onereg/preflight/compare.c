@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0
-/* Two offers: what keeps a guest that was given all of the one from going on at the other. */
+/* Two offers: what keeps a guest that has all features of one host from continuing on the other. */
 #include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
@@ -173,7 +173,7 @@ static void compare_features(const struct offer *from, const struct offer *to, s
 		const struct msr_value *a = offer_feature(from, index), *b = offer_feature(to, index);
 		__u64 wrong;
 
-		/* What the "true" MSRs say, four others say again */
+		/* Four others repeat what the "true" MSRs say */
 		if (is_vmx_msr(index) && (!vmx || (true_controls && index >= 0x481 && index <= 0x484)))
 			continue;
 		/* Which of them are told depends on the version of KVM. Of VMX's all are, if they are there. */
@@ -192,7 +192,7 @@ static void compare_features(const struct offer *from, const struct offer *to, s
 			if (wrong >> bit & 1)
 				add(obstacles, concerns_feature(index, bit), feature_bit_name(index, bit), "%s",
 				    rule->relation == BITS ? "not offered by the destination" :
-				    is_vmx_msr(index)	   ? "the destination demands it" :
+				    is_vmx_msr(index)	   ? "required by the destination" :
 							     "a weakness that only the destination has");
 	}
 }
@@ -248,7 +248,7 @@ static void compare_msrs(const struct offer *from, const struct offer *to, struc
 		/* U_CET, S_CET, PL0_SSP to PL3_SSP, INT_SSP_TAB; XSS if there is nothing else in it */
 		if ((index >= 0x6a0 && index <= 0x6a8) || (index == MSR_XSS && !(offer_xss(from) & ~XSS_CET)))
 			add(obstacles, CET, name_of_msr(index),
-			    "no MSR of the destination, so its value would be lost");
+			    "not an MSR of the destination, so its value would be lost");
 		else if (index >= HYPERV_FIRST && index <= HYPERV_LAST)
 			add(warnings, 0, name_of_msr(index),
 			    "not saved at the destination (matters to guests with hv-... flags)");
@@ -264,10 +264,10 @@ static void compare_registers(const struct offer *from, const struct offer *to, 
 
 	if (offer_bit(from, 7, 0, ECX, 7) && !from->one_reg)
 		add(obstacles, CET, format("KVM_CAP_ONE_REG"),
-		    "the source has none, so the shadow stack pointer cannot be saved");
+		    "the source does not have it, so the shadow stack pointer cannot be saved");
 	if (offer_bit(from, 7, 0, ECX, 7) && !to->one_reg)
 		add(obstacles, CET, format("KVM_CAP_ONE_REG"),
-		    "the destination has none, so the shadow stack pointer would be lost");
+		    "the destination does not have it, so the shadow stack pointer would be lost");
 	for (size_t i = 0; i < from->n_registers; i++) {
 		const char *known = kvm_register_name(from->registers[i]);
 		bool there = false;
@@ -279,7 +279,7 @@ static void compare_registers(const struct offer *from, const struct offer *to, 
 			    known && from->registers[i] == KVM_X86_REG_KVM((__u32)from->registers[i]) ?
 				    format("kvm:%s", known) :
 				    format("register 0x%llx", from->registers[i]),
-			    "no register of the destination, so its value would be lost");
+			    "not a register of the destination, so its value would be lost");
 	}
 }
 
@@ -311,7 +311,7 @@ static void compare_capabilities(const struct offer *from, const struct offer *t
 			add(warnings, 0, format("%s", name), "%d, at the destination %d", a, b);
 		else if (!skip && a > 0 && b <= 0)
 			add(optional ? warnings : obstacles, nested ? NESTED : 0, format("%s", name),
-			    "the destination has none");
+			    "the destination does not have it");
 	}
 }
 
@@ -319,7 +319,7 @@ void offer_compare(const struct offer *from, const struct offer *to, struct json
 		   struct json_object *warnings)
 {
 	if (strcmp(from->vendor, to->vendor)) {
-		/* All else would follow from it */
+		/* Everything else would follow from it */
 		add(obstacles, 0, format("CPU vendor"), "%s, at the destination %s", from->vendor, to->vendor);
 		return;
 	}

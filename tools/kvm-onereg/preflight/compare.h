@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0 */
-/* What is in the way of a guest between two hosts. */
+/* What keeps a guest from moving between two hosts. */
 #ifndef COMPARE_H
 #define COMPARE_H
 

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0
-/* kvm-onereg preflight: differences of two hosts that are in nobody's way. */
+/* kvm-onereg preflight: differences between two hosts that do not matter for guests. */
 #include <string.h>
 
 #include "base/text.h"

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0 */
-/* Differences of two hosts that are in nobody's way. */
+/* Differences between two hosts that do not matter for guests. */
 #ifndef DIFFERENCES_H
 #define DIFFERENCES_H
 

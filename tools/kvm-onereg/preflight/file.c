@@ -41,7 +41,7 @@ static struct json_object *get(struct json_object *object, const char *key, enum
 	return value;
 }
 
-/* Text for the terminal: nothing in it controls it. NULL if it may be missing and is. */
+/* Text that is safe for the terminal. NULL if it is missing, and may be. */
 static const char *get_text(struct json_object *object, const char *key, bool optional, const struct place *at)
 {
 	struct json_object *value;
@@ -128,7 +128,7 @@ static void read_kvm(struct offer *offer, struct json_object *kvm, struct place 
 	caps = get(kvm, "capabilities", json_type_object, at);
 	at->part = "capabilities";
 	offer->capabilities = allocate(json_object_object_length(caps) + 1, sizeof(*offer->capabilities));
-	/* Of others than those known here nothing could be said */
+	/* Nothing could be said about versions other than those known here */
 	for (const struct known_capability *one = known_capabilities; one->name; one++) {
 		if (!json_object_object_get_ex(caps, one->name, NULL))
 			continue;

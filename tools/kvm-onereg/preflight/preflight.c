@@ -16,7 +16,7 @@
 #include "preflight/preflight.h"
 #include "preflight/rules.h"
 
-/* The way out */
+/* The suggested solution */
 #define WITHOUT_CET                                                                                                          \
 	"All of this is CET's: a guest without it can go. Give it a fixed -cpu model without cet-ss and cet-ibt instead of " \
 	"-cpu host, and start it anew."
@@ -77,7 +77,7 @@ static void print_summary(const struct offer *offer)
 	print_labelled("CPUID", indent, format("%zu leaves", offer->n_cpuid));
 }
 
-/* What --without takes out: these are the names of members of obstacles, too. */
+/* What --without excludes: these are also the names of members of obstacles. */
 static const char * const kinds[] = { "cet", "nested" };
 
 static unsigned int concerns(struct json_object *obstacle)
@@ -90,7 +90,7 @@ static unsigned int concerns(struct json_object *obstacle)
 	return of;
 }
 
-/* Nothing is in the way of a guest without these. */
+/* Whether a guest without these can move. */
 static bool ok(struct json_object *obstacles, unsigned int without)
 {
 	for (size_t i = 0; i < json_object_array_length(obstacles); i++)
@@ -221,17 +221,17 @@ static const char help[] = "usage: kvm-onereg preflight [--json]\n"
 			   "       kvm-onereg preflight --save FILE\n"
 			   "       kvm-onereg preflight [--json] [--without WHAT]... --compare FILE [FILE2]\n\n"
 			   "Shows what the KVM of this host offers guests, as far as it matters for\n"
-			   "migration; saves it; or tells whether a guest that was given everything\n"
-			   "(QEMU: -cpu host) can go from one host to another, and back.\n\n"
-			   "  --save FILE           write all of it to FILE, in place of one there is\n"
-			   "  --compare FILE        this host (A) with the one that FILE was saved on (B)\n"
-			   "  --compare FILE FILE2  two files; needs no KVM\n"
+			   "migration; saves it; or says whether a guest with all of these features\n"
+			   "(QEMU: -cpu host) can move from one host to another, and back.\n\n"
+			   "  --save FILE           write all of it to FILE, replacing an existing one\n"
+			   "  --compare FILE        compare this host (A) with that of FILE (B)\n"
+			   "  --compare FILE FILE2  compare two files; needs no KVM\n"
 			   "  --without cet         compare for guests without CET\n"
 			   "  --without nested      ... for guests that run no VMs of their own\n"
 			   "  --json                print JSON: what --save writes, or the comparison\n"
 			   "  --help                this text\n\n"
-			   "Exit status: 0; 1 one way at least is blocked; 2 wrong use, or a FILE that is\n"
-			   "damaged, of something else or of a newer version; 3 no usable KVM here.\n";
+			   "Exit status: 0; 1 at least one direction is blocked; 2 wrong usage, or a FILE\n"
+			   "that is damaged, invalid or from a newer version; 3 no usable KVM here.\n";
 
 static unsigned int without;
 
@@ -268,7 +268,7 @@ int cmd_preflight(int argc, char **argv)
 		usage_error("preflight", "--without goes with --compare");
 
 	if (file) {
-		/* Before KVM is asked, as it may be unreadable */
+		/* Before KVM is asked, because the file may be unreadable */
 		there = offer_load(file2 ?: file);
 		here = file2 ? offer_load(file) : offer_read(offer_ask(), "this host");
 		status = compare(&here, file2 ? file : NULL, &there, file2 ?: file, without, json);

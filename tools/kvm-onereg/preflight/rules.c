@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0
-/* kvm-onereg preflight: what of CPUID and of MSRs matters, and how. */
+/* kvm-onereg preflight: which parts of CPUID and which MSRs matter, and how. */
 #include <strings.h>
 
 #include "base/text.h"
@@ -16,7 +16,7 @@ const struct leaf_rule leaf_rules[] = {
 	{ 0x1, 0, EDX, BITS, ~0u, NULL },
 	{ 0x6, 0, EAX, BITS, ~0u, NULL },
 	{ 0x6, 0, ECX, BITS, 1, NULL },
-	/* FDP_EXCPTN_ONLY and ZERO_FCS_FDS tell of something that is gone */
+	/* FDP_EXCPTN_ONLY and ZERO_FCS_FDS indicate a removed feature */
 	{ 0x7, 0, EBX, BITS, ~(1u << 6 | 1u << 13), NULL },
 	{ 0x7, 0, ECX, BITS, ~(0x1fu << 17), NULL },
 	{ 0x7, 0, EDX, BITS, ~0u, NULL },
@@ -113,7 +113,7 @@ const struct msr_rule msr_rules[] = {
 	{ 0x492, BITS, ~0ull, NULL },
 	{ 0xce, BITS, BIT(31), NULL },
 	{ 0xcf, BITS, ~0ull, NULL },
-	/* RSBA and RRSBA tell of a weakness */
+	/* RSBA and RRSBA indicate a weakness */
 	{ 0x10a, BITS, ~(BIT(2) | BIT(19)), NULL },
 	{ 0x10a, ABSENT, BIT(2) | BIT(19), NULL },
 	{ 0x345, SAME, 0x3f, "format of LBRs" },

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0 */
-/* What of CPUID and of MSRs matters for migration, and how. */
+/* Which parts of CPUID and which MSRs matter for migration, and how. */
 #ifndef RULES_H
 #define RULES_H
 
@@ -8,14 +8,14 @@
 
 #include "model/names.h"
 
-/* Who is not concerned by a difference. */
+/* The guests that a difference does not affect. */
 #define CET    1 /* guests without CET */
 #define NESTED 2 /* guests that cannot run VMs of their own */
 
 /* What the destination's value of a register, or of a field of it, has to be to the source's. */
 enum relation {
 	BITS,	  /* has each bit that is set there */
-	ABSENT,	  /* has no other bits: they tell what is missing, or demanded */
+	ABSENT,	  /* has no other bits: these indicate what is missing or required */
 	AT_LEAST, /* is as large */
 	SAME,	  /* is equal, if that is not 0 */
 };
@@ -44,7 +44,7 @@ bool is_vmx_msr(__u32 index);
 /* It describes one host: its caches, its topology, its clocks, its name, what it holds. */
 bool is_of_one_host(__u32 leaf);
 
-/* The bits that are in the way; for a field, all of it. */
+/* The bits that are obstacles; for a field, all of it. */
 __u64 violation(enum relation relation, __u64 from, __u64 to, __u64 mask);
 /* The value of a field */
 __u64 field_value(__u64 value, __u64 mask);

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0
-/* kvm-onereg swap: what is told of it, as text or as JSON. */
+/* kvm-onereg swap: its output, as text or as JSON. */
 #include <stdio.h>
 
 #include "base/json.h"

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0 */
-/* What is told of a swap, as text or as JSON. */
+/* The output of a swap, as text or as JSON. */
 #ifndef SWAP_REPORT_H
 #define SWAP_REPORT_H
 
@@ -15,9 +15,9 @@ void add_step(const char *line);
 void add_note(const char *line);
 /* Who holds KVM, as holders_json() has it; that from before is replaced */
 void report_users(struct json_object *json);
-/* How it ended: prints all of it, and returns @status */
+/* The result: prints everything, and returns @status */
 int finish_swap(int status, const char *result, const char *sentence, const char *fix);
-/* The same for a swap that is refused, as KVM is in use */
+/* The same for a swap that is refused because KVM is in use */
 int refuse_as_busy(const char *sentence, const char *fix);
 
 #endif

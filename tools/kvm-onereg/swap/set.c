@@ -48,7 +48,7 @@ static char *error_of(int error, const char *name)
 	case ENOENT:
 	case ENOEXEC:
 	case EINVAL:
-		return format("%s does not load: %s; dmesg tells more", name, strerror(error));
+		return format("%s does not load: %s; see dmesg", name, strerror(error));
 	case EOPNOTSUPP:
 	case EIO:
 	case ENODEV:
@@ -154,7 +154,7 @@ static char *load(struct set *set, char * const options[MODULES], bool keep_kvm)
 			return format("a module that %s needs (%s) does not load: %s", loaded_names[i],
 				      set->module[i].depends, strerror(error));
 		while ((error = insert(set, i, options[i])) == EEXIST && ++tries < TRIES) {
-			add_note(format("%s was loaded by something else meanwhile; unloading it again",
+			add_note(format("%s was loaded by something else in the meantime; unloading it again",
 					loaded_names[i]));
 			error = i == KVM ? unload_all(&blocker) : unload_module(i);
 			if (error)
@@ -180,13 +180,13 @@ char *verify_set(struct set *set)
 		struct loaded *loaded = &running.module[i];
 
 		if (!set->wanted[i] && loaded->there)
-			return format("%s is loaded, and should not be", loaded_names[i]);
+			return format("%s is loaded, but should not be", loaded_names[i]);
 		if (!set->wanted[i])
 			continue;
 		if (!loaded->there || !loaded->live)
 			return format("%s is not loaded", loaded_names[i]);
 		if (!same_module(loaded, &set->module[i]))
-			return format("the %s that is loaded is not %s", loaded_names[i], set->module[i].file);
+			return format("the loaded %s is not %s", loaded_names[i], set->module[i].file);
 	}
 	if (!set->wanted[KVM_INTEL] && !set->wanted[KVM_AMD])
 		return NULL;
@@ -228,14 +228,14 @@ static char *load_again(struct set *set, char * const options[MODULES], bool kee
 			add_note(format("cannot unload %s to load it with its parameters: %s", loaded_names[i],
 					strerror(error)));
 	}
-	/* It is in use already: what is loaded is right but for parameters, and stays */
+	/* It is in use already: the loaded modules are right except for parameters, and stay */
 	if (error)
 		return NULL;
 	error = keep_kvm ? 0 : unload_kvm();
 	if (error)
 		add_note(format("cannot unload kvm to load it with its parameters: %s", strerror(error)));
 	failure = load(set, options, keep_kvm || error);
-	return failure ? format("with the parameters from before (%s %s %s): %s", options[0], options[1], options[2],
+	return failure ? format("with the previous parameters (%s %s %s): %s", options[0], options[1], options[2],
 				failure) :
 			 NULL;
 }
@@ -254,7 +254,7 @@ char *load_set(struct set *set, const struct parameter *before, bool keep_kvm)
 		if (!set->wanted[one->module])
 			continue;
 		if (!has_parameter(&set->module[one->module], one->name)) {
-			/* Only what was switched on is a loss */
+			/* Only parameters that were on are a loss */
 			if (strcmp(one->value, "N") && strcmp(one->value, "0"))
 				add_note(format("%s.%s=%s is dropped: this %s has no such parameter",
 						loaded_names[one->module], one->name, one->value,

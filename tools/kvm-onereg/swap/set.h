@@ -13,13 +13,13 @@ struct set {
 	enum whose whose;	       /* OURS, DISTRO, MIXED, MISSING: no module */
 	struct module module[MODULES]; /* the files; of those to load */
 	bool wanted[MODULES];	       /* load this one */
-	int file[MODULES];	       /* open, as it may be gone from disk later; 0 if not */
+	int file[MODULES];	       /* open, because it may be deleted from disk later; 0 if not */
 };
 
 /* Open the files of a set, and read now what verify_set() asks of them */
 void open_files(struct set *set);
 bool is_loaded(int which);
-/* 0, or an errno; a module that is not loaded is no error */
+/* 0, or an errno; a module that is not loaded is not an error */
 int unload_module(int which);
 /* kvm, once its vendor module is gone: a reference may be one of a moment */
 int unload_kvm(void);
@@ -31,7 +31,7 @@ int unload_all(int *which);
  * is the right one, and stays. NULL, or why not.
  */
 char *load_set(struct set *set, const struct parameter *before, bool keep_kvm);
-/* NULL, or what is not as it should be */
+/* NULL, or what is wrong */
 char *verify_set(struct set *set);
 struct running what_runs_now(void);
 

@@ -82,7 +82,7 @@ static bool file_of_loaded(const struct kernel *kernel, const struct running *ru
 	return set->module[vendor].file;
 }
 
-/* Says which command brings a set that is not all there */
+/* Prints the command that installs a set that is not complete */
 static int not_there(const struct kernel *kernel, enum whose whose, const struct module set[MODULES])
 {
 	char *state = format("kvm %s, kvm-intel %s, kvm-amd %s", whose_names[set[KVM].whose],
@@ -104,7 +104,7 @@ static int swap(const struct kernel *kernel, struct running *running, struct way
 	struct set *to = &ways->to;
 	const char *after = kernel->set == to->whose ?
 				    "the same at the next boot" :
-				    format("the next boot loads what modprobe takes: %s", describe_kernel(kernel));
+				    format("the next boot loads what modprobe finds: %s", describe_kernel(kernel));
 	int blocker = -1, error = 0;
 	bool unchanged = true;
 	sigset_t all;
@@ -135,10 +135,10 @@ static int swap(const struct kernel *kernel, struct running *running, struct way
 	for (int i = 0; i < MODULES; i++)
 		unchanged &= !running->module[i].there || is_loaded(i);
 	if (error && unchanged && (error == EWOULDBLOCK || error == EBUSY)) {
-		/* A VM was started meanwhile */
+		/* A VM was started in the meantime */
 		char *fix, *holds = who_holds(&fix);
 
-		return refuse_as_busy(format("nothing was changed: %s came into use meanwhile: %s",
+		return refuse_as_busy(format("nothing was changed: %s came into use in the meantime: %s",
 					     loaded_names[blocker], holds ? holds : strerror(error)),
 				      fix ? fix : "run this again");
 	}
@@ -177,17 +177,17 @@ static const char *cannot_load(void)
 static const char help[] = "usage: kvm-onereg swap ours|distro [--dry-run] [--json]\n"
 			   "\n"
 			   "  Unload kvm and kvm_intel or kvm_amd, and load those of this package (ours) or\n"
-			   "  of the kernel's package (distro), with the parameters that they have now. No\n"
-			   "  VM may run, and nothing else may hold KVM: what does is named. Nothing on disk\n"
-			   "  changes. If anything fails, the modules from before are loaded again.\n"
+			   "  of the kernel's package (distro), with their current parameters. No VM may be\n"
+			   "  running, and nothing else may hold KVM; otherwise, the command names it. Nothing\n"
+			   "  on disk changes. If anything fails, the previous modules are loaded again.\n"
 			   "\n"
-			   "  -n, --dry-run  make all checks, print the steps, do nothing\n"
-			   "      --json     for programs\n"
+			   "  -n, --dry-run  make all checks and print the steps, but change nothing\n"
+			   "      --json     print JSON\n"
 			   "\n"
-			   "Exit status: 0 done, or nothing to do; 2 wrong use; 3 not possible here: not\n"
-			   "root, no such modules on disk; 4 VMs run, or something else holds KVM: nothing\n"
-			   "was changed; 5 failed, the modules from before, or others that work, are\n"
-			   "loaded; 6 failed, and so did the way back.\n";
+			   "Exit status: 0 done, or nothing to do; 2 wrong usage; 3 not possible here: not\n"
+			   "root, no such modules on disk; 4 refused: VMs are running, or something else\n"
+			   "holds KVM; 5 failed, but the previous modules, or others that work, are loaded;\n"
+			   "6 failed, and the previous modules could not be loaded again.\n";
 
 int cmd_swap(int argc, char **argv)
 {
@@ -216,7 +216,7 @@ int cmd_swap(int argc, char **argv)
 	else
 		usage_error("swap", "'%s' is neither ours nor distro", argv[optind]);
 	if (*host_root() && !dry_run)
-		usage_error("swap", "KVM_ONEREG_ROOT is set: with it, only --dry-run");
+		usage_error("swap", "KVM_ONEREG_ROOT is set: only --dry-run is possible");
 
 	start_report();
 	kernel = find_kernel(find_kernels(), running_release());
@@ -268,16 +268,16 @@ int cmd_swap(int argc, char **argv)
 	cannot = cannot_load();
 	if (cannot)
 		return finish_swap(STATUS_CANNOT, "refused", format("nothing was changed: %s", cannot),
-				   strstr(cannot, "boot") ? "reboot: the next boot loads what modprobe takes" :
+				   strstr(cannot, "boot") ? "reboot: the next boot loads what modprobe finds" :
 							    "run this on the host itself, outside of containers");
-	/* Not two at a time. No file is made for it, and the lock goes with the process */
+	/* Only one at a time. This creates no file, and the lock ends with the process */
 	lock = open("/proc/self/exe", O_RDONLY | O_CLOEXEC);
 	if (lock >= 0 && flock(lock, (dry_run ? LOCK_SH : LOCK_EX) | LOCK_NB) && errno == EWOULDBLOCK)
 		return refuse_as_busy("another \"kvm-onereg swap\" is running", "wait for it to end");
 	if (dry_run && lock >= 0)
 		flock(lock, LOCK_UN);
 	if (geteuid())
-		add_note("not root: VMs of other users were not looked for");
+		add_note("not root: VMs of other users are not visible");
 	ways.had = loaded_parameters(!half);
 	ways.have_before = file_of_loaded(kernel, &running, &ways.before, vendor, &missing);
 	ways.other.whose = to->whose == OURS ? DISTRO : OURS;

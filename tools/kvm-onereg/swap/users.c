@@ -35,7 +35,7 @@ char *who_holds(char **fix)
 		struct hold *hold = &holders.hold[i];
 
 		if (hold->how == MAYBE) {
-			end = maybe ? "end what is named here, one after the other" : hold->fix;
+			end = maybe ? "end what is named here, one by one" : hold->fix;
 			maybe = format("%s\n    maybe %s", maybe ? maybe : "", hold->what);
 			continue;
 		}

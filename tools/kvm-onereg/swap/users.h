@@ -3,7 +3,7 @@
 #ifndef SWAP_USERS_H
 #define SWAP_USERS_H
 
-/* As a phrase, or NULL; *fix tells what to do. For the report, too */
+/* As a phrase, or NULL; *fix says what to do. Also for the report */
 char *who_holds(char **fix);
 
 #endif

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0
-/* kvm-onereg swap: when the wanted set does not load. */
+/* kvm-onereg swap: what to do if the requested set does not load. */
 #include <string.h>
 
 #include "base/message.h"
@@ -41,7 +41,7 @@ static char *load_over(struct set *set, const struct parameter *had)
 	return failure;
 }
 
-/* Load the best set that loads, with the parameters from before or else without; NULL, or why not */
+/* Load the best set that loads, with the previous parameters or else without them; NULL, or why not */
 static char *load_any(struct ways *ways, struct set **loaded)
 {
 	static const struct parameter none = { .name = NULL };
@@ -86,13 +86,13 @@ int roll_back(struct ways *ways, const char *why, const char *holds, const char 
 	if (failure) {
 		holds = who_holds(&now);
 		return finish_swap(STATUS_BROKEN, "broken",
-				   format("%s; and the way back failed: %s%s%s", why, failure, holds ? ": " : "",
-					  holds ? holds : ""),
+				   format("%s; and the previous modules could not be loaded again: %s%s%s", why,
+					  failure, holds ? ": " : "", holds ? holds : ""),
 				   now ? now : "run it again, or: modprobe kvm_intel (AMD: kvm_amd), or reboot");
 	}
 	return finish_swap(STATUS_ROLLED_BACK, "rolled back",
 			   loaded == &ways->before ?
-				   format("%s; the modules from before are loaded again%s", why, and_held) :
+				   format("%s; the previous modules are loaded again%s", why, and_held) :
 				   format("%s; %s is loaded now%s", why, describe_set(loaded), and_held),
 			   fix ? fix : "kvm-onereg doctor");
 }
@@ -103,17 +103,20 @@ int complete_loaded(struct ways *ways, const char *holds, const char *fix)
 
 	add_step(format("load %s (%s)", names_of_set(&ways->before), whose_names[ways->before.whose]));
 	if (dry_run)
-		return refuse_as_busy(format("the kvm that is loaded would be completed, not replaced: %s", holds),
-				      fix);
+		return refuse_as_busy(
+			format("only the vendor module of the loaded kvm could be loaded; kvm would not be replaced: %s",
+			       holds),
+			fix);
 	why = load_set(&ways->before, ways->had, true);
 	if (!why)
 		why = verify_set(&ways->before);
 	if (why)
 		return finish_swap(STATUS_BROKEN, "broken",
-				   format("%s; and the kvm that is loaded could not be completed: %s", holds, why),
+				   format("%s; and the vendor module of the loaded kvm could not be loaded: %s", holds,
+					  why),
 				   fix);
 	return finish_swap(STATUS_ROLLED_BACK, "rolled back",
-			   format("%s; the kvm that is loaded (%s) was completed, so that VMs can run", holds,
+			   format("%s; the vendor module of the loaded kvm (%s) was loaded, so that VMs can run", holds,
 				  whose_names[ways->before.whose]),
 			   fix);
 }
