@@ -6,8 +6,8 @@
 # the shadow stacks arrive late; and under the VMM of tests/guest. On 6.1 this is without PML: KVM write-protects the
 # pages that it logs.
 #
-# This is a part: the VMM of tests/guest, on 6.1, and from there to 6.12. VCPUS=all is all of it, with QEMU and native, from
-# each of the three to each.
+# This is a part: a QEMU that loses nothing, on 6.1, and from there to 6.12. VCPUS=all is all of it, with native, from each of
+# the three to each.
 # needs: emulated-hosts root-qemu
 # shellcheck source=tests/tap.sh
 . "$(dirname "$0")/../tap.sh"
@@ -49,11 +49,10 @@ two_cpus() {
 without_pml=(-i "$build/tests/guest/dirty" -p kvm_intel.pml=0)
 
 if [ "${VCPUS:-}" != all ]; then
-	two_cpus 6.1 6.1 "vcpus --save /out/vcpus-6.1
-vcpus --load /out/vcpus-6.1
+	two_cpus 6.1 6.1 "$(own 6.1)
 dirty" "${without_pml[@]}"
-	saved=(-i "$tmp/6.1/files/vcpus-6.1.0" -i "$tmp/6.1/files/vcpus-6.1.3")
-	two_cpus 6.12 6.12 'vcpus --load vcpus-6.1'
+	keep 6.1
+	two_cpus 6.12 6.12 "$(from 6.1)"
 	done_testing
 fi
 
