@@ -6,6 +6,10 @@
  * /sys/module/jostle/parameters/victim runs into one, whoever reads /dev/jostle on that CPU wakes up, and gets a mask
  * of the functions. The reader has a real-time priority, so it has the CPU as soon as preemption is on.
  * /sys/module/jostle/parameters/hooks lists the functions that were found, and how often the thread ran into them.
+ *
+ * Losing the CPU unloads the guest's state, so a fault that shows only while it is loaded is hidden behind an earlier
+ * probe. With /sys/module/jostle/parameters/in_turn, the thread keeps its CPU until it reaches an instruction that has
+ * not been the first one yet, and loses it there and at that many places in all. firsts counts these instructions.
  */
 #include <linux/irq_work.h>
 #include <linux/kallsyms.h>
@@ -25,6 +29,8 @@ struct probe {
 	struct kprobe kprobe;
 	struct hook *hook;
 	atomic_t left;
+	/* Has been the first one. */
+	bool was_first;
 };
 
 static struct probe *probes;
@@ -63,6 +69,7 @@ static struct hook {
 	/* Of one kernel or the other; elsewhere the compiler makes them part of their callers. */
 	{ "kvm_intel:vmx_cet_set_switched", true },
 	{ "kvm_intel:vmx_cet_set_state", true },
+	{ "kvm_intel:vmx_cet_xss_changed", true },
 	{ "kvm_intel:vmx_cet_vcpu_free" },
 	{ "fpu_swap_kvm_fpstate" },
 };
@@ -75,12 +82,26 @@ static int limit = 4;
 module_param(limit, int, 0600);
 MODULE_PARM_DESC(limit, "how often at each place");
 
+static int in_turn;
+module_param(in_turn, int, 0600);
+MODULE_PARM_DESC(in_turn, "at how many places, from another one each time; 0: at all of them");
+
+static int firsts;
+module_param(firsts, int, 0400);
+MODULE_PARM_DESC(firsts, "how many places have been the first one");
+
+/* The thread has not come to its first place yet; and so many are left. */
+static bool before_first;
+static int places;
+
 static int victim;
 
 static int set_victim(const char *value, const struct kernel_param *param)
 {
 	int i, r = param_set_int(value, param);
 
+	before_first = in_turn;
+	places = in_turn ?: INT_MAX;
 	for (i = 0; i < nprobes; i++)
 		atomic_set(&probes[i].left, limit);
 	return r;
@@ -105,7 +126,15 @@ static int hit(struct kprobe *kprobe, struct pt_regs *regs)
 		return 0;
 	if (!kprobe->offset)
 		atomic_inc(&hook->hits);
-	if (atomic_dec_if_positive(&probe->left) >= 0) {
+	if (before_first) {
+		if (!hook->all || probe->was_first)
+			return 0;
+		probe->was_first = true;
+		before_first = false;
+		firsts++;
+	}
+	if (places && atomic_dec_if_positive(&probe->left) >= 0) {
+		places--;
 		atomic64_or(BIT_ULL(hook - hooks), this_cpu_ptr(&pending));
 		irq_work_queue(this_cpu_ptr(&work));
 	}

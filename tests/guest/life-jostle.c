@@ -16,6 +16,8 @@
 
 #define HOOKS	   64
 #define PARAMETERS "/sys/module/jostle/parameters/"
+/* Enough instructions to get from a check to what relies on it, and on to where a mistake shows. */
+#define PLACES "16"
 
 /* Real-time threads: each has a guest of its own, which runs when the victim is to lose this CPU. */
 static struct rival {
@@ -27,12 +29,14 @@ static struct rival {
 
 static int device;
 static pid_t victim;
+static uint64_t host_xss;
 
 /* No vCPU is loaded on this CPU: the victim has just been preempted. Checks what the CPU has of a guest. */
 static unsigned int count_left(unsigned int cpu)
 {
 	return !!host_rdmsr_on(cpu, MSR_PL0_SSP) + !!host_rdmsr_on(cpu, MSR_PL1_SSP) +
-	       !!host_rdmsr_on(cpu, MSR_PL2_SSP) + (!host_has_cet && host_rdmsr_on(cpu, MSR_U_CET));
+	       !!host_rdmsr_on(cpu, MSR_PL2_SSP) + (host_rdmsr_on(cpu, MSR_XSS) != host_xss) +
+	       (!host_has_cet && host_rdmsr_on(cpu, MSR_U_CET));
 }
 
 static void *run_rival(void *arg)
@@ -152,7 +156,46 @@ static bool whole_life(unsigned int cpl)
 	return !bad;
 }
 
-static bool jostled;
+static void put(const char *parameter, const char *value)
+{
+	char path[64];
+
+	snprintf(path, sizeof(path), PARAMETERS "%s", parameter);
+	if (!host_put(path, value))
+		tap_bail("%s", path);
+}
+
+static unsigned int count_firsts(void)
+{
+	FILE *f = fopen(PARAMETERS "firsts", "r");
+	unsigned int n;
+
+	if (!f || fscanf(f, "%u", &n) != 1)
+		tap_bail(PARAMETERS "firsts");
+	fclose(f);
+	return n;
+}
+
+static bool jostled, jostled_in_turn;
+static unsigned int firsts;
+
+/* Until guests come to no instruction where their thread has not lost its CPU first. */
+static bool be_jostled_in_turn(pid_t self)
+{
+	unsigned int before, n = 0, good = 0;
+
+	put("limit", "1");
+	put("in_turn", PLACES);
+	do {
+		before = firsts;
+		put_victim(self);
+		good += first_writes(n++);
+		firsts = count_firsts();
+	} while (firsts > before);
+	put("in_turn", "0");
+	tap_diag("in turn: %u guests, %u instructions", n, firsts);
+	return good == n;
+}
 
 static void *be_jostled(void *unused)
 {
@@ -166,8 +209,9 @@ static void *be_jostled(void *unused)
 		put_victim(self);
 		good += whole_life(i % 2 * 3);
 	}
-	put_victim(0);
 	jostled = good == 2 * jostles;
+	jostled_in_turn = be_jostled_in_turn(self);
+	put_victim(0);
 	return NULL;
 }
 
@@ -197,6 +241,7 @@ void test_jostle(void)
 	unsigned int cpu, runs = 0, wrong = 0, left = 0, moves = 0;
 	pthread_t thread;
 
+	host_xss = host_rdmsr(MSR_XSS);
 	if (!host_load("jostle.ko", NULL))
 		tap_bail("jostle.ko");
 	device = open("/dev/jostle", O_RDONLY | O_CLOEXEC);
@@ -224,8 +269,11 @@ void test_jostle(void)
 		pthread_join(rivals[cpu].thread, NULL);
 	}
 	tap_ok(jostled, "guests whose thread loses its CPU all the time always have their own state");
+	tap_ok(firsts && jostled_in_turn,
+	       "so have those whose thread loses it first at one instruction after the other");
 	tap_ok(runs && !wrong, "so have those that run there meanwhile");
-	tap_ok(!left, "a CPU never has anything of a guest in PL0_SSP, PL1_SSP, PL2_SSP when its thread has lost it");
+	tap_ok(!left,
+	       "a CPU never has anything of a guest in PL0_SSP, PL1_SSP, PL2_SSP, XSS when its thread has lost it");
 	if (left)
 		tap_diag("%u times", left);
 	tap_diag("%u of these ran, %u moves", runs, moves);
