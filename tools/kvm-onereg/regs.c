@@ -186,7 +186,8 @@ static void print_text(void)
 		missing |= reg->error == EINVAL && !reg->asked;
 	}
 	if (missing)
-		printf("\nEINVAL: KVM lists the MSR, but this vCPU does not have it: it lacks the feature\nthat the MSR belongs to, or an APIC.\n");
+		printf("\nEINVAL: KVM lists the MSR, but this vCPU does not have it: it lacks the feature\n"
+		       "that the MSR belongs to, or an APIC.\n");
 }
 
 static void print_as_json(const struct vcpu *vcpu, bool bare)

@@ -20,8 +20,8 @@ struct known_option {
  * @help: what --help and -h print
  * @known: the others, ended by one without a name
  *
- * False after --help. Wrong use ends the program, with a message that names the option as it was written: of "-xh" it is
- * "-x".
+ * False after --help. Wrong use ends the program, with a message that names the option as it was written: of "-xh" it
+ * is "-x".
  */
 bool read_options(const char *command, const char *help, const struct known_option *known, int argc, char **argv);
 

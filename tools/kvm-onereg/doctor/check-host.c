@@ -53,7 +53,7 @@ void check_cpu(void)
 		report_problem(
 			"cpu-no-virtualization",
 			"enable virtualization (VT-x, SVM) in the firmware setup, if the CPU has it",
-			format("neither vmx nor svm in /proc/cpuinfo: the CPU does not have it, or it is off in the firmware"));
+			"neither vmx nor svm in /proc/cpuinfo: the CPU does not have it, or it is off in the firmware");
 	}
 	if (by_firmware && host.flags && (has_word(host.flags, "svm") || has_word(host.flags, "vmx")) &&
 	    !host.running.vendor)
@@ -172,7 +172,7 @@ void check_device(void)
 void check_loaded(void)
 {
 	const struct running *running = &host.running;
-	char *names = "";
+	char *why, *names = "";
 
 	begin_check("loaded modules");
 	for (int i = 0; i < MODULES; i++)
@@ -192,18 +192,19 @@ void check_loaded(void)
 		report_problem("loaded-foreign", "kvm-onereg swap distro",
 			       format("the loaded KVM is neither the distro's nor ours"));
 	if (running->set != MIXED && !running->as_resolved && host.kernel &&
-	    (host.kernel->set == OURS || host.kernel->set == DISTRO))
-		report_problem(
-			"swap-pending",
-			host.outlook.upgraded	 ? "reboot     # the running kernel was upgraded on disk, too" :
-			host.kernel->set == OURS ? "kvm-onereg swap ours     # with no VM running; or reboot" :
-						   "kvm-onereg swap distro     # with no VM running; or reboot",
-			format("the loaded modules are not those on disk: %s%s is loaded%s%s, and modprobe would load %s",
-			       whose_names[running->set],
-			       running->set == OURS ? format(" %s", running->module[KVM].version) : "",
-			       host.outlook.loaded_source ? ", built from " : "",
-			       host.outlook.loaded_source ? host.outlook.loaded_source : "",
-			       describe_kernel(host.kernel)));
+	    (host.kernel->set == OURS || host.kernel->set == DISTRO)) {
+		why = format("the loaded modules are not those on disk: %s%s is loaded%s%s, and modprobe would load %s",
+			     whose_names[running->set],
+			     running->set == OURS ? format(" %s", running->module[KVM].version) : "",
+			     host.outlook.loaded_source ? ", built from " : "",
+			     host.outlook.loaded_source ? host.outlook.loaded_source : "",
+			     describe_kernel(host.kernel));
+		report_problem("swap-pending",
+			       host.outlook.upgraded	? "reboot     # the running kernel was upgraded on disk, too" :
+			       host.kernel->set == OURS ? "kvm-onereg swap ours     # with no VM running; or reboot" :
+							  "kvm-onereg swap distro     # with no VM running; or reboot",
+			       why);
+	}
 }
 
 /* The fix for the kernel's reason: a parameter "(kvm_intel.NAME)" that is off, our kvm, or another host */
@@ -227,6 +228,8 @@ static const char *cet_fix(const struct cet *cet)
 void check_cet(void)
 {
 	const struct cet *cet = &host.cet;
+	const char *fix;
+	char *remark;
 
 	begin_check("CET (kvm_intel.cet)");
 	if (cet->invalid) {
@@ -239,11 +242,12 @@ void check_cet(void)
 	}
 	if (!cet->asked && cet->value == 'Y') {
 		check_is_good("on, set by hand");
-		report_remark(
-			format("kvm_intel.cet is on, but %s: it was set when kvm_intel was loaded, and is lost at the next load",
-			       cet->asked_in ? format("%s says cet=0", cet->asked_in) :
-					       "neither modprobe.d nor the kernel's command line asks for it"),
-			cet->asked_in ? NULL : "echo 'options kvm_intel cet=1' >>/etc/modprobe.d/kvm-onereg.conf");
+		remark = format(
+			"kvm_intel.cet is on, but %s: it was set when kvm_intel loaded, and is lost at the next load",
+			cet->asked_in ? format("%s says cet=0", cet->asked_in) :
+					"neither modprobe.d nor the kernel's command line asks for it");
+		fix = "echo 'options kvm_intel cet=1' >>/etc/modprobe.d/kvm-onereg.conf";
+		report_remark(remark, cet->asked_in ? NULL : fix);
 		return;
 	}
 	if (!cet->asked) {

@@ -27,6 +27,7 @@ static void (* const host_checks[])(void) = {
 	check_cpu,	     check_device,	check_loaded, check_cet,
 	check_configuration, check_secure_boot, check_boot,   check_next_boot,
 };
+
 static void (* const kernel_checks[])(struct kernel *kernel, const char *only) = { check_kernel, check_initramfs };
 static void (* const other_checks[])(void) = { check_packages, check_dkms, check_disk };
 #define COUNT(array) (sizeof(array) / sizeof(*(array)))

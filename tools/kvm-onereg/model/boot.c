@@ -174,8 +174,11 @@ static char *by_grub(char **by)
 		return NULL;
 	menu = read_menu(config);
 	/* Only a menu that loads its environment has these */
-	if (!strstr(config, "load_env"))
-		once = saved = before = NULL;
+	if (!strstr(config, "load_env")) {
+		once = NULL;
+		saved = NULL;
+		before = NULL;
+	}
 	if (menu.chosen && strstr(menu.chosen, "saved_entry"))
 		menu.chosen = before && *before ? before : saved;
 	*by = once && *once ? "GRUB, once" : "GRUB";

@@ -51,8 +51,10 @@ static void ask_cpu(struct cet *cet)
 		cet->ibt = has_word(flags, "ibt") ? YES : flags ? NO : UNKNOWN;
 		return;
 	}
-	if (!__get_cpuid_count(7, 0, &a, &b, &c, &d))
-		c = d = 0;
+	if (!__get_cpuid_count(7, 0, &a, &b, &c, &d)) {
+		c = 0;
+		d = 0;
+	}
 	cet->shadow_stacks = c & bit_SHSTK ? YES : NO;
 	cet->ibt = d & bit_IBT ? YES : NO;
 }

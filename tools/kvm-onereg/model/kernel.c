@@ -90,8 +90,8 @@ static struct module find_file(const char *folder, const char *name)
 }
 
 /*
- * A folder of modules. Headers alone make one too, and so does a kernel that was removed and not purged. What is left of
- * ours is to be seen, as the installer has to take it away; what a package of prebuilt modules left goes with that.
+ * A folder of modules. Headers alone make one too, and so does a kernel that was removed and not purged. What is left
+ * of ours is to be seen, as the installer has to take it away; what a package of prebuilt modules left goes with that.
  */
 static bool is_kernel(const char *release)
 {

@@ -14,6 +14,7 @@ const char * const whose_names[] = {
 	[MISSING] = "missing", [DAMAGED] = "damaged", [BUILTIN] = "built in", [OURS] = "ours",
 	[DISTRO] = "distro",   [NATIVE] = "native",   [FOREIGN] = "foreign",  [MIXED] = "mixed",
 };
+
 const char * const file_names[] = { "kvm", "kvm-intel", "kvm-amd" };
 const char * const loaded_names[] = { "kvm", "kvm_intel", "kvm_amd" };
 

@@ -13,7 +13,9 @@ struct file {
 	const char *target; /* what the link says, "" if it is none */
 };
 
-/* Call @see for each file of a process, and @next_table after each table of files. False if it could not be looked at */
+/*
+ * Call @see for each file of a process, and @next_table after each table of files. False if it could not be looked at
+ */
 bool each_file(int pid, void (*see)(void *context, const struct file *file), void (*next_table)(void *context),
 	       void *context);
 /* The first mapping of a file that one of these names, or NULL: it holds the file without a descriptor */

@@ -4,8 +4,9 @@
 #define FORMAT_H
 
 #define FORMAT "kvm-onereg preflight"
-#define ABOUT \
-	"What the KVM of a host offers guests that matters for migration. To compare: kvm-onereg preflight --compare FILE"
+#define ABOUT                                                               \
+	"What the KVM of a host offers guests that matters for migration. " \
+	"To compare: kvm-onereg preflight --compare FILE"
 #define VERSION_NOW 1
 
 /* What QEMU's migration stream is made of, or depends on; ended by .name NULL */

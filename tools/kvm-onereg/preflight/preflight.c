@@ -17,15 +17,15 @@
 #include "preflight/rules.h"
 
 /* The suggested solution */
-#define WITHOUT_CET                                                                                                          \
-	"All of this is CET's: a guest without it can go. Give it a fixed -cpu model without cet-ss and cet-ibt instead of " \
-	"-cpu host, and start it anew."
-#define WITHOUT_NESTED                                                                                                  \
-	"All of this is of guests that run VMs themselves: a guest that does not can go. Start it with -cpu host,-vmx " \
-	"(AMD: -svm)."
-#define WITHOUT_BOTH                                                                                                      \
-	"All of this is CET's, or of guests that run VMs themselves: a guest can go that has a fixed -cpu model without " \
-	"cet-ss, cet-ibt and vmx (AMD: svm)."
+#define WITHOUT_CET                                                                                               \
+	"All of this is CET's: a guest without it can go. Give it a fixed -cpu model without cet-ss and cet-ibt " \
+	"instead of -cpu host, and start it anew."
+#define WITHOUT_NESTED                                                                                   \
+	"All of this is of guests that run VMs themselves: a guest that does not can go. Start it with " \
+	"-cpu host,-vmx (AMD: -svm)."
+#define WITHOUT_BOTH                                                                                              \
+	"All of this is CET's, or of guests that run VMs themselves: a guest can go that has a fixed -cpu model " \
+	"without cet-ss, cet-ibt and vmx (AMD: svm)."
 #define WITH_LESS "A guest with a fixed -cpu model that both hosts have may go."
 
 /* "LABEL    text", where long text goes on below itself. */

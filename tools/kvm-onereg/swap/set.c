@@ -174,7 +174,7 @@ struct running what_runs_now(void)
 char *verify_set(struct set *set)
 {
 	struct running running = what_runs_now();
-	enum kvm_access access;
+	enum kvm_access access, expected;
 
 	for (int i = 0; i < MODULES; i++) {
 		struct loaded *loaded = &running.module[i];
@@ -193,7 +193,8 @@ char *verify_set(struct set *set)
 	access = kvm_probe(NULL);
 	if (access != KVM_ONE_REG && access != KVM_NO_ONE_REG)
 		return format("/dev/kvm does not open: %m");
-	if (set->module[KVM].whose != FOREIGN && (set->module[KVM].whose == OURS) != (access == KVM_ONE_REG))
+	expected = set->module[KVM].whose == OURS ? KVM_ONE_REG : KVM_NO_ONE_REG;
+	if (set->module[KVM].whose != FOREIGN && access != expected)
 		return format("KVM_CAP_ONE_REG is %d", access == KVM_ONE_REG);
 	return NULL;
 }

@@ -48,9 +48,9 @@ char *who_holds(char **fix)
 		*fix = joined(*fix, "; ",
 			      "look for it on the host itself, outside of containers: ls -l /proc/*/fd | grep kvm");
 	else if (unnamed)
-		*fix = joined(
-			*fix, "; ",
-			"end what traces KVM on this host: ls -l /proc/*/fd | grep -e perf_event -e bpf; bpftool link show");
+		*fix = joined(*fix, "; ",
+			      "end what traces KVM on this host: ls -l /proc/*/fd | grep -e perf_event -e bpf; "
+			      "bpftool link show");
 	if (*fix)
 		*fix = format("%s, then run this again", *fix);
 	if (!unnamed)

@@ -102,11 +102,11 @@ int complete_loaded(struct ways *ways, const char *holds, const char *fix)
 	char *why;
 
 	add_step(format("load %s (%s)", names_of_set(&ways->before), whose_names[ways->before.whose]));
-	if (dry_run)
-		return refuse_as_busy(
-			format("only the vendor module of the loaded kvm could be loaded; kvm would not be replaced: %s",
-			       holds),
-			fix);
+	if (dry_run) {
+		why = format("only the vendor module of the loaded kvm could be loaded; kvm would not be replaced: %s",
+			     holds);
+		return refuse_as_busy(why, fix);
+	}
 	why = load_set(&ways->before, ways->had, true);
 	if (!why)
 		why = verify_set(&ways->before);
