@@ -334,7 +334,7 @@ for release in bookworm trixie; do
 	like "... doctor, too" "$(part half doctor)" 'kvm_amd is not loaded'
 	like "$r: ... and kvm is held: --dry-run" "$(part half held dry)" 'only the vendor module of the loaded kvm could be loaded'
 	like "... exit 4" "$(part half held dry)" '^== status 4$'
-	like "... for real" "$(part half held)" 'was completed, so that VMs can run'
+	like "... for real" "$(part half held)" 'was loaded, so that VMs can run'
 	like "... exit 5" "$(part half held)" '^== status 5$'
 	like "... it works" "$out" '^half held: ours, works'
 	like "... a swap to the set that it belongs to only needs the vendor module" "$(part half kept)" '^== status 0$'
