@@ -12,8 +12,8 @@ refusal='kvm_intel: guests get no CET, although kvm_intel.cet=1: '
 
 # Parameters that cannot be combined with CET, and what the line says about each. Bochs needs enable_apicv=0.
 parameters='ept=0 unrestricted_guest=0 allow_smaller_maxphyaddr=1'
-declare -A because=([ept = 0]='needs EPT' [unrestricted_guest = 0]='needs unrestricted guests'
-	[allow_smaller_maxphyaddr = 1]='cannot be combined with kvm_intel.allow_smaller_maxphyaddr')
+declare -A because=(["ept=0"]='needs EPT' ["unrestricted_guest=0"]='needs unrestricted guests'
+	["allow_smaller_maxphyaddr=1"]='cannot be combined with kvm_intel.allow_smaller_maxphyaddr')
 
 # lines_of NAME N: what the kernel logged from the start to the end of command N
 lines_of() {
