@@ -213,7 +213,7 @@ rm -r "$R/proc/70/"{maps,task}
 held "nothing that can be seen" 'KVM is in use 1 time, by something that is not visible from here' 'look for it on the host itself'
 process 70 "anon_inode:[io_uring]" $'SqMask:\t0x3\nUserFiles:\t1\n    0: kvm\nUserBufs:\t0'
 held "io_uring" '70 one70: has kvm as a registered file of io_uring' 'end process 70'
-is "... which explains it" "$(grep -c 'cannot be seen' <<<"$output")" 0
+is "... which explains it" "$(grep -c 'not visible from here' <<<"$output")" 0
 process 70 "anon_inode:[io_uring]" $'UserFiles:\t2\n    0: x\n    1: y'
 held "io_uring, with files of other names" 'maybe 70 one70: has 2 registered files of io_uring' 'end process 70'
 process 70 "anon_inode:[io_uring]" $'UserFiles:\t0'

@@ -16,7 +16,7 @@ for release in $releases; do
 		traces | sed "s/^/left /"
 		status tools/install --remove
 	')
-	like "$release: uninstall says so" "$out" "removed; the distro's modules resolve"
+	like "$release: uninstall says so" "$out" "removed; modprobe finds the distro's modules, unmodified"
 	like "$release: uninstall exits 0" "$out" '^status 0$'
 	is "$release: the distro's modules, byte for byte" "$(sed -n 's/^sum //p' <<<"$out")" "$before"
 	is "$release: nothing is left" "$(sed -n 's/^left //p' <<<"$out")" ""
