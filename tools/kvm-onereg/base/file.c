@@ -21,26 +21,31 @@ const char *host_root(void)
 	return root ? root : "";
 }
 
+static char *vrooted_path(const char *form, va_list arguments)
+{
+	return format("%s%s", host_root(), vformat(form, arguments));
+}
+
 char *rooted_path(const char *form, ...)
 {
 	va_list arguments;
-	char *below;
+	char *file;
 
 	va_start(arguments, form);
-	below = vformat(form, arguments);
+	file = vrooted_path(form, arguments);
 	va_end(arguments);
-	return format("%s%s", host_root(), below);
+	return file;
 }
 
 bool path_exists(const char *form, ...)
 {
 	va_list arguments;
-	char *below;
+	char *file;
 
 	va_start(arguments, form);
-	below = vformat(form, arguments);
+	file = vrooted_path(form, arguments);
 	va_end(arguments);
-	return !access(rooted_path("%s", below), F_OK);
+	return !access(file, F_OK);
 }
 
 const char *without_root(const char *file)
@@ -99,14 +104,14 @@ unsigned char *read_bytes(const char *file, size_t *size)
 
 char *read_file(const char *form, ...)
 {
-	char *below, *content;
+	char *file, *content;
 	va_list arguments;
 	size_t size;
 
 	va_start(arguments, form);
-	below = vformat(form, arguments);
+	file = vrooted_path(form, arguments);
 	va_end(arguments);
-	content = (char *)read_bytes(rooted_path("%s", below), &size);
+	content = (char *)read_bytes(file, &size);
 	while (content && size && content[size - 1] == '\n')
 		content[--size] = '\0';
 	return content;
@@ -120,14 +125,14 @@ static int not_hidden(const struct dirent *entry)
 char **list_folder(const char *form, ...)
 {
 	struct dirent **entries = NULL;
-	char *below, **names;
+	char *folder, **names;
 	va_list arguments;
 	int n;
 
 	va_start(arguments, form);
-	below = vformat(form, arguments);
+	folder = vrooted_path(form, arguments);
 	va_end(arguments);
-	n = scandir(rooted_path("%s", below), &entries, not_hidden, versionsort);
+	n = scandir(folder, &entries, not_hidden, versionsort);
 	if (n < 0)
 		n = 0;
 	names = allocate(n + 1, sizeof(*names));

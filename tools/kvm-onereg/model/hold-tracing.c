@@ -134,15 +134,22 @@ static void look_at_dynamic_events(struct holders *holders, const char *at)
 	}
 }
 
+/* Call @look for tracefs and for each of its instances */
+static void look_at_each_instance(struct holders *holders, const char *at,
+				  void (*look)(struct holders *holders, const char *at))
+{
+	look(holders, at);
+	for (char **instance = list_folder("%s/instances", at); *instance; instance++)
+		look(holders, format("%s/instances/%s", at, *instance));
+}
+
 void look_at_tracefs(struct holders *holders)
 {
 	const char *at = tracefs();
 
 	if (!at)
 		return;
-	look_at_instance(holders, at);
-	for (char **instance = list_folder("%s/instances", at); *instance; instance++)
-		look_at_instance(holders, format("%s/instances/%s", at, *instance));
+	look_at_each_instance(holders, at, look_at_instance);
 	look_at_dynamic_events(holders, at);
 }
 
@@ -161,11 +168,8 @@ void look_at_triggers(struct holders *holders)
 {
 	const char *at = tracefs();
 
-	if (!at)
-		return;
-	look_at_triggers_in(holders, at);
-	for (char **instance = list_folder("%s/instances", at); *instance; instance++)
-		look_at_triggers_in(holders, format("%s/instances/%s", at, *instance));
+	if (at)
+		look_at_each_instance(holders, at, look_at_triggers_in);
 }
 
 static long bpf(int command, union bpf_attr *attributes)
