@@ -8,7 +8,7 @@
 
 mkdir "$tmp/source"
 cp -r "$top"/{debian,src,dkms.conf} "$tmp/source/"
-# What a test bed has; the packages under test come from their own files.
+# What a test bed contains; the packages under test come from their own files.
 test_bed=(autopkgtest pkg-config perl libjson-c5)
 
 for release in $releases; do
@@ -24,7 +24,7 @@ for release in $releases; do
 	in_test_bed() {
 		in_root -o "$tmp/layer" -b "$tmp/source:/source:ro" -- '
 			repos base
-			# apt has a PATH of its own for dpkg: there, too, make is the stand-in.
+			# apt uses a PATH of its own for dpkg: the stand-in for make must be there, too.
 			ln -s /stub/make /usr/local/bin/make
 			echo "DPkg::Path \"/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin\";" >/etc/apt/apt.conf.d/path
 			cp -r /source /tmp/source

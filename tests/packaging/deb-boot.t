@@ -8,7 +8,7 @@
 . "$(dirname "$0")/lib.sh"
 
 programs=$("$root" path compilers)
-# What a boot needs of the root $1 in $tmp/tree: all of depmod's lists, and KVM's modules with what they need.
+# Put into $tmp/tree what booting the root $1 needs: depmod's lists, and KVM's modules with their dependencies.
 make_tree() {
 	local from=$1 tree=$tmp/tree k f
 	k=$(basename "$from"/lib/modules/*)
@@ -48,7 +48,7 @@ for release in $releases; do
 		END
 		out=$("$top/tests/hosts/run" -H $host -k "$deb" -N -I "$tmp/tree" -f "$tmp/commands" --whole-modules -o "$tmp/out" -t 300 2>&1)
 		status=$?
-		# 123: xargs says that modprobe found none of some other driver that knows this CPU.
+		# 123: xargs reports that modprobe did not find another driver that knows this CPU.
 		ok "$release on $host: it boots, and the kernel does not complain" test $status = 0 -o $status = 123
 		is "$release on $host: by alias and by name, our kvm and $vendor are loaded" "$(tr -d '\r' <<<"$out" | grep -c -x -F "$version")" 4
 		like "$release on $host: from updates/dkms" "$out" "^insmod .*/updates/dkms/${vendor/_/-}\\.ko"

@@ -7,7 +7,7 @@
 . "$(dirname "$0")/../tap.sh"
 . "$(dirname "$0")/lib.sh"
 
-# The modules of a kernel are as its package brought them: "intact 1" when dpkg finds no other.
+# The modules of a kernel are as its package installed them: "intact 1" when dpkg finds no difference.
 functions='
 intact() { dpkg --verify "linux-image-$1" | grep /kvm/; echo "intact $?"; }
 '
@@ -25,7 +25,7 @@ end_case() { [ "$failures" = "$failed_before" ] || diag "$out"; }
 for release in $releases; do
 	begin_deb
 	series=$(series_of "$release")
-	# The version in the made-up archive that updates the root's kernel under its name.
+	# The version in the made-up archive that updates the root's kernel without changing its name.
 	newer=$(dpkg-deb -f "$("$top/tests/packaging/repo" "$release")"/source/linux-source-*.deb Version)
 
 	in_case "a new kernel, with headers and source" "$deb_light" '

@@ -8,14 +8,14 @@
 . "$(dirname "$0")/../tap.sh"
 . "$(dirname "$0")/lib.sh"
 
-# Modules are loaded by none of this: stand-ins tell.
+# Nothing here may load modules: stand-ins record any attempt.
 functions='
 mkdir /spy
 for c in modprobe insmod rmmod; do printf "%s\n" "#!/bin/sh" "echo $c \$* >>/spy/log" "exit 1" >/spy/$c; done
 chmod +x /spy/*
 PATH=/spy:$PATH
-# All that there is but what apt and dpkg themselves and their logs are made of, what any depmod writes anew, and the key of
-# DKMS: it is for all of its modules, and may be enrolled.
+# Everything except the files and logs of apt and dpkg themselves, what any run of depmod rewrites, and the DKMS key,
+# which is used for all DKMS modules and may be enrolled.
 everything() {
 	find / -xdev \( -path /var/lib/dpkg -o -path /var/lib/apt -o -path /var/cache -o -path /tmp -o -path /spy -o -path /var/log -o -path "/var/lib/dkms/mok.*" \) -prune \
 		-o -type f ! -path "*/lib/modules/*/modules.*" -printf "%p %s %m\n" -o -printf "%p %y %m\n"
@@ -104,7 +104,7 @@ for release in $releases; do
 	is "$release: no module was loaded or unloaded then" "$(sed -n 's/^called //p' <<<"$out")" ""
 	[ "$failures" = 0 ] || diag "$out"
 
-	# At first the CET switch was a conffile of the package.
+	# The CET switch used to be a conffile of the package.
 	out=$(in_root -o "$deb_plain" -- '
 		p=/tmp/package conf=/etc/modprobe.d/kvm-onereg.conf
 		repack 0.0.9 0.0.9
@@ -114,7 +114,7 @@ for release in $releases; do
 		echo "old: $(dpkg-query -W -f "\${Conffiles}" kvm-onereg-dkms | grep -c " $conf ")"
 		sed -i "s/^#options/options/" $conf
 		md5sum $conf >/tmp/sum
-		# An upgrade that ends after the preinst.
+		# An upgrade that is interrupted after the preinst.
 		dpkg-deb -R /packages/kvm-onereg-dkms_*.deb /tmp/bad
 		echo "exit 1" >>/tmp/bad/DEBIAN/preinst
 		dpkg-deb -b /tmp/bad /bad.deb >/dev/null

@@ -15,12 +15,12 @@ unpacked() {
 	if command -v unmkinitramfs >/dev/null; then unmkinitramfs "$image" /tmp/image
 	else (cd /tmp/image && lsinitrd --unpack "$image"); fi >/dev/null 2>&1
 }
-# The module file of this name: its build id as binutils reads it, and what it says of itself.
+# The module file of this name: its build id as binutils reads it, and the version and origin that it names.
 facts() {
 	case $1 in *.xz) xz -dc "$1" ;; *) cat "$1" ;; esac >/tmp/facts.ko
 	echo "$(readelf -n /tmp/facts.ko | sed -n "s/.*Build ID: //p") $(modinfo -F version "$1") $(modinfo -F origin "$1")"
 }
-# One line: what the image holds beside the disk, and whether it has our modprobe.d file.
+# One line: how the modules in the image compare with those on disk, and whether it has our modprobe.d file.
 compared() {
 	local m f n=0 how=same
 	unpacked

@@ -25,7 +25,7 @@ in place, before depmod         | depmod | *                             | befor
 in place, after depmod          | depmod | *                             | after
 '
 
-# Stands in front of a program: at the point that /wrap/point names, ends every process but the first.
+# Stands in for a program: at the point that /wrap/point names, it kills every process but the first.
 cat >"$tmp/killer" <<'END'
 #!/bin/bash
 { read -r pattern; read -r how; } </wrap/point
@@ -44,7 +44,7 @@ exec "${0##*/}" "$@"
 END
 chmod +x "$tmp/killer"
 
-# What modprobe finds, and "in N kinds": more than one, or one that cannot be read, is no set.
+# What modprobe finds, and "in N kinds": if N is not 1, or a module cannot be read, the modules are not a set.
 between='
 between() {
 	local m f
@@ -56,8 +56,8 @@ between() {
 }
 '
 undo='make -s uninstall || dpkg -P kvm-onereg-dkms'
-# run_points LAYER POINTS FIRST AGAIN WANTED: in LAYER, be killed at each of POINTS in the command FIRST; then the script AGAIN
-# does what a person does, and WANTED is what modprobe finds. $undo removes all of it.
+# run_points LAYER POINTS FIRST AGAIN WANTED: in LAYER, the command FIRST is killed at each of POINTS; then the script
+# AGAIN does what an administrator does, and modprobe must find WANTED. $undo removes everything.
 run_points() {
 	local layer=$1 list=$2 first=$3 again=$4 wanted=$5 what program pattern how out good binds=("${options[@]}")
 	while IFS='|' read -r what program pattern how; do
@@ -72,7 +72,7 @@ run_points() {
 		printf '%s\n' "$pattern" "$how" >"$tmp/wrap/point"
 		options=("${binds[@]}" -b "$tmp/wrap:/wrap")
 		out=$(in_root -o "$layer" -- "$between first='$first'"'
-			# In a PID name space of its own, all of which ends.
+			# In its own PID name space, all of which ends.
 			PATH=/wrap:$PATH unshare --pid --fork --kill-child bash -c "$first >/tmp/first 2>&1; true" >/dev/null 2>&1
 			[ -e /wrap/done ] && echo "was killed"
 			sed "s/^/# /" /tmp/first

@@ -21,8 +21,8 @@
 #   status CMD...     run it, output shown, then a line "status N"
 #   tmpfs DIR SIZE    mount a file system of SIZE on DIR; untmpfs DIR takes it away
 #
-# With built_once, `make ... modules` copies modules from an earlier real build in place of compiling, so that cases about anything
-# but the build take seconds: tests/packaging/stub tells what VERSION_IS, ORIGIN_IS and FAIL_FOR in the environment do.
+# With built_once, `make ... modules` copies modules from an earlier real build instead of compiling, so cases that do
+# not test the build take seconds: tests/packaging/stub describes VERSION_IS, ORIGIN_IS and FAIL_FOR in the environment.
 
 releases="bookworm trixie"
 root=$top/tests/debian/root

@@ -28,7 +28,7 @@ for release in $releases; do
 		skip "$release: systemd accepts the units" "no systemd-analyze"
 		continue
 	fi
-	# The host's systemd looks for what is started in the host's folders.
+	# The host's systemd looks for the programs of units in the host's folders.
 	rm -rf "$tmp/package" "$tmp/units"
 	mkdir "$tmp/units"
 	dpkg-deb -x "$packages"/kvm-onereg-dkms_*.deb "$tmp/package"

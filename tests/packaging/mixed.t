@@ -40,7 +40,7 @@ for release in $releases; do
 	like "$release: exit 1" "$out" '^status 1$'
 	is "$release: the distro's modules, byte for byte" "$(sed -n 's/^sum //p' <<<"$out")" "$before"
 
-	# Modules without a version: those of the distro, handed to dkms as if built.
+	# Modules without a version: those of the distro, given to dkms as if they were built.
 	out=$(in_root -o "$ready" -- '
 		mkdir /wrap
 		for f in /lib/modules/"$K"/kernel/arch/x86/kvm/kvm*.ko*; do

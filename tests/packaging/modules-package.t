@@ -24,7 +24,7 @@ package() {
 		"$(grep -c stand-in /tmp/log), packages $(ls build/deb-modules/*.deb 2>/dev/null | wc -l)"
 	sed "s/^/$name said: /" /tmp/log
 }
-# keep NAME: of the package that was made, call it so
+# keep NAME: rename the package that was made
 keep() { mv build/deb-modules/*.deb "/to/$1.deb"; }
 '
 
@@ -103,7 +103,7 @@ for release in $releases; do
 		lintian --allow-root --fail-on error,warning -EvIL +pedantic /to/signed.deb
 	diag "$(grep -E '^[A-Z]:' <<<"$output")"
 
-	# ---- where no compiler is
+	# ---- on a machine without a compiler
 
 	cp -a "$ready" "$tmp/bare-$release"
 	options=(-b "$to:/to:ro" -b "$("$top/tests/packaging/repo" "$release"):/repo:ro")
@@ -222,7 +222,7 @@ for release in $releases; do
 		echo "modules first: $(resolved) $(modinfo -k "$K" -F origin kvm | cut -d" " -f2)"
 		apt upgrade
 		echo "then the image: $(resolved) $(modinfo -k "$K" -F origin kvm | cut -d" " -f2)"
-		# A module is cut off, and there is nothing else that fits.
+		# One module is cut off, and there is no other set that fits.
 		for f in /usr/lib/kvm-onereg/modules/"$K"/kvm-intel.ko* /lib/modules/"$K"/updates/kvm-onereg/kvm-intel.ko*; do
 			truncate -s 9000 "$f"
 		done
@@ -295,7 +295,7 @@ for release in $releases; do
 	# ---- killed
 
 	undo='dpkg -P "kvm-onereg-modules-$K" kvm-onereg-dkms'
-	# Whoever runs depmod after that finds a set, too.
+	# After that, any depmod finds a set again, whoever runs it.
 	depmod='depmod "$K"
 		between | grep -q -E "prebuilt prebuilt prebuilt, in 1 kinds|distro distro distro, in 0 kinds" ||
 			{ echo "left by depmod:"; between; }

@@ -8,9 +8,9 @@
 . "$(dirname "$0")/../tap.sh"
 . "$(dirname "$0")/lib.sh"
 
-# What is installed: suffixes, kinds of checksum in .xz files as xz tells them, what DKMS says, whether its copies are equal.
+# Print what is installed: suffixes, the checksum types of .xz files, what DKMS says, and whether its copies are equal.
 functions='
-# Give the distro modules of this suffix, as kernels of other builds have them.
+# Compress the distro modules to this suffix, as in kernels from other builds.
 distro_packed() {
 	find "/lib/modules/$K/kernel" -name "*.ko.xz" -exec xz -d -f {} +
 	[ "$1" != .xz ] || find "/lib/modules/$K/kernel" -name "*.ko" -exec xz -0 -f --check=crc32 {} +
@@ -36,12 +36,12 @@ for release in $releases; do
 		distro_packed .xz
 		status tools/install; packed xz
 		contents >/tmp/before
-		# As an earlier version, with DKMS 3.0, left it.
+		# The state that an earlier version left with DKMS 3.0.
 		for f in "/lib/modules/$K/updates/dkms"/*.xz; do
 			xz -d "$f" && xz "${f%.xz}" && cp "$f" "/var/lib/dkms/kvm-onereg/$V/$K/x86_64/module/"
 		done
 		packed older
-		# Killed on the way: one of three is right.
+		# Killed halfway: one of three is right.
 		xz -d "$f" && xz --check=crc32 "${f%.xz}"
 		FAIL_FOR="*" status tools/install; packed again
 		contents | cmp - /tmp/before && echo "same contents"
@@ -52,7 +52,7 @@ for release in $releases; do
 		distro_packed .xz
 		FAIL_FOR="*" status tools/install; packed "xz again"
 		contents | cmp - /tmp/before && echo "same contents"
-		# A file that was cut is no module that is packed otherwise.
+		# A file that was cut off must not pass as a module with another compression.
 		f=/lib/modules/$K/updates/dkms/kvm.ko.xz; head -c 50000 "$f" >/tmp/cut; cat /tmp/cut >"$f"
 		status tools/install; packed cut
 		sed "s/^/id /" /var/lib/kvm-onereg/build-ids

@@ -33,7 +33,7 @@ for release in $releases; do
 	like "$release: then it stays" "$out" "installed already .* ${new//./\\.}\)"
 	is "$release: exit status of the three runs" "$(grep '^status' <<<"$out" | xargs)" "status 3 status 0 status 0"
 
-	# The newer source is there already, in the store.
+	# The newer source is in the store already.
 	out=$(in_root -o "$light" -- '
 		h=$(readlink -f /lib/modules/"$K"/build)/include/generated/package.h
 		was=$(sed -n "s/^#define LINUX_PACKAGE_ID \" Debian \(.*\)\"$/\1/p" "$h")

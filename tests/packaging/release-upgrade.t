@@ -14,7 +14,7 @@ begin_deb
 other_modules=$("$top/tests/packaging/installed" modules trixie) || exit 1
 second=$("$kernel" release 6.12-bpo12) second_version=$("$kernel" version 6.12-bpo12)
 new=$("$kernel" release 6.12)
-# Both releases have the keyring under its old name, whatever this machine calls it.
+# Both releases have the keyring under its old name, whatever its name on this machine.
 sources12=$("$archive" sources bookworm | sed 's/keyring\.pgp/keyring.gpg/')
 sources13=$("$archive" sources trixie | sed 's/keyring\.pgp/keyring.gpg/')
 
@@ -64,7 +64,7 @@ like "and on its 6.12" "$out" "^${second//+/\\+}: ours ours ours, linux-source-6
 rm -rf "$before/work" "$before/m"
 [ "$failures" = 0 ] || diag "$out"
 
-# after NAME: what is to be true at the end of an upgrade
+# after NAME: what must be true at the end of an upgrade
 after() {
 	local what=$1
 	is "$what: apt ends without an error" "$(grep '^apt [0-9]' <<<"$out" | sort -u)" "apt 0"

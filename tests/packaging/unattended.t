@@ -7,8 +7,8 @@
 . "$(dirname "$0")/../tap.sh"
 . "$(dirname "$0")/lib.sh"
 
-# upgrade REPO...: unattended-upgrades with the packages of these and a bystander, which comes last in its order. Prints its
-# status, its logs, in which apt runs needrestart, and the states of the packages.
+# upgrade REPO...: run unattended-upgrades with the packages of these repositories and a bystander, which comes last in
+# its order. Prints its status, its logs, in which apt runs needrestart, and the states of the packages.
 functions='
 upgrade() {
 	local v
@@ -83,7 +83,7 @@ for release in $releases; do
 		shows "and leaves no package half installed" '^states: ii ii ii ii ii $'
 		shows "the bystander, too" '^bystander: 2$'
 		shows "the distro's modules are in use" '^failed: distro distro distro$'
-		# Once for each of its steps in which there is something to build.
+		# Once for each of its steps in which something has to be built.
 		shows "a line of the log says so" '^  6[^ ]+ +failed: the build failed; .*log: /var/lib/kvm-onereg/log/'
 		shows "and how to try again" '^kvm-onereg-dkms: .* to try again: /usr/'
 		shows "which works" '^again 0: ours ours ours$'
