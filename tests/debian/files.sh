@@ -4,11 +4,11 @@
 # For scripts that take programs out of a Debian root, $root, to lay them over an emulated host.
 # shellcheck disable=SC2154 # they set it
 
-# copy FILE FOLDER: what FILE is in the root, links followed, as FOLDER/NAME-OF-FILE
+# copy FILE FOLDER: copy the root's FILE, with links followed, to FOLDER/NAME-OF-FILE
 copy() {
 	mkdir -p "$2"
 	cp "$root$(chroot "$root" readlink -f "$1")" "$2/$(basename "$1")"
 }
 
-# libraries PROGRAM: the libraries that it loads
+# libraries PROGRAM: print the libraries that it loads
 libraries() { chroot "$root" /lib64/ld-linux-x86-64.so.2 --list "$1" | sed -n 's/.* => \(.*\) (.*/\1/p'; }
