@@ -157,8 +157,8 @@ static void send_kmsg(void)
 }
 
 /*
- * Says in the kernel log how far we are.  It also makes a line before it readable
- * that has no newline: the kernel keeps such a one back, as it may go on.
+ * Logs in the kernel log how far we are.  It also makes a line before it readable that
+ * has no newline: the kernel keeps that line back, because it may be continued.
  */
 static void log_line(const char *what, int number)
 {

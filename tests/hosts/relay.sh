@@ -5,8 +5,8 @@
 
 # shellcheck disable=SC2154 # tap.sh sets tests, failures, tmp and top
 
-# relay NAME FILE: each program's points become points of this case, as "NAME: PROGRAM: POINT".
-# FILE is what they printed, one after the other; "# program PROGRAM" announces each.
+# relay NAME FILE: each program's checks become checks of this case, as "NAME: PROGRAM: CHECK". FILE is the programs'
+# output, one after the other; "# program PROGRAM" announces each.
 relay() {
 	local counts
 	awk -v name="$1" -v n="$tests" '
@@ -41,9 +41,9 @@ run_to() {
 	"$@" >"$to"
 }
 
-# run_host NAME HOST KERNEL MODULES COMMANDS [OPTION]...: HOST is svm or vmx, KERNEL a folder as tests/debian/kernel
-# makes it, MODULES a folder or nothing for the kernel's own. COMMANDS are PROGRAM ARGUMENT..., one a line; what they
-# leave in /out is in $tmp/NAME/files. OPTIONS are those of tests/hosts/run, at least -i for each program.
+# run_host NAME HOST KERNEL MODULES COMMANDS [OPTION]...: HOST is svm or vmx, KERNEL a folder made by
+# tests/debian/kernel, MODULES a folder, or empty for the kernel's own. COMMANDS, one per line, are PROGRAM ARGUMENT...;
+# what they leave in /out is in $tmp/NAME/files. OPTIONS are those of tests/hosts/run, at least -i for each program.
 run_host() {
 	local name=$1 host=$2 kernel=$3 modules=$4 commands=$5
 	local arguments=(-H "$host" -k "$kernel" -o "$tmp/$name" -t 900 -f "$tmp/$name/commands")

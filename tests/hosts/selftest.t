@@ -39,7 +39,7 @@ ok() {
 	fi
 }
 
-# host ARGUMENT...: runs; leaves $status, $seconds, $dir/out, $dir/err, $dir/o/
+# host ARGUMENT...: run a host; sets $status and $seconds, and leaves $dir/out, $dir/err, $dir/o/
 host() {
 	local start=$SECONDS
 	rm -rf "$dir/o"
@@ -163,10 +163,10 @@ for ((i = 0; i < 300; i++)); do
 	[ ! -s "$dir/loop" ] || break
 	sleep 0.1
 done
-# The folder that its emulator's mount namespace has at /mnt/work
+# The folder that is mounted at /mnt/work in its emulator's mount namespace
 work=$(readlink "/proc/$victim/fd/8")
 emulators() {
-	# not grep's status: processes come and go
+	# Not grep's status: processes come and go
 	grep -sl "${work##*/} [^ ]*/mnt/work " /proc/[0-9]*/mountinfo >"$dir/err"
 	[ -s "$dir/err" ]
 }
