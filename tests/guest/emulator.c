@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * What KVM emulates while the guest has CET: nothing that would have to use a shadow stack or the indirect-branch
- * tracker where that is on, and all else as before. KVM is made to emulate by its prefix, which needs
+ * What KVM emulates while the guest has CET: no instruction that would use a shadow stack or the indirect-branch
+ * tracker while these are on; all others as before. KVM's prefix makes it emulate, which needs
  * kvm.force_emulation_prefix=1.
  *
  *   emulator [--facts FILE] [--without-cet]
@@ -444,7 +444,7 @@ static void check_mmio(void)
 }
 
 /*
- * Outside 64-bit mode SSP has 32 bits. A far JMP there, which has nothing else to do with shadow stacks, must not be
+ * Outside 64-bit mode SSP has 32 bits. A far JMP there, which does not use shadow stacks otherwise, must not be
  * emulated with a larger one.
  */
 static const struct compat_case {

@@ -455,7 +455,7 @@ void test_filter(void)
 }
 
 /*
- * kvm.ignore_msrs: reads of what does not exist give 0, but SSP is no MSR.
+ * kvm.ignore_msrs: reads of what does not exist give 0, but SSP is not an MSR.
  */
 
 static void check_hidden(const char *when, bool ignored)

@@ -58,7 +58,7 @@ static GUEST void write_all(struct keeper *k)
 		k->image.pl_ssp[i] = cet_value(VALUE_PL0 + i, k->current);
 	if (g_xrstors(&k->image, XSS_CET))
 		k->bad++;
-	/* These two are no XSAVE state. */
+	/* These two are not XSAVE state. */
 	g_wrmsr(MSR_S_CET, cet_value(VALUE_S_CET, k->current));
 	g_wrmsr(MSR_INT_SSP_TAB, cet_value(VALUE_TABLE, k->current));
 }

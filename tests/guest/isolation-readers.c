@@ -395,7 +395,7 @@ static struct victim *new_victim(enum kind kind, enum state state, struct predec
 		v->own[VALUE_PL0 + 1] = machine_shadow_stack(v->m, v->stacks + 2 * PAGE, false, false);
 		v->own[VALUE_PL0 + 2] = machine_shadow_stack(v->m, v->stacks + 3 * PAGE, false, false);
 		v->own[VALUE_PL3] = cpu_shadow_stack(v->c, CPU_SS_USER_PAGE);
-		/* This is no XSAVE state. */
+		/* This is not XSAVE state. */
 		if (kind_has_shstk(kind))
 			v->own[VALUE_TABLE] = v->c->page + CPU_SSP_TABLE;
 		write_registers(v);
@@ -433,7 +433,7 @@ struct reader {
 
 #define UNMAPPED 1u /* address 0 is not mapped, so this faults there: not for a victim with its own */
 #define CET_ONLY 2u /* faults without CET */
-#define NO_TOKEN 4u /* there is no token that becomes busy */
+#define NO_TOKEN 4u /* no token becomes busy */
 #define INJECTED 8u /* by VM entry */
 
 static const struct reader to_cpl0 = { "INT n to CPL0", read_int_to_cpl0, 3, VALUE_PL0, "vector 144", 0 };

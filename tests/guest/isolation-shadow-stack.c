@@ -271,8 +271,8 @@ static int status_of(void (*function)(void), bool shadow_stack)
 }
 
 /*
- * The host without a shadow stack: after KVM_RUN of a guest with one, nothing of it is left. Where the host knows
- * nothing of CET, and nothing looks at PL3_SSP, that may stay.
+ * The host without a shadow stack: after KVM_RUN of a guest with one, nothing of it is left. Only PL3_SSP may stay,
+ * where the host does not know CET and nothing reads it.
  */
 static void vmm_without_shadow_stack(void)
 {

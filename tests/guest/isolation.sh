@@ -1,16 +1,16 @@
 # SPDX-License-Identifier: GPL-2.0
 # shellcheck shell=bash
 #
-# For the cases isolation*.t, life*.t and emulator.t, after tap.sh: programs of this folder on native and on 6.12 and
-# 6.1 with our modules, or on those that $CET_SERIES names, with the same points, and the same facts.
+# For the cases isolation*.t, life*.t and emulator.t, after tap.sh: run this folder's programs on native, and on 6.12
+# and 6.1 (or the series in $CET_SERIES) with our modules. They must pass the same checks and record the same facts.
 
 # shellcheck source=tests/hosts/relay.sh
 . "$(dirname "${BASH_SOURCE[0]}")/../hosts/relay.sh"
 
 # shellcheck disable=SC2154 # tap.sh sets build, tmp and top
 
-# like_native CET COMMANDS [OPTION]...: CET is kvm_intel.cet; COMMANDS are PROGRAM ARGUMENT..., one a line, and leave
-# facts in /out; OPTIONS are those of tests/hosts/run.
+# like_native CET COMMANDS [OPTION]...: CET is kvm_intel.cet. COMMANDS, one per line, are PROGRAM ARGUMENT..., and leave
+# facts in /out. OPTIONS are those of tests/hosts/run.
 like_native() {
 	local options=(-M msr -p "kvm_intel.cet=$1" -p kvm.force_emulation_prefix=1) commands=$2 series modules p f
 
@@ -21,7 +21,7 @@ like_native() {
 	for series in native ${CET_SERIES:-6.12 6.1}; do
 		modules=
 		[ "$series" = native ] || modules=$build/$("$top/tests/debian/kernel" release "$series")
-		# The kernel of 6.1 knows nothing of CET itself.
+		# The kernel of 6.1 does not know CET itself.
 		[ "$series" != 6.1 ] || commands=$(sed -E 's/^(isolation|life) /&--host-without-cet /' <<<"$commands")
 		run_host "$series" vmx "$("$top/tests/debian/kernel" path "$series")" "$modules" "$commands" "${options[@]}" "$@"
 	done

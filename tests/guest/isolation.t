@@ -6,6 +6,6 @@
 . "$(dirname "$0")/../tap.sh"
 . "$(dirname "$0")/isolation.sh"
 
-# The test takes IBT from the host's kernel for a moment: writing to MSRs taints (S).
+# The test disables the host kernel's IBT for a moment: writing to MSRs taints (S).
 like_native 1 'isolation --facts /out/isolation' --taint-ok S
 done_testing

@@ -270,8 +270,8 @@ static void load_kernel(const char *name, bool crash)
 }
 
 /*
- * Until the host's init has sent all that this program has said, and the line has taken it. From then on it sends
- * nothing of the kernel's log.
+ * Waits until the host's init has sent this program's output, and the serial line has taken it. From then on, init
+ * does not send the kernel's log.
  */
 static void drain(void)
 {

@@ -11,7 +11,8 @@
 
 kernel=$top/tests/debian/kernel
 
-# set_host NAME: the options of tests/hosts/run for a kernel, with the distro's modules if NAME ends with -distro, else ours
+# set_host NAME: set the options of tests/hosts/run for a kernel, with the distro's modules if NAME ends in -distro,
+# else with ours
 set_host() {
 	host=(-H vmx -k "$("$kernel" path "${1%-distro}")")
 	case $1 in
@@ -22,7 +23,7 @@ set_host() {
 
 options=(-N -M msr -i "$build/tests/guest/life" -c crashkernel=192M)
 
-# prepare CPUS NAME...: these can be the next kernel
+# prepare CPUS NAME...: prepare these kernels to be loaded next
 prepare() {
 	local cpus=$1 name
 	shift
@@ -35,7 +36,7 @@ prepare() {
 	done
 }
 
-# way CPUS NAMES: from kernel to kernel; NAMES are as life-kexec.c has them
+# way CPUS NAMES: go from kernel to kernel; NAMES are as in life-kexec.c
 way() {
 	local cpus=$1 names=$2 name
 	set_host "${names%%,*}"
@@ -49,7 +50,7 @@ way() {
 }
 
 if [ "${KEXEC:-}" = all ]; then
-	# Each starts with another kernel, and is all ways from one of three to another.
+	# Each starts with another kernel; together they go from each of the three to each other one.
 	prepare 1 6.1 6.12 native 6.1-distro 6.12-distro
 	way 1 6.1,6.1,6.12,6.12,native,native,6.1,native,6.12,6.1
 	way 1 6.12,6.1-distro,6.12,6.12-distro,6.1,6.1-distro,native,6.12-distro,native
@@ -65,7 +66,7 @@ else
 	way 2 6.12,6.1,crash:6.12
 fi
 
-# The same in each boot of a kernel, on each CPU. What guests may leave has points of its own.
+# Equal in each boot of a kernel, on each CPU. Whether guests leave anything behind is checked separately.
 for name in 6.1 6.12 native; do
 	grep -q "^# state $name " "$tmp/all-points" || continue
 	sed -En "s/^# state $name(-distro)? (CPU [0-9]+:|CR4:)/\2/; T; s/ PL[0-3]_SSP=[^ ]*//g; s/^CPU [0-9]+/CPU/; p" \

@@ -95,7 +95,7 @@ void check_new_guests(const char *when);
 bool cpu_is_clean(unsigned int cpu);
 /* A point: no CPU has anything of a guest in PL0_SSP, PL1_SSP, PL2_SSP; no guest is in KVM_RUN. */
 void check_supervisor_msrs(const char *when);
-/* A point: no CPU has anything of a guest in any CET MSR, and S_CET is the host's; there is no VM. */
+/* A point: no CET MSR of any CPU has a guest's value, and S_CET is the host's. No VM exists. */
 void check_no_residue(const char *when);
 
 /* Unloads or loads kvm and kvm-intel, with /dev/kvm as kvm_dev. Returns false, with a message, if that fails. */

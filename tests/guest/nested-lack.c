@@ -79,8 +79,8 @@ static GUEST uint64_t l2_try(uint64_t msr, uint64_t value, uint64_t c)
 }
 
 /*
- * No CET in L1's CPUID. The controls and fields are there all the same, as natively: LOAD_CET is a matter of the VMX
- * capabilities, which KVM does not derive from CPUID. What they would do is refused or does nothing.
+ * No CET in L1's CPUID. The controls and fields exist nevertheless, as natively: LOAD_CET depends on the VMX
+ * capabilities, which KVM does not derive from CPUID. Using them is refused or has no effect.
  */
 static void neither(void)
 {
@@ -132,7 +132,7 @@ void test_partial(void)
 
 /*
  * L1 without EPT: with EPT of its own, KVM does not shadow L2's page tables then, the CPU walks those of L2. So shadow
- * stacks work, and a page that is none does not do as one.
+ * stacks work, and another page does not work as one.
  */
 static GUEST uint64_t l2_little(uint64_t depth, uint64_t b, uint64_t c)
 {

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * The CPU reads PL0_SSP in L2 as in L1, and VMX does not switch it: L2 has its vCPU's, not that of a VM that ran before
- * on that CPU, and the reverse. isolation-readers.c has all the other ways to read; docs/isolation.md tells why.
+ * The CPU reads PL0_SSP in L2 as in L1, and VMX does not switch it: L2 has that of its vCPU, not of a VM that ran
+ * before on that CPU, and vice versa. isolation-readers.c has all other ways to read; docs/isolation.md explains why.
  */
 #include "hypervisor.h"
 

@@ -132,7 +132,7 @@ static void goes_on(struct nested *n, const struct saved *s, const char *name)
 	went(n, w, "exit 18", "%s: L1 enters L2 again", name);
 }
 
-/* The first byte of the VMCS that differs, or -1. The linear address of the last exit is no state. */
+/* The first byte of the VMCS that differs, or -1. The linear address of the last exit is not state. */
 #define AT_LINEAR_ADDRESS 416
 
 static int blob_difference(const struct blob *a, const struct blob *b)
@@ -308,7 +308,7 @@ static void negatives(const struct saved *s)
 }
 
 /*
- * GUEST_* of the saved VMCS: what an entry that is pending is to load; else the state is what MSRs and SSP say.
+ * GUEST_* of the saved VMCS: what a pending entry will load. If none is pending, the state is in the MSRs and SSP.
  */
 static void pending(const struct saved *s)
 {

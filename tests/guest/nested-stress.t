@@ -15,7 +15,7 @@
 
 rounds=${STRESS_ROUNDS:-1500} seed=${STRESS_SEED:-1}
 
-# Seconds inside are counted in instructions: each takes many of ours.
+# Seconds inside are counted in instructions: each takes many seconds of real time.
 watchdogs='softlockup_panic=1 hung_task_panic=1 rcupdate.rcu_cpu_stall_timeout=3 sysctl.kernel.panic_on_rcu_stall=1'
 watchdogs+=' sysctl.kernel.watchdog_thresh=1 sysctl.kernel.hung_task_timeout_secs=3'
 

@@ -11,13 +11,13 @@
 
 # shellcheck disable=SC2154 # tap.sh sets build, tmp and top
 
-# nested NAME KERNEL MODULES CET COMMAND [FILE]...: COMMAND is a line of the program's arguments, FILEs are put beside it.
-# What it leaves is in $tmp/NAME/files.
+# nested NAME KERNEL MODULES CET COMMAND [FILE]...: COMMAND is the program's command line, and FILEs are put beside it.
+# What it writes to /out is in $tmp/NAME/files.
 nested() {
 	local name=$1 kernel=$2 modules=$3 cet=$4 command=$5 f options=(-M msr -i "$build/tests/guest/hypervisor")
 	shift 5
 
-	# That kernel has no use for CET; the others use IBT.
+	# That kernel does not use CET itself; the others use IBT.
 	[ "$kernel" != 6.1 ] || command=${command/cet /cet --host-s-cet 0 }
 	[ -z "$cet" ] || options+=(-p "kvm_intel.cet=$cet")
 	for f; do

@@ -17,7 +17,7 @@ for series in 6.12 6.1; do
 	modules[$series]=$build/$("$top/tests/debian/kernel" release $series)
 done
 
-# on NAME KERNEL MODULES CET COMMANDS [OPTION]...: CET is kvm_intel.cet, or nothing where there is no such parameter
+# on NAME KERNEL MODULES CET COMMANDS [OPTION]...: CET is kvm_intel.cet, or empty where there is no such parameter
 on() {
 	local name=$1 where=$2 with=$3 cet=$4 commands=$5 p options=()
 	shift 5
@@ -29,13 +29,13 @@ on() {
 	run_host "$name" vmx "$where" "$with" "$commands" "${options[@]}" "$@"
 }
 
-# What each runs, and leaves for the others.
+# What each host runs, and leaves for the others.
 commands() { # NAME
 	printf '%s\n' "snapshot --save /out/$1" "snapshot --load /out/$1" "tracker --save /out/tracker-$1" \
 		"tracker --load /out/tracker-$1" reset smm redeliver guest32 dirty
 }
 saved=()
-# keep NAME: what it left, for those that follow.
+# keep NAME: keep what it left for the hosts that follow.
 keep() {
 	local f
 	for f in "$tmp/$1/files/"*; do saved+=(-i "$f"); done

@@ -334,8 +334,7 @@ struct machine *machine_create(const struct machine_config *config)
 		tap_bail("KVM_CREATE_IRQCHIP");
 	m->ram = mmap(NULL, RAM_SIZE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
 	/*
-	 * Page by page, so that a page can be taken away without its neighbours leaving EPT. And fork() shall not take
-	 * all of them.
+	 * Page by page, so that a page can be removed without its neighbours leaving EPT. fork() must not copy all.
 	 */
 	if (m->ram == MAP_FAILED || madvise(m->ram, RAM_SIZE, MADV_DONTFORK) ||
 	    (madvise(m->ram, RAM_SIZE, MADV_NOHUGEPAGE) && errno != EINVAL))
