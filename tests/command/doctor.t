@@ -12,7 +12,7 @@ problems() { json 'join "\n", map { "$_->{code}: $_->{fix}" } @{$j->{problems}}'
 texts() { json 'join "\n", map { $_->{problem} } @{$j->{problems}}'; }
 remarks() { json 'join "\n", @{$j->{remarks}}'; }
 
-# finds CODE FIX [REGEX]: exactly this is found; the fix is FIX, up to blanks and a remark
+# finds CODE FIX [REGEX]: doctor finds exactly this, and names the fix FIX, apart from blanks and a remark
 finds() {
 	local got
 	onereg doctor --json
@@ -313,7 +313,7 @@ grub 0 $N $K
 nothing "a kernel boots next that is neither the newest nor running"
 like "... a remark says so" "$(remarks)" '6.12.119[+]deb13-amd64, but 6.12.118[+]deb13-amd64 boots next'
 
-# ---- a source that is waited for, modules of a package, a tree of one's own
+# ---- source that is not there yet, modules from a package, a kernel built from one's own tree
 
 distro
 put "/var/lib/kvm-onereg/wanted/$K" $'version=6.12.117-1\nresult=offline\nmessage=\ntried=1700000000\nnext=1700003600'
@@ -371,7 +371,7 @@ like "... is called so" "$(json 'join "\n", map { $_->{detail} // "" } @{$j->{ch
 
 # ---- modules that do not load
 
-# packed XZ-OPTION...: ours, packed
+# packed XZ-OPTION...: install our modules, compressed with these options
 packed() {
 	host
 	rm -r "$R"/sys/module/kvm*
@@ -419,7 +419,7 @@ host
 truncate -s -9 "$D/updates/dkms/kvm-amd.ko"
 finds damaged "rm /lib/modules/$K/updates/dkms/kvm-amd.ko && $INSTALL"
 
-# linked KVM-SYMBOLS VENDOR-SYMBOLS [VERMAGIC]: ours, with these; the kernel has printk
+# linked KVM-SYMBOLS VENDOR-SYMBOLS [VERMAGIC]: install our modules with these symbols; the kernel exports printk
 linked() {
 	local m words=$1
 	host
@@ -472,7 +472,7 @@ details() {
 	json 'join "\n", map { "$_->{result} $_->{check}: " . ($_->{detail} // "") }
 		grep { $_->{check} =~ /initramfs/ } @{$j->{checks}}'
 }
-# holding FOLDER [FOLDER-IN-IT]: $tmp/in has these modules
+# holding FOLDER [FOLDER-IN-IT]: put these modules into $tmp/in
 holding() {
 	rm -rf "$tmp/in"
 	mkdir -p "$tmp/in/${2:-usr/lib/modules/$K/updates/dkms}" "$tmp/in/bin"
@@ -573,7 +573,7 @@ mkdir -p "$tmp/in/etc/modprobe.d"
 echo 'options kvm_intel cet=1' >"$tmp/in/$conf"
 initrd "initrd.img-$K" cat
 nothing "... without the modules"
-# What cannot be read is no alarm
+# An image that cannot be read is not reported as a problem
 holding "$D/kernel/arch/x86/kvm"
 initrd "initrd.img-$K" zstd -q
 cp "$R/boot/initrd.img-$K" "$tmp/whole"
@@ -657,7 +657,7 @@ printf '\x06\0\0\0\0' >"$R/sys/firmware/efi/efivars/SecureBoot-8be4df61-93ca-11d
 put /sys/kernel/security/lockdown "[none] integrity"
 nothing "Secure Boot off"
 
-# A signature of the form that names its signer in plain text, for libkmod to read.
+# A signature that names its signer in plain text, in the form that libkmod reads.
 sign() { perl -e 'my ($s, $k, $d) = ("DKMS module signing key", "key", "signature"); print $s, $k, $d, pack("C8N", 1, 4, 1, length $s, length $k, 0, 0, 0, length $d), "~Module signature appended~\n"' >>"$1"; }
 signed() {
 	secure "$@"
@@ -732,7 +732,7 @@ kernel 6.12.116+deb13-amd64 distro ours
 rm -r "$D"
 finds kernel-gone reboot
 
-# ---- kernels that do not matter now are remarks
+# ---- for kernels that do not matter now there are only remarks
 
 host
 kernel 6.1.0-56-amd64 distro '' 6.1.192-2
@@ -751,7 +751,7 @@ kernel 7.3.4+deb13-amd64 distro
 for m in kvm kvm-amd; do load $m "$R/lib/modules/7.3.4+deb13-amd64/kernel/arch/x86/kvm/$m.ko"; done
 nothing "a native kernel runs"
 
-# ---- programs and files that are not there, or hang
+# ---- programs and files that are missing, or that hang
 
 host
 rm "$R"/usr/bin/*
@@ -782,7 +782,7 @@ done
 onereg doctor --help
 is "--help: exit 0" "$status" 0
 
-# A full disk, on one that is small. These roots have no mount(8): this is mount(2) on x86-64.
+# A disk that is full because it is small. These roots have no mount(8): this is mount(2) on x86-64.
 host
 if perl -e '$t = "tmpfs"; $d = shift; $o = "size=4m"; syscall(165, $t, $d, $t, 0, $o) and exit 1' "$R/tmp"; then
 	finds disk-full "apt-get clean; apt-get autoremove --purge" '/tmp has [34] MB free'

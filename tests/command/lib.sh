@@ -37,7 +37,7 @@ strip_modules() {
 	done
 }
 
-# add_programs TREE FILE...: programs of the root that the command was built in, with their libraries
+# add_programs TREE FILE...: copy programs, with their libraries, from the root in which the command was built
 add_programs() {
 	local tree=$1 root f l
 	shift

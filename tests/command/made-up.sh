@@ -1,8 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0
 # shellcheck shell=bash disable=SC2154,SC2016 # tests/tap.sh sets build, tmp and top; scripts in quotes
-#
-# Hosts that are made up, for cases that need no kernel: trees for KVM_ONEREG_ROOT. The command in them is built with
-# ASan and UBSan. Source it first, in place of tests/tap.sh: it goes on in the root that has the compilers.
+# Made-up hosts, for cases that need no kernel: trees for KVM_ONEREG_ROOT. The command in them is built with ASan and
+# UBSan. Source this first, in place of tests/tap.sh: it continues the case in the root that has the compilers.
 #
 #   host            a good one in $R: Debian 13's kernel $K with our modules $V installed and loaded, on an AMD CPU
 #   kernel RELEASE DISTRO [OURS [VERSION-OF-LINUX]]
@@ -95,7 +94,7 @@ initrd() {
 	} >"$R/boot/$file"
 }
 
-# A build-id for these words
+# A build-id derived from these words
 id() { sha1sum <<<"$*" | cut -c1-40; }
 
 dep() { depmod -b "$R" "${1:-$K}" 2>/dev/null; }
@@ -213,7 +212,7 @@ host() {
 	put "/usr/src/kvm-onereg-$V/dkms.conf" ""
 	put /usr/src/linux-source-6.12.tar.xz ""
 	put /usr/lib/kvm-onereg/install ""
-	# Where they are, $R is two folders up
+	# These programs are two folders below $R
 	put /usr/bin/dpkg-query '#!/bin/sh
 cd "${0%/*}/../.."; case $1 in -W) cat dpkg ;; -S) grep " $2$" owners ;; esac'
 	put /usr/bin/dkms '#!/bin/sh

@@ -18,9 +18,9 @@
 D=$R/lib/modules/$K
 source12="linux-source-6.12 6.12.117-1"
 
-# ---- what both say
+# ---- what both must say
 
-# dpkg's own files, of the lines in $R/dpkg
+# The files of dpkg itself, from the lines in $R/dpkg
 dpkg_files() {
 	local name version state triggers
 	rm -rf "$R/var/lib/dpkg"
@@ -34,7 +34,7 @@ dpkg_files() {
 	printf '%s\n' '#!/bin/sh' 'exec /usr/bin/dpkg-query --admindir="${0%/usr/bin/*}/var/lib/dpkg" "$@"' >"$R/usr/bin/dpkg-query"
 }
 
-# The installer's parts, as tools/install has them
+# The installer's parts, loaded as tools/install does it
 installer() {
 	mkdir -p "$R"/{boot,var/lib/dkms}
 	unshare -m bash -c '
@@ -92,7 +92,7 @@ agree() {
 	is "$title: the command" "$(command_says)" "$lines"
 }
 
-# DKMS has what is in updates/dkms, as after an install
+# DKMS keeps what is in updates/dkms, as after an install
 kept() {
 	local tree=$R/var/lib/dkms/kvm-onereg
 	mkdir -p "$tree/$V/$K/x86_64/module"
@@ -100,18 +100,18 @@ kept() {
 	ln -sfn "$V/$K/x86_64" "$tree/kernel-$K-x86_64"
 }
 
-# A host as made-up.sh has it, as the installer leaves it
+# A host of made-up.sh, as the installer leaves it
 installed() {
 	host
 	kept
 }
-# The same, never installed
+# The same host, without anything of ours
 plain() {
 	host
 	rm -r "$D/updates" "$R/var/lib/dkms"
 	dep
 }
-# Module files of ours in a folder: OURS, or of another VERSION or ORIGIN
+# ours_in FOLDER [VERSION [ORIGIN]]: put our module files into a folder
 ours_in() {
 	local m
 	for m in kvm kvm-intel kvm-amd; do
@@ -162,7 +162,7 @@ mkdir -p "$R/lib/modules/.kvm-onereg-$K.part/kernel"
 : >"$R/lib/modules/notes"
 agree "what is no kernel" "$K: distro; 6.12.117-1"
 
-# ---- whose
+# ---- whose modules they are
 
 installed
 agree "ours" "$K: ours $V $source12; 6.12.117-1"
@@ -275,7 +275,7 @@ rm "$D/updates/kvm-onereg/kvm-amd.ko"
 dep
 agree "two prebuilt, one of the distro's" "$K: mixed; 6.12.117-1"
 
-# ---- native, built in, of one's own
+# ---- native, built in, built from one's own tree
 
 plain
 kernel 6.18.3+deb14-amd64 distro '' 6.18.3-1
@@ -321,7 +321,7 @@ dep
 put "/boot/config-$K" CONFIG_KVM=m
 agree "... and without both" "$K: mixed; 6.12.117-1"
 
-# ---- from which source
+# ---- which source they were built from
 
 plain
 rm "$R/dpkg"
@@ -348,9 +348,10 @@ agree "... or somebody's" "$K: distro; "
 put "/lib/modules/$K/build/include/generated/package.h" $'#ifndef X\n#define X\n#define LINUX_PACKAGE_ID " Debian 1:6.12.1~rc1-1+b1"\n#endif'
 agree "an unusual version" "$K: distro; 1:6.12.1~rc1-1+b1"
 
-# ---- what DKMS has is nothing to modprobe, but the installer has to put it right: mixed, whatever the command says
+# ---- what DKMS keeps does not matter to modprobe, but the installer has to repair it, so it says mixed where the
+# command does not
 
-# apart TITLE INSTALLER COMMAND: what they say of the one kernel
+# apart TITLE INSTALLER COMMAND: what each of them says about the kernel
 apart() {
 	dpkg_files
 	is "$1: the installer" "$(installer)" "$K: $2; 6.12.117-1"
@@ -384,7 +385,7 @@ mkdir -p "$aside"
 mv "$D/kernel/arch/x86/kvm"/*.ko "$aside/"
 dep
 agree "... and ours are there" "$K: ours $V $source12; 6.12.117-1"
-# Neither takes what a hand has put there for the installer's; it is in nobody's way but the installer's
+# Neither attributes files that somebody put there by hand to the installer. Only the installer is hindered by them.
 plain
 ours_in "$D/updates/old"
 dep

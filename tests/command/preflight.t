@@ -24,8 +24,9 @@ preflight() { "${command_line[@]}" preflight "$@"; }
 
 "$offer" make "$tmp/base"
 
-# verdict WORDS CODE FORWARD BACKWARD [OPTION...]: from a host with all to one changed by CODE, and back. Each verdict is
-# "ok" or "no ...: NAMES", warnings follow after a "!". CODE may be two, divided by a line "--": the first changes the first.
+# verdict WORDS CODE FORWARD BACKWARD [OPTION...]: compare a host that has everything with one changed by CODE, in both
+# directions. Each verdict is "ok" or "no ...: NAMES"; warnings follow after a "!". CODE may have two parts, separated
+# by a line "--": then the first part changes the first host.
 verdict() {
 	local words=$1 code=$2 forward=$3 backward=$4 got status=0 want=1 first=$tmp/base
 	shift 4
@@ -215,7 +216,7 @@ wrong "goes alone" preflight --save a --compare b
 wrong "cet or nested, not 'x'" preflight --without x --compare a
 wrong "goes with --compare" preflight --without cet
 wrong "unknown option '--foo'" regs --foo
-# Each command names the option that is wrong, and not the word before it
+# The messages name the option that is wrong, not the word before it
 while read -r command; do
 	# shellcheck disable=SC2086 # words
 	{

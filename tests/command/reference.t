@@ -9,7 +9,7 @@
 source=$top/tools/kvm-onereg
 commands=$("$checked/kvm-onereg" --help | sed -n 's/^  \([a-z]*\)  .*/\1/p')
 
-# What the help texts say, one fact a line: "command NAME", "NAME option --x", "NAME short -x", "NAME status N"
+# What the help texts say, one fact per line: "command NAME", "NAME option --x", "NAME short -x", "NAME status N"
 of_help() {
 	local c help
 	for c in $commands; do
@@ -21,7 +21,7 @@ of_help() {
 	done | grep -v -e 'option --help$' | sort -u
 }
 
-# The same of a man page's source
+# The same facts from the source of a man page
 of_page() { # FILE
 	local c section
 	# In the synopsis
@@ -48,7 +48,8 @@ of_completion() ( # FILE
 	for c in $commands; do complete_words "$c" -- | sed "s/^/$c option /"; done | grep -v -e 'option --help$'
 )
 
-# What the page does not have of the help texts, or has beyond them; likewise the completion, of commands and options
+# Facts that the help texts and the page do not share; then the commands and options that the help texts and the
+# completion do not share
 differences() { # PAGE COMPLETION
 	of_help >"$tmp/help"
 	of_page "$1" | diff "$tmp/help" - | sed -n 's/^</page lacks/p; s/^>/page invents/p'
@@ -67,7 +68,7 @@ while read -r c _ option; do
 	is "$c takes $option" "$status" 0
 done < <(of_help | grep ' option ')
 
-# without WHAT FACT SED-EXPRESSION: a page, or a completion, that is changed so differs in just this
+# without WHAT FACT SED-EXPRESSION: a page, or a completion, that is changed in this way differs in exactly this fact
 without() {
 	local changed=("$page" "$completion")
 	sed "$3" "${changed[$1]}" >"$tmp/changed"
@@ -99,7 +100,7 @@ ok "docs/recover.md has some of them" test "$(recover "$top/docs/recover.md" | w
 is "... and no other" "$(recover "$top/docs/recover.md" | comm -23 - "$tmp/codes")" ""
 is "... a wrong one is seen" "$(sed 's/`cet-invalid`/`cet-bad`/' "$top/docs/recover.md" | recover /dev/stdin | comm -23 - "$tmp/codes")" cet-bad
 
-# ---- the exit statuses of all commands together
+# ---- the exit statuses of all commands
 
 overall() { sed -n '/^# EXIT STATUS$/,/^# ENV/s/^- \*\([0-9]\)\*: .*/\1/p' "$1" | xargs; }
 is "the section EXIT STATUS has each status of a command" "$(overall "$page")" \

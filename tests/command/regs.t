@@ -15,8 +15,8 @@ ok "the program that reads without the command builds" gcc -O2 -D_GNU_SOURCE -st
 offer=$top/tests/command/offer
 on_machine() { "$tree/lib64/ld-linux-x86-64.so.2" --library-path "$tree/usr/lib/x86_64-linux-gnu" "$tree/usr/bin/kvm-onereg" "$@"; }
 
-# on_host NAME HOST SERIES MODULES [OPTION]...: boot it, run the commands, take what they say apart: $tmp/NAME/files has the
-# file and the readings, said N prints the output of command N, and its status
+# on_host NAME HOST SERIES MODULES [OPTION]...: boot a host and run the commands. $tmp/NAME/files then has the file and
+# the readings; said N prints the output and the status of command N
 commands='reading /out/readings
 kvm-onereg regs --json
 kvm-onereg regs
@@ -34,7 +34,8 @@ on_host() {
 	local name=$1 host=$2 series=$3 modules=$4 n=0 line
 	shift 4
 	[ -z "$modules" ] || set -- -m "$build/$("$top/tests/debian/kernel" release "$series")" "$@"
-	# The statuses of all, and not of the first that fails: each is run by a program that prints it
+	# Statuses of all commands, not only of the first one that fails: a program runs each command and prints its
+	# status
 	while read -r line; do
 		n=$((n + 1))
 		line=${line/#kvm-onereg/\/usr\/bin\/kvm-onereg}
@@ -48,7 +49,7 @@ on_host() {
 said() { sed -n "/^== $2\$/,/^== $2 status/p" "$tmp/$1/said" | sed '1d'; }
 status() { sed -n "s/^== $2 status //p" "$tmp/$1/said"; }
 
-# Registers, but for clocks: TSC, Hyper-V's reference time and frequency of the TSC
+# All registers but clocks: the TSC, Hyper-V's reference time, and the frequency of the TSC
 without_clocks() { grep -v -E '^0x(10|40000010|40000020|40000022) '; }
 registers() { # "INDEX VALUE SETTABLE" of each MSR in the output of regs --json
 	tr -d '\n' | sed 's/} *, */}\n/g; s/\] *$/\n/' |
@@ -56,7 +57,7 @@ registers() { # "INDEX VALUE SETTABLE" of each MSR in the output of regs --json
 			s/.*"type": *"msr", *"index": *"\([^"]*\)".*"value": *null.*/\1 -/p' | without_clocks | sort
 }
 
-# check NAME: what holds on every host with ONE_REG
+# check NAME: what must be true on every host with ONE_REG
 check() {
 	local name=$1 readings=$tmp/$1/files/readings
 	is "$name: each command has the expected status" "$(for n in {1..12}; do status "$name" "$n"; done | tr '\n' ' ')" "$2"
@@ -111,9 +112,10 @@ like "vmx-ours: regs: no GUEST_SSP, and the reason" "$(said vmx-ours 4)" \
 like "vmx-ours: preflight: the same" "$(said vmx-ours 10)" '^CET  *no: the module parameter kvm_intel.cet is off'
 like "svm-ours: regs: no GUEST_SSP, and the reason" "$(said svm-ours 4)" 'EINVAL: .* guests have no shadow stacks here: this CPU has none'
 
-# ---- from host to host
+# ---- from one host to another
 
-# verdict FROM TO FORWARD BACKWARD [OPTION...]: without the warnings; each host measures the frequency of its TSC anew
+# verdict FROM TO FORWARD BACKWARD [OPTION...]: warnings are left out, because each host measures the TSC's frequency
+# anew
 verdict() {
 	is "$1, $2${5:+ ${*:5}}" "$(on_machine preflight --json "${@:5}" --compare "$tmp/$1/files/offer" "$tmp/$2/files/offer" |
 		"$offer" verdict | grep -v '^[a-z]* warned: ')" $'forward '"$3"$'\nbackward '"$4"
@@ -121,7 +123,8 @@ verdict() {
 registers='IA32_U_CET, IA32_S_CET, IA32_PL0_SSP, IA32_PL1_SSP, IA32_PL2_SSP, IA32_PL3_SSP, IA32_INT_SSP_TAB'
 cet="SHSTK (CPUID 7.0:ECX[7]), IBT (CPUID 7.0:EDX[20]), XSAVE state CET_USER, XSAVE state CET_KERNEL, IA32_XSS, $registers, \
 IA32_VMX_BASIC[56], IA32_VMX_TRUE_EXIT_CTLS[28], IA32_VMX_TRUE_ENTRY_CTLS[20]"
-# 7.3 offers nested guests what 6.12 does not know: execute permission for user and kernel, and more about EPT violations
+# 7.3 offers features to nested guests that 6.12 does not know: separate execute permission for user and kernel mode,
+# and more details of EPT violations
 nested='MODE_BASED_EPT_EXEC (IA32_VMX_PROCBASED_CTLS2[22]), IA32_VMX_EPT_VPID_CAP[22]'
 without_both=(--without cet --without nested)
 

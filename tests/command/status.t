@@ -132,15 +132,15 @@ is "a single module: also refused" "$status" 4
 like "... with the command that helps" "$output" 'modprobe -r kvmgt'
 rmdir "$R/sys/module/kvm/holders/kvmgt"
 
-# ---- whatever else holds KVM: status names it, and swap refuses for just that
+# ---- whatever else holds KVM: status names it, and swap refuses because of it alone
 
-# refs KVM VENDOR: the references that the kernel counts; one of kvm's is kvm_amd's
+# refs KVM VENDOR: set the references that the kernel counts; kvm_amd itself holds one of those to kvm
 refs() {
 	mkdir -p "$R/sys/module/kvm/holders/kvm_amd"
 	echo "$1" >"$R/sys/module/kvm/refcnt"
 	echo "$2" >"$R/sys/module/kvm_amd/refcnt"
 }
-# process PID TARGET [INFO]: one with a file that links to TARGET; or, with TARGET "-", the device INFO
+# process PID TARGET [INFO]: make a process with a file that links to TARGET, or, if TARGET is "-", to the device INFO
 process() {
 	mkdir -p "$R/proc/$1/fd"
 	put "/proc/$1/comm" "one$1"
@@ -153,7 +153,7 @@ process() {
 	# shellcheck disable=SC2086 # words
 	mknod "$R/proc/$1/fd/7" $3
 }
-# held DESCRIPTION REGEX [FIX]: status shows it, as text and as JSON, and swap refuses
+# held DESCRIPTION REGEX [FIX]: status shows the holder, as text and as JSON, and swap refuses
 held() {
 	onereg status
 	like "held: $1: status names it" "$output" "$2"
@@ -283,7 +283,7 @@ is "... swap to the same set can" "$status" 0
 like "... and keeps kvm" "$(grep -c '^  load' <<<"$output") $(grep -c '^  unload' <<<"$output")" '^1 0$'
 host
 
-# ---- swap, as far as it goes here
+# ---- swap, as far as it can be tested here
 
 onereg swap distro --dry-run
 is "swap --dry-run: exit 0" "$status" 0
@@ -359,7 +359,8 @@ put /usr/lib/modprobe.d/b.conf 'options kvm_intel cet=1'
 is "a file in /usr/lib" "$(cet)" "1 0 /usr/lib/modprobe.d/b.conf"
 put /etc/modprobe.d/b.conf ''
 is "... hidden by one of /etc" "$(cet)" "0 0 -"
-# The last setting counts: of a line, of a file, of the files by name whatever their folder; the command line after all
+# The last setting counts: within a line, within a file, and among files in the order of their names, whatever their
+# folders; the command line comes last
 rm -r "$R"/etc/modprobe.d "$R"/usr/lib/modprobe.d
 put /etc/modprobe.d/a.conf 'options kvm_intel cet=0'
 put /etc/modprobe.d/kvm-onereg.conf 'options kvm_intel cet=1'
@@ -562,7 +563,7 @@ checks "... not of a kernel that does not boot next" 1 '^kvm-onereg WARNING: .*A
 onereg status --json
 is "a kernel whose modules load, as JSON" "$(json '$j->{kernels}[1]{unloadable}')" null
 
-# ---- from which source, and what is pending
+# ---- which source the modules are from, and what is pending
 
 source_of() {
 	onereg status --json
@@ -605,7 +606,7 @@ shows "... in words" 1 'built from linux 6.12.117-1, like the kernel; its file i
 	'a reboot is pending: 6.12.117-1 runs, 6.12.117-2 is installed'
 checks "... without ONE_REG, it is critical" 2 '^kvm-onereg CRITICAL: '
 
-# ---- a source that is waited for; modules of a package, and of somebody's own tree
+# ---- source that is not there yet; modules from a package, and from one's own tree
 
 waited() { json 'my $w = $j->{kernels}[0]{source_wanted}; join ",", map { $w->{$_} // "null" } qw('"$*"')'; }
 host
@@ -660,7 +661,7 @@ load_both "$(ours kvm)" "$(ours kvm-amd)" out
 shows "from somebody's own tree" 0 "^\* $E  +ours $V, from tree /home/me/linux 6.12.117$" \
 	'built from tree /home/me/linux 6.12.117$'
 
-# ---- nothing there, nonsense there
+# ---- missing files and nonsense
 
 rm -rf "$R"
 mkdir "$R"

@@ -87,9 +87,9 @@ run moved aside -- kvm-onereg swap distro
 run after moved aside -- kvm-onereg status
 '
 
-# ---- What holds KVM: each is refused before anything is unloaded
+# ---- What holds KVM: swap refuses each before it unloads anything
 
-# what was printed after, and the exit status of, "try WORDS"
+# after WORDS, ended WORDS: what was printed after "try WORDS", and its exit status
 after() { sed -n "s/^after $*: //p" <<<"$out"; }
 ended() { sed -n "/^== step $*\$/,/^== status/s/^== status //p" <<<"$out"; }
 
@@ -134,8 +134,8 @@ run path -- kvm-onereg swap distro
 release
 '
 
-# ---- Every step fails once, or is killed; or something takes kvm in between. Before each, ours is loaded, with a parameter
-# of each module that can only be given at load: so there is a second load
+# ---- Each step fails once, or is killed, or something takes kvm between two steps. Before each, our modules are
+# loaded, each with a parameter that can only be given at load, so a second load is needed
 
 steps='
 what_is() { if [ -e /sys/module/kvm/version ]; then echo ours; elif [ -e /sys/module/kvm ]; then echo distro; else echo none; fi; }
@@ -162,7 +162,7 @@ for n in $killed; do
 	echo "completed $n: $to $(what_is), $(works)"
 done
 
-# Half of it is loaded, and kvm cannot be unloaded
+# One of the two modules is loaded, and kvm cannot be unloaded
 release
 kvm-onereg swap ours >/dev/null 2>&1
 rmmod kvm_amd
@@ -262,7 +262,7 @@ for release in bookworm trixie; do
 	like "$r: ... and loaded" "$(part after moved aside)" 'Loaded +distro: kvm, kvm_amd'
 done
 
-# refused WORDS REGEX [FIX]: it was, before anything was unloaded
+# refused WORDS REGEX [FIX]: swap refused before it unloaded anything
 refused() {
 	like "$r: $1: refused, and named" "$(part "$1")" "$2"
 	like "... exit 4" "$(part "$1")" '^== status 4$'
@@ -270,7 +270,7 @@ refused() {
 }
 
 for release in bookworm trixie; do
-	# All steps on one of them; on the other those that go on differently
+	# All steps on one of them; on the other only those that continue differently
 	failing="4" killed="2 3"
 	[ $release = bookworm ] || failing="1 2 3 4 5 6 7 8" killed="2 3 4 5 6 7 8"
 	r=$release
@@ -347,7 +347,7 @@ for release in bookworm trixie; do
 	done
 done
 
-# ---- CET: on the machine that has it
+# ---- CET, on the machine that has it
 
 make_host vmx trixie
 f=$(echo "$tmp/vmx/lib/modules/$K"/updates/dkms/kvm-intel.ko*)
@@ -387,7 +387,7 @@ like "... really" "$(part newer cet)" '^Y$'
 like "vmx: requested, but not possible: status shows the kernel's line" "$(part refused)" 'guests get no CET, although kvm_intel.cet=1: it needs EPT'
 like "... doctor finds it, with a command" "$(part refused doctor)" 'to fix: sed -i .* /etc/modprobe.d/'
 
-# ---- A kernel that has all of it itself
+# ---- A native kernel
 
 make_host native native
 on_host native svm '
