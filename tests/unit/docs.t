@@ -8,9 +8,9 @@
 cd "$top" || exit 1
 
 pages=(README.md docs/*.md)
-# links FILE: where its links lead, one a line, but those to other sites
+# links FILE: the targets of its links, one per line, except other sites
 links() { grep -o -E '\]\([^)]+\)' "$1" | sed 's/^](//; s/)$//; s/#.*//' | grep -v -E '^(https?:|$)'; }
-# paths FILE: what stands in back quotes and begins with a folder of the project
+# paths FILE: what is in back quotes and begins with a folder of the project
 paths() { grep -o -E '`[^` ]+`' "$1" | tr -d '`' | grep -E '^(src|tests|tools|debian|include|docs)/' | sed 's/[,.;:]$//' | sort -u; }
 
 dead_links() {
@@ -22,7 +22,7 @@ dead_links() {
 dead_paths() {
 	local f p
 	for f; do
-		# An X.Y.Z or NN-place stands for any; a * is one of the shell.
+		# X.Y.Z and NN-place stand for any version or hook; a * is that of the shell.
 		paths "$f" | grep -v -E '[A-Z]{2}|<|\$|\.\.\.' | while read -r p; do
 			compgen -G "$p" >/dev/null || compgen -G "$p*" >/dev/null || echo "$f: $p"
 		done
@@ -30,7 +30,7 @@ dead_paths() {
 }
 is "each link leads to a file" "$(dead_links "${pages[@]}")" ""
 is "each path in back quotes exists" "$(dead_paths "${pages[@]}")" ""
-# bindeb-pkg is one of the kernel's.
+# bindeb-pkg is a target of the kernel.
 targets=$(grep -o -h -E '(^ +|`)make [a-z][a-z-]*' "${pages[@]}" | sed 's/.*make //' | sort -u | grep -v -x bindeb-pkg)
 ok "the documentation names targets of make" test -n "$targets"
 is "... and each exists" "$(for t in $targets; do grep -q -E "^$t:" Makefile || echo "$t"; done)" ""
@@ -39,13 +39,14 @@ is "each page is named by another" "$(for f in docs/*.md; do
 done)" ""
 is "each invariant has a test" "$(grep -E '^\| I[0-9]+ \|' docs/design.md | grep -v '\](../tests/')" ""
 is "... they are numbered" "$(grep -o -E '^\| I[0-9]+' docs/design.md | cut -c4- | paste -sd' ')" "$(seq -s' ' "$(grep -c -E '^\| I[0-9]+' docs/design.md)")"
-# wide FILE: lines of prose that are too long: not of tables or code, nor with a URL. Pages of results have their own form.
+# wide FILE: lines of prose that are too long, except tables, code and lines with a URL. Generated pages have their own
+# form.
 wide() { awk 'length > 120 && !/^\|/ && !/^    / && !/https?:/ { print FILENAME ": " $0 }' "$1"; }
 prose=()
 for f in "${pages[@]}"; do case $f in docs/kernels.md | docs/benchmark.md | docs/migration.md) ;; *) prose+=("$f") ;; esac done
 is "prose has at most 120 columns" "$(for f in "${prose[@]}"; do wide "$f"; done)" ""
 
-# The checks see what they look for.
+# The checks find what they look for.
 mkdir "$tmp/docs"
 printf '%0121d\n| %0121d\n' 1 2 >"$tmp/docs/wide.md"
 is "a line that is too long is seen" "$(wide "$tmp/docs/wide.md" | wc -l)" 1

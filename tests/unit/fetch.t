@@ -9,11 +9,11 @@
 . "$top/tests/unit/fixture.sh"
 
 for c in apt-get apt-cache dpkg-deb perl; do command -v $c >/dev/null || skip_all "needs $c"; done
-# A root without network has its loopback switched off: SIOCSIFFLAGS, IFF_UP and IFF_RUNNING. The cases have a server there.
+# A root without network has its loopback down: SIOCSIFFLAGS, IFF_UP and IFF_RUNNING. The cases have a server there.
 [ "$(id -u)" != 0 ] || perl -MSocket -e 'socket(S, AF_INET, SOCK_DGRAM, 0);
 	$lo = pack("a16 s x22", "lo", 0x41); ioctl(S, 0x8914, $lo)'
 
-# bare [DEBIAN]: a world whose kernel is of that version, without its source.
+# bare [DEBIAN]: a world whose kernel has that version, without its source.
 bare() {
 	debian=${1:-6.12.117-1}
 	world
@@ -63,7 +63,7 @@ tarball "$debian"
 prepare -f
 not_ok "a tarball of this version in /usr/src is preferred" 1 grep downloading "$w/out.log"
 
-# The states of an upload, and revisions of which one begins as the other.
+# The states of an upload, and revisions of which one is a prefix of the other.
 for v in 6.12.117-1 6.12.117-9 6.12.117-10 6.12.117-19 '6.12.117-1~bpo12+1' 6.12.117-1+deb13u2; do
 	bare "$v"
 	for other in 6.12.117-1 6.12.117-10 6.12.117-11 6.12.117-100 6.12.118-1 "$v"; do package "$other"; done
@@ -147,7 +147,7 @@ refused 18 "apt does not work" 'is not available' '' -f
 
 cat >"$tmp/serve" <<'END'
 #!/usr/bin/perl
-# Serve the folder $ARGV[0] on a free port; its number goes to $ARGV[1], a line for each request to $ARGV[2].
+# Serve the folder $ARGV[0] on a free port. The port number goes to $ARGV[1], one line for each request to $ARGV[2].
 use strict;
 use IO::Socket::INET;
 my ($root, $ready, $log) = @ARGV;

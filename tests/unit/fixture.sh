@@ -162,7 +162,7 @@ offer() {
 	apt-get update -qq || :
 }
 
-# What is in the given folders: every file with its checksum.
+# The contents of the given folders: every file with its checksum.
 content() {
 	local d
 	for d; do

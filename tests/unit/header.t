@@ -12,8 +12,8 @@ strict='-pedantic -Wall -Wextra -Wconversion -Wsign-conversion -Werror -fsyntax-
 echo '#include <asm/kvm.h>' >"$tmp/probe.c"
 gcc -fsyntax-only "$tmp/probe.c" 2>/dev/null || skip_all "no <asm/kvm.h>: install linux-libc-dev"
 
-# A newer <asm/kvm.h>: the system's, and what Linux 6.18 adds, by the same names and with the same values. Statement
-# expressions and uncast arguments are on purpose: that is what our header has to live with.
+# A newer <asm/kvm.h>: the system's, plus what Linux 6.18 adds, with the same names and values. Statement expressions
+# and uncast arguments are intended: our header must work with them.
 mkdir -p "$tmp/newer/asm"
 cat >"$tmp/newer/asm/kvm.h" <<'END'
 #include_next <asm/kvm.h>
@@ -131,7 +131,7 @@ enum in_enum { tsc = KVM_X86_REG_MSR(0x10), ssp = KVM_X86_REG_KVM(0) };
 #endif
 END
 
-# What it may stand beside, in which order.
+# The headers that it may be combined with, in each order.
 unit() {
 	local name=$1
 	shift
@@ -143,7 +143,8 @@ unit twice '#include <asm/kvm_onereg.h>' '#include <asm/kvm_onereg.h>'
 unit before '#include <asm/kvm_onereg.h>' '#include <linux/kvm.h>'
 unit after '#include <linux/kvm.h>' '#include <asm/kvm_onereg.h>'
 unit between '#include <linux/kvm.h>' '#include <asm/kvm_onereg.h>' '#include <linux/kvm.h>' '#include <asm/kvm.h>'
-# Not in C++, where <linux/kvm.h> of 6.1 gives struct kvm_reg_list 16 bytes, and KVM_GET_REG_LIST a number of no ioctl.
+# Not in C++: there <linux/kvm.h> of 6.1 makes struct kvm_reg_list 16 bytes long, so KVM_GET_REG_LIST is not a valid
+# ioctl.
 cat >>"$tmp/after.c" <<'END'
 CHECK(KVM_GET_ONE_REG == 0x4010aeabU && KVM_SET_ONE_REG == 0x4010aeacU && KVM_GET_REG_LIST == 0xc008aeb0U);
 CHECK(KVM_CAP_ONE_REG == 70 && sizeof(struct kvm_one_reg) == 16 && sizeof(struct kvm_reg_list) == 8);
@@ -191,7 +192,8 @@ for cc in gcc g++ clang clang++; do
 		"$cc" -std=$loose -Wall -Wextra -Werror -DLOOSE_ENUM -fsyntax-only -I"$uapi" -I"$tmp" "$tmp/after.$end"
 done
 
-# The judge of the values: the stand-in's macros, for each type and many indices, called as mainline's can be.
+# The values are compared with the stand-in's macros, for each type and many indices, called in the ways that mainline's
+# can be.
 cat >"$tmp/native.c" <<'END'
 #include <linux/types.h>
 #include <asm/kvm.h>
@@ -229,8 +231,8 @@ for m in -m64 $m32; do
 	esac
 done
 
-# Each index that the header defines lies in the range of its owner. Whatever it defines beyond the names below is
-# taken for an index, so that a new one cannot go by unseen.
+# Each index that the header defines must be in the range of its owner. Whatever it defines besides the names below is
+# taken for an index, so a new one cannot be missed.
 known='KVM_X86_REG_TYPE_MSR KVM_X86_REG_TYPE_KVM KVM_X86_REG_TYPE_SYNTHETIC_MSR KVM_SYNTHETIC_GUEST_SSP
 KVM_X86_REG_KVM_ONEREG_BASE KVM_X86_REG_KVM_LOCAL_BASE _UAPI_ASM_X86_KVM_ONEREG_H'
 out_of_range() { # HEADER: the names whose index is in the wrong range
@@ -263,7 +265,7 @@ sed 's/^#define KVM_SYNTHETIC_GUEST_SSP.*/&\
 is "an index outside its range is rejected" "$(out_of_range "$tmp/mutant.h" | sort | tr '\n' ' ')" \
 	"KVM_ONEREG_REG_LOCAL KVM_ONEREG_REG_LOW KVM_REG_MAINLINE_BAD "
 
-# The numbers that the header's text gives are the kernel's.
+# The numbers in the header's text are those of the kernel.
 text=$(cat "$uapi/asm/kvm_onereg.h")
 for n in 'KVM_GET_ONE_REG +0x4010aeab' 'KVM_SET_ONE_REG +0x4010aeac' 'KVM_GET_REG_LIST +0xc008aeb0'; do
 	like "the text says $n" "$text" "$n"

@@ -10,20 +10,21 @@
 hooks=$top/src/hooks
 series=$(sed -n 's/\tDebian.*//p' "$top/src/series")
 
-# hooks_of SERIES: what src/prepare applies there
+# hooks_of SERIES: the hooks that src/prepare applies
 hooks_of() { ls "$hooks"/*.patch "$hooks/$1"/*.patch; }
 names_of() { hooks_of "$1" | sed 's,.*/,,' | sort; }
 
 is "a folder for each series, and no other" "$(find "$hooks" -mindepth 1 -type d -printf '%f\n' | sort -V)" "$series"
 is "each hook is named by number and place" "$(find "$hooks" -type f ! -name '[0-9][0-9]-*.patch')" ""
-# Every series has the same hooks. Only 6.1 names what enlightened VMCSs lack, where later kernels name what they have.
+# Every series has the same hooks, with one exception: only 6.1 lists what enlightened VMCSs lack; later kernels list
+# what they have.
 all=$(names_of 6.1)
 for s in $series; do
 	is "$s: no other names than in 6.1" "$(comm -23 <(names_of "$s") <(echo "$all"))" ""
 	is "$s: all that 6.1 has" "$(comm -13 <(names_of "$s") <(echo "$all") | grep -v '^81-evmcs-controls.patch$')" ""
 	is "$s: no hook occurs twice" "$(names_of "$s" | uniq -d)" ""
 done
-# What stands in each series' folder has one description, and differs; line numbers are for the reader alone.
+# A hook in the series' folders has the same description in each, and differs otherwise; line numbers do not count.
 for n in $all; do
 	[ ! -e "$hooks/$n" ] || continue
 	is "$n: one description" "$(head -q -n 1 "$hooks"/*/"$n" | sort -u | wc -l)" 1
@@ -32,7 +33,7 @@ for n in $all; do
 	done | sort -u | wc -l)" -gt 1
 done
 
-# What is wrong with hook $1, one line each.
+# What is wrong with hook $1, one fault per line.
 faults() {
 	awk '
 	function bad(text) { print text }
@@ -92,7 +93,7 @@ for release in "$build"/[0-9]*/tree; do
 	kernel=$(basename "$(dirname "$release")")
 	for s in $series; do
 		case $kernel in "$s".*) ;; *) continue ;; esac
-		# A tree that is being made, or that an older state of the hooks made, proves nothing.
+		# A tree that is still being made, or was made from older hooks, proves nothing.
 		[ -z "$(find "$hooks" -newer "$release/.state")" ] || continue
 		for h in $(hooks_of "$s"); do
 			file=$(file_of "$h" "$release")
@@ -103,7 +104,7 @@ for release in "$build"/[0-9]*/tree; do
 done
 [ -n "$seen" ] || skip "each hook is in a prepared tree once" "no prepared tree in $build: make modules"
 
-# On the real source, whatever versions are there.
+# On the real source, in whatever versions are there.
 seen=
 for source in "$build"/source/[0-9]*; do
 	[ -e "$source/SHA256SUMS" ] || continue
@@ -130,7 +131,7 @@ for source in "$build"/source/[0-9]*; do
 done
 [ -n "$seen" ] || skip "each hook applies to the real source" "no source in $build/source: make modules"
 
-# The checks see what they look for.
+# The checks find what they look for.
 h=$(find "$hooks" -name '*.patch' | sort | head -n 1)
 for how in 's/^+[^+].*/&\n \t\tmore();/|context' 's/^+[^+].*/&\n&\n&\n&\n&\n&\n&\n&\n&\n&/|added' '1d|sentence' 's/^@@.*/@@ -1,3 +1,4 @@/|miscounts' \
 	's/^+[^+].*/& /|white space' '$a @@ -9,2 +9,3 @@|hunk' 's,^--- .*,--- a/kernel/sched.c,|file of KVM' 's/^+[^+].*/-&/|removed'; do

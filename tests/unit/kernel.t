@@ -9,7 +9,7 @@
 kernel=$top/tests/debian/kernel
 command -v apt-get >/dev/null || skip_all "needs apt"
 
-# offer SUITE PACKAGE=VERSION...: the made-up archive has these in SUITE.
+# offer SUITE PACKAGE=VERSION...: the made-up archive offers these in SUITE.
 offer() {
 	local suite=$1 d=$tmp/archive/dists/$1 p
 	shift
@@ -25,10 +25,10 @@ offer() {
 	grep -q -s " $suite main\$" "$tmp/sources" || echo "deb [trusted=yes] file:$tmp/archive $suite main" >>"$tmp/sources"
 }
 
-# Image and headers, and a source.
+# images KERNEL VERSION: the image and headers packages.
 images() { printf '%s\n' "linux-image-$1=$2" "linux-headers-$1=$2"; }
 
-# A new archive begins.
+# Start with a new archive.
 archive() { rm -rf "$tmp/archive" "$tmp/sources" "$tmp/build"; }
 ask() { BUILD=$tmp/build ARCHIVE_SOURCES=$tmp/sources "$kernel" "$@" 2>&1; }
 
@@ -37,7 +37,7 @@ takes() {
 	is "$1" "$(ask taken "$2")" "$3 ($4)${5:+; newer, and passed over: $5}"
 	is "$1: release and version" "$(ask release "$2") $(ask version "$2")" "$3 $4"
 }
-# none DESCRIPTION NAME: refused, and why
+# none DESCRIPTION NAME: the kernel is refused, with the reason
 none() {
 	not_ok "$1: refused" 1 env BUILD="$tmp/build" ARCHIVE_SOURCES="$tmp/sources" "$kernel" version "$2"
 	like "$1: says why" "$output" "no kernel '$2' with image, headers and source of one version"

@@ -12,7 +12,7 @@ if ! perl -e 1; then
 	skip_all "no perl"
 fi
 
-# What is wrong with the files below folder $1, one fault a line
+# What is wrong with the files below folder $1, one fault per line
 faults() {
 	(cd "$1" && find . -name '*.[ch]' | sed 's,^\./,,' | sort | perl -ne '
 		use strict; use warnings;
@@ -24,7 +24,7 @@ faults() {
 		while ($text =~ /^#include "(.*)\.h"$/mg) { $needs{$unit}{$1} = 1 if $1 ne $unit; }
 		$text =~ s/^#(?:[^\n]*\\\n)*[^\n]*//mg;
 		print "$file declares what another file defines\n" if $file =~ /\.c$/ and $text =~ /^\s*extern\b/m;
-		# Only what is outside of braces, where it begins a line
+		# Only text outside braces, where it begins a line
 		1 while $text =~ s/\{[^{}]*\}/\x01/g;
 		$text =~ s/"(?:\\.|[^"\\])*"//g;
 		while ($text =~ /^([a-z][^;\x01]*?)(\x01[^;\x01\n]*;|\x01|;)/mg) {
@@ -60,7 +60,7 @@ faults() {
 					print "$unit is below $_, and needs it\n" unless $good;
 				}
 			}
-			# What is left when whatever needs nothing that is left is taken away is in a cycle, or needs one
+			# Repeatedly remove what needs nothing that is left: the rest is in a cycle, or needs one
 			my %left = %needs;
 			my $needy = sub { grep(exists $left{$_}, keys %{$left{shift()}}) };
 			while (my @free = grep(!$needy->($_), keys %left)) { delete @left{@free} }
@@ -73,7 +73,7 @@ source=$top/tools/kvm-onereg
 ok "there are files to look at" test "$(find "$source" -name '*.c' | wc -l)" -gt 40
 is "dependencies go one way" "$(faults "$source")" ""
 
-# ---- it would be seen
+# ---- faults are found
 
 changed() { # FILE TEXT: the files, with one more line at the end of one, or its first include
 	rm -rf "$tmp/source"

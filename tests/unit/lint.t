@@ -79,7 +79,7 @@ if [ ! -e "$checkpatch" ]; then
 	for tarball in /usr/src/linux-source-*.tar.*; do
 		[ -e "$tarball" ] || continue
 		mkdir "$tmp/checkpatch"
-		# Its files lie late in the tarball: this takes a while, once.
+		# Its files are near the end of the tarball: this takes a while, once.
 		tar -C "$tmp/checkpatch" --strip-components=1 --wildcards -xf "$tarball" '*/scripts/checkpatch.pl' \
 			'*/scripts/spelling.txt' '*/scripts/const_structs.checkpatch' &&
 			mv -T "$tmp/checkpatch" "$build/checkpatch"
@@ -91,7 +91,7 @@ if [ ! -e "$checkpatch" ]; then
 elif ! perl -e 1; then
 	skip "checkpatch.pl" "no perl"
 else
-	# From a folder of its own: it writes a cache to where it runs. With --strict it asks a tree for names.
+	# In its own folder, because it writes a cache where it runs. With --strict it looks for names in a tree.
 	mkdir "$tmp/include"
 	run_checkpatch() {
 		(
@@ -100,7 +100,7 @@ else
 					--max-line-length=120 "$@"
 		)
 	}
-	# One run for all files of a kind, as reading its word lists takes the longest; then a verdict per file.
+	# One run for all files of a kind, because reading its word lists takes longest; then a verdict per file.
 	checked() { # FILES-PATTERN OPTION...
 		local pattern=$1 f list=()
 		shift
@@ -112,21 +112,21 @@ else
 		done
 		is "checkpatch has no other complaint" "$(grep -v -F "$top/" "$tmp/checkpatch.log")" ""
 	}
-	# The builders are constant expressions: they have to use an argument more than once.
+	# The builders are constant expressions, so they have to use an argument more than once.
 	checked '^include/.*[.]h$' --strict --ignore MACRO_ARG_REUSE
-	# tree.t sees to it that only compat.h asks for the version.
+	# tree.t checks that only compat.h asks for the version.
 	checked '^src/.*[.][ch]$' --strict --ignore LINUX_VERSION_CODE
-	# User space has none of the kernel's headers and helpers.
+	# User space does not have the kernel's headers and helpers.
 	ignored=PREFER_KERNEL_TYPES,BIT_MACRO,ARRAY_SIZE,STRCPY,PREFER_DEFINED_ATTRIBUTE_MACRO
 	# Names of elf.h, inttypes.h and C11
 	ignored+=,CAMELCASE
-	# Symbols of assembly, and memory that it, a guest or another thread changes
+	# Symbols of assembly, and memory that assembly, a guest or another thread changes
 	ignored+=,AVOID_EXTERNS,VOLATILE
-	# Titles of checks with words that are names of functions, too
+	# Titles of checks with words that are also names of functions
 	ignored+=,EMBEDDED_FUNCTION_NAME
-	# Macros that make functions, and stand-ins for the kernel's
+	# Macros that define functions, and stand-ins for the kernel's
 	ignored+=,MACRO_ARG_REUSE,MACRO_WITH_FLOW_CONTROL
-	# clang-format aligns, and breaks lines.
+	# clang-format aligns and breaks lines.
 	ignored+=,PARENTHESIS_ALIGNMENT,OPEN_ENDED_LINE
 	checked '^(tests|tools)/.*[.][ch]$' --strict --ignore $ignored
 	printf '// SPDX-License-Identifier: GPL-2.0\nint f(void)\n{\n    return (1);\n}\n' >"$tmp/bad.c"

@@ -6,7 +6,7 @@
 . "$(dirname "$0")/../tap.sh"
 
 unit=$top/tests/unit
-# The kernel's own dialect takes addresses of members of user pointers that are null or not aligned.
+# The kernel's own dialect takes the address of members through user pointers that are null or not aligned.
 flags="-std=gnu11 -O2 -g -Wall -Wextra -Werror -fsanitize=address,undefined -fno-sanitize=alignment,null
 	-fno-sanitize-recover=all -I$unit/stubs -I$top/src -I$top/include/uapi"
 export ASAN_OPTIONS=detect_leaks=0
@@ -15,14 +15,14 @@ echo 'int main(void) { return 0; }' >"$tmp/probe.c"
 { gcc -fsanitize=address,undefined "$tmp/probe.c" -o "$tmp/probe" 2>/dev/null && "$tmp/probe"; } ||
 	skip_all "gcc with the sanitizers' libraries is needed"
 
-# Build with $1 registers in the table: the double's, or for -1 the table as it is.
+# Build with $1 registers in the table: those of the double, or for -1 the real table.
 # shellcheck disable=SC2317 # ok and not_ok call it
 build_with() {
 	local n=$1 i
 	cp "$top/src/synthetic.c" "$tmp/synthetic.c"
 	if [ "$n" -gt 0 ]; then
 		for ((i = 0; i < n; i++)); do echo "{ .id = TABLE_ID($i), .msr = TABLE_MSR($i), .exists = has_$i },"; done >"$tmp/entries"
-		# In the place of its own.
+		# In its own place.
 		awk -v entries="$tmp/entries" '
 			BEGIN { print "#include \"table.h\"" }
 			!skip || /^};$/ { print; skip = 0 }
@@ -49,7 +49,7 @@ for n in -1 1 3; do
 	is "$name: ran to the end" $status 0
 done
 
-# The table itself: what each entry must be, whatever the registers are.
+# The table itself: what must be true of each entry, whatever the registers are.
 cat >"$tmp/table.c" <<'END'
 #include "synthetic.c"
 #include <stdio.h>

@@ -15,9 +15,9 @@ arch/x86/include/asm/kvm-x86-ops.h arch/x86/include/uapi/asm/kvm.h'
 
 # built HOW: a kernel of one's own, $kver, built from the tree $mine.
 #   in-tree   in the tree itself
-#   out       in a folder beside it, as by O=
-#   inside    in a folder in it, whose Makefile names it by ..
-#   headers   elsewhere; $kdir is what make bindeb-pkg packs of it
+#   out       in a folder beside it, as with O=
+#   inside    in a folder in it, whose Makefile names the tree as ..
+#   headers   elsewhere; $kdir is what make bindeb-pkg packs from it
 built() {
 	local f x y z
 	IFS=. read -r x y z <<<"$mine_version"
@@ -46,7 +46,7 @@ built() {
 	: >"$kdir/scripts/mod/modpost"
 	compiler gcc 77
 }
-# config LINE...: what the kernel was built with; a .config that says otherwise does not count.
+# config LINE...: what the kernel was built with; a .config that differs does not count.
 config() {
 	printf '%s\n' CONFIG_CC_IS_GCC=y 'CONFIG_CC_VERSION_TEXT="gcc (made up) 77.1.0"' CONFIG_GCC_VERSION=770100 CONFIG_CLANG_VERSION=0 "$@" \
 		>"$kdir/include/config/auto.conf"

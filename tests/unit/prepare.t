@@ -122,7 +122,7 @@ for code in $(((6 << 16) + (18 << 8))) $(((6 << 16) + (18 << 8) + 3)) $(((7 << 1
 	is "... and makes nothing" "$(ls -d "$store" "$tree" 2>/dev/null)" ""
 done
 
-# Without headers the name of the release tells.
+# Without headers, the name of the release decides.
 for kver in 6.18.0 6.18-rc1 6.19.1-amd64 7.3.4+deb13-amd64 10.0.1; do
 	world
 	rm -r "$kdir"
@@ -279,7 +279,7 @@ like "... a change in it is seen" "$(tail -n 1 "$tree/arch/x86/kvm/x86.c")" '/\*
 prepare
 is "... and without it the package's source is used again" "$status $(tail -n 1 "$tree/arch/x86/kvm/x86.c" | grep -c again)" "0 0"
 
-# Unpacked where the package is: the changelog tells a version, but not that nobody changed the tree since.
+# Unpacked in the folder of the package: the changelog gives a version, but does not prove that the tree is unchanged.
 world
 tar -C "$SOURCE_DIR" -xf "$tar"
 echo '/* mine */' >>"$SOURCE_DIR/linux-source-6.12/arch/x86/kvm/x86.c"
@@ -349,7 +349,7 @@ rm -r "$store"
 prepare
 is "a hook that does not apply leaves a complete tree alone" "$status $(content "$tree")" "15 $good"
 
-# What a kernel does not have in a file of its own yet is in x86.c.
+# The hooks for a file that the kernel does not have yet go into x86.c.
 world
 # shellcheck disable=SC2016 # for change_source
 change_source 'cat "$(dirname "$file")/regs.c" >>"$file" && rm "$(dirname "$file")/regs.c"'
@@ -357,7 +357,7 @@ prepare
 is "without regs.c: exit status" "$status" 0
 is "... its hooks are in x86.c" "$(grep -c 'X86_CR4_CET' "$tree/arch/x86/kvm/x86.c")" 2
 
-# Hooks that are no good themselves.
+# Hooks that are faulty themselves.
 cp "$hook" "$tmp/hook"
 for how in 'two hunks|sed -n "/^@@/,\$p" "$tmp/hook" >>"$hook"' 'no hunk|sed -i "/^@@/,\$d" "$hook"' \
 	'another file|sed -i "s,x86/kvm/x86.c,x86/kvm/regs.c," "$hook"'; do
@@ -370,7 +370,7 @@ for how in 'two hunks|sed -n "/^@@/,\$p" "$tmp/hook" >>"$hook"' 'no hunk|sed -i 
 done
 cp "$tmp/hook" "$hook"
 
-# ---- 16: cannot write. A file in the place of a folder is one way that root has, too.
+# ---- 16: cannot write. A file in the place of a folder stops root, too.
 
 for place in store tree; do
 	world
@@ -419,7 +419,7 @@ CC='my-gcc -pipe' prepare
 is "... also when CC has options" "$status $([ -e "$tree/x86.o" ] && echo there)" "0 "
 for c in make patch tar xz awk sha256sum flock; do
 	world
-	# A PATH of all that is needed but this one.
+	# A PATH with everything that is needed, except this program.
 	for p in bash sh cat cp mv rm mkdir sed grep head tail sort xargs find cut cmp readlink basename dirname gzip sync env awk make patch tar xz sha256sum flock; do
 		[ $p = $c ] || ln -s "$(PATH=$path command -v $p)" "$w/bin/$p"
 	done

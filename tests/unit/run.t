@@ -46,7 +46,7 @@ a_case host/two 'one two root-emulators' "$good"
 a_case host/three '' "$good"
 a_case host/unmade failing "$good"
 
-# run [ARGUMENT]...: $status, what it printed in $out, what it made in $made
+# run [ARGUMENT]...: sets $status, its output in $out, and the targets that it made in $made
 run() {
 	rm -f "$w/made"
 	out=$(cd / && env -u EMULATORS_ROOT -u UNIT_ROOT BUILD="$w/build" "$w/tests/run" "$@" 2>&1)
@@ -62,7 +62,7 @@ is "a unit case: nothing is made" "$status $made" "0 "
 is "... and it runs where it is" "$(grep small "$w/made")" "tests/unit/small.t none none"
 like "... its checks are counted" "$out" '^1 passed, 0 failed, 0 skipped$'
 for how in tests/ugly/one.t ./tests/ugly/one.t tests/unit/../ugly/one.t "$w/tests/ugly/one.t" ugly tests/ugly ./tests/ugly/; do
-	# A path is one from the project's root, wherever the caller is.
+	# A path is relative to the project's root, wherever the caller is.
 	run "$how"
 	is "$how: only what that case needs is made" "$status $made" "0 one"
 done

@@ -16,9 +16,9 @@ ok "it names supported series" test -n "$series"
 is "... in their order, and the first native one last" "$(grep -v '^#' src/series | cut -f1 | sort -V)" \
 	"$(printf '%s\n' "$series" "$native")"
 
-# ---- what repeats it
+# ---- other files that name the series
 
-# DKMS sources it alone, and in odd places.
+# DKMS sources it on its own, and in odd places.
 excluded=$(env -i PATH=/nowhere "$BASH" -c '. ./dkms.conf; echo "$BUILD_EXCLUSIVE_KERNEL"')
 matching=$(for major in {5..8}; do for minor in {0..30} 120; do
 	[[ ! $major.$minor.9-x =~ $excluded ]] || echo "$major.$minor"
@@ -34,7 +34,7 @@ done
 
 # ---- programs
 
-# code FILE: without comments, as FILE:LINE:TEXT
+# code FILE: the text without comments, as FILE:LINE:TEXT
 code() {
 	awk -v file="$1" '
 		{ line = $0 }
@@ -43,7 +43,7 @@ code() {
 		{ print file ":" FNR ":" line }' "$1"
 }
 known=$(printf '%s\n' "$series" "$native" | sed 's/\./\\./' | paste -sd'|')
-# Not as part of another number; and as major * 1000 + minor.
+# Not as part of another number. Also as major * 1000 + minor.
 pattern="(^|[^0-9.])($known)([^0-9]|\$)|\\b6018\\b|\\b60(01|12)\\b"
 programs=()
 while read -r f; do

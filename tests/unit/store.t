@@ -66,8 +66,8 @@ is "... and only one extracts" "$(cat "$w"/log? | grep -c extracting)" 1
 
 # ---- killed
 
-# Commands that run in front of the real ones and count themselves. The one with number $AT kills prepare: before
-# its work, or halfway through (HALF), and does not go on; nor does anything that prepare started.
+# Commands that run in front of the real ones and count themselves. The one with number $AT kills prepare and everything
+# that prepare started, before its work or, with HALF, halfway through.
 wrap=$tmp/wrap
 mkdir "$wrap"
 for c in tar cp mv rm mkdir sync patch sha256sum apt-get dpkg-deb ln; do
@@ -131,7 +131,7 @@ sweep() { # START MODE STEP: interrupt at every STEPth command
 		points=$((points + 1))
 		case $mode:$status in
 		fail:16 | kill:137 | half:137) ;;
-		# Not all that fails is a reason to stop: a checksum, for one, is made again.
+		# Not every failure is a reason to stop: a checksum, for example, is calculated again.
 		fail:0) [ "$(content "$store" "$tree")" = "$good" ] || bad="$bad $at:incomplete" ;;
 		*) bad="$bad $at:$status:$(tail -n 1 "$w/err")" ;;
 		esac
@@ -162,7 +162,7 @@ tarball "$debian"
 
 for signal in TERM INT HUP; do
 	rm -rf "$store" "$w/out"
-	# A compiler that interrupts: late, when both scratch folders have been in use.
+	# A compiler that sends a signal: late, when both scratch folders have been in use.
 	printf '#!/bin/sh\ntouch %s/late\nkill -%s $(cat %s/pid)\n' "$w" $signal "$w" >"$w/bin/signalling"
 	chmod +x "$w/bin/signalling"
 	rm -f "$w/late"
@@ -177,7 +177,8 @@ done
 
 cat >"$tmp/full" <<'END'
 #!/bin/bash
-# In a mount name space of its own: at each size of the disk, all or a clear refusal, and then enough space.
+# In its own mount name space: with each size of the disk, either everything works or there is a clear refusal; then,
+# with enough space, everything works.
 set -u
 . "$1/tests/tap.sh" && rm -rf "$tmp" && trap - EXIT
 top=$1 tmp=$2 w=$3

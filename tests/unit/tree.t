@@ -8,7 +8,7 @@
 . "$(dirname "$0")/../tap.sh"
 cd "$top" || exit 1
 
-# What is, or is about to be, in the repository.
+# The files that are, or are about to be, in the repository.
 if git rev-parse --show-toplevel 2>/dev/null | grep -q -x -F "$(pwd -P)"; then
 	git ls-files -co --exclude-standard
 else
@@ -18,7 +18,7 @@ mapfile -t files <"$tmp/files"
 ok "there are files to look at" test "${#files[@]}" -gt 20
 
 in_files() { grep -n -I -E "$@" /dev/null || true; }
-# Files whose first line or name says that a program reads them.
+# Files that a program reads, judging by their first line or name.
 sources=()
 for f in "${files[@]}"; do
 	case $f in
@@ -39,7 +39,7 @@ is "and no other file has it" "$(in_files "(^|[^0-9.])${version//./\\.}([^0-9.]|
 
 # ---- dkms.conf
 
-# DKMS sources it with bash, in several states. Show all that matters; of the programs, only grep is in reach.
+# DKMS sources it with bash, in several states. Show everything that matters; of all programs, only grep is available.
 mkdir "$tmp/bin"
 ln -s "$(command -v grep)" "$tmp/bin/grep"
 show='for v in PACKAGE_NAME PACKAGE_VERSION CLEAN AUTOINSTALL BUILD_EXCLUSIVE_KERNEL; do echo "$v=${!v}"; done
@@ -72,7 +72,7 @@ not_ok "... and runs nothing of that" 1 test -e "$tmp/x"
 is "sourced after another module's, and with odd variables" \
 	"$(source_it AUTOINSTALL=no CLEAN=y PACKAGE_VERSION=1 IFS=/ CDPATH=/ BASH_ENV=/dev/null action=status)" "$(expected '' '' "$debian")"
 
-# Headers that are there tell whether it is Debian's kernel.
+# Headers, if they are there, show whether it is Debian's kernel.
 kdir="$tmp/h [x] y"
 mkdir -p "$kdir/include/generated"
 of_headers() { source_it kernelver=6.1.9 kernel_source_dir="$kdir" | sed -n 's/^BUILD_EXCLUSIVE_KERNEL=//p'; }
@@ -102,7 +102,7 @@ is "autoinstall for another series" "$(
 	autoinstall 6.17.8 ''
 	autoinstall 7.3.4 6.1.0-1
 )" $'AUTOINSTALL=\nAUTOINSTALL='
-# In a run of dpkg, our package's trigger does it, if the package is there.
+# While dpkg runs, our package's trigger does it, if the package is there.
 sed "s,/usr/lib/kvm-onereg/install,$tmp/installer," dkms.conf >"$tmp/dkms.conf"
 in_dpkg() { env -i PATH="$tmp/bin" "$@" "$(command -v bash)" -c '. "$0"; echo "$AUTOINSTALL"' "$tmp/dkms.conf" 2>&1; }
 is "autoinstall while dpkg runs, without our package" "$(in_dpkg DPKG_MAINTSCRIPT_PACKAGE=x)" yes
@@ -157,7 +157,7 @@ for f in .editorconfig .gitattributes; do
 	fi
 done
 
-# ---- nothing that does not belong here. The patterns do not match themselves.
+# ---- nothing that does not belong here. The patterns are written so that they do not match themselves.
 
 is "no path of the machine it was written on" "$(in_files '(^|[[:space:]"'\''=:(])/wor[k]/|/tmp/w[/ ]|\.\./share[d]' "${files[@]}")" ""
 is "no host name of a registry: the machine's own configuration has those" \
@@ -168,7 +168,7 @@ is "the documentation speaks of the product, not of how it was written" \
 	"$([ ${#docs[@]} = 0 ] || in_files -i '\bsession|\bassistant|\bsub-?agent|\blanguage model' "${docs[@]}")" ""
 is "nothing is left to do" "$(in_files '\b(TOD[O]|FIXM[E]|XX[X])\b' "${files[@]}")" ""
 
-# The kernel's files would stand out by their names, by their licence texts or by their size.
+# Files of the kernel would be noticed by their names, their licence texts or their size.
 is "no kernel text: file names" "$(printf '%s\n' "${files[@]}" | grep -E '(^|/)(x86|vmx|svm|nested|cpuid|kvm_main|lapic|emulate|mmu)\.[ch]$' | grep -v '^tests/unit/stubs/')" ""
 is "no kernel text: authors of KVM" "$(in_files 'Avi Kivit[y]|Yaniv Kama[y]|Qumrane[t]|Copyright.*Red Ha[t]' "${files[@]}")" ""
 is "no kernel text: hooks are small" "$(find src/hooks -name '*.patch' -size +1k)" ""
