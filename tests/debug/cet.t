@@ -10,7 +10,8 @@
 . "$(dirname "$0")/debug.sh"
 # shellcheck disable=SC2154 # tap.sh sets build, tmp and top, debug.sh sets options and with_cet
 
-# ---- The kernel reports what it is there for. Lockdep is off after a report of its own, and after KASAN's.
+# ---- The kernel reports the faults it is built to report. Lockdep is off after its first report, and after one of
+# KASAN.
 
 faults='ubsan preempt lockdep list object bounds freed sleep leak'
 declare -A report_of=(
@@ -40,9 +41,9 @@ provoked() {
 	done
 }
 
-# ---- Ours give it no reason to.
+# ---- With our modules it has nothing to report.
 
-# What is said of memory at the end of a host, with its modules and without them
+# Scans for leaked memory at the end of a host, with its modules and without them
 ending() { # VENDOR
 	printf '%s\n' "64-leaks 'the VMs are gone'" "64-module unload kvm_$1 kvm" "64-leaks 'the modules are unloaded'"
 }
@@ -59,7 +60,7 @@ for series in ${DEBUG_SERIES:-6.12 6.1}; do
 
 	provoked "$series" "$kernel" "$provoke"
 
-	# By a clock that counts instructions: on a busy machine the host's timer would leave a guest no time.
+	# With a clock that counts instructions: on a busy machine, the host's timer would leave no time to a guest.
 	on "$series: svm" svm "$kernel" "$modules" "64-onereg
 32-onereg
 64-fuzz 5000 5

@@ -1,21 +1,21 @@
 # SPDX-License-Identifier: GPL-2.0
 # shellcheck shell=bash
 #
-# For cases on debug kernels, after tap.sh.
+# For cases on debug kernels; source it after tap.sh.
 #
 # shellcheck disable=SC2154,SC2034 # tap.sh sets build, tmp and top; cases use what is set here
 
 # shellcheck source=tests/hosts/relay.sh
 . "$(dirname "${BASH_SOURCE[0]}")/../hosts/relay.sh"
 
-# That line is no complaint.
+# That line is not a complaint.
 options=(-r 768 -t 3000 --complaint-ok 'RCU lockdep checking is enabled')
-# What a host with CET gets. The tests write to MSRs, which taints (S).
+# Options of a host with CET. The tests write to MSRs, which taints (S).
 with_cet=(-p kvm_intel.cet=1 -p kvm.force_emulation_prefix=1 -M msr --taint-ok S)
 
 mkdir "$tmp/bin"
 
-# program NAME: print the file of a program of tests/ioctl, as BITS-NAME, or of tests/guest
+# program NAME: print the path of a program of tests/ioctl, as BITS-NAME, or of tests/guest
 program() {
 	local f
 	case $1 in
@@ -28,7 +28,7 @@ program() {
 	echo "$f"
 }
 
-# for_series SERIES COMMANDS: COMMANDS as the kernel of the series needs them: that of 6.1 knows nothing of CET itself
+# for_series SERIES COMMANDS: adapt COMMANDS to the kernel of the series; that of 6.1 does not know CET itself
 for_series() {
 	case $1 in
 	6.1) sed -E 's/^(isolation|life) /&--host-without-cet /; s/^(hypervisor cet)/\1 --host-s-cet 0/' <<<"$2" ;;
@@ -36,8 +36,8 @@ for_series() {
 	esac
 }
 
-# on NAME HOST KERNEL MODULES COMMANDS [OPTION]...: as run_host, on a debug kernel; its programs come by themselves.
-# $DEBUG_HOSTS, if set, is an extended regular expression: only hosts whose NAME matches run.
+# on NAME HOST KERNEL MODULES COMMANDS [OPTION]...: like run_host, on a debug kernel; the programs are added
+# automatically. $DEBUG_HOSTS, if set, is an extended regular expression: only hosts whose NAME matches run.
 on() {
 	local name=$1 host=$2 kernel=$3 modules=$4 commands=$5 p programs=()
 	shift 5

@@ -24,7 +24,8 @@ done
 like "all exports are equal to the kernel's own, and there were no CRCs" "$(grep '^kvm-onereg: exports' "$modules.log")" \
 	'exports: ([1-9][0-9]*) of \1 equal to .*; \1 have no CRC to compare'
 
-# Its TSC is not stable there: without ACPI, nothing is left to calibrate it by. A clock that counts instructions needs none.
+# Its TSC is not stable there, and without ACPI there is nothing to calibrate it by. A clock that counts instructions
+# does not need calibration.
 on_host "its own KVM" svm "$kernel" '' '64-onereg --absent' --icount
 on_host ours svm "$kernel" "$modules" '64-onereg' --icount
 done_testing

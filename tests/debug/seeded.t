@@ -11,21 +11,21 @@
 . "$(dirname "$0")/debug.sh"
 # shellcheck disable=SC2154 # tap.sh sets build, tmp and top, debug.sh sets options and with_cet
 
-# A few of those that cet.t runs
+# Some of the commands that cet.t runs
 commands="64-cet --kvm both list
 snapshot
 64-leaks 'the VMs are gone'"
 
 tree=$tmp/tree
 
-# behind FILE TEXT MORE: put MORE behind TEXT, which must be there once, in a file of the copy
+# behind FILE TEXT MORE: in a file of the copy, insert MORE after TEXT, which must occur exactly once
 # shellcheck disable=SC2016 # perl expands it
 behind() {
 	TEXT=$2 MORE=$3 perl -0777 -i -pe '
 		s/\Q$ENV{TEXT}\E/$&\n$ENV{MORE}/g == 1 or die "no place for the fault, or several: $ENV{TEXT}\n"' "$tree/src/$1"
 }
 
-# A CPU remembers the vCPU that it ran last, and uses it when the VM is gone.
+# A CPU remembers the vCPU that it ran last, and uses it after the VM is gone.
 seed_freed() {
 	behind vmx/cet_state.c '>= NR_SWITCHED);' 'static DEFINE_PER_CPU(struct vmx_cet *, seed);' &&
 		behind vmx/cet_state.c 'there = vmx_cet_claim_cpu(cet);' '
@@ -34,7 +34,7 @@ seed_freed() {
 			__this_cpu_write(seed, cet);'
 }
 
-# Two locks, in one order to read an MSR, in the other one to write it
+# Two locks, taken in one order to read an MSR and in the other to write it
 seed_lockdep() {
 	behind vmx/cet_state.c '>= NR_SWITCHED);' '
 		static DEFINE_SPINLOCK(seed_a);
@@ -50,19 +50,19 @@ seed_lockdep() {
 		behind vmx/cet_state.c 'vmx->cet.msrs[i] = val;' 'seed(&seed_b, &seed_a);'
 }
 
-# Memory of a vCPU that nobody frees
+# A vCPU's memory that is never freed
 seed_leak() {
 	behind vmx/cet.h 'bool shstk;' 'void *seed;' &&
 		behind vmx/cet_setup.c 'vmx_cet_set_controls(to_vmx(vcpu));' \
 			'to_vmx(vcpu)->cet.seed = kzalloc(64, GFP_KERNEL_ACCOUNT);'
 }
 
-# An allocation that may sleep, with preemption off
+# An allocation that may sleep, with preemption disabled
 seed_sleep() {
 	behind vmx/cet_state.c 'val = vmx->cet.msrs[i];' 'kfree(kzalloc(64, GFP_KERNEL));'
 }
 
-# One register more than the table has
+# One register beyond the end of the table
 seed_bounds() {
 	behind synthetic.c 'reg < registers + ARRAY_SIZE(registers)' '+ 1'
 }
@@ -92,7 +92,7 @@ for series in ${DEBUG_SERIES:-6.12 6.1}; do
 		exit 1
 	}
 	for fault in ${DEBUG_FAULTS:-freed lockdep leak sleep bounds}; do
-		# make builds anew what differs from the fault before.
+		# make rebuilds what differs from the previous fault.
 		mkdir -p "$tree"
 		cp -rp "$top"/{src,include,Kbuild,Makefile,dkms.conf} "$tree/"
 		ok "$series: $fault: the fault can be inserted" "seed_$fault"

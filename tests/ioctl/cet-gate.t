@@ -10,7 +10,7 @@
 nothing='64-cet --kvm none advertised ssp list'
 refusal='kvm_intel: guests get no CET, although kvm_intel.cet=1: '
 
-# Parameters that cannot be combined with CET, and what the line says about each. Bochs needs enable_apicv=0.
+# Parameters that cannot be combined with CET, and what the kernel logs about each. Bochs needs enable_apicv=0.
 parameters='ept=0 unrestricted_guest=0 allow_smaller_maxphyaddr=1'
 declare -A because=(["ept=0"]='needs EPT' ["unrestricted_guest=0"]='needs unrestricted guests'
 	["allow_smaller_maxphyaddr=1"]='cannot be combined with kvm_intel.allow_smaller_maxphyaddr')
@@ -20,7 +20,7 @@ lines_of() {
 	awk -v n="$2" '/ start of command / { on = $NF == n } on' "$tmp/$1/dmesg"
 }
 
-# reloaded NAME KERNEL MODULES: kvm-intel again and again in one boot, with CET in the end
+# reloaded NAME KERNEL MODULES: load kvm-intel repeatedly in one boot, the last time with CET
 reloaded() {
 	local p commands=''
 	for p in $parameters; do
@@ -51,9 +51,9 @@ for series in 6.12 6.1; do
 	is "$series: cet=0: no message" "$(lines_of $series $n | grep -c CET)" 0
 done
 
-# What the kernel's command line takes away. SHSTK has no name there, and 6.1 has none for IBT; it needs 580 on this host
-# anyway, and the last list counts. The parameter taints (S). Without CET a kernel's own rules are left for XSS, so it is
-# not among the questions.
+# What the kernel's command line disables. SHSTK has no name there, and in 6.1 IBT has none either. 6.1 needs 580 on
+# this host anyway, and only the last list counts. The parameter taints (S). Without CET, the kernel's own rules apply
+# to XSS, so it is not checked.
 while read -r series name has line why; do
 	modules=
 	[ "$series" = native ] || modules=$build/$("$top/tests/debian/kernel" release "$series")
@@ -79,7 +79,8 @@ native no-ibt shstk ibt=off
 6.1 no-ibt shstk clearcpuid=580,596
 END
 
-# One of ours with one of the distro's: both ways they load, and all is as with the distro's alone, CET asked for or not.
+# One of our modules with one of the distro's, both ways: they load, and everything is as with the distro's alone,
+# whether CET is requested or not.
 mixed() { # SERIES
 	local series=$1 kernel ours m distro f files=()
 	kernel=$("$top/tests/debian/kernel" path "$series")
@@ -93,10 +94,10 @@ mixed() { # SERIES
 		esac
 		cp "$ours/$m.ko" "$tmp/mixed-$series/ours-$m.ko"
 	done
-	# As of another build of ours: the string that names it.
+	# Like another build of ours: change the string that names it.
 	perl -0777 -pe 's/\0\K[0-9a-f]{32}(?=\0)/"0123456789abcdef" x 2/e' "$ours/kvm.ko" >"$tmp/mixed-$series/other-kvm.ko"
 	for f in "$tmp/mixed-$series"/*.ko; do
-		# Debug information, BTF and signature would only take time.
+		# Debug information, BTF and signature would only take time to load.
 		objcopy --strip-debug -R .BTF -R .BTF.base "$f"
 		files+=(-i "$f")
 	done

@@ -6,13 +6,13 @@
 . "$(dirname "$0")/../tap.sh"
 . "$(dirname "$0")/on-host.sh"
 
-# same_as_distro NAME HOST-SERIES: what "visible" wrote on NAME is what it wrote with the distro's modules.
+# same_as_distro NAME HOST-SERIES: "visible" wrote the same on NAME as with the distro's modules.
 same_as_distro() {
 	REFERENCE=distro ok "$1: same as with the distro's modules" "$top/tests/ioctl/compare-facts" \
 		"$tmp/${1%-*}-distro/files/facts" "$tmp/$1/files/facts" "$2" "$top/tests/ioctl/differences-from-distro"
 }
 
-# Of kvm.ko alone, so on one host; with the modules as they are, for their BTF.
+# It concerns kvm.ko alone, so one host is enough. The modules are loaded whole, for their BTF.
 tracing=$'\n64-tracing --facts /out/tracing'
 for host in svm vmx; do
 	options=()
@@ -26,7 +26,7 @@ for host in svm vmx; do
 32-cet --kvm none${options:+$tracing}" "${options[@]}"
 		same_as_distro $host-$series-ours $host-$series
 		[ $host = svm ] || continue
-		# The headers of 6.1 bring no vmlinux, without which there is no BTF of modules.
+		# The headers of 6.1 do not include vmlinux, without which modules have no BTF.
 		btf='is there'
 		[ $series != 6.1 ] || btf=none
 		for m in kvm kvm_amd; do

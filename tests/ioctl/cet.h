@@ -34,7 +34,7 @@ enum reg_rule { RULE_CONTROL, RULE_SSP, RULE_TABLE };
 
 struct cet_reg {
 	const char *name;
-	uint32_t msr; /* 0: GUEST_SSP, which is no MSR */
+	uint32_t msr; /* 0: GUEST_SSP, which is not an MSR */
 	enum reg_rule rule;
 	bool listed; /* in KVM_GET_MSR_INDEX_LIST, if KVM has it */
 };

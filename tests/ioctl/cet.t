@@ -20,7 +20,7 @@ for series in ${CET_SERIES:-6.12 6.1}; do
 64-cet --kvm both bitmap" -p kvm_intel.cet=1 -p kvm_intel.dump_invalid_vmcs=1
 	like "$series: the dump of a rejected VMCS has the guest's CET state" "$(cat "$tmp/$series/dmesg")" \
 		'Guest S_CET = 0x[0-9a-f]{16}  SSP = 0x[0-9a-f]{16}  INTR_SSP_TABLE = 0x[0-9a-f]{16}$'
-	# 6.12 has IBT in the kernel, 6.1 has not.
+	# 6.12 uses IBT in the kernel itself, 6.1 does not.
 	endbr=4
 	[ "${series%-bpo12}" != 6.1 ] || endbr=0
 	like "$series: ... and the host's" "$(cat "$tmp/$series/dmesg")" \

@@ -1,16 +1,16 @@
 # SPDX-License-Identifier: GPL-2.0
 # shellcheck shell=bash
 #
-# For the cases here, after tap.sh: run the programs on an emulated host, and take over their points.
+# For the cases here, after tap.sh: run the programs on an emulated host, and report their checks.
 
 # shellcheck source=tests/hosts/relay.sh
 . "$(dirname "${BASH_SOURCE[0]}")/../hosts/relay.sh"
 
 # shellcheck disable=SC2154 # tap.sh sets build, tmp and top
 
-# on_host NAME HOST KERNEL MODULES COMMANDS [OPTION]...: HOST is svm or vmx, KERNEL a folder as tests/debian/kernel
-# makes it, MODULES a folder or nothing for the kernel's own. COMMANDS, one a line, are BITS-PROGRAM ARGUMENT...;
-# what they leave in /out is in $tmp/NAME/files. OPTIONS are those of tests/hosts/run.
+# on_host NAME HOST KERNEL MODULES COMMANDS [OPTION]...: HOST is svm or vmx, KERNEL a folder made by
+# tests/debian/kernel, MODULES a folder, or empty for the kernel's own. COMMANDS, one per line, are BITS-PROGRAM
+# ARGUMENT...; what they leave in /out is in $tmp/NAME/files. OPTIONS are those of tests/hosts/run.
 on_host() {
 	local name=$1 host=$2 kernel=$3 modules=$4 commands=$5 p programs=()
 
@@ -23,7 +23,7 @@ on_host() {
 	run_host "$name" "$host" "$kernel" "$modules" "$commands" "${programs[@]}" "$@"
 }
 
-# same_as_native HOST: everything on native and on ours; native is the judge of what is right.
+# same_as_native HOST: run everything on native and with our modules; native defines what is right.
 same_as_native() {
 	local host=$1 series release bits
 	local commands='64-onereg --facts /out/facts-64

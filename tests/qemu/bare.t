@@ -11,11 +11,11 @@
 . "$(dirname "$0")/on-host.sh"
 
 guest='-bios /host/guest.bin'
-# A CPU that all three have
+# A CPU model that all three hosts have
 plain='-cpu qemu64,+xsave,+xsaves'
 model="$plain,+cet-ss,+cet-ibt,enforce"
 
-# What each host does with a guest of its own.
+# What each host runs with a guest of its own
 commands="drive move $guest $model
 drive forget $guest $model
 drive stale $guest $model
@@ -29,11 +29,11 @@ drive -e 'Failed to set special registers' refuse $guest $plain
 drive -e \"Host doesn't support requested features\" refuse $guest $model"
 
 saved=()
-# keep NAME: its image, for those that follow
+# keep NAME: keep its image for the hosts that follow
 keep() {
 	cp "$tmp/$1/files/image" "$tmp/from-$1" && saved+=(-i "$tmp/from-$1")
 }
-# from NAME...: commands for guests that others saved
+# from NAME...: commands for guests that were saved on other hosts
 from() {
 	local name
 	for name; do
@@ -41,7 +41,7 @@ from() {
 			"drive -f /host/from-$name stale $guest $model"
 	done
 }
-# refuse NAME...: without CET here
+# refuse NAME...: on a host without CET
 refuse() {
 	printf "drive -f /host/from-%s -e 'Failed to set special registers' refuse $guest $plain\n" "$@"
 }

@@ -326,7 +326,7 @@ static char *qmp_line(struct vm *vm, const char *one, const char *other)
 	return NULL;
 }
 
-/* Returns 1 if the reply is no error; it is last_reply then */
+/* Returns 1 if the reply, then in last_reply, is not an error */
 static int __printf(2, 3) command(struct vm *vm, const char *format, ...)
 {
 	char json[256], *line;

@@ -9,8 +9,8 @@
 # shellcheck disable=SC2154 # tap.sh sets build, tmp and top
 
 # drive_on NAME KERNEL COMMANDS [OPTION]...: KERNEL is native, distro-6.12 or distro-6.1 as shipped, or 6.12 or 6.1 with
-# our modules and CET; COMMANDS, one a line, run drive; OPTIONS are those of tests/hosts/run. $qemu: the root whose QEMU
-# it is, if not that of the root qemu.
+# our modules and CET. COMMANDS, one per line, run drive. OPTIONS are those of tests/hosts/run. $qemu names the root
+# whose QEMU is used, if not the root qemu.
 drive_on() {
 	local name=$1 kernel=$2 commands=$3 modules='' f options=()
 	shift 3
@@ -28,7 +28,7 @@ drive_on() {
 		-I "$("$top/tests/qemu/tree" "${qemu:-qemu}")" "${options[@]}" "$@"
 }
 
-# same_points NAME OTHER: all checks that NAME passed, OTHER passed too
+# same_points NAME OTHER: OTHER must pass all checks that NAME passed
 same_points() {
 	is "$1 and $2: the same checks" "$(comm -23 <(passed_in "$1") <(passed_in "$2"))" ""
 }

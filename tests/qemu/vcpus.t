@@ -15,25 +15,25 @@
 . "$(dirname "$0")/on-host.sh"
 
 guest='-bios /host/guest.bin'
-# A CPU that all three have
+# A CPU model that all three hosts have
 model='-cpu qemu64,+xsave,+xsaves,+cet-ss,+cet-ibt,enforce -smp 2'
-# QEMU that loses something
+# QEMU with a fault: it loses part of the state
 losses="drive second $guest $model
 drive swap $guest $model
 drive dirty $guest $model
 drive empty $guest $model"
 
 saved=()
-# keep NAME: what it left, for those that follow
+# keep NAME: keep what it left for the hosts that follow
 keep() {
 	local files=$tmp/$1/files
 	cp "$files/image" "$tmp/from-$1" && saved+=(-i "$tmp/from-$1" -i "$files/vcpus-$1.0" -i "$files/vcpus-$1.3")
 }
-# own NAME: for a guest of its own
+# own NAME: commands for a guest of its own
 own() {
 	printf '%s\n' "drive busy $guest $model" "vcpus --save /out/vcpus-$1" "vcpus --load /out/vcpus-$1"
 }
-# from NAME...: for guests that others saved
+# from NAME...: commands for guests that were saved on other hosts
 from() {
 	local name
 	for name; do

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: GPL-2.0
 # shellcheck shell=sh
 #
-# What the cases want to know of the system that machine started: sections, each after a line "== NAME". A command is
-# followed by a line "status N".
+# What the cases want to know about the system that tests/secureboot/machine started, in sections, each after a line "==
+# NAME". The output of a command ends with a line "status N".
 
 PATH=/usr/bin:/bin
 run() {
@@ -17,7 +17,7 @@ section() {
 	this=$*
 }
 logged() { dmesg | sed "1,/section $this\$/d"; }
-# Programs of kmod, as in Debian, not those of busybox.
+# The program of kmod, as in Debian, not that of busybox.
 modprobe() { run /usr/bin/modprobe "$@"; }
 unload() { /usr/bin/modprobe -r kvm-amd; }
 
@@ -61,7 +61,7 @@ echo "version $(cat /sys/module/kvm/version 2>/dev/null)"
 run /host/show
 unload
 
-# What a person does about it; MokManager asks for the password at the next start.
+# What an administrator does about it; MokManager asks for the password at the next start.
 section import
 case $(mokutil --test-key /var/lib/dkms/mok.pub) in
 *"is not enrolled")

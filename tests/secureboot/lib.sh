@@ -5,10 +5,10 @@
 #
 #   releases        what cases loop over
 #   made on|off     make $machine with $release, Secure Boot on or off (tests/secureboot/machine)
-#   starts WHAT     start it; a check of its own. These two are false when they fail
-#   part SECTION    what inside.sh there said in a section
-#   loads_ours, loads_distro  the checks that modules are loaded and work
-#   doctor_content SECTION TEXT  the check that doctor has nothing to say of Secure Boot
+#   starts WHAT     start it; this is a check. These two return false if they fail
+#   part SECTION    what inside.sh printed in a section
+#   loads_ours, loads_distro  check that the modules are loaded and work
+#   doctor_content SECTION TEXT  check that doctor reports nothing about Secure Boot
 
 releases="trixie bookworm"
 [ "$(id -u)" = 0 ] || skip_all "needs root"

@@ -15,9 +15,11 @@ here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 # shellcheck source=tests/tap.sh
 . "$here/../tap.sh"
 
-# The svm host's clock counts instructions: on a busy machine what a test reads of the time would be the machine's. It
-# counts 8 ns for each, which is about what one takes: tests that are busy for seconds would take ten times as long else.
-# The test that calls ONE_REG. Seconds inside after which a test hangs: on svm they pass as they do outside, on
+# The svm host's clock counts instructions: otherwise, on a busy machine, the times that a test reads would be the
+# machine's. It counts 8 ns per instruction, which is about what one takes: with 1 ns, tests that are busy for seconds
+# would take ten times as long. Set the test that calls ONE_REG; the limit, in seconds inside, after which a test hangs
+# (on svm they pass as they do outside, on vmx one takes half a minute or more); and the limit, in seconds outside, for
+# a whole boot.
 # vmx one is half a minute and more. Seconds outside for all of a boot.
 case $host in
 svm) one_reg_test=msrs_test_tcg limit=60 wall=900 clock=(--icount-shift 3) ;;
@@ -34,7 +36,7 @@ programs=$("$here/build") || {
 }
 mapfile -t list < <(awk -v host="$host" -v group="$group" \
 	'!/^(#|$)/ && ($2 == host || $2 == "both") && $3 == group { print $1 }' "$here/tests")
-# Whatever the group: it judges the modules.
+# Run in each group, because it judges the modules.
 [[ " ${list[*]} " = *" $one_reg_test "* ]] || list=("$one_reg_test" "${list[@]}")
 
 # boot NAME KERNEL OPTIONS... -- PROGRAM...: run the programs, leave $tmp/NAME/{out,err} and $status
@@ -58,7 +60,7 @@ boot() {
 	"$top/tests/hosts/run" -H "$host" -k "$kernel" -t "$wall" -i "$programs/counted" "${files[@]}" \
 		-f "$tmp/$name/commands" -o "$tmp/$name" ${clock[@]+"${clock[@]}"} ${options[@]+"${options[@]}"} \
 		>"$tmp/$name/out" 2>"$tmp/$name/err" || status=$?
-	# Tests print through a terminal; its line ends are of no interest.
+	# Tests print through a terminal; ignore its line ends.
 	sed -i 's/\r$//' "$tmp/$name/out"
 	diag "$name: $(grep -c '^counted: ' "$tmp/$name/out") tests, status $status"
 	sed 's/^/#   /' "$tmp/$name/err"
@@ -71,12 +73,12 @@ verdict() {
 	echo "${v:-missing}"
 }
 
-# calls NAME PROGRAM: the ONE_REG calls that it made
+# calls NAME PROGRAM: the ONE_REG calls that the program made
 calls() {
 	sed -n "s/^counted: $2: [^;]*; onereg-calls: \\([^;]*\\);.*/\\1/p" "$tmp/$1/out"
 }
 
-# output NAME PROGRAM: what it printed
+# output NAME PROGRAM: the program's output
 output() {
 	awk -v end="counted: $2: " 'index($0, end) == 1 { printf "%s", text; exit }
 		/^counted: / { text = ""; next }
@@ -94,7 +96,7 @@ passed() {
 	output "$1" "$2" | sed -n 's/^ok [0-9]* *//p' | grep -v '# SKIP' | sort
 }
 
-# Whether the last host ran every test. A complaint of the kernel (126) is left to the caller.
+# Whether the last host ran every test. A complaint from the kernel (126) is left to the caller.
 ended() {
 	[ "$status" = 0 ] || [ "$status" = 126 ]
 }
@@ -117,12 +119,12 @@ compare() {
 		no_less "$kernel" "$kernel-distro" "$kernel-ours" "$p"
 	done
 
-	# Both pass; only the counts show who called what.
+	# If both pass, only the counts show which calls were made.
 	is "$kernel $one_reg_test: with the distro's modules it passes without ONE_REG" \
 		"$(verdict "$kernel-distro" "$one_reg_test"), $(calls "$kernel-distro" "$one_reg_test")" \
 		"pass, get 0/0 set 0/0 list 0/0"
 	if [ "$host" = vmx ]; then
-		# Native has CET here, and so more MSRs.
+		# Native has CET here, and therefore more MSRs.
 		like "$kernel $one_reg_test: with ours it reads, writes and lists with ONE_REG" \
 			"$(calls "$kernel-ours" "$one_reg_test")" '^get [1-9][0-9]+/[0-9]+ set [1-9][0-9]+/[0-9]+ list ([1-9])/\1$'
 	else
@@ -131,7 +133,7 @@ compare() {
 	fi
 }
 
-# no_less NAME REFERENCE OURS PROGRAM: what passes in the boot REFERENCE passes in the boot OURS
+# no_less NAME REFERENCE OURS PROGRAM: what passes in the boot REFERENCE must pass in the boot OURS
 no_less() {
 	local reference ours lost p=$4
 	reference=$(verdict "$2" "$p") ours=$(verdict "$3" "$p")
@@ -147,8 +149,8 @@ no_less() {
 	fi
 }
 
-# compare_cet KERNEL: all of them with kvm_intel.cet=1, which must cost nothing that passes without; and the test that
-# calls ONE_REG does what it does natively, with each of CET's MSRs. After compare KERNEL.
+# compare_cet KERNEL: run all of them with kvm_intel.cet=1. Nothing that passes without it may fail, and the test that
+# calls ONE_REG must do the same as on native, with each of CET's MSRs. Call it after compare KERNEL.
 compare_cet() {
 	local p
 	boot "$1-cet" "$1" -m "$build/$("$top/tests/debian/kernel" release "$1")" -p kvm_intel.cet=1 -- "${list[@]}"
@@ -168,7 +170,7 @@ compare_cet() {
 		)
 }
 
-# native NAME OPTIONS...: the test that calls ONE_REG passes on native, which sets $native_calls
+# native NAME OPTIONS...: the test that calls ONE_REG passes on native; sets $native_calls
 native() {
 	local name=$1
 	shift
