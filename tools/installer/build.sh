@@ -5,7 +5,10 @@
 
 # A checksum of our files that modules are built from.
 files_sum() {
-	(cd "$here" && find Makefile Kbuild dkms.conf src include -type f -print0 | sort -z | xargs -0 sha256sum | sha256sum)
+	(
+		cd "$here" && find Makefile Kbuild dkms.conf src include -type f -print0 | sort -z |
+			xargs -0 sha256sum | sha256sum
+	)
 }
 
 # If dkms built modules by itself, nothing records from which of our files. These are about to be replaced, so record
@@ -143,7 +146,8 @@ build_kernel() {
 	fi
 
 	# Nobody watches a noninteractive run, even if its log is written through a terminal.
-	[ ! -t 1 ] || [ "${DEBIAN_FRONTEND:-}" = noninteractive ] || printf '  %-28s %s\r' "$k" "building (about a minute)"
+	[ ! -t 1 ] || [ "${DEBIAN_FRONTEND:-}" = noninteractive ] ||
+		printf '  %-28s %s\r' "$k" "building (about a minute)"
 	build "$k" "$state/log/$k"
 	[ -n "$why" ] || why=$(built_wrong "$k" "$want")
 	if [ -z "$why" ]; then

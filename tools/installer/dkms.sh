@@ -1,14 +1,14 @@
 # SPDX-License-Identifier: GPL-2.0
 # shellcheck shell=bash disable=SC2034,SC2154 # other parts use and set the variables
 #
-# dkms.sh - all that the installer knows about DKMS: its commands, and its own files, which no other part reads or writes
+# dkms.sh - all that the installer knows about DKMS: its commands, and its own files, which no other part uses
 #
 # Assumptions about DKMS 3.0 to 3.4, in /var/lib/dkms/kvm-onereg:
 #   VERSION/source                         a link to the source: DKMS knows VERSION
 #   VERSION/build/make.log                 the log of a build that failed
 #   VERSION/KERNEL/ARCH/module/            what was built; log/make.log is beside it
 #   kernel-KERNEL-ARCH                     a link to VERSION/KERNEL/ARCH: that build is installed
-#   original_module/KERNEL/ARCH/           the distro's files that `dkms install` moved away; FILE.origin says from where
+#   original_module/KERNEL/ARCH/           the distro's files that `dkms install` moved away; FILE.origin has the place
 tree=/var/lib/dkms/$name
 arch=$(uname -m)
 
@@ -47,7 +47,9 @@ kept_restore() {
 		: "${to:=/lib/modules/$k/kernel/arch/x86/kvm/${f##*/}}"
 		case $to in "/lib/modules/$k/kernel/"*) ;; *) continue ;; esac
 		# A file that has taken its place is newer: it comes from an upgrade of the kernel's package.
-		[ -e "$to" ] || { mkdir -p "${to%/*}" && cp -p "$f" "$to.part" && sync "$to.part" && mv "$to.part" "$to"; } || return
+		[ -e "$to" ] || {
+			mkdir -p "${to%/*}" && cp -p "$f" "$to.part" && sync "$to.part" && mv "$to.part" "$to"
+		} || return
 	done
 }
 
@@ -86,7 +88,8 @@ add_version() {
 	[ ! -d "$tree/$version" ] || [ "$(source_of "$version")" = "$1" ] || set_source "$version" "$1"
 	[ -d "$tree/$version/source/src" ] || {
 		{ out=$(dkms add -m "$name" -v "$version" </dev/null 2>&1) && [ -d "$tree/$version/source/src" ]; } ||
-			die 5 "dkms add failed: $(tail -n 3 <<<"$out")" "make room in /var/lib/dkms, then run this again"
+			die 5 "dkms add failed: $(tail -n 3 <<<"$out")" \
+				"make room in /var/lib/dkms, then run this again"
 	}
 }
 
@@ -96,8 +99,8 @@ forget_all() { rm -rf "$tree"; }
 
 # ---- builds
 
-# Build for kernel $1; the log goes to $2. Sets $why if the build failed, $full if the disk is full, $log to where the log
-# is. The previous build is kept: keep_older_build restores it, drop_older_build deletes it.
+# Build for kernel $1; the log goes to $2. Sets $why if the build failed, $full if the disk is full, and $log to the
+# path of the log. The previous build is kept: keep_older_build restores it, drop_older_build deletes it.
 build() {
 	local k=$1 out f make_log=$tree/$version/build/make.log
 	# A build that is not installed may come from an interrupted run, and only look complete.
@@ -118,7 +121,10 @@ built_wrong() {
 	local m f
 	for m in $modules; do
 		f=$(ls "$tree/$version/$1/$arch/module/$m".ko* 2>/dev/null)
-		{ [ "$(modinfo -F version "$f" 2>/dev/null)" = "$version" ] && [ "$(modinfo -F origin "$f")" = "$2" ]; } ||
+		{
+			[ "$(modinfo -F version "$f" 2>/dev/null)" = "$version" ] &&
+				[ "$(modinfo -F origin "$f")" = "$2" ]
+		} ||
 			{
 				echo "dkms has no complete $m.ko from $2"
 				return

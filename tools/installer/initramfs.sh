@@ -95,7 +95,8 @@ refresh_image() {
 	! command -v update-initramfs >/dev/null || again="update-initramfs -u -k $k"
 	if ! [ -w "${image%/*}" ]; then
 		more "to fix: make ${image%/*} writable (mount -o remount,rw ${image%/*}), then: $again"
-	elif grep -q 'No space left' <<<"$said" || [ "$(df -k --output=avail "${image%/*}" | tail -n 1)" -lt "$(du -k "$image" | cut -f1)" ]; then
+	elif grep -q 'No space left' <<<"$said" ||
+		[ "$(df -k --output=avail "${image%/*}" | tail -n 1)" -lt "$(du -k "$image" | cut -f1)" ]; then
 		more "to fix: make room in ${image%/*} (df ${image%/*}), then: $again"
 	else
 		more "to fix: $again     # shows the error"

@@ -3,9 +3,9 @@
 #
 # look.sh - examine the host: the installed kernels, what each was built from, and whose KVM modules modprobe finds
 #
-# The caller sets $modules, and $place: the folder of our modules below /lib/modules/KERNEL. It also sources prebuilt.sh,
-# module.sh and a file that knows where our modules come from (dkms.sh), with these functions, which look.sh and
-# switch.sh call:
+# The caller sets $modules, and $place: the folder of our modules below /lib/modules/KERNEL. It also sources
+# prebuilt.sh, module.sh and a file that knows where our modules come from (dkms.sh), with these functions, which
+# look.sh and switch.sh call:
 #
 #   kept_file KERNEL VERSION FILE   print the file that FILE, in $place, was copied from; nothing if that is not known
 #   kept_marked KERNEL              whether a mark says, rightly or wrongly, that KERNEL has ours
@@ -27,7 +27,7 @@ kernels() {
 	done | sort -V
 }
 
-# The Debian version of the installed image of kernel $1; nothing if it is not installed, or its files are about to change.
+# The Debian version of kernel $1's installed image; nothing if it is not installed, or its files are about to change.
 image_version() {
 	local p
 	for p in "linux-image-$1" "linux-image-$1-unsigned"; do
@@ -122,7 +122,8 @@ changed_files() {
 		}
 		p=$(dpkg-query -S "*/lib/modules/$k/kernel/${f##*/kernel/}" 2>/dev/null | sed -n '1s/: .*//p')
 		[ -n "$p" ] || continue
-		was=$(dpkg-query --control-show "$p" md5sums 2>/dev/null | sed -n "s,  .*lib/modules/$k/kernel/${f##*/kernel/}$,,p")
+		was=$(dpkg-query --control-show "$p" md5sums 2>/dev/null |
+			sed -n "s,  .*lib/modules/$k/kernel/${f##*/kernel/}$,,p")
 		[ -z "$was" ] || [ "$(md5sum <"$f" | cut -d' ' -f1)" = "$was" ] || echo "$f"
 	done
 }

@@ -27,8 +27,8 @@ suffix_of() {
 	esac >/dev/null || echo "${f##*.ko}"
 }
 
-# Whether kernel $1 can decompress file $2: it has the suffix of the distro's modules and, in an .xz file, a checksum that
-# the kernel supports, CRC32 or none.
+# Whether kernel $1 can decompress file $2: it has the suffix of the distro's modules and, in an .xz file, a checksum
+# that the kernel supports, CRC32 or none.
 packed_well() {
 	[ "${2##*.ko}" = "$(suffix_of "$1")" ] || return
 	case $2 in

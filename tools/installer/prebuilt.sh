@@ -3,12 +3,12 @@
 #
 # prebuilt.sh - the modules of a package kvm-onereg-modules-KERNEL: check whether they fit the kernel, and use them
 #
-# The package has them in /usr/lib/kvm-onereg/modules/KERNEL; those in use are copies in $prebuilt_place. That folder and
-# updates/dkms are both below updates/, where depmod could take either, so only one of the two contains our modules. The
-# rule: prebuilt modules with exactly the source version of the installed image come first; others are not used.
+# The package has them in /usr/lib/kvm-onereg/modules/KERNEL; those in use are copies in $prebuilt_place. That folder
+# and updates/dkms are both below updates/, where depmod could take either, so only one of the two contains our modules.
+# The rule: prebuilt modules with exactly the source version of the installed image come first; others are not used.
 #
-# The folder appears and disappears by one rename: if anybody runs depmod at that time, it finds three modules that belong
-# together. Needs look.sh, switch.sh, dkms.sh and remove.sh, but not the program dkms.
+# The folder appears and disappears by one rename: if anybody runs depmod at that time, it finds three modules that
+# belong together. Needs look.sh, switch.sh, dkms.sh and remove.sh, but not the program dkms.
 prebuilt_place=updates/kvm-onereg
 
 packaged_in() { echo "/usr/lib/$name/modules/$1"; }
@@ -19,7 +19,8 @@ set_in() {
 	local m f
 	for m in $modules; do
 		for f in "$1/$m".ko{,.xz,.gz,.zst}; do
-			[ ! -e "$f" ] || echo "$(modinfo -F version "$f" 2>/dev/null) $(modinfo -F origin "$f" 2>/dev/null)"
+			[ ! -e "$f" ] ||
+				echo "$(modinfo -F version "$f" 2>/dev/null) $(modinfo -F origin "$f" 2>/dev/null)"
 		done
 	done | sort | uniq -c |
 		awk 'NR == 1 && $1 == 3 && NF > 2 { sub(/^ *3 /, ""); set = $0 } END { if (NR == 1) print set }'
@@ -60,7 +61,8 @@ take_prebuilt() {
 	rm -rf "$old" "/lib/modules/.$name-$k.part"
 	if [ -e "$(prebuilt_in "$k")" ]; then
 		# Without the image there are no modules to find, and depmod would leave its lists behind.
-		[ ! -d "/lib/modules/$k/kernel" ] || { kept_restore "$k" && point_to_distro "$k" "$prebuilt_place"; } || return
+		[ ! -d "/lib/modules/$k/kernel" ] || { kept_restore "$k" && point_to_distro "$k" "$prebuilt_place"; } ||
+			return
 		mv -T "$(prebuilt_in "$k")" "$old" && rm -rf "$old"
 		[ ! -d "/lib/modules/$k/kernel" ] || ! others_modules "$k" || depmod "$k"
 	fi
@@ -70,7 +72,8 @@ take_prebuilt() {
 put_prebuilt() {
 	local k=$1 part=/lib/modules/.$name-$1.part
 	mkdir -p "$part" "/lib/modules/$k/updates" &&
-		cp "$(packaged_in "$k")"/kvm*.ko* "$part/" && sync "$part"/* && mv -T "$part" "$(prebuilt_in "$k")" && depmod "$k"
+		cp "$(packaged_in "$k")"/kvm*.ko* "$part/" && sync "$part"/* && mv -T "$part" "$(prebuilt_in "$k")" &&
+		depmod "$k"
 }
 
 # Use the prebuilt modules of kernel $1 if the rule says so. Exit status:
@@ -95,7 +98,8 @@ use_prebuilt() {
 	fi
 	if [ -n "$v" ] && [ "${set#* }" = "$found_origin" ]; then
 		found_version=${set%% *}
-		same_set "$(packaged_in "$k")" "$(prebuilt_in "$k")" && prebuilt_resolve "$k" && ! built_here "$k" && return 0
+		same_set "$(packaged_in "$k")" "$(prebuilt_in "$k")" && prebuilt_resolve "$k" && ! built_here "$k" &&
+			return 0
 		news=installed
 		change_to_prebuilt "$k" || return 2
 		found_version=${set%% *} found_origin=${set#* }

@@ -93,6 +93,7 @@ keep_all() {
 		{ [ "$f" = "$sources-$v" ] && [ -d "$f" ]; } || continue
 		to=$state/older/$v
 		{ rm -rf "$to" "$to.part" && mkdir -p "$state/older" && cp -r "$f" "$to.part" && mv "$to.part" "$to" &&
-			set_source "$v" "$to"; } || die 5 "cannot write to $to: disk full?" "make room (1 MB), then run this again"
+			set_source "$v" "$to"; } ||
+			die 5 "cannot write to $to: disk full?" "make room (1 MB), then run this again"
 	done
 }

@@ -50,7 +50,8 @@ fetch_source() {
 	[ "$fetching" = hand ] || { due "$k" && now=-r; } || return
 	flock -u 7
 	{
-		out=$("$here/src/prepare" -k "$k" -d "/lib/modules/$k/build" -s "$state/source" -S -f $now 2>&1 >&6 7>&-) &&
+		out=$("$here/src/prepare" -k "$k" -d "/lib/modules/$k/build" -s "$state/source" -S -f $now \
+			2>&1 >&6 7>&-) &&
 			status=0 || status=$?
 	} 6>&1
 	flock 7
@@ -93,9 +94,10 @@ note_source() {
 	fi
 	automatic || next=0
 	{ mkdir -p "$wants" &&
-		printf '%s\n' "version=$v" "result=$result" "message=${message//$'\n'/ }" "tried=${tried:-0}" "next=$next" \
-			>"$wants.part" &&
-		mv "$wants.part" "$wants/$k"; } || die 5 "cannot write to $wants: disk full?" "make room (1 MB), then run this again"
+		printf '%s\n' "version=$v" "result=$result" "message=${message//$'\n'/ }" "tried=${tried:-0}" \
+			"next=$next" >"$wants.part" &&
+		mv "$wants.part" "$wants/$k"; } ||
+		die 5 "cannot write to $wants: disk full?" "make room (1 MB), then run this again"
 }
 
 # Kernel $1 could have our modules but does not, for reason $2; $3: what helps, unless it is the source.

@@ -23,7 +23,8 @@ to_distro() {
 	kept_unmark "$k"
 	while read -r f; do
 		[ -n "$f" ] || continue
-		[ -z "$(modinfo -F name "$f" 2>/dev/null)" ] || [ -n "$(modinfo -F origin "$f" 2>/dev/null)" ] || continue
+		[ -z "$(modinfo -F name "$f" 2>/dev/null)" ] || [ -n "$(modinfo -F origin "$f" 2>/dev/null)" ] ||
+			continue
 		rm -f "$f"
 	done <<<"$(ours_files "$k")"
 	rm -f "/lib/modules/$k/$place"/kvm*.part
@@ -35,7 +36,8 @@ to_ours() {
 	local k=$1 f to=/lib/modules/$1/$place
 	mkdir -p "$to" || return
 	while read -r f; do
-		cp "$f" "$to/${f##*/}.part" && sync "$to/${f##*/}.part" && mv "$to/${f##*/}.part" "$to/${f##*/}" || return
+		cp "$f" "$to/${f##*/}.part" && sync "$to/${f##*/}.part" && mv "$to/${f##*/}.part" "$to/${f##*/}" ||
+			return
 	done <<<"$(kept_modules "$k")"
 	kept_mark "$k" && depmod "$k"
 }
