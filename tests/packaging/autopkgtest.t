@@ -1,7 +1,8 @@
 #!/bin/bash
 # SPDX-License-Identifier: GPL-2.0
 #
-# debian/tests, run by autopkgtest of Debian 12 and of Debian 13 over the packages built there; and it reports a test that fails.
+# debian/tests, run by autopkgtest of Debian 12 and of Debian 13 with the packages built there. A test that fails is
+# reported.
 # shellcheck disable=SC1091,SC2034,SC2154,SC2016 # the files set the variables; the root's shell expands the scripts
 . "$(dirname "$0")/../tap.sh"
 . "$(dirname "$0")/lib.sh"

@@ -24,7 +24,8 @@ for release in $releases; do
 		dkms build $m -k 6.17.8+deb13-amd64 >/tmp/out 2>&1 </dev/null
 		echo "a kernel that is left out: exit $?"
 	')
-	is "$release: each command exits 0 and says nothing on stderr" "$(grep -c ': exit 0, 0 lines' <<<"$out")" 19 || diag "$out"
+	is "$release: each command exits 0 and says nothing on stderr" "$(grep -c ': exit 0, 0 lines' <<<"$out")" 19 ||
+		diag "$out"
 	like "$release: another series is left out with status 77" "$out" '^a kernel that is left out: exit 77$'
 done
 done_testing

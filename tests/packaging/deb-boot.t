@@ -24,7 +24,8 @@ make_tree() {
 	(
 		cd "$from/lib/modules/$k" || exit
 		cp modules.* "$tree/usr/lib/modules/$k/"
-		for f in $(sed -n 's,^\(.*/kvm\(-intel\|-amd\|\)\.ko[^:]*\): \(.*\),\1 \3,p' modules.dep) kernel/arch/x86/kvm/kvm*.ko*; do
+		for f in $(sed -n 's,^\(.*/kvm\(-intel\|-amd\|\)\.ko[^:]*\): \(.*\),\1 \3,p' modules.dep) \
+			kernel/arch/x86/kvm/kvm*.ko*; do
 			[ -e "$tree/usr/lib/modules/$k/$f" ] || install -D -m 644 "$f" "$tree/usr/lib/modules/$k/$f"
 		done
 	)
@@ -46,13 +47,16 @@ for release in $releases; do
 			/usr/bin/cat /sys/module/kvm/version /sys/module/$vendor/version
 			/usr/bin/kvm-onereg status
 		END
-		out=$("$top/tests/hosts/run" -H $host -k "$deb" -N -I "$tmp/tree" -f "$tmp/commands" --whole-modules -o "$tmp/out" -t 300 2>&1)
+		out=$("$top/tests/hosts/run" -H $host -k "$deb" -N -I "$tmp/tree" -f "$tmp/commands" --whole-modules \
+			-o "$tmp/out" -t 300 2>&1)
 		status=$?
 		# 123: xargs reports that modprobe did not find another driver that knows this CPU.
 		ok "$release on $host: it boots, and the kernel does not complain" test $status = 0 -o $status = 123
-		is "$release on $host: by alias and by name, our kvm and $vendor are loaded" "$(tr -d '\r' <<<"$out" | grep -c -x -F "$version")" 4
+		is "$release on $host: by alias and by name, our kvm and $vendor are loaded" \
+			"$(tr -d '\r' <<<"$out" | grep -c -x -F "$version")" 4
 		like "$release on $host: from updates/dkms" "$out" "^insmod .*/updates/dkms/${vendor/_/-}\\.ko"
-		like "$release on $host: the command says so about the loaded modules" "$out" "^Loaded +ours ${version//./\\.}: kvm, $vendor"
+		like "$release on $host: the command says so about the loaded modules" "$out" \
+			"^Loaded +ours ${version//./\\.}: kvm, $vendor"
 		like "$release on $host: and of what is on disk" "$out" " ours ${version//./\\.}"
 		not_ok "$release on $host: and both are the same" 1 grep -E 'damaged|pending' <<<"$out"
 		[ "$failures" = 0 ] || diag "status $status" "$out"

@@ -193,7 +193,8 @@ for release in $releases; do
 	shows "and the log why" '^make: failed as was asked for'
 	shows "the last line says how to try again" '^kvm-onereg-dkms: a kernel does not have kvm-onereg'"'"'s KVM, see above; to try again: /usr/sbin/kvm-onereg-install$'
 	shows "all packages are configured" '^states: ii ii ii ii , ii $'
-	shows "the new kernel has the distro's modules, the old one ours" '^kernels: ours ours ours, distro distro distro$'
+	shows "the new kernel has the distro's modules, the old one ours" \
+		'^kernels: ours ours ours, distro distro distro$'
 	shows "byte for byte" '^intact 1$'
 	shows "the command tries again" '^install 0$'
 	shows "and has it" '^again: ours ours ours, ours ours ours, ii $'

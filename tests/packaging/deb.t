@@ -27,7 +27,8 @@ for release in $releases; do
 	begin_deb
 
 	out=$(cat "$deb/deb-layer.log")
-	like "$release: a fresh install, for real: one line for the kernel" "$(grep '^  6' <<<"$out")" '^  6\.[^ ]* +installed \([0-9.]*, from linux-source-6\.[^ ]* 6\.[^ ]*\)$'
+	like "$release: a fresh install, for real: one line for the kernel" "$(grep '^  6' <<<"$out")" \
+		'^  6\.[^ ]* +installed \([0-9.]*, from linux-source-6\.[^ ]* 6\.[^ ]*\)$'
 	is "$release: and no other" "$(sed '1,/^kvm-onereg [0-9.]*:$/d' <<<"$out" | grep -c '^  ')" 1
 	out=$(in_root -o "$deb/deb-layer" -- '
 		echo "resolved $(resolved) $(modinfo -k "$K" -F version kvm-intel)"
@@ -42,8 +43,10 @@ for release in $releases; do
 	like "$release: both are set up" "$out" '^state ii ii $'
 	like "$release: the CET configuration is there, and not a conffile" "$out" '^conffile 0$'
 	like "$release: and CET is off" "$out" '^switch 0/1$'
-	is "$release: only what dkms needs is in /usr/src" "$(sed -n 's/^shipped //p' <<<"$out" | sort | xargs)" "$(printf '%s\n' Kbuild Makefile dkms.conf include src | sort | xargs)"
-	like "$release: the command runs, and has the same version" "$out" "^kvm-onereg $(sed -n 's/^PACKAGE_VERSION="\(.*\)"/\1/p' "$top/dkms.conf")\$"
+	is "$release: only what dkms needs is in /usr/src" "$(sed -n 's/^shipped //p' <<<"$out" | sort | xargs)" \
+		"$(printf '%s\n' Kbuild Makefile dkms.conf include src | sort | xargs)"
+	like "$release: the command runs, and has the same version" "$out" \
+		"^kvm-onereg $(sed -n 's/^PACKAGE_VERSION="\(.*\)"/\1/p' "$top/dkms.conf")\$"
 
 	out=$(in_root -o "$deb_plain" -- "$functions"'
 		everything >/tmp/before
@@ -63,7 +66,8 @@ for release in $releases; do
 	like "$release: reinstalled: there is nothing to build" "$out" '^again: ours ours ours untouched$'
 	like "$release: make uninstall of a clone leaves it to apt" "$out" 'to fix: apt-get remove kvm-onereg-dkms'
 	like "$release: and exits 2" "$out" '^status 2$'
-	like "$release: removed: the distro's modules, byte for byte; the CET configuration stays" "$out" '^removed: distro distro distro 0, /etc/modprobe.d/kvm-onereg.conf$'
+	like "$release: removed: the distro's modules, byte for byte; the CET configuration stays" "$out" \
+		'^removed: distro distro distro 0, /etc/modprobe.d/kvm-onereg.conf$'
 	is "$release: and nothing else of ours" "$(sed -n 's/^left //p' <<<"$out")" ""
 	is "$release: purged: every file is as before the install" "$(sed -n 's/^difference //p' <<<"$out")" ""
 	is "$release: apt succeeds each time" "$(grep -c '^apt 0$' <<<"$out")" 5
@@ -89,15 +93,19 @@ for release in $releases; do
 		echo "purged: $(resolved)"
 		traces | sed "s/^/left /"
 		sed "s/^/called /" /spy/log')
-	like "$release: an upgrade that fails exits with an error, and the older version stays" "$out" '^failed: ours ours ours of the older, iF $'
+	like "$release: an upgrade that fails exits with an error, and the older version stays" "$out" \
+		'^failed: ours ours ours of the older, iF $'
 	like "$release: it says so" "$out" 'failed: the build failed; version .* stays installed'
 	like "$release: dkms still has it" "$out" '^dkms kvm-onereg/[0-9.]+, [^ ]*, x86_64: installed$'
 	is "$release: and finds nothing broken" "$(grep -c -i -E '^dkms.*(broken|error)' <<<"$out")" 0
 	like "$release: apt tries again: upgraded" "$out" '^upgraded: ours ours ours 9\.1\.0$'
-	like "$release: nothing is left of the older one" "$out" '^dkms: kvm-onereg/9\.1\.0, /usr/src/kvm-onereg-9\.1\.0, build-ids built log source$'
-	like "$release: other files of the same version" "$out" '^revision: ours ours ours 9\.1\.0\+1, /usr/src/kvm-onereg-9\.1\.0$'
+	like "$release: nothing is left of the older one" "$out" \
+		'^dkms: kvm-onereg/9\.1\.0, /usr/src/kvm-onereg-9\.1\.0, build-ids built log source$'
+	like "$release: other files of the same version" "$out" \
+		'^revision: ours ours ours 9\.1\.0\+1, /usr/src/kvm-onereg-9\.1\.0$'
 	is "$release: are built" "$(sed -n '/^upgraded/,/^revision/p' <<<"$out" | grep -c 'installed (')" 1
-	like "$release: or, if that fails, the previous modules stay" "$out" '^failed revision: ours ours ours, kvm-onereg/9\.1\.0, .*: installed$'
+	like "$release: or, if that fails, the previous modules stay" "$out" \
+		'^failed revision: ours ours ours, kvm-onereg/9\.1\.0, .*: installed$'
 	like "$release: purged in that state" "$out" '^purged: distro distro distro$'
 	is "$release: nothing is left" "$(sed -n 's/^left //p' <<<"$out")" ""
 	is "$release: apt's exit status, each time" "$(sed -n 's/^apt //p' <<<"$out" | xargs)" "100 0 0 100 0"
@@ -144,8 +152,10 @@ for release in $releases; do
 		apt purge kvm-onereg-dkms
 		echo "purged: $(resolved)"
 		traces | sed "s/^/left /"')
-	like "$release: over an install from a clone" "$out" '^over a clone: ours ours ours /usr/src/kvm-onereg-[0-9.]+$'
-	like "$release: make install of the clone leaves it to apt then" "$out" 'belongs to the Debian package kvm-onereg-dkms'
+	like "$release: over an install from a clone" "$out" \
+		'^over a clone: ours ours ours /usr/src/kvm-onereg-[0-9.]+$'
+	like "$release: make install of the clone leaves it to apt then" "$out" \
+		'belongs to the Debian package kvm-onereg-dkms'
 	is "$release: exit status of the clone's" "$(sed -n 's/^status //p' <<<"$out" | xargs)" "0 0 2"
 	like "$release: purged: the distro's modules" "$out" '^purged: distro distro distro$'
 	is "$release: and nothing is left of either" "$(sed -n 's/^left //p' <<<"$out")" ""

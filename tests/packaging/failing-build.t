@@ -26,7 +26,8 @@ for release in $releases; do
 		sums | sed "s/^/sum /"
 	')
 	like "$release: a hook that does not apply: it is named" "$out" 'failed: hook .*\.patch does not apply'
-	like "$release: a broken build: it says where the log is" "$out" 'failed: the build failed.* log: /var/lib/kvm-onereg/log/'
+	like "$release: a broken build: it says where the log is" "$out" \
+		'failed: the build failed.* log: /var/lib/kvm-onereg/log/'
 	like "$release: the log has the reason" "$out" '^log: broken on purpose'
 	is "$release: both exit 1" "$(grep -c '^status 1$' <<<"$out")" 2
 	is "$release: both leave the distro's modules" "$(grep -c '^resolved distro distro distro$' <<<"$out")" 2

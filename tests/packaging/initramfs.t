@@ -86,7 +86,8 @@ for release in $releases; do
 		like "$what: upgraded" "$out" '^upgraded: ours ours ours 9\.1\.0, image: 3 same, with conf$'
 		like "$what: the kernel upgraded under its name, its source missing" "$out" \
 			'^kernel without source: distro distro distro , image: 3 same, with conf$'
-		like "$what: and with its source" "$out" '^kernel with source: ours ours ours 9\.1\.0, image: 3 same, with conf$'
+		like "$what: and with its source" "$out" \
+			'^kernel with source: ours ours ours 9\.1\.0, image: 3 same, with conf$'
 		like "$what: removed" "$out" '^removed: distro distro distro , image: 3 same, with conf$'
 		like "$what: purged" "$out" '^purged: distro distro distro , image: 3 same, without conf$'
 		is "$what: apt succeeds each time" "$(grep '^apt ' <<<"$out" | sort -u)" "apt 0"
@@ -127,14 +128,19 @@ for release in $releases; do
 			else update-initramfs -u -k "$K"; fi >/dev/null 2>&1
 			was=$(made); apt install /packages/kvm-onereg-dkms_*.deb >/tmp/log
 			[ "$was" = "$(made)" ] && echo "no KVM: left alone, $(resolved), $(tail -n 1 /tmp/log)"')
-		like "$what: killed before the image" "$out" '^killed: ours ours ours 9\.1\.0, image: 3 differ, with conf$'
-		like "$what: the next run builds it" "$out" '^after a kill: ours ours ours 9\.1\.0, image: 3 same, with conf$'
+		like "$what: killed before the image" "$out" \
+			'^killed: ours ours ours 9\.1\.0, image: 3 differ, with conf$'
+		like "$what: the next run builds it" "$out" \
+			'^after a kill: ours ours ours 9\.1\.0, image: 3 same, with conf$'
 		like "$what: a full /boot: the modules are new, the image is the old one, and dpkg knows" "$out" \
 			'^full: iF , 9\.2\.0, image of 9\.1\.0, 0$'
 		like "$what: whole" "$out" '^full: the old image is whole$'
 		like "$what: it says what to do" "$out" 'failed: /boot/initrd\.img-.* still holds other KVM modules'
 		like "$what: with a command" "$out" "to fix: make room in /boot \\(df /boot\\), then: $(
-			case $generator in dracut) echo 'dracut --force /boot/initrd' ;; *) echo 'update-initramfs -u -k 6' ;; esac
+			case $generator in
+			dracut) echo 'dracut --force /boot/initrd' ;;
+			*) echo 'update-initramfs -u -k 6' ;;
+			esac
 		)"
 		like "$what: a removal goes on" "$out" '^removed while full: distro distro distro apt 0$'
 		like "$what: with room again" "$out" '^room again: distro distro distro , image: 3 same, without conf$'

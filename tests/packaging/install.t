@@ -15,7 +15,8 @@ for release in $releases; do
 	folder=$made/root
 	kernel=$(basename "$folder"/lib/modules/*/)
 	is "$release: three modules in updates/dkms, and nothing else" \
-		"$(find "$folder/lib/modules/$kernel/updates/dkms/" -type f -printf '%f\n' | sed 's/\.ko.*//' | sort | xargs)" "kvm kvm-amd kvm-intel"
+		"$(find "$folder/lib/modules/$kernel/updates/dkms/" -type f -printf '%f\n' | sed 's/\.ko.*//' | sort |
+			xargs)" "kvm kvm-amd kvm-intel"
 	is "$release: a kernel's folder for the emulated hosts resolves to ours" \
 		"$(modprobe -d "$folder" -S "$kernel" -n -v kvm-intel | grep -c updates/dkms)" 2
 	out=$(in_root -o "$installed" -- '
@@ -28,8 +29,10 @@ for release in $releases; do
 		[ "$before" = "$(sums; stat -c "%n %Y" /var/lib/dkms/kvm-onereg/*/"$K")" ] && echo untouched
 	')
 	like "$release: all three resolve to ours" "$out" '^resolved ours ours ours$'
-	like "$release: dkms has it installed, without a warning" "$out" '^dkms kvm-onereg/[0-9.]+, [^ ]*, x86_64: installed( \(Original modules exist\))?$'
-	is "$release: only what dkms needs is in /usr/src" "$(sed -n 's/^shipped //p' <<<"$out" | grep -v COPYING | sort | xargs)" \
+	like "$release: dkms has it installed, without a warning" "$out" \
+		'^dkms kvm-onereg/[0-9.]+, [^ ]*, x86_64: installed( \(Original modules exist\))?$'
+	is "$release: only what dkms needs is in /usr/src" \
+		"$(sed -n 's/^shipped //p' <<<"$out" | grep -v COPYING | sort | xargs)" \
 		"$(printf '%s\n' Kbuild Makefile dkms.conf include src | sort | xargs)"
 	like "$release: the second run says that it is installed" "$out" '^  6\.[^ ]* +installed already'
 	like "$release: and exits 0" "$out" '^status 0$'

@@ -31,6 +31,7 @@ for release in $releases; do
 	run_points "$deb_light" "$upgrade" 'dpkg -i /new.deb' '
 		status dpkg --configure -a >/tmp/log; [ "$(tail -n 1 /tmp/log)" = "status 0" ] || cat /tmp/log
 		status dpkg -i /new.deb' "ours ours ours"
-	run_points "$deb_light" "$remove" 'dpkg -r kvm-onereg-dkms' 'status dpkg -r kvm-onereg-dkms' "distro distro distro"
+	run_points "$deb_light" "$remove" 'dpkg -r kvm-onereg-dkms' 'status dpkg -r kvm-onereg-dkms' \
+		"distro distro distro"
 done
 done_testing

@@ -85,18 +85,19 @@ in_root() {
 		o+=("$1")
 		shift
 	done
-	"$root" run "$release" -n "${o[@]}" ${options[@]+"${options[@]}"} -b "$made/project:/kvm-onereg:ro" -w /kvm-onereg -- \
-		bash -c "$prelude$2" 2>&1
+	"$root" run "$release" -n "${o[@]}" ${options[@]+"${options[@]}"} -b "$made/project:/kvm-onereg:ro" \
+		-w /kvm-onereg -- bash -c "$prelude$2" 2>&1
 }
 
-# For the Debian packages: begin_deb does what begin and built_once do, and sets $deb, what apt made of a root with a real build,
-# and the layers $deb_plain and $deb_light (tests/packaging/installed). /packages and /repo are there, and scripts have also these:
+# For the Debian packages: begin_deb does what begin and built_once do. It sets $deb, a root after apt's installation
+# with a real build, and the layers $deb_plain and $deb_light (tests/packaging/installed). /packages and /repo are
+# there, and scripts also have these:
 #   repos NAME...       apt has the packages of these folders of /repo (tests/packaging/repo), and of no other
 #   apt ARGUMENTS...    apt-get, its output shown, then a line "apt STATUS"
 #   states PACKAGE...   a word for each: ii, iF, ...
 #   other               the kernel that is not $K
 #   repack VERSION DEBIAN-VERSION   make /new.deb of kvm-onereg-dkms: changed sources, these versions
-#   source_package      the name of the installed linux-source package; sources_gone takes it away, whatever depends on it
+#   source_package      the name of the installed linux-source package; sources_gone removes it, whatever depends on it
 begin_deb() {
 	begin && deb=$("$top/tests/packaging/installed" deb "$release") || return
 	deb=${deb%/deb}

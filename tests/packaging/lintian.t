@@ -11,7 +11,8 @@ for release in $releases; do
 		report 1 "$release: make deb" || true
 		continue
 	}
-	is "$release: make deb creates three packages" "$(cd "$packages" && echo *.deb | sed 's/_[^ ]*//g')" "kvm-onereg-dkms kvm-onereg-tools libkvm-onereg-dev"
+	is "$release: make deb creates three packages" "$(cd "$packages" && echo *.deb | sed 's/_[^ ]*//g')" \
+		"kvm-onereg-dkms kvm-onereg-tools libkvm-onereg-dev"
 	# lint FILES [SCRIPT]: after a script
 	# shellcheck disable=SC2317 # ok calls it
 	lint() {
@@ -34,7 +35,8 @@ for release in $releases; do
 	dpkg-deb -x "$packages"/kvm-onereg-dkms_*.deb "$tmp/package"
 	for u in service timer; do
 		sed "s,/usr/lib/kvm-onereg/,$tmp/package&," "$tmp/package"/*lib/systemd/system/kvm-onereg-source.$u \
-			"$tmp/package"/usr/lib/systemd/system/kvm-onereg-source.$u >"$tmp/units/kvm-onereg-source.$u" 2>/dev/null
+			"$tmp/package"/usr/lib/systemd/system/kvm-onereg-source.$u \
+			>"$tmp/units/kvm-onereg-source.$u" 2>/dev/null
 	done
 	verify() { systemd-analyze verify --man=no "$tmp"/units/* 2>&1; }
 	is "$release: systemd accepts the units" "$(verify)" ""

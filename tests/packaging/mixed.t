@@ -53,11 +53,15 @@ for release in $releases; do
 		dkms install -m kvm-onereg -v "$V" -k "$K" >/dev/null 2>&1
 		echo "dkms alone: status $?, $(ls /lib/modules/"$K"/updates/dkms 2>/dev/null | wc -l) copied"
 	')
-	like "$release: modules without version and origin: an error before anything is installed" "$out" 'failed: dkms has no complete kvm\.ko'
+	like "$release: modules without version and origin: an error before anything is installed" "$out" \
+		'failed: dkms has no complete kvm\.ko'
 	like "$release: exit 1" "$out" '^status 1$'
 	like "$release: the distro's modules stay" "$out" '^after: distro distro distro$'
 	case $release in
-	bookworm) like "$release: (dkms 3.0.10 alone takes them for installed, and copies nothing)" "$out" '^dkms alone: status 0, 0 copied$' ;;
+	bookworm)
+		like "$release: (dkms 3.0.10 alone takes them for installed, and copies nothing)" "$out" \
+			'^dkms alone: status 0, 0 copied$'
+		;;
 	*) diag "$(grep '^dkms alone' <<<"$out")" ;;
 	esac
 done

@@ -73,11 +73,14 @@ for release in $releases; do
 	result() { sed -n "s/^$1: //p" <<<"$out"; }
 	is "$release: without KVER: refused" "$(result no-kernel)" "error 2, built 0, packages 0"
 	like "$release: ... and says what to type" "$(said no-kernel)" 'to fix: make deb-modules KVER='
-	like "$release: a kernel that is not installed: refused" "$(result unknown-kernel)" 'error 1, built 1, packages 0'
+	like "$release: a kernel that is not installed: refused" "$(result unknown-kernel)" \
+		'error 1, built 1, packages 0'
 	like "$release: ... and says which headers" "$(said unknown-kernel)" 'to fix: apt-get install linux-headers-6'
-	is "$release: a release that cannot be part of a package name: refused" "$(result no-name)" "error 2, built 0, packages 0"
+	is "$release: a release that cannot be part of a package name: refused" "$(result no-name)" \
+		"error 2, built 0, packages 0"
 	for what in key-alone certificate-alone no-key not-a-key key-of-another; do
-		is "$release: $what: refused before anything is built" "$(result "$what")" "error 4, built 0, packages 0"
+		is "$release: $what: refused before anything is built" "$(result "$what")" \
+			"error 4, built 0, packages 0"
 	done
 	like "$release: a missing key is named" "$(said no-key)" "'/tmp/none'"
 	is "$release: a build that fails creates no package" "$(result failing-build)" "error 1, built 1, packages 0"
@@ -90,7 +93,8 @@ for release in $releases; do
 	is "$release: ... the three modules are signed, and compressed like the distro's" \
 		"$(sed -n 's/^module//p' <<<"$out" | sed 's/, [0-9.]*, linux-source-.*//' | sort | uniq -c | xargs)" \
 		"3 ${suffix:+$suffix }Key of the fleet"
-	is "$release: ... with a checksum that the kernel supports" "$(sed -n 's/^check *//p' <<<"$out" | sort -u)" "${suffix:+1}"
+	is "$release: ... with a checksum that the kernel supports" "$(sed -n 's/^check *//p' <<<"$out" | sort -u)" \
+		"${suffix:+1}"
 	is "$release: ... and the signature is where the kernel looks for it" \
 		"$(grep -c '^end ~Module signature appended~$' <<<"$out")" 3
 	like "$release: not signed: says so" "$(said not-signed)" 'not signed$'
@@ -237,7 +241,8 @@ for release in $releases; do
 	[ "$failures" = 0 ] || diag "$out"
 
 	like "$release: a damaged module is not used" "$out" '^a bad file: distro distro distro$'
-	like "$release: ... and the line says what to do" "$out" 'to fix: apt-get install --reinstall kvm-onereg-modules-6'
+	like "$release: ... and the line says what to do" "$out" \
+		'to fix: apt-get install --reinstall kvm-onereg-modules-6'
 
 	out=$(in_root -o "$bare" -- '
 		repos image
@@ -274,7 +279,8 @@ for release in $releases; do
 		apt purge $P
 		echo "all purged: $(resolved), $(ls /etc/modprobe.d | grep kvm)"
 		traces | sed "s/^/left /"')
-	like "$release: with both packages, the prebuilt modules are preferred" "$out" '^both: prebuilt prebuilt prebuilt, 0/0$'
+	like "$release: with both packages, the prebuilt modules are preferred" "$out" \
+		'^both: prebuilt prebuilt prebuilt, 0/0$'
 	like "$release: ... the installer says so, in one line" "$out" \
 		'^  6\.[^ ]* +installed already \(prebuilt, .*\); DKMS does not build for it$'
 	like "$release: ... and DKMS does not build" "$out" '^autoinstall: 0, prebuilt prebuilt prebuilt, 0/0$'
@@ -285,9 +291,12 @@ for release in $releases; do
 		"^new image: ours ours ours, ${new//+/\\+}\$"
 	like "$release: ... and says why" "$out" \
 		"\(kvm-onereg-modules-6.* is not used: its kernel has version ${new//+/\\+}, "
-	like "$release: prebuilt modules for it are preferred again" "$out" '^prebuilt for it: prebuilt prebuilt prebuilt, 0/0$'
-	like "$release: kvm-onereg-dkms purged: the modules and the CET configuration stay" "$out" '^dkms purged: prebuilt prebuilt prebuilt, 1$'
-	like "$release: both purged: the distro's modules, and no CET configuration" "$out" '^all purged: distro distro distro, $'
+	like "$release: prebuilt modules for it are preferred again" "$out" \
+		'^prebuilt for it: prebuilt prebuilt prebuilt, 0/0$'
+	like "$release: kvm-onereg-dkms purged: the modules and the CET configuration stay" "$out" \
+		'^dkms purged: prebuilt prebuilt prebuilt, 1$'
+	like "$release: both purged: the distro's modules, and no CET configuration" "$out" \
+		'^all purged: distro distro distro, $'
 	is "$release: ... and nothing is left of either" "$(sed -n 's/^left //p' <<<"$out")" ""
 	is "$release: apt succeeds each time, with both" "$(grep '^apt' <<<"$out" | sort | uniq -c | xargs)" "9 apt 0"
 	[ "$failures" = 0 ] || diag "$out"

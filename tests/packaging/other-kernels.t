@@ -63,17 +63,20 @@ for release in $releases; do
 		like "$release, $state: 5.10, no such series" "$out" "^5\.10\.0.*$good"
 		like "$release, $state: 6.1, not Debian's" "$out" "^6\.1\.99.*$good"
 		like "$release, $state: 6.12 without KVM" "$out" "^6\.12\.99.*$good"
-		like "$release, $state: but a 6.1 of Debian that cannot be built makes dpkg say so" "$out" '^6\.1\.0-1-amd64: dpkg 1, install ok half-configured, 0 installed$'
+		like "$release, $state: but a 6.1 of Debian that cannot be built makes dpkg say so" "$out" \
+			'^6\.1\.0-1-amd64: dpkg 1, install ok half-configured, 0 installed$'
 		like "$release, $state: make install knows native" "$out" '^  6\.18\.5[^ ]* +native: '
 		like "$release, $state: make install knows 6.17" "$out" '^  6\.17\.8[^ ]* +skipped: .*series 6\.17'
-		like "$release, $state: make install knows a kernel that is not Debian's" "$out" '^  6\.1\.99[^ ]* +skipped: .*is not a Debian kernel'
+		like "$release, $state: make install knows a kernel that is not Debian's" "$out" \
+			'^  6\.1\.99[^ ]* +skipped: .*is not a Debian kernel'
 		[ "$failures" = 0 ] || diag "$out"
 	done
 done
 
 # The real thing: headers of the newest native kernel.
 release=trixie
-if deb=$("$top/tests/debian/archive" fetch "$("$top/tests/debian/archive" names 'linux-headers-([7-9]|6\.1[89])[0-9.]*\+deb13-amd64' | tail -n 1)"); then
+if deb=$("$top/tests/debian/archive" fetch \
+	"$("$top/tests/debian/archive" names 'linux-headers-([7-9]|6\.1[89])[0-9.]*\+deb13-amd64' | tail -n 1)"); then
 	options=(-b "$deb:/native.deb:ro")
 	out=$(in_root -o "$light" -- '
 		p=$(dpkg-deb -f /native.deb Package)

@@ -26,9 +26,12 @@ for release in $releases; do
 		ls /var/lib/kvm-onereg/source
 	')
 	new=$(sed -n 's/^new //p' <<<"$out")
-	like "$release: without the newer source: it says what to do" "$out" 'to fix: (apt-get update|connect this machine)'
-	like "$release: without the newer source: removed" "$out" 'removed the installed modules: they were built from linux-source-'
-	like "$release: without the newer source: the distro's modules" "$out" '^without the source: distro distro distro$'
+	like "$release: without the newer source: it says what to do" "$out" \
+		'to fix: (apt-get update|connect this machine)'
+	like "$release: without the newer source: removed" "$out" \
+		'removed the installed modules: they were built from linux-source-'
+	like "$release: without the newer source: the distro's modules" "$out" \
+		'^without the source: distro distro distro$'
 	like "$release: with it: rebuilt" "$out" '^with it: ours ours ours, 1$'
 	like "$release: then it stays" "$out" "installed already .* ${new//./\\.}\)"
 	is "$release: exit status of the three runs" "$(grep '^status' <<<"$out" | xargs)" "status 3 status 0 status 0"

@@ -7,8 +7,8 @@
 . "$(dirname "$0")/../tap.sh"
 . "$(dirname "$0")/lib.sh"
 
-# refused WHAT STATUS REGEX SCRIPT [RESOLVED]: after SCRIPT, make install says REGEX, exits with STATUS, and changes no module
-# on disk; then modinfo resolves the distro's, or what RESOLVED, a regular expression, says
+# refused WHAT STATUS REGEX SCRIPT [RESOLVED]: after SCRIPT, make install prints REGEX, exits with STATUS, and changes
+# no module on disk. modinfo then resolves the distro's modules, or what matches the regular expression RESOLVED
 refused() {
 	local out
 	out=$(in_root -o "$ready" -- "$4"'
@@ -20,12 +20,14 @@ refused() {
 	like "$release: $1: says so, with the command" "$out" "$3"
 	like "$release: $1: exits $2" "$out" "^status $2\$"
 	is "$release: $1: installs nothing" "$(sed -n '/^before:$/,/^resolved/p' <<<"$out")" ""
-	like "$release: $1: whose modules modprobe finds" "$(tail -n 1 <<<"$out")" "^resolved ${5:-(distro distro distro|none.*)}\$"
+	like "$release: $1: whose modules modprobe finds" "$(tail -n 1 <<<"$out")" \
+		"^resolved ${5:-(distro distro distro|none.*)}\$"
 }
 
 for release in $releases; do
 	begin
-	refused "source missing" 3 'skipped: .*linux-source-6\.[0-9]+ 6\.[^ ]*(, the exact source, is not available|: )' \
+	refused "source missing" 3 \
+		'skipped: .*linux-source-6\.[0-9]+ 6\.[^ ]*(, the exact source, is not available|: )' \
 		'rm -r /usr/src/linux-source-* /var/lib/kvm-onereg'
 	refused "source of another version" 3 'to fix: (apt-get update|connect this machine)' \
 		'rm -r /var/lib/kvm-onereg; sed -i "/^Package: linux-source-6/,/^Version:/s/^Version: .*/Version: 6.1.99-1/" /var/lib/dpkg/status'
@@ -47,7 +49,8 @@ for release in $releases; do
 		'run="setpriv --reuid=65534 --clear-groups tools/install"'
 	refused "no kernel" 3 'to fix: apt-get install linux-image-amd64' \
 		'mv /lib/modules/"$K" /'
-	refused "another package replaces kvm.ko" 3 'another package replaces KVM: .*updates/kvm.ko.*; remove that package first' \
+	refused "another package replaces kvm.ko" 3 \
+		'another package replaces KVM: .*updates/kvm.ko.*; remove that package first' \
 		'mkdir /lib/modules/"$K"/updates && cp /lib/modules/"$K"/kernel/arch/x86/kvm/kvm.ko* /lib/modules/"$K"/updates/ && depmod "$K"' \
 		'/lib/modules/[^ ]*/updates/kvm\.ko[^ ]*\(no origin\) distro distro'
 	refused "wrong usage" 2 'install --remove' \

@@ -69,10 +69,14 @@ after() {
 	local what=$1
 	is "$what: apt ends without an error" "$(grep '^apt [0-9]' <<<"$out" | sort -u)" "apt 0"
 	is "$what: everything is configured" "$(sed -n 's/^state: //p' <<<"$out")" "ii ii ii ii ii ii"
-	is "$what: 6.1 and Debian 12's 6.12 keep what they had" "$(sed -n '/^then:/,/^service/p' <<<"$out" | grep -c '^kept$')" 1
-	like "$what: in the meantime, the new 6.12 does not have our KVM" "$out" "^then: ${new//+/\\+}: distro distro distro"
-	like "$what: the end of the apt run says so" "$(grep -A 1 '^\*\*\* kvm-onereg: these kernels' <<<"$out")" "^  ${new//+/\\+} "
-	like "$what: and that CET, which is requested, is lost at a reboot" "$out" "^\\*\\*\\* ${new//+/\\+} boots next, and CET for guests"
+	is "$what: 6.1 and Debian 12's 6.12 keep what they had" \
+		"$(sed -n '/^then:/,/^service/p' <<<"$out" | grep -c '^kept$')" 1
+	like "$what: in the meantime, the new 6.12 does not have our KVM" "$out" \
+		"^then: ${new//+/\\+}: distro distro distro"
+	like "$what: the end of the apt run says so" "$(grep -A 1 '^\*\*\* kvm-onereg: these kernels' <<<"$out")" \
+		"^  ${new//+/\\+} "
+	like "$what: and that CET, which is requested, is lost at a reboot" "$out" \
+		"^\\*\\*\\* ${new//+/\\+} boots next, and CET for guests"
 	like "$what: and the service then succeeds" "$out" '^service 0$'
 	like "$what: ours on the new 6.12, from its exact source" "$out" \
 		"^last: ${new//+/\\+}: ours ours ours, linux-source-6\\.12 $("$kernel" version 6.12)\$"

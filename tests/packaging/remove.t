@@ -27,7 +27,8 @@ for release in $releases; do
 		echo "resolved $(resolved)"
 		sums | sed "s/^/sum /"
 	')
-	is "$release: dkms remove alone: the distro's modules, byte for byte" "$(sed -n 's/^sum //p' <<<"$out")" "$before"
+	is "$release: dkms remove alone: the distro's modules, byte for byte" "$(sed -n 's/^sum //p' <<<"$out")" \
+		"$before"
 
 	# A removal that was cut off half way is finished by the next.
 	out=$(in_root -o "$light" -- '

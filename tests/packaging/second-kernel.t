@@ -49,9 +49,12 @@ for release in $releases; do
 		echo "first: $(resolved "$first") $(sums "$first" | cmp - /tmp/first && echo untouched)"
 	')
 	is "$release: dpkg configures $kernel, and our package" "$(grep -c '^status 0$' <<<"$out")" 2
-	like "$release: built for it, from the older source" "$out" "^second: ours ours ours, from linux-source-$series (6[^ ]*) \(\1\)\$"
-	is "$release: the first kernel is as it was, then and after the removal" "$(grep -c '^first: ours ours ours untouched$' <<<"$out")" 2
-	is "$release: a second run has nothing to do for both" "$(sed -n '/^second/,/^purge/p' <<<"$out" | grep -c 'installed already')" 2
+	like "$release: built for it, from the older source" "$out" \
+		"^second: ours ours ours, from linux-source-$series (6[^ ]*) \(\1\)\$"
+	is "$release: the first kernel is as it was, then and after the removal" \
+		"$(grep -c '^first: ours ours ours untouched$' <<<"$out")" 2
+	is "$release: a second run has nothing to do for both" \
+		"$(sed -n '/^second/,/^purge/p' <<<"$out" | grep -c 'installed already')" 2
 	like "$release: the kernel's packages can be purged" "$out" '^purge 0$'
 	like "$release: dkms forgot it" "$out" '^entries: 0$'
 	[ "$failures" = 0 ] || diag "$out"

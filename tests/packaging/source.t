@@ -52,8 +52,10 @@ for release in $releases; do
 		status dpkg-reconfigure kvm-onereg-dkms >/tmp/log; tail -n 1 /tmp/log
 		echo "reconfigured: $(resolved), $(ls /var/lib/kvm-onereg/source)"'
 	like "$release: apt does not download it" "$out" '^apt: distro distro distro, ii , untried 0 0, $'
-	like "$release: and ends with a block that names the kernel" "$out" '^  6\.[^ ]+ +the source of kernel .* is not on this machine$'
-	is "$release: whose last line is the command" "$(sed -n '/^\*\*\*/,/^apt 0/p' <<<"$out" | tail -n 2 | xargs)" "kvm-onereg-install apt 0"
+	like "$release: and ends with a block that names the kernel" "$out" \
+		'^  6\.[^ ]+ +the source of kernel .* is not on this machine$'
+	is "$release: whose last line is the command" "$(sed -n '/^\*\*\*/,/^apt 0/p' <<<"$out" | tail -n 2 | xargs)" \
+		"kvm-onereg-install apt 0"
 	like "$release: which downloads it, and builds" "$out" '^by hand: ours ours ours, build-ids built log source, $'
 	is "$release: it says so once" "$(grep -c '^\*\*\*' <<<"$out")" 1
 	like "$release: installed modules need no source" "$out" '^reconfigured: ours ours ours, $'
@@ -87,9 +89,12 @@ for release in $releases; do
 		'^apt: distro distro distro, untried 0, 1, start --no-block kvm-onereg-source.service$'
 	like "$release: and says where to follow it" "$out" '^  journalctl -u kvm-onereg-source$'
 	like "$release: which waits for dpkg" "$out" '^dpkg runs: $'
-	like "$release: then it downloads the source, and builds" "$out" '^service: ours ours ours, build-ids built log source$'
-	is "$release: and then has nothing to do" "$(sed -n '/^service:/,/^status/p' <<<"$out" | xargs -d '\n' | sed 's/.*source //')" "status 0"
-	like "$release: with the timer disabled, it is not started" "$out" '^off: untried 0, cat: /started: No such file'
+	like "$release: then it downloads the source, and builds" "$out" \
+		'^service: ours ours ours, build-ids built log source$'
+	is "$release: and then has nothing to do" \
+		"$(sed -n '/^service:/,/^status/p' <<<"$out" | xargs -d '\n' | sed 's/.*source //')" "status 0"
+	like "$release: with the timer disabled, it is not started" "$out" \
+		'^off: untried 0, cat: /started: No such file'
 	end
 
 	run "$deb_plain" '
@@ -120,7 +125,8 @@ for release in $releases; do
 		sed -i "s/^next=.*/next=1/" /var/lib/kvm-onereg/wanted/*
 		service >/tmp/log
 		echo "on offer: $(resolved), $(ls /var/lib/kvm-onereg | xargs)"'
-	like "$release: offline: the service records it, and when it will try again" "$out" '^offline: distro distro distro, offline, 600$'
+	like "$release: offline: the service records it, and when it will try again" "$out" \
+		'^offline: distro distro distro, offline, 600$'
 	like "$release: and why" "$out" '^message: the archive cannot be reached'
 	like "$release: not before" "$out" '^not due: status 0$'
 	like "$release: then less often" "$out" '^again: offline, 1200$'
@@ -128,7 +134,8 @@ for release in $releases; do
 	like "$release: not available: it says so, and which kernel to move to" "$out" \
 		'to fix: to move to a kernel whose source is available: apt-get install linux-image-amd64=|no available kernel has its source'
 	like "$release: records it" "$out" '^unavailable: unavailable$'
-	like "$release: available again: the service queries the archive again" "$out" '^on offer: ours ours ours, build-ids built log source$'
+	like "$release: available again: the service queries the archive again" "$out" \
+		'^on offer: ours ours ours, build-ids built log source$'
 	end
 
 	run "$deb_light" '
@@ -145,9 +152,11 @@ for release in $releases; do
 		apt purge "linux-image-$N" "linux-headers-$N" linux-image-amd64 linux-headers-amd64 >/tmp/log; tail -n 1 /tmp/log
 		echo "purged: $(ls /var/lib/kvm-onereg/source | wc -l) $(ls /var/lib/kvm-onereg | xargs)"'
 	like "$release: a new kernel: left to be done" "$out" '^new: distro distro distro, old: ours ours ours, 6\.'
-	is "$release: CET is requested, and the kernel boots next: a warning says so" "$(grep -c '^\*\*\* 6.* boots next, and CET for guests is enabled' <<<"$out")" 1
+	is "$release: CET is requested, and the kernel boots next: a warning says so" \
+		"$(grep -c '^\*\*\* 6.* boots next, and CET for guests is enabled' <<<"$out")" 1
 	like "$release: if CET is off, there is no such warning" "$out" '^without: \*\*\* kvm-onereg'
-	like "$release: by hand it is installed, and the other stays" "$out" '^then: ours ours ours, old: ours ours ours, 2$'
+	like "$release: by hand it is installed, and the other stays" "$out" \
+		'^then: ours ours ours, old: ours ours ours, 2$'
 	like "$release: its source is removed, too" "$out" '^purged: 1 build-ids built log source$'
 	end
 done

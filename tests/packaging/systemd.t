@@ -41,21 +41,24 @@ for release in $releases; do
 	ok "$release: systemd can be installed" download "$tmp/systemd" systemd dbus
 	rm -rf "$tmp/layer"
 	cp -a "$deb_plain" "$tmp/layer"
-	out=$(in_root -l "$tmp/layer" -b "$tmp/systemd:/systemd:ro" -- 'apt --no-install-recommends install /systemd/*.deb')
+	out=$(in_root -l "$tmp/layer" -b "$tmp/systemd:/systemd:ro" \
+		-- 'apt --no-install-recommends install /systemd/*.deb')
 	like "$release: it installs" "$out" '^apt 0$'
 	rm -rf "$tmp/layer/work" "$tmp/layer/m"
-	printf '%s\n' '#!/bin/bash' 'exec >/log 2>&1' 'trap "systemctl --force --force poweroff" EXIT' 'export DEBIAN_FRONTEND=noninteractive' \
-		"$prelude" "$script" >"$tmp/layer/up/script"
+	printf '%s\n' '#!/bin/bash' 'exec >/log 2>&1' 'trap "systemctl --force --force poweroff" EXIT' \
+		'export DEBIAN_FRONTEND=noninteractive' "$prelude" "$script" >"$tmp/layer/up/script"
 	chmod 755 "$tmp/layer/up/script"
 	mkdir -p "$tmp/layer/up/etc/systemd/system/multi-user.target.wants"
-	printf '%s\n' '[Unit]' 'After=multi-user.target' '[Service]' 'ExecStart=/script' >"$tmp/layer/up/etc/systemd/system/script.service"
+	printf '%s\n' '[Unit]' 'After=multi-user.target' '[Service]' 'ExecStart=/script' \
+		>"$tmp/layer/up/etc/systemd/system/script.service"
 	ln -s ../script.service "$tmp/layer/up/etc/systemd/system/multi-user.target.wants/"
 
 	timeout 400 "$root" run "$release" -n -i -l "$tmp/layer" "${options[@]}" -b "$made/project:/kvm-onereg:ro" -- \
 		/lib/systemd/systemd --system --unit=multi-user.target >"$tmp/console" 2>&1
 	out=$(cat "$tmp/layer/up/log")
 	like "$release: systemd runs" "$out" '^process 1: systemd$'
-	like "$release: apt succeeds, and leaves it to the service" "$out" '^kvm-onereg-source\.service is downloading the source'
+	like "$release: apt succeeds, and leaves it to the service" "$out" \
+		'^kvm-onereg-source\.service is downloading the source'
 	like "$release: which builds, and succeeds" "$out" '^service: ours ours ours, success, wanted: $'
 	like "$release: its journal says so" "$out" 'install\[[0-9]+\]: +6\.[^ ]+ +installed \('
 	like "$release: the timer stays" "$out" '^timer: enabled, active$'

@@ -44,7 +44,8 @@ for release in $releases; do
 		download "$tmp/programs" unattended-upgrades needrestart
 	rm -rf "$tmp/layer"
 	cp -a "$deb_light" "$tmp/layer"
-	out=$(in_root -l "$tmp/layer" -b "$tmp/programs:/programs:ro" -- 'apt --no-install-recommends install /programs/*.deb')
+	out=$(in_root -l "$tmp/layer" -b "$tmp/programs:/programs:ro" \
+		-- 'apt --no-install-recommends install /programs/*.deb')
 	like "$release: they install" "$out" '^apt 0$'
 	rm -rf "$tmp/layer/work" "$tmp/layer/m"
 

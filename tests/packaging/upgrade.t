@@ -27,7 +27,8 @@ for release in $releases; do
 	')
 	like "$release: the older version installs" "$out" '^older: ours ours ours 0\.0\.9$'
 	like "$release: the newer one replaces it" "$out" '^newer: ours ours ours of ours$'
-	like "$release: dkms has only the newer one" "$out" "^dkms: kvm-onereg/$(sed -n 's/^PACKAGE_VERSION="\(.*\)"/\1/p' "$top/dkms.conf")\$"
+	like "$release: dkms has only the newer one" "$out" \
+		"^dkms: kvm-onereg/$(sed -n 's/^PACKAGE_VERSION="\(.*\)"/\1/p' "$top/dkms.conf")\$"
 	is "$release: /usr/src too" "$(sed -n 's/^sources: //p' <<<"$out" | wc -w)" 1
 	like "$release: changed files of the same version are rebuilt" "$out" '^changed: ours ours ours 1$'
 	is "$release: built, all three times" "$(grep -c 'installed (' <<<"$out")" 3
@@ -39,7 +40,8 @@ for release in $releases; do
 		PATH=/wrap:$PATH status tools/install
 		echo "failed: $(resolved) $(modinfo -k "$K" -F version kvm-intel)"
 	')
-	like "$release: a newer version that does not build leaves the older one in place" "$out" '^failed: ours ours ours 0\.0\.9$'
+	like "$release: a newer version that does not build leaves the older one in place" "$out" \
+		'^failed: ours ours ours 0\.0\.9$'
 	is "$release: and exits 1" "$(grep '^status' <<<"$out" | xargs)" "status 0 status 1"
 done
 done_testing
