@@ -53,7 +53,9 @@ run_host() {
 	printf '%s\n' "$commands" >"$tmp/$name/commands"
 	[ -z "$modules" ] || arguments+=(-m "$modules")
 	arguments+=("$@")
-	diag "$name: $host, $kernel${modules:+, modules from $modules}$(sed 's/ *-i [^ ]*//g; s/^ *//; s/^./: &/' <<<"$*")"
+	diag "$name: $host, $kernel${modules:+, modules from $modules}$(
+		sed 's/ *-i [^ ]*//g; s/^ *//; s/^./: &/' <<<"$*"
+	)"
 	ok "$name: the host runs all programs and does not complain" \
 		run_to "$tmp/$name/points" "$top/tests/hosts/run" "${arguments[@]}"
 	relay "$name" "$tmp/$name/points"
