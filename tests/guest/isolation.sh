@@ -23,7 +23,8 @@ like_native() {
 		[ "$series" = native ] || modules=$build/$("$top/tests/debian/kernel" release "$series")
 		# The kernel of 6.1 does not know CET itself.
 		[ "$series" != 6.1 ] || commands=$(sed -E 's/^(isolation|life) /&--host-without-cet /' <<<"$commands")
-		run_host "$series" vmx "$("$top/tests/debian/kernel" path "$series")" "$modules" "$commands" "${options[@]}" "$@"
+		run_host "$series" vmx "$("$top/tests/debian/kernel" path "$series")" "$modules" "$commands" \
+			"${options[@]}" "$@"
 	done
 	for f in "$tmp"/native/files/*; do
 		[ -e "$f" ] || continue

@@ -30,8 +30,8 @@ prepare() {
 	library=()
 	for name; do
 		set_host "$name"
-		ok "$name, $cpus CPUs: the next kernel is prepared" "$top/tests/hosts/run" "${host[@]}" "${options[@]}" --cpus "$cpus" \
-			--prepare "$tmp/$cpus/$name" -- "$build/tests/guest/life" kexec
+		ok "$name, $cpus CPUs: the next kernel is prepared" "$top/tests/hosts/run" "${host[@]}" \
+			"${options[@]}" --cpus "$cpus" --prepare "$tmp/$cpus/$name" -- "$build/tests/guest/life" kexec
 		library+=(-L "$tmp/$cpus/$name")
 	done
 }
@@ -41,11 +41,13 @@ way() {
 	local cpus=$1 names=$2 name
 	set_host "${names%%,*}"
 	diag "$names"
-	ok "$names: all kernels run, and do not complain" run_to "$tmp/points" "$top/tests/hosts/run" "${host[@]}" "${options[@]}" \
-		--cpus "$cpus" "${library[@]}" -c "crashkernel=192M tests.kexec=$names" -r 512 -t 900 -o "$tmp/out" --taint-ok S \
+	ok "$names: all kernels run, and do not complain" run_to "$tmp/points" "$top/tests/hosts/run" "${host[@]}" \
+		"${options[@]}" --cpus "$cpus" "${library[@]}" -c "crashkernel=192M tests.kexec=$names" -r 512 -t 900 \
+		-o "$tmp/out" --taint-ok S \
 		--complaint-ok 'Kernel panic - not syncing: sysrq triggered crash' -- "$build/tests/guest/life" kexec
 	relay "$names" "$tmp/points"
-	is "$names: the expected number of kernels ran" "$(grep -c '^kernel ' "$tmp/out/report")" "$(tr , '\n' <<<"$names" | wc -l)"
+	is "$names: the expected number of kernels ran" "$(grep -c '^kernel ' "$tmp/out/report")" \
+		"$(tr , '\n' <<<"$names" | wc -l)"
 	cat "$tmp/points" >>"$tmp/all-points"
 }
 

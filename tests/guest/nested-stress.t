@@ -22,8 +22,9 @@ watchdogs+=' sysctl.kernel.watchdog_thresh=1 sysctl.kernel.hung_task_timeout_sec
 for series in ${STRESS_HOSTS:-native 6.12 6.1}; do
 	modules='' option=--native
 	[ "$series" = native ] || modules=$build/$("$top/tests/debian/kernel" release "$series") option=''
-	run_host "$series" vmx "$("$top/tests/debian/kernel" path "$series")" "$modules" "nested-stress $option $rounds $seed" \
-		-i "$build/tests/guest/nested-stress" -M msr -p kvm_intel.cet=1 -c "$watchdogs" -t $((900 + rounds / 10))
+	run_host "$series" vmx "$("$top/tests/debian/kernel" path "$series")" "$modules" \
+		"nested-stress $option $rounds $seed" -i "$build/tests/guest/nested-stress" -M msr -p kvm_intel.cet=1 \
+		-c "$watchdogs" -t $((900 + rounds / 10))
 done
 
 done_testing

@@ -23,7 +23,8 @@ nested() {
 	for f; do
 		options+=(-i "$f")
 	done
-	run_host "$name" vmx "$("$top/tests/debian/kernel" path "$kernel")" "$modules" "hypervisor $command" "${options[@]}"
+	run_host "$name" vmx "$("$top/tests/debian/kernel" path "$kernel")" "$modules" "hypervisor $command" \
+		"${options[@]}"
 }
 
 nested native native '' 1 'cet --native --facts /out/facts --save /out/l2'
@@ -31,13 +32,16 @@ saved=("$tmp/native/files/l2.state" "$tmp/native/files/l2.image")
 for series in ${CET_SERIES:-6.12 6.1}; do
 	ours=$build/$("$top/tests/debian/kernel" release "$series")
 	nested "$series" "$series" "$ours" 1 'cet --facts /out/facts --save /out/l2 --load /host/l2' "${saved[@]}"
-	ok "$series: the same facts as native" "$top/tests/ioctl/compare-facts" "$tmp/native/files/facts" "$tmp/$series/files/facts" \
-		"vmx-${series%-bpo12}" "$top/tests/guest/nested-differences"
-	ok "$series: the same nested state as native, to the bit" cmp "$tmp/native/files/l2.state" "$tmp/$series/files/l2.state"
-	nested "from-$series" native '' 1 'cet --load /host/l2 foreign' "$tmp/$series/files/l2.state" "$tmp/$series/files/l2.image"
+	ok "$series: the same facts as native" "$top/tests/ioctl/compare-facts" "$tmp/native/files/facts" \
+		"$tmp/$series/files/facts" "vmx-${series%-bpo12}" "$top/tests/guest/nested-differences"
+	ok "$series: the same nested state as native, to the bit" cmp "$tmp/native/files/l2.state" \
+		"$tmp/$series/files/l2.state"
+	nested "from-$series" native '' 1 'cet --load /host/l2 foreign' "$tmp/$series/files/l2.state" \
+		"$tmp/$series/files/l2.image"
 
 	nested "$series-cet=0" "$series" "$ours" 0 'no-cet --facts /out/facts --load /host/l2' "${saved[@]}"
-	nested "$series-distro" "$series" '' '' 'no-cet --facts /out/facts capabilities-without fields-without entries-without'
+	nested "$series-distro" "$series" '' '' \
+		'no-cet --facts /out/facts capabilities-without fields-without entries-without'
 	ok "$series without CET: the same facts as with the distro's modules" cmp "$tmp/$series-distro/files/facts" \
 		"$tmp/$series-cet=0/files/facts"
 done

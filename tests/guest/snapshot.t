@@ -68,7 +68,8 @@ done
 
 on 'native, cet=0' "$native" '' 0 "$(printf 'snapshot --refused %s\n' native 6.12 6.1)" "${saved[@]}"
 for series in 6.12 6.1; do
-	on "$series, cet=0" "${kernel[$series]}" "${modules[$series]}" 0 "$(printf 'snapshot --refused %s\n' native 6.12 6.1)" "${saved[@]}"
+	on "$series, cet=0" "${kernel[$series]}" "${modules[$series]}" 0 \
+		"$(printf 'snapshot --refused %s\n' native 6.12 6.1)" "${saved[@]}"
 	on "$series of the distro" "${kernel[$series]}" '' '' 'snapshot --refused native' "${saved[@]}"
 done
 
