@@ -28,8 +28,10 @@ edit() { sed -i "$1" "$R/dpkg"; }
 
 host
 nothing "a good host"
-is "... each check has a result" "$(json 'join ",", grep { !/^(ok|skipped)$/ } map { $_->{result} } @{$j->{checks}}')" ""
-is "... only that of /dev/kvm is skipped" "$(json 'join ",", map { $_->{check} } grep { $_->{result} eq "skipped" } @{$j->{checks}}')" /dev/kvm
+is "... each check has a result" "$(json 'join ",", grep { !/^(ok|skipped)$/ } map { $_->{result} } @{$j->{checks}}')" \
+	""
+is "... only that of /dev/kvm is skipped" \
+	"$(json 'join ",", map { $_->{check} } grep { $_->{result} eq "skipped" } @{$j->{checks}}')" /dev/kvm
 host_state() { find "$R" -printf '%P %y %m %s %T@ %l\n' | sort; }
 before=$(host_state)
 onereg doctor
@@ -60,7 +62,8 @@ put /var/lib/kvm-onereg/source/6.12.117-1/SHA256SUMS x
 finds not-built $INSTALL
 distro
 edit 's/^\(linux-source-6.12\t\)[^\t]*/\16.12.120-1/'
-finds source-version "apt-get install linux-source-6.12=6.12.117-1 && $INSTALL" 'built from linux 6.12.117-1, but linux-source-6.12 has version 6.12.120-1'
+finds source-version "apt-get install linux-source-6.12=6.12.117-1 && $INSTALL" \
+	'built from linux 6.12.117-1, but linux-source-6.12 has version 6.12.120-1'
 distro
 mkdir -p "$R/var/lib/dkms/kvm-onereg/$V/$K"
 finds not-installed $INSTALL
@@ -80,7 +83,8 @@ sleep 0.02
 put "/var/lib/dkms/kvm-onereg/$V/build/make.log" "DKMS make.log for kvm-onereg-$V for kernel $K (x86_64)
 cp: No space left on device"
 finds build-failed "less /var/lib/dkms/kvm-onereg/$V/build/make.log" 'No space left'
-put "/var/lib/dkms/kvm-onereg/$V/build/make.log" $'DKMS make.log for kvm-onereg for kernel 6.1.0-9\ncp: No space left on device'
+put "/var/lib/dkms/kvm-onereg/$V/build/make.log" \
+	$'DKMS make.log for kvm-onereg for kernel 6.1.0-9\ncp: No space left on device'
 finds build-failed "less /var/lib/kvm-onereg/log/$K"
 host
 put "/var/lib/kvm-onereg/log/$K" 'x.c:3:4: error: old'
@@ -96,13 +100,19 @@ host
 edit 's/6.12.117-1/6.12.118-1/'
 put "/lib/modules/$K/build/include/generated/package.h" '#define LINUX_PACKAGE_ID " Debian 6.12.118-1"'
 put /proc/version "Linux version $K #1 SMP Debian 6.12.118-1 (2026-11-01)"
-finds stale-build $INSTALL 'was built from linux-source-6.12 6.12.118-1, but our modules from linux-source-6.12 6.12.117-1'
+finds stale-build $INSTALL \
+	'was built from linux-source-6.12 6.12.118-1, but our modules from linux-source-6.12 6.12.117-1'
 host
-for m in kvm kvm-intel kvm-amd; do ko "$D/updates/dkms/$m.ko" version=0.0.9 "origin=linux-source-6.12 6.12.117-1" "vermagic=$K SMP" ID="$(id "$m")"; done
+for m in kvm kvm-intel kvm-amd; do
+	ko "$D/updates/dkms/$m.ko" version=0.0.9 "origin=linux-source-6.12 6.12.117-1" "vermagic=$K SMP" ID="$(id "$m")"
+done
 for m in kvm kvm-amd; do load $m "$D/updates/dkms/$m.ko" out; done
 finds other-version $INSTALL 'version 0.0.9'
 host
-for m in kvm kvm-intel kvm-amd; do ko "$D/updates/dkms/$m.ko" "version=$V" "origin=linux-source-6.12 6.12.117-1" "vermagic=6.12.1 SMP" ID="$(id "$m")"; done
+for m in kvm kvm-intel kvm-amd; do
+	ko "$D/updates/dkms/$m.ko" "version=$V" "origin=linux-source-6.12 6.12.117-1" "vermagic=6.12.1 SMP" \
+		ID="$(id "$m")"
+done
 for m in kvm kvm-amd; do load $m "$D/updates/dkms/$m.ko" out; done
 finds vermagic $INSTALL 'belongs to another kernel'
 host
@@ -123,7 +133,8 @@ dep
 load kvm-amd "$D/kernel/arch/x86/kvm/kvm-amd.ko"
 load kvm "$D/updates/kvm.ko" out
 onereg doctor --json
-like "somebody's module in updates/ takes precedence" "$(problems)" "^foreign: rm /lib/modules/${K//+/[+]}/updates/kvm.ko && depmod"
+like "somebody's module in updates/ takes precedence" "$(problems)" \
+	"^foreign: rm /lib/modules/${K//+/[+]}/updates/kvm.ko && depmod"
 echo "other-kvm: /lib/modules/$K/updates/kvm.ko" >"$R/owners"
 onereg doctor --json
 like "... of a package: that is removed" "$(problems)" '^foreign: apt-get remove other-kvm$'
@@ -189,7 +200,8 @@ finds cpu-no-virtualization "enable virtualization (VT-x, SVM) in the firmware s
 put /proc/cpuinfo $'flags\t: fpu hypervisor'
 finds cpu-no-virtualization "on the outer host: enable nested virtualization, and use -cpu host for this VM"
 put /dev/kmsg '<3>[1.0] kvm_amd: SVM disabled by BIOS in MSR_VM_CR'
-finds cpu-disabled "enable virtualization (VT-x, SVM) in the firmware setup, then power the machine off and on" 'SVM disabled by BIOS'
+finds cpu-disabled "enable virtualization (VT-x, SVM) in the firmware setup, then power the machine off and on" \
+	'SVM disabled by BIOS'
 
 # ---- configuration
 
@@ -242,7 +254,8 @@ intel Y
 nothing "cet=1, and Y"
 intel N
 put /dev/kmsg '<4>[2] kvm_intel: guests get no CET, although kvm_intel.cet=1: it needs EPT (kvm_intel.ept)'
-finds cet-off "sed -i 's/ ept=[^ ]*//' /etc/modprobe.d/*.conf && kvm-onereg swap distro && kvm-onereg swap ours" 'it needs EPT'
+finds cet-off "sed -i 's/ ept=[^ ]*//' /etc/modprobe.d/*.conf && kvm-onereg swap distro && kvm-onereg swap ours" \
+	'it needs EPT'
 for of in package build; do
 	put /dev/kmsg "<4>[2] kvm_intel: guests get no CET, although kvm_intel.cet=1: the kvm module that is loaded is not of the same $of"
 	finds cet-off "kvm-onereg swap ours" "not of the same $of"
@@ -260,7 +273,8 @@ like "... which is said" "$(json 'join ",", map { $_->{detail} // "" } @{$j->{ch
 intel Y
 rm "$R/etc/modprobe.d/kvm-onereg.conf"
 nothing "not requested, and Y: somebody passed it to modprobe"
-is "... is not reported as off" "$(json 'join ",", grep { /not requested/ } map { $_->{detail} // "" } @{$j->{checks}}')" ""
+is "... is not reported as off" \
+	"$(json 'join ",", grep { /not requested/ } map { $_->{detail} // "" } @{$j->{checks}}')" ""
 like "... but a remark says that it does not last" "$(remarks)" \
 	"neither modprobe.d .* asks for it: .* is lost at the next load .*'options kvm_intel cet=1' >>/etc/modprobe.d/kvm-onereg.conf"
 put /etc/modprobe.d/kvm-onereg.conf 'options kvm_intel cet=0'
@@ -631,11 +645,13 @@ secure() {
 	}
 }
 secure
-finds unsigned "apt-get install openssl && dkms build --force kvm-onereg/$V -k $K && dkms install --force kvm-onereg/$V -k $K" 'Secure Boot is on'
+finds unsigned \
+	"apt-get install openssl && dkms build --force kvm-onereg/$V -k $K && dkms install --force kvm-onereg/$V -k $K" 'Secure Boot is on'
 host
 put /sys/kernel/security/lockdown "none [integrity] confidentiality"
 rm -r "$R"/sys/module/kvm*
-finds unsigned "apt-get install openssl && dkms build --force kvm-onereg/$V -k $K && dkms install --force kvm-onereg/$V -k $K" 'locked down \(integrity\)'
+finds unsigned \
+	"apt-get install openssl && dkms build --force kvm-onereg/$V -k $K && dkms install --force kvm-onereg/$V -k $K" 'locked down \(integrity\)'
 secure
 for m in kvm kvm-amd; do load $m "$D/updates/dkms/$m.ko" out; done
 nothing "Secure Boot, and ours are loaded all the same"
@@ -691,7 +707,9 @@ nothing "no mokutil: /proc/keys has the key"
 signed
 put /proc/keys "1a2b I------     1 perm 1f030000     0     0 asymmetri Debian Secure Boot CA: 0123: X509.rsa 0123 []"
 nothing "no mokutil, and other keys: not known"
-is "... which is said" "$(json 'join ",", map { $_->{detail} =~ /mokutil is not installed/ ? $_->{result} : () } @{$j->{checks}}')" skipped
+is "... which is said" \
+	"$(json 'join ",", map { $_->{detail} =~ /mokutil is not installed/ ? $_->{result} : () } @{$j->{checks}}')" \
+	skipped
 put /dev/kmsg '<5>[9] Loading of module with unavailable key is rejected'
 finds key-not-enrolled "mokutil --import /var/lib/dkms/mok.pub" 'unavailable key is rejected'
 
@@ -739,7 +757,8 @@ kernel 6.1.0-56-amd64 distro '' 6.1.192-2
 nothing "an older kernel without ours"
 like "... is a remark" "$(remarks)" '6.1.0-56-amd64: its source is not installed'
 onereg doctor --json -k 6.1.0-56-amd64
-is "... and a problem if CET is requested" "$status $(problems | sed 's/=.*//')" "1 source-missing: apt-get install linux-source-6.1"
+is "... and a problem if CET is requested" "$status $(problems | sed 's/=.*//')" \
+	"1 source-missing: apt-get install linux-source-6.1"
 host
 kernel 6.6.1-amd64 distro
 kernel 5.10.0-1-amd64 none

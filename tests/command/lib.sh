@@ -45,9 +45,11 @@ add_programs() {
 	for f; do
 		mkdir -p "$tree$(dirname "$f")"
 		cp -L "$root$f" "$tree$f"
-		chroot "$root" /lib64/ld-linux-x86-64.so.2 --list "$f" | sed -n 's/.* => \(.*\) (.*/\1/p' | while read -r l; do
-			[ -e "$tree/usr/lib/x86_64-linux-gnu/${l##*/}" ] || cp -L "$root$l" "$tree/usr/lib/x86_64-linux-gnu/"
-		done
+		chroot "$root" /lib64/ld-linux-x86-64.so.2 --list "$f" | sed -n 's/.* => \(.*\) (.*/\1/p' |
+			while read -r l; do
+				[ -e "$tree/usr/lib/x86_64-linux-gnu/${l##*/}" ] ||
+					cp -L "$root$l" "$tree/usr/lib/x86_64-linux-gnu/"
+			done
 	done
 }
 
@@ -65,7 +67,8 @@ make_host() {
 	ln -s ../../lib/modules "$tree/usr/lib/modules"
 	add_programs "$tree" /usr/bin/{bash,cat,cp,dd,flock,grep,ls,mkdir,mv,rm,rmdir,sed,setpriv,sleep,unshare,xz}
 	gcc -O2 -D_GNU_SOURCE -static -Wall -Wextra -Werror -o "$tree/host/holder" "$here/holder.c" &&
-		gcc -O2 -D_GNU_SOURCE -shared -fPIC -Wall -Wextra -Werror -o "$tree/host/between.so" "$here/between.c" || return
+		gcc -O2 -D_GNU_SOURCE -shared -fPIC -Wall -Wextra -Werror -o "$tree/host/between.so" \
+			"$here/between.c" || return
 	cp "$made/lib/modules/$K"/modules.{order,builtin}* "$tree/lib/modules/$K/" 2>/dev/null
 	(
 		cd "$made/lib/modules/$K" || exit

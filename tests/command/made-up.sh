@@ -40,7 +40,8 @@ fi
 checked=$build/command/checked
 mkdir -p "$checked"
 flags="-fsanitize=address,undefined -fno-sanitize-recover=all"
-log=$(flock "$checked" make -C "$top/tools/kvm-onereg" O="$checked" CFLAGS="-O1 -g $flags" LDFLAGS="$flags" "$checked/kvm-onereg" 2>&1) ||
+log=$(flock "$checked" make -C "$top/tools/kvm-onereg" O="$checked" CFLAGS="-O1 -g $flags" LDFLAGS="$flags" \
+	"$checked/kvm-onereg" 2>&1) ||
 	{
 		diag "$log"
 		ok "the command builds with sanitizers" false
@@ -79,7 +80,10 @@ ko() {
 			WEAK=*) echo ".weak $name; .text; .quad $name" ;;
 			esac
 		done
-		[ -z "$id" ] || echo ".section .note.gnu.build-id,\"a\",@note; .long 4, 20, 3; .asciz \"GNU\"; .byte $(sed 's/../,0x&/g; s/^,//' <<<"$id")"
+		[ -z "$id" ] ||
+			echo ".section .note.gnu.build-id,\"a\",@note; .long 4, 20, 3; .asciz \"GNU\"; .byte $(
+				sed 's/../,0x&/g; s/^,//' <<<"$id"
+			)"
 	} | as -o "$file" -
 }
 
@@ -103,9 +107,13 @@ kernel() {
 	local k=$1 m d=$R/lib/modules/$1 linux=${4:-${1%%[+-]*}-1} series
 	series=$(cut -d. -f1,2 <<<"$k")
 	for m in kvm kvm-intel kvm-amd; do
-		[ "$2" = none ] || ko "$d/kernel/arch/x86/kvm/$m.ko" license=GPL "vermagic=$k SMP" "depends=" ID="$(id distro "$k" "$m")" parmtype=nested:bool
-		[ "${3:-}" != ours ] || ko "$d/updates/dkms/$m.ko" license=GPL "version=$V" "origin=linux-source-$series $linux" "srcversion=$m$V" \
-			"vermagic=$k SMP" "depends=" ID="$(id ours "$k" "$m")" parmtype=nested:bool parmtype=cet:bool
+		[ "$2" = none ] ||
+			ko "$d/kernel/arch/x86/kvm/$m.ko" license=GPL "vermagic=$k SMP" "depends=" \
+				ID="$(id distro "$k" "$m")" parmtype=nested:bool
+		[ "${3:-}" != ours ] ||
+			ko "$d/updates/dkms/$m.ko" license=GPL "version=$V" "origin=linux-source-$series $linux" \
+				"srcversion=$m$V" "vermagic=$k SMP" "depends=" ID="$(id ours "$k" "$m")" \
+				parmtype=nested:bool parmtype=cet:bool
 	done
 	mkdir -p "$d/kernel"
 	dep "$k"
@@ -203,7 +211,8 @@ host() {
 	put /dev/kmsg "<6>[    0.000000] Linux version $K"
 	put /etc/os-release 'PRETTY_NAME="Debian GNU/Linux 13 (trixie)"'
 	put /sys/kernel/security/lockdown "[none] integrity confidentiality"
-	printf '%s\t%s\tinstalled\tok\n' dkms 3.2.2-1~deb13u1 kvm-onereg-dkms "$V" linux-source-6.12 6.12.117-1 >"$R/dpkg"
+	printf '%s\t%s\tinstalled\tok\n' dkms 3.2.2-1~deb13u1 kvm-onereg-dkms "$V" linux-source-6.12 6.12.117-1 \
+		>"$R/dpkg"
 	kernel "$K" distro ours
 	for m in kvm kvm-amd; do load $m "$R/lib/modules/$K/updates/dkms/$m.ko" out; done
 	echo "kvm-onereg/$V, $K, x86_64: installed" >"$R/dkms"

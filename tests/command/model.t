@@ -27,11 +27,17 @@ dpkg_files() {
 	mkdir -p "$R/var/lib/dpkg"/{info,updates,triggers}
 	while IFS=$'\t' read -r name version state _; do
 		triggers=''
-		case $state in triggers-pending) triggers="Triggers-Pending: x" ;; triggers-awaited) triggers="Triggers-Awaited: y" ;; esac
-		printf '%s\n' "Package: $name" "Status: $([ "$state" = config-files ] && echo deinstall || echo install) ok $state" \
-			"Maintainer: nobody" ${triggers:+"$triggers"} "Architecture: amd64" "Version: $version" "Description: none" ""
+		case $state in
+		triggers-pending) triggers="Triggers-Pending: x" ;;
+		triggers-awaited) triggers="Triggers-Awaited: y" ;;
+		esac
+		printf '%s\n' "Package: $name" \
+			"Status: $([ "$state" = config-files ] && echo deinstall || echo install) ok $state" \
+			"Maintainer: nobody" ${triggers:+"$triggers"} "Architecture: amd64" "Version: $version" \
+			"Description: none" ""
 	done <"$R/dpkg" >"$R/var/lib/dpkg/status"
-	printf '%s\n' '#!/bin/sh' 'exec /usr/bin/dpkg-query --admindir="${0%/usr/bin/*}/var/lib/dpkg" "$@"' >"$R/usr/bin/dpkg-query"
+	printf '%s\n' '#!/bin/sh' 'exec /usr/bin/dpkg-query --admindir="${0%/usr/bin/*}/var/lib/dpkg" "$@"' \
+		>"$R/usr/bin/dpkg-query"
 }
 
 # The installer's parts, loaded as tools/install does it
@@ -123,12 +129,14 @@ ours_in() {
 
 plain
 agree "one kernel" "$K: distro; 6.12.117-1"
-for k in 6.1.0-9-amd64 6.1.0-10-amd64 6.12.9+deb13-amd64 6.12.9+deb13+1-amd64 6.12.10-rt-amd64 6.12.10-rc1-amd64 6.18.3+deb14-amd64 7.0-amd64; do
+for k in 6.1.0-9-amd64 6.1.0-10-amd64 6.12.9+deb13-amd64 6.12.9+deb13+1-amd64 6.12.10-rt-amd64 6.12.10-rc1-amd64 \
+	6.18.3+deb14-amd64 7.0-amd64; do
 	kernel $k distro '' 1-1
 done
 agree "several: in one order" "6.1.0-9-amd64: distro; 1-1" "6.1.0-10-amd64: distro; 1-1" \
 	"6.12.9+deb13+1-amd64: distro; 1-1" "6.12.9+deb13-amd64: distro; 1-1" "6.12.10-rc1-amd64: distro; 1-1" \
-	"6.12.10-rt-amd64: distro; 1-1" "$K: distro; 6.12.117-1" "6.18.3+deb14-amd64: distro; 1-1" "7.0-amd64: distro; 1-1"
+	"6.12.10-rt-amd64: distro; 1-1" "$K: distro; 6.12.117-1" "6.18.3+deb14-amd64: distro; 1-1" \
+	"7.0-amd64: distro; 1-1"
 plain
 rm -r "$R/lib/modules"
 mkdir "$R/lib/modules"
@@ -345,7 +353,8 @@ put "/lib/modules/$K/build/include/generated/package.h" '#define LINUX_PACKAGE_I
 agree "... whose headers name no version" "$K: distro; "
 put "/lib/modules/$K/build/include/generated/package.h" '#define LINUX_PACKAGE_ID " Mine 1-1"'
 agree "... or somebody's" "$K: distro; "
-put "/lib/modules/$K/build/include/generated/package.h" $'#ifndef X\n#define X\n#define LINUX_PACKAGE_ID " Debian 1:6.12.1~rc1-1+b1"\n#endif'
+put "/lib/modules/$K/build/include/generated/package.h" \
+	$'#ifndef X\n#define X\n#define LINUX_PACKAGE_ID " Debian 1:6.12.1~rc1-1+b1"\n#endif'
 agree "an unusual version" "$K: distro; 1:6.12.1~rc1-1+b1"
 
 # ---- what DKMS keeps does not matter to modprobe, but the installer has to repair it, so it says mixed where the

@@ -46,7 +46,8 @@ newest() {
 }
 ok "of several headers, the newest are used" newest
 is "... by number, not by letter" "$(grep -o 'OF_[0-9_]*' "$tmp/newest/names.inc")" OF_6_100_1
-not_ok "without headers there are no tables" 2 make -s -C "$top/tools/kvm-onereg" O="$tmp/none" HEADERS=/nonexistent "$tmp/none/names.inc"
+not_ok "without headers there are no tables" 2 make -s -C "$top/tools/kvm-onereg" O="$tmp/none" HEADERS=/nonexistent \
+	"$tmp/none/names.inc"
 like "... and the message says what to install" "$output" 'to fix: apt-get install linux-headers-amd64'
 not_ok "nothing remains that looks like them" 1 test -e "$tmp/none/names.inc"
 done_testing

@@ -13,7 +13,8 @@ offer=$top/tests/command/offer
 root=$("$top/tests/debian/root" path compilers)
 
 ok "the command builds with sanitizers" "$top/tests/debian/root" run compilers -n -b "$top" -b "$build" -w "$top" -- \
-	make -C tools/kvm-onereg O="$tmp/o" CFLAGS='-O1 -g -fsanitize=address,undefined -fno-sanitize-recover=all' "$tmp/o/kvm-onereg"
+	make -C tools/kvm-onereg O="$tmp/o" CFLAGS='-O1 -g -fsanitize=address,undefined -fno-sanitize-recover=all' \
+	"$tmp/o/kvm-onereg"
 [ -x "$tmp/o/kvm-onereg" ] || done_testing
 export ASAN_OPTIONS=exitcode=99 UBSAN_OPTIONS=exitcode=99
 # With the libraries that it was built with
@@ -43,21 +44,27 @@ verdict() {
 }
 
 verdict "the same host" '1' ok ok
-verdict "another name, kernel, CPU model, date, module" '$d->{host}{name} = "b"; $d->{host}{kernel} = "7.3.4"; $d->{cpu}{model} = 106;
+verdict "another name, kernel, CPU model, date, module" \
+	'$d->{host}{name} = "b"; $d->{host}{kernel} = "7.3.4"; $d->{cpu}{model} = 106;
 	$d->{cpu}{name} = "B"; $d->{kvm}{version} = undef' ok ok
-verdict "another vendor, and nothing else is said" '$d->{cpu}{vendor} = "AuthenticAMD"; clear(1, 0, "ecx", 0)' 'no: CPU vendor' 'no: CPU vendor'
+verdict "another vendor, and nothing else is said" '$d->{cpu}{vendor} = "AuthenticAMD"; clear(1, 0, "ecx", 0)' \
+	'no: CPU vendor' 'no: CPU vendor'
 
 verdict "a feature less" 'clear(7, 0, "ebx", 5)' 'no: AVX2 (CPUID 7.0:EBX[5])' ok
 verdict "a feature more" 'set(7, 1, "eax", 23)' ok 'no: AVX_IFMA (CPUID 7.1:EAX[23])'
-verdict "a bit without a name less" 'clear(0x80000001, 0, "edx", 11); set(7, 2, "edx", 30)' 'no: SYSCALL (CPUID 0x80000001:EDX[11])' 'no: CPUID 7.2:EDX[30]'
+verdict "a bit without a name less" 'clear(0x80000001, 0, "edx", 11); set(7, 2, "edx", 30)' \
+	'no: SYSCALL (CPUID 0x80000001:EDX[11])' 'no: CPUID 7.2:EDX[30]'
 verdict "a leaf that is not there has no bits" 'drop(7, 1)' \
 	'no: AVX_VNNI (CPUID 7.1:EAX[4]), AVX512_BF16 (CPUID 7.1:EAX[5]), FZRM (CPUID 7.1:EAX[10]), FSRS (CPUID 7.1:EAX[11]), FSRC (CPUID 7.1:EAX[12])' ok
 verdict "bits that older kernels do not tell" 'set(1, 0, "ecx", 24, 31)' ok ok
 verdict "... are told by a capability" 'capability("TSC_DEADLINE_TIMER", 0)' 'no: KVM_CAP_TSC_DEADLINE_TIMER' ok
-verdict "bits that say that something is gone" 'clear(7, 0, "ebx", 13); put(7, 0, "ebx", hex(leaf(7, 0)->{ebx}) ^ 1 << 6)' ok ok
-verdict "topology, caches and highest leaves are the host's own" 'put(0xb, 0, "ebx", 64); put(4, 0, "ebx", 1); put(0, 0, "eax", 0x16);
+verdict "bits that say that something is gone" \
+	'clear(7, 0, "ebx", 13); put(7, 0, "ebx", hex(leaf(7, 0)->{ebx}) ^ 1 << 6)' ok ok
+verdict "topology, caches and highest leaves are the host's own" \
+	'put(0xb, 0, "ebx", 64); put(4, 0, "ebx", 1); put(0, 0, "eax", 0x16);
 	put(0x40000000, 0, "eax", 0x40000010)' ok ok
-verdict "a feature of KVM's own less" 'clear(0x40000001, 0, "eax", 5)' 'no: KVM_FEATURE_STEAL_TIME (CPUID 0x40000001:EAX[5])' ok
+verdict "a feature of KVM's own less" 'clear(0x40000001, 0, "eax", 5)' \
+	'no: KVM_FEATURE_STEAL_TIME (CPUID 0x40000001:EAX[5])' ok
 verdict "a hint of KVM's is none" 'set(0x40000001, 0, "edx", 0)' ok ok
 verdict "a leaf that nobody knows" 'put(0x20, 0, "eax", 5)' ok ok
 
@@ -65,9 +72,11 @@ verdict "a smaller MAXPHYADDR" 'put(0x80000008, 0, "eax", 0x302d)' 'no: MAXPHYAD
 verdict "a larger one" 'put(0x80000008, 0, "eax", 0x3034)' ok 'no: MAXPHYADDR (CPUID 0x80000008)'
 verdict "fewer performance counters" 'put(0xa, 0, "eax", 0x8300402)' 'no: performance counters (CPUID 0xa)' ok
 verdict "an event that is missing" 'set(0xa, 0, "ebx", 2)' 'no: CPUID 0xa:EBX[2]' ok
-verdict "... to a guest without a PMU" 'put(0xa, 0, $_, 0) for qw(eax edx) -- put(0xa, 0, $_, 0) for qw(eax edx); set(0xa, 0, "ebx", 2)' ok ok
+verdict "... to a guest without a PMU" \
+	'put(0xa, 0, $_, 0) for qw(eax edx) -- put(0xa, 0, $_, 0) for qw(eax edx); set(0xa, 0, "ebx", 2)' ok ok
 verdict "tiles of another size" 'put(0x1d, 1, "ecx", 8)' 'no: tiles (CPUID 0x1d.1)' 'no: tiles (CPUID 0x1d.1)'
-verdict "tiles where there were none" 'drop(0x1d, 1)' 'no: tiles (CPUID 0x1d.1), tiles (CPUID 0x1d.1), tiles (CPUID 0x1d.1)' ok
+verdict "tiles where there were none" 'drop(0x1d, 1)' \
+	'no: tiles (CPUID 0x1d.1), tiles (CPUID 0x1d.1), tiles (CPUID 0x1d.1)' ok
 
 verdict "a component of XCR0 less" 'put(0xd, 0, "eax", 0x202e7)' 'no: XSAVE state XTILE_DATA' ok
 verdict "its place is of no matter then" 'put(0xd, 0, "eax", 0x202e7); drop(0xd, 18)' 'no: XSAVE state XTILE_DATA' ok
@@ -81,41 +90,54 @@ verdict "performance counters are told by CPUID" 'list(0x309, 0xc0010200)' ok ok
 verdict "an MSR of CET's" 'unlist(0x6a8)' 'no cet: IA32_INT_SSP_TAB' ok
 verdict "one of Hyper-V's" 'unlist(0x40000000)' 'ok ! HV_X64_MSR_GUEST_OS_ID' ok
 verdict "the order of the list" '$d->{msrs} = [reverse @{$d->{msrs}}]' ok ok
-verdict "an MSR that tells features has a bit less" 'feature_clear(0x10a, 6)' 'no: PSCHANGE_MC_NO (IA32_ARCH_CAPABILITIES[6])' ok
+verdict "an MSR that tells features has a bit less" 'feature_clear(0x10a, 6)' \
+	'no: PSCHANGE_MC_NO (IA32_ARCH_CAPABILITIES[6])' ok
 verdict "a bit that tells a weakness" 'feature_set(0x10a, 2)' 'no: RSBA (IA32_ARCH_CAPABILITIES[2])' ok
 verdict "one that only one kernel tells" 'unfeature(0xce)' ok ok
-verdict "other LBRs" 'feature(0x345, 0x32c6)' 'no: format of LBRs (IA32_PERF_CAPABILITIES)' 'no: format of LBRs (IA32_PERF_CAPABILITIES)'
+verdict "other LBRs" 'feature(0x345, 0x32c6)' 'no: format of LBRs (IA32_PERF_CAPABILITIES)' \
+	'no: format of LBRs (IA32_PERF_CAPABILITIES)'
 
-verdict "VMX: a control that may be 1 no more" 'feature_clear(0x48b, 33)' 'no nested: EPT (IA32_VMX_PROCBASED_CTLS2[1])' ok
+verdict "VMX: a control that may be 1 no more" 'feature_clear(0x48b, 33)' \
+	'no nested: EPT (IA32_VMX_PROCBASED_CTLS2[1])' ok
 verdict "VMX: ... is nothing to guests that run no VMs" 'feature_clear(0x48b, 33)' ok ok --without nested
-verdict "VMX: ... is no matter of CET" 'feature_clear(0x48b, 33)' 'no nested: EPT (IA32_VMX_PROCBASED_CTLS2[1])' ok --without cet
-verdict "VMX: a control that must be 1" 'feature_set(0x48d, 3)' 'no nested: NMI_EXITING (IA32_VMX_TRUE_PINBASED_CTLS[3])' ok
+verdict "VMX: ... is no matter of CET" 'feature_clear(0x48b, 33)' 'no nested: EPT (IA32_VMX_PROCBASED_CTLS2[1])' ok \
+	--without cet
+verdict "VMX: a control that must be 1" 'feature_set(0x48d, 3)' \
+	'no nested: NMI_EXITING (IA32_VMX_TRUE_PINBASED_CTLS[3])' ok
 verdict "VMX: what the true controls say is not said twice" 'feature_set(0x481, 3)' ok ok
 verdict "VMX: without them, the others are asked" 'unfeature(0x48d) -- unfeature(0x48d); feature_set(0x481, 3)' \
 	'no nested: NMI_EXITING (IA32_VMX_PINBASED_CTLS[3])' ok
 verdict "VMX: a bit of CR0 that must be 1" 'feature_set(0x486, 1)' 'no nested: IA32_VMX_CR0_FIXED0[1]' ok
 verdict "VMX: a bit of CR4 that may be 1" 'feature_clear(0x489, 22)' 'no nested: IA32_VMX_CR4_FIXED1[22]' ok
-verdict "VMX: another VMCS revision" 'feature(0x480, value(0x480) ^ 1)' 'no nested: VMCS revision (IA32_VMX_BASIC)' 'no nested: VMCS revision (IA32_VMX_BASIC)'
+verdict "VMX: another VMCS revision" 'feature(0x480, value(0x480) ^ 1)' 'no nested: VMCS revision (IA32_VMX_BASIC)' \
+	'no nested: VMCS revision (IA32_VMX_BASIC)'
 verdict "VMX: fewer fields" 'feature(0x48a, 0x30)' 'no nested: highest index of a VMCS field (IA32_VMX_VMCS_ENUM)' ok
-verdict "VMX: an MSR of it less" 'unlist(0x480); unfeature(0x48a)' 'no nested: highest index of a VMCS field (IA32_VMX_VMCS_ENUM)' ok
-verdict "VMX: none there, and that is all that is said" 'clear(1, 0, "ecx", 5); feature_clear(0x48b, 33); unlist(0x480); capability("NESTED_STATE", 0)' \
+verdict "VMX: an MSR of it less" 'unlist(0x480); unfeature(0x48a)' \
+	'no nested: highest index of a VMCS field (IA32_VMX_VMCS_ENUM)' ok
+verdict "VMX: none there, and that is all that is said" \
+	'clear(1, 0, "ecx", 5); feature_clear(0x48b, 33); unlist(0x480); capability("NESTED_STATE", 0)' \
 	'no nested: VMX (CPUID 1:ECX[5]), KVM_CAP_NESTED_STATE' ok
 
-verdict "CET: none there" no_cet "no cet: SHSTK (CPUID 7.0:ECX[7]), IBT (CPUID 7.0:EDX[20]), XSAVE state CET_USER, XSAVE state CET_KERNEL, \
+verdict "CET: none there" no_cet \
+	"no cet: SHSTK (CPUID 7.0:ECX[7]), IBT (CPUID 7.0:EDX[20]), XSAVE state CET_USER, XSAVE state CET_KERNEL, \
 IA32_U_CET, IA32_S_CET, IA32_PL0_SSP, IA32_PL1_SSP, IA32_PL2_SSP, IA32_PL3_SSP, IA32_INT_SSP_TAB, IA32_XSS, IA32_VMX_BASIC[56], \
 IA32_VMX_CR4_FIXED1[23], IA32_VMX_TRUE_EXIT_CTLS[28], IA32_VMX_TRUE_ENTRY_CTLS[20], kvm:GUEST_SSP" ok
 verdict "CET: ... is nothing to guests without it" no_cet ok ok --without cet
 verdict "CET: shadow stacks alone" 'clear(7, 0, "edx", 20)' 'no cet: IBT (CPUID 7.0:EDX[20])' ok
-verdict "CET: no ONE_REG there" 'one_reg(0); $d->{kvm_defined_registers} = []' 'no cet: KVM_CAP_ONE_REG, kvm:GUEST_SSP' 'no cet: KVM_CAP_ONE_REG'
+verdict "CET: no ONE_REG there" 'one_reg(0); $d->{kvm_defined_registers} = []' \
+	'no cet: KVM_CAP_ONE_REG, kvm:GUEST_SSP' 'no cet: KVM_CAP_ONE_REG'
 verdict "CET: no ONE_REG there, and no shadow stacks anywhere" 'no_cet -- no_cet; one_reg(0)' ok ok
 verdict "CET and a feature" 'no_cet -- no_cet; clear(7, 0, "ecx", 1)' 'no: AVX512VBMI (CPUID 7.0:ECX[1])' ok
 verdict "CET and VMs of the guest's own" 'clear(7, 0, "edx", 20); feature_clear(0x48b, 33)' \
 	'no: IBT (CPUID 7.0:EDX[20]), EPT (IA32_VMX_PROCBASED_CTLS2[1])' ok
-verdict "... a guest without both can go" 'clear(7, 0, "edx", 20); feature_clear(0x48b, 33)' ok ok --without cet --without nested
-verdict "another KVM-defined register" 'push @{$d->{kvm_defined_registers}}, "0x2030000380000000"' ok 'no: register 0x2030000380000000'
+verdict "... a guest without both can go" 'clear(7, 0, "edx", 20); feature_clear(0x48b, 33)' ok ok --without cet \
+	--without nested
+verdict "another KVM-defined register" 'push @{$d->{kvm_defined_registers}}, "0x2030000380000000"' ok \
+	'no: register 0x2030000380000000'
 
 verdict "a capability less" 'capability("VCPU_EVENTS", 0)' 'no: KVM_CAP_VCPU_EVENTS' ok
-verdict "a capability that is not in the file" 'delete $d->{kvm}{capabilities}{KVM_CAP_X86_SMM}' 'no: KVM_CAP_X86_SMM' ok
+verdict "a capability that is not in the file" 'delete $d->{kvm}{capabilities}{KVM_CAP_X86_SMM}' 'no: KVM_CAP_X86_SMM' \
+	ok
 verdict "more of it" 'capability("XSAVE", 3)' ok ok
 verdict "fewer vCPUs" 'capability("MAX_VCPUS", 1024)' 'ok ! KVM_CAP_MAX_VCPUS' ok
 verdict "another TSC, which can be scaled" 'tsc(2500000, 1)' ok ok
@@ -129,10 +151,12 @@ verdict "... and not" 'tsc(2000501, 0)' 'ok ! TSC' ok
 not_ok "text: the way with CET is closed" 1 preflight --compare "$tmp/base" "$tmp/other"
 like "... says so" "$output" '^A -> B: a guest with all of A CANNOT go:$'
 like "... names it" "$output" 'SHSTK \(CPUID 7\.0:ECX\[7\]\)'
-like "... says what to do" "$(tr -s '\n ' ' ' <<<"$output")" 'a guest without it can go\. Give it a fixed -cpu model without cet-ss and cet-ibt'
+like "... says what to do" "$(tr -s '\n ' ' ' <<<"$output")" \
+	'a guest without it can go\. Give it a fixed -cpu model without cet-ss and cet-ibt'
 like "... and that the other way is open" "$output" '^B -> A: a guest with all of B can go$'
 is "... in 80 columns, apart from names of files" "$(sed 1,4d <<<"$output" | awk 'length > 80')" ""
-"$offer" make "$tmp/other" '$d->{host}{name} = "\e[31mred"; $d->{host}{kernel} = "x" x 5000; $d->{cpu}{name} = "\x{202e}back"'
+"$offer" make "$tmp/other" \
+	'$d->{host}{name} = "\e[31mred"; $d->{host}{kernel} = "x" x 5000; $d->{cpu}{name} = "\x{202e}back"'
 ok "text from a file does not control the terminal" preflight --compare "$tmp/base" "$tmp/other"
 not_ok "..." 1 grep -q -a -P '[^\n -~]' <<<"$output"
 is "... and does not fill it" "$(awk 'length > 600' <<<"$output")" ""
@@ -191,7 +215,8 @@ for ((seed = 1; seed <= 400; seed++)); do
 	"$offer" damage "$tmp/base" "$tmp/x" $seed
 	preflight --compare "$tmp/x" "$tmp/base" >"$tmp/out" 2>&1 && status=0 || status=$?
 	statuses[status]=$((${statuses[status]:-0} + 1))
-	if [ "$status" -gt 2 ] || grep -q -a 'Sanitizer\|runtime error' "$tmp/out" || { [ "$status" = 2 ] && ! grep -q '^kvm-onereg: ' "$tmp/out"; }; then
+	if [ "$status" -gt 2 ] || grep -q -a 'Sanitizer\|runtime error' "$tmp/out" ||
+		{ [ "$status" = 2 ] && ! grep -q '^kvm-onereg: ' "$tmp/out"; }; then
 		bad+="seed $seed: status $status "
 	fi
 done
@@ -260,13 +285,15 @@ forbidden() {
 		"${command_line[@]}" "$@"
 }
 chmod a+rx "$tmp"
-for arguments in "preflight" "preflight --json" "preflight --save $tmp/saved" "preflight --compare $tmp/base" "regs" "regs --json TSC"; do
+for arguments in "preflight" "preflight --json" "preflight --save $tmp/saved" "preflight --compare $tmp/base" "regs" \
+	"regs --json TSC"; do
 	# shellcheck disable=SC2086 # words
 	not_ok "$arguments: no /dev/kvm" 3 without_kvm $arguments
 	like "... is reported" "$output" 'there is no /dev/kvm'
 	# shellcheck disable=SC2086 # words
 	not_ok "$arguments: no access" 3 forbidden $arguments
-	is "... is reported, and nothing else" "$output" $'kvm-onereg: no permission to open /dev/kvm\n  to fix: run it as root, or as a user of the group kvm'
+	is "... is reported, and nothing else" "$output" \
+		$'kvm-onereg: no permission to open /dev/kvm\n  to fix: run it as root, or as a user of the group kvm'
 done
 not_ok "nothing was saved" 1 test -e "$tmp/saved"
 ok "two files are compared without KVM" without_kvm preflight --compare "$tmp/base" "$tmp/base"

@@ -15,7 +15,8 @@ of_help() {
 	for c in $commands; do
 		help=$("$checked/kvm-onereg" "$c" --help)
 		echo "command $c"
-		grep -o -E '(^ *(-[a-z], )?|[[ ])--[a-z][a-z-]*' <<<"$help" | grep -o -E -e '--.*' | sed "s/^/$c option /"
+		grep -o -E '(^ *(-[a-z], )?|[[ ])--[a-z][a-z-]*' <<<"$help" | grep -o -E -e '--.*' |
+			sed "s/^/$c option /"
 		grep -o -E '^ +-[a-z],' <<<"$help" | tr -d ' ,' | sed "s/^/$c short /"
 		sed -n '/^Exit status/,$p' <<<"$help" | grep -o -E '(^| )[0-9]\b' | tr -d ' ' | sed "s/^/$c status /"
 	done | grep -v -e 'option --help$' | sort -u
@@ -87,7 +88,8 @@ without 1 "completion invents command stop" "s/words='status /&stop /"
 
 codes() {
 	find "$source" -name '*.c' -exec cat {} + | tr -s '\n\t ' ' ' |
-		grep -o -E '(report_problem\( ?|report_on_kernel\( ?kernel, only, |code = |obstacle\) \{ )"[a-z-]+"' | grep -o '"[^"]*"' | tr -d '"' | sort -u
+		grep -o -E '(report_problem\( ?|report_on_kernel\( ?kernel, only, |code = |obstacle\) \{ )"[a-z-]+"' |
+		grep -o '"[^"]*"' | tr -d '"' | sort -u
 }
 listed() { sed -n '/^|\[ \*code\*/,/^$/s/^|  \([a-z-]*\)$/\1/p' "$1" | sort; }
 codes >"$tmp/codes"
@@ -98,7 +100,9 @@ is "... a wrong one is seen" "$(listed "$tmp/page" | diff "$tmp/codes" - | grep 
 recover() { sed -n '/^| code |/,/^$/s/^| \(`[^|]*\) |.*/\1/p' "$1" | tr -cs 'a-z-' '\n' | grep -v '^-*$' | sort -u; }
 ok "docs/recover.md has some of them" test "$(recover "$top/docs/recover.md" | wc -l)" -gt 4
 is "... and no other" "$(recover "$top/docs/recover.md" | comm -23 - "$tmp/codes")" ""
-is "... a wrong one is seen" "$(sed 's/`cet-invalid`/`cet-bad`/' "$top/docs/recover.md" | recover /dev/stdin | comm -23 - "$tmp/codes")" cet-bad
+is "... a wrong one is seen" \
+	"$(sed 's/`cet-invalid`/`cet-bad`/' "$top/docs/recover.md" | recover /dev/stdin | comm -23 - "$tmp/codes")" \
+	cet-bad
 
 # ---- the exit statuses of all commands
 

@@ -13,7 +13,10 @@ mkdir "$tmp/bin"
 ok "the program that reads without the command builds" gcc -O2 -D_GNU_SOURCE -static -Wall -Wextra -Werror \
 	-o "$tmp/bin/reading" "$top/tests/command/reading.c"
 offer=$top/tests/command/offer
-on_machine() { "$tree/lib64/ld-linux-x86-64.so.2" --library-path "$tree/usr/lib/x86_64-linux-gnu" "$tree/usr/bin/kvm-onereg" "$@"; }
+on_machine() {
+	"$tree/lib64/ld-linux-x86-64.so.2" --library-path "$tree/usr/lib/x86_64-linux-gnu" "$tree/usr/bin/kvm-onereg" \
+		"$@"
+}
 
 # on_host NAME HOST SERIES MODULES [OPTION]...: boot a host and run the commands. $tmp/NAME/files then has the file and
 # the readings; said N prints the output and the status of command N
@@ -43,7 +46,8 @@ on_host() {
 		echo "/host/reading --told $n ${line/ kvm-onereg/ \/usr\/bin\/kvm-onereg}"
 	done <<<"$commands" >"$tmp/commands"
 	ok "$name: the host runs the commands and does not complain" "$top/tests/hosts/run" -H "$host" \
-		-k "$("$top/tests/debian/kernel" path "$series")" -o "$tmp/$name" -t 600 -f "$tmp/commands" -I "$tree" -i "$tmp/bin/reading" "$@"
+		-k "$("$top/tests/debian/kernel" path "$series")" -o "$tmp/$name" -t 600 -f "$tmp/commands" -I "$tree" \
+		-i "$tmp/bin/reading" "$@"
 	tr -d '\r' <<<"$output" >"$tmp/$name/said"
 }
 said() { sed -n "/^== $2\$/,/^== $2 status/p" "$tmp/$1/said" | sed '1d'; }
@@ -60,17 +64,25 @@ registers() { # "INDEX VALUE SETTABLE" of each MSR in the output of regs --json
 # check NAME: what must be true on every host with ONE_REG
 check() {
 	local name=$1 readings=$tmp/$1/files/readings
-	is "$name: each command has the expected status" "$(for n in {1..12}; do status "$name" "$n"; done | tr '\n' ' ')" "$2"
+	is "$name: each command has the expected status" \
+		"$(for n in {1..12}; do status "$name" "$n"; done | tr '\n' ' ')" "$2"
 	is "$name: regs --json: each MSR that KVM lists, its value and whether it can be set are those of the MSR ioctls" \
-		"$(said "$name" 2 | sed '/^==/d' | registers)" "$(sed -n 's/^msr //p' "$readings" | without_clocks | sort)"
-	is "$name: regs: the same, as text" "$(said "$name" 3 | sed -n 's/^0x20300002\([0-9a-f]*\)  msr .*/0x\1/p' | sed 's/0x0*/0x/' | sort)" \
+		"$(said "$name" 2 | sed '/^==/d' | registers)" \
+		"$(sed -n 's/^msr //p' "$readings" | without_clocks | sort)"
+	is "$name: regs: the same, as text" \
+		"$(said "$name" 3 | sed -n 's/^0x20300002\([0-9a-f]*\)  msr .*/0x\1/p' | sed 's/0x0*/0x/' | sort)" \
 		"$(sed -n 's/^msr \([^ ]*\).*/\1/p' "$readings" | sort)"
-	like "$name: regs: EFER, by a name that the kernel does not use" "$(said "$name" 6)" '^0x20300002c0000080  msr   EFER  '
-	like "$name: regs: PAT has its reset value, which can be set" "$(said "$name" 6)" '^0x2030000200000277  msr   [^ ]+ +0x0007040600070406  yes$'
-	like "$name: regs: registers that cannot be read are reported" "$(said "$name" 7)" '^kvm-onereg: 0xdeadbeef: EINVAL: not a register of this vCPU: '
+	like "$name: regs: EFER, by a name that the kernel does not use" "$(said "$name" 6)" \
+		'^0x20300002c0000080  msr   EFER  '
+	like "$name: regs: PAT has its reset value, which can be set" "$(said "$name" 6)" \
+		'^0x2030000200000277  msr   [^ ]+ +0x0007040600070406  yes$'
+	like "$name: regs: registers that cannot be read are reported" "$(said "$name" 7)" \
+		'^kvm-onereg: 0xdeadbeef: EINVAL: not a register of this vCPU: '
 	like "$name: regs: a malformed id is reported" "$(said "$name" 7)" '^0x2030000400000000  4     -  .*EINVAL'
-	like "$name: regs: registers that can be read are printed all the same" "$(said "$name" 7)" '^0x2030000200000010  msr   IA32_TSC  .*0x[0-9a-f]{16}  yes$'
-	like "$name: regs: --bare says why there is no GUEST_SSP" "$(said "$name" 5)" 'without CPUID \(--bare\) it has no shadow stacks'
+	like "$name: regs: registers that can be read are printed all the same" "$(said "$name" 7)" \
+		'^0x2030000200000010  msr   IA32_TSC  .*0x[0-9a-f]{16}  yes$'
+	like "$name: regs: --bare says why there is no GUEST_SSP" "$(said "$name" 5)" \
+		'without CPUID \(--bare\) it has no shadow stacks'
 	is "$name: regs --features includes those" "$(said "$name" 8 | sed '/^==/d' | registers | cut -d' ' -f1)" \
 		"$(sed -n 's/^\(msr\|feature\) \([^ ]*\).*/\2 /p' "$readings" | without_clocks | tr -d ' ' | sort -u)"
 	check_offer "$name"
@@ -91,7 +103,8 @@ for host in svm vmx; do
 	on_host $host-native $host native ''
 	check $host-native "0 0 0 $ssp 1 $ssp 1 0 0 0 0 3 "
 	on_host $host-distro $host 6.12 ''
-	is "$host-distro: without ONE_REG, regs does nothing" "$(for n in {2..8}; do status $host-distro "$n"; done | tr '\n' ' ')" "3 3 3 3 3 3 3 "
+	is "$host-distro: without ONE_REG, regs does nothing" \
+		"$(for n in {2..8}; do status $host-distro "$n"; done | tr '\n' ' ')" "3 3 3 3 3 3 3 "
 	is "$host-distro: ... but says so" "$(said $host-distro 2 | sed '/^==/d')" \
 		"kvm-onereg: the loaded KVM has no ONE_REG (it is the distro's, from before Linux 6.18)
   to fix: \"kvm-onereg status\" shows whose modules are loaded; \"kvm-onereg swap ours\" loads kvm-onereg's"
@@ -103,22 +116,25 @@ on_host vmx-cet vmx 6.12 ours -p kvm_intel.cet=1
 check vmx-cet '0 0 0 0 1 0 1 0 0 0 0 3 '
 
 for n in native cet; do
-	like "vmx-$n: regs: GUEST_SSP" "$(said vmx-$n 4)" '^0x2030000300000000  kvm   GUEST_SSP  0x0000000000000000  yes$'
+	like "vmx-$n: regs: GUEST_SSP" "$(said vmx-$n 4)" \
+		'^0x2030000300000000  kvm   GUEST_SSP  0x0000000000000000  yes$'
 	like "vmx-$n: regs: ... is in the list of all" "$(said vmx-$n 3)" '^0x2030000300000000  kvm   GUEST_SSP  '
 	like "vmx-$n: preflight: CET" "$(said vmx-$n 10)" '^CET  *shadow stacks, IBT$'
 done
 like "vmx-ours: regs: no GUEST_SSP, and the reason" "$(said vmx-ours 4)" \
 	'EINVAL: .* guests have no shadow stacks here: the module parameter kvm_intel.cet is off'
 like "vmx-ours: preflight: the same" "$(said vmx-ours 10)" '^CET  *no: the module parameter kvm_intel.cet is off'
-like "svm-ours: regs: no GUEST_SSP, and the reason" "$(said svm-ours 4)" 'EINVAL: .* guests have no shadow stacks here: this CPU has none'
+like "svm-ours: regs: no GUEST_SSP, and the reason" "$(said svm-ours 4)" \
+	'EINVAL: .* guests have no shadow stacks here: this CPU has none'
 
 # ---- from one host to another
 
 # verdict FROM TO FORWARD BACKWARD [OPTION...]: warnings are left out, because each host measures the TSC's frequency
 # anew
 verdict() {
-	is "$1, $2${5:+ ${*:5}}" "$(on_machine preflight --json "${@:5}" --compare "$tmp/$1/files/offer" "$tmp/$2/files/offer" |
-		"$offer" verdict | grep -v '^[a-z]* warned: ')" $'forward '"$3"$'\nbackward '"$4"
+	is "$1, $2${5:+ ${*:5}}" \
+		"$(on_machine preflight --json "${@:5}" --compare "$tmp/$1/files/offer" "$tmp/$2/files/offer" |
+			"$offer" verdict | grep -v '^[a-z]* warned: ')" $'forward '"$3"$'\nbackward '"$4"
 }
 registers='IA32_U_CET, IA32_S_CET, IA32_PL0_SSP, IA32_PL1_SSP, IA32_PL2_SSP, IA32_PL3_SSP, IA32_INT_SSP_TAB'
 cet="SHSTK (CPUID 7.0:ECX[7]), IBT (CPUID 7.0:EDX[20]), XSAVE state CET_USER, XSAVE state CET_KERNEL, IA32_XSS, $registers, \
@@ -134,7 +150,8 @@ verdict vmx-cet vmx-distro ok ok --without cet
 verdict vmx-distro vmx-ours ok ok
 verdict vmx-native vmx-cet "no nested: $nested" ok
 verdict vmx-native vmx-cet ok ok --without nested
-text=$(on_machine preflight --json --compare "$tmp/vmx-native/files/offer" "$tmp/vmx-distro/files/offer" | "$offer" verdict)
+text=$(on_machine preflight --json --compare "$tmp/vmx-native/files/offer" "$tmp/vmx-distro/files/offer" |
+	"$offer" verdict)
 for part in 'forward no: SHSTK' "$nested" KVM_CAP_ONE_REG kvm:GUEST_SSP 'backward ok'; do
 	ok "vmx-native, vmx-distro: $part" grep -F "$part" <<<"$text"
 done

@@ -27,7 +27,8 @@ shows() {
 # ---- on disk and loaded
 
 host
-shows "ours" 0 "^\* $E  +ours $V, from linux-source-6.12 6.12.117-1" "Loaded +ours $V: kvm, kvm_amd$" 'KVM is ours, complete'
+shows "ours" 0 "^\* $E  +ours $V, from linux-source-6.12 6.12.117-1" "Loaded +ours $V: kvm, kvm_amd$" \
+	'KVM is ours, complete'
 is "no line is longer than a terminal" "$(grep -E '^.{81,}' <<<"$output")" ""
 onereg status --json
 is "ours, as JSON" "$(json '"$j->{one_reg} $j->{kernels}[0]{modules_are} $j->{kernels}[0]{origin} $j->{loaded}{modules_are} $j->{loaded}{as_on_disk}"')" \
@@ -36,11 +37,13 @@ is "... the build-id of what is loaded" "$(json '$j->{loaded}{modules}[1]{build_
 is "... no /dev/kvm is asked in a made-up host" "$(json '$j->{dev_kvm}')" null
 
 load_both "$(distro kvm)" "$(distro kvm-amd)"
-shows "the distro's loaded, ours on disk" 1 'Loaded +distro: kvm, kvm_amd' 'not what is on disk' '"kvm-onereg swap ours", or a reboot'
+shows "the distro's loaded, ours on disk" 1 'Loaded +distro: kvm, kvm_amd' 'not what is on disk' \
+	'"kvm-onereg swap ours", or a reboot'
 load_both "$(ours kvm)" "$(distro kvm-amd)" out
 shows "our kvm, the distro's vendor module" 1 "mixed: kvm ours $V, kvm_amd distro" 'do not belong together'
 host
-ko "$(ours kvm-amd)" "version=$V" "origin=linux-source-6.12 6.12.117-1" "srcversion=kvm-amd$V" "vermagic=$K SMP" ID="$(id another build)"
+ko "$(ours kvm-amd)" "version=$V" "origin=linux-source-6.12 6.12.117-1" "srcversion=kvm-amd$V" "vermagic=$K SMP" \
+	ID="$(id another build)"
 shows "the same version, rebuilt: the build-id shows it" 0 'not what is on disk'
 host
 rm "$R/sys/module/kvm_amd" -r
@@ -112,7 +115,8 @@ vm 4711 qemu-system-x86 2 3 qemu-system-x86_64 -name guest=web1,debug-threads=on
 vm 4712 crosvm 1 1 crosvm run
 vm 4713 libvirtd 0 0 libvirtd
 vm 4714 odd 1 0 odd -name
-shows "VMs" 0 '^VMs +4$' '4711 qemu-system-x86 \(web1\): 2 VMs, 3 vCPUs' '4712 crosvm: 1 VM, 1 vCPU$' '4713 libvirtd: no VM, has /dev/kvm open'
+shows "VMs" 0 '^VMs +4$' '4711 qemu-system-x86 \(web1\): 2 VMs, 3 vCPUs' '4712 crosvm: 1 VM, 1 vCPU$' \
+	'4713 libvirtd: no VM, has /dev/kvm open'
 onereg status --json
 is "... as JSON" "$(json '"$j->{vms}{count} $j->{vms}{complete} " . join(",", map { $_->{pid} . "=" . ($_->{name} // "-") } @{$j->{vms}{processes}})')" \
 	"4 1 4711=web1,4712=-,4713=-,4714=-"
@@ -210,7 +214,8 @@ mv "$R/proc/70/maps" "$R/proc/70/task/71/"
 : >"$R/proc/70/maps"
 held "... in a process whose first thread has ended" '70 one70: no VM, has kvm-vcpu:0, mapped'
 rm -r "$R/proc/70/"{maps,task}
-held "nothing that can be seen" 'KVM is in use 1 time, by something that is not visible from here' 'look for it on the host itself'
+held "nothing that can be seen" 'KVM is in use 1 time, by something that is not visible from here' \
+	'look for it on the host itself'
 process 70 "anon_inode:[io_uring]" $'SqMask:\t0x3\nUserFiles:\t1\n    0: kvm\nUserBufs:\t0'
 held "io_uring" '70 one70: has kvm as a registered file of io_uring' 'end process 70'
 is "... which explains it" "$(grep -c 'not visible from here' <<<"$output")" 0
@@ -240,7 +245,8 @@ process 70 /sys/kernel/debug/kvm/exits
 held "a file in debugfs" '70 one70: no VM, has /sys/kernel/debug/kvm/exits'
 process 70 /dev/null
 put /sys/kernel/tracing/events/sched/sched_switch/trigger $'# Available triggers:\nenable_event:kvm:kvm_exit:unlimited'
-held "a trigger on another event" 'trace event sched:sched_switch has the trigger enable_event:kvm:kvm_exit$' "echo '!enable_event:kvm:kvm_exit' >/sys/"
+held "a trigger on another event" 'trace event sched:sched_switch has the trigger enable_event:kvm:kvm_exit$' \
+	"echo '!enable_event:kvm:kvm_exit' >/sys/"
 refs 1 0
 put /sys/kernel/tracing/events/sched/sched_switch/trigger enable_event:sched:sched_waking:unlimited
 free "a trigger for another event"
@@ -255,16 +261,20 @@ put $event/trigger '# Available triggers:'
 put /sys/kernel/tracing/dynamic_events $'p:kprobes/one kvm_vcpu_ioctl\ne:probes/one sched.sched_switch'
 free "no trace event is enabled"
 put $event/enable 1
-held "a trace event" 'trace event enabled in /sys/kernel/tracing: kvm:kvm_exit$' 'echo 0 >/sys/kernel/tracing/events/kvm/enable'
+held "a trace event" 'trace event enabled in /sys/kernel/tracing: kvm:kvm_exit$' \
+	'echo 0 >/sys/kernel/tracing/events/kvm/enable'
 put $event/enable 0
 put $event/trigger 'stacktrace:unlimited'
-held "its trigger" 'trace event kvm:kvm_exit has the trigger stacktrace$' "echo '!stacktrace' >/sys/kernel/tracing/events/kvm/kvm_exit/trigger"
+held "its trigger" 'trace event kvm:kvm_exit has the trigger stacktrace$' \
+	"echo '!stacktrace' >/sys/kernel/tracing/events/kvm/kvm_exit/trigger"
 put $event/trigger ''
 put /sys/kernel/tracing/instances/a/events/kvmmmu/fast_page_fault/enable '1*'
-held "an event of an instance" 'in /sys/kernel/tracing/instances/a: kvmmmu:fast_page_fault' 'echo 0 >/sys/kernel/tracing/instances/a/events/kvmmmu/enable'
+held "an event of an instance" 'in /sys/kernel/tracing/instances/a: kvmmmu:fast_page_fault' \
+	'echo 0 >/sys/kernel/tracing/instances/a/events/kvmmmu/enable'
 rm -r "$R/sys/kernel/tracing/instances"
 put /sys/kernel/tracing/dynamic_events $'e:probes/one kvm.kvm_exit x=$y'
-held "an event probe" 'dynamic trace event probes/one on kvm.kvm_exit' "echo '-:probes/one' >>/sys/kernel/tracing/dynamic_events"
+held "an event probe" 'dynamic trace event probes/one on kvm.kvm_exit' \
+	"echo '-:probes/one' >>/sys/kernel/tracing/dynamic_events"
 put /sys/kernel/tracing/dynamic_events 't:tracepoints/one kvm_exit'
 held "a tracepoint probe" 'dynamic trace event tracepoints/one on kvm_exit'
 rm -r "$R/sys/kernel/tracing" "$R"/proc/70
@@ -342,7 +352,8 @@ cet() {
 }
 intel N
 shows "CET: off" 0 'kvm_intel.cet=N; CPU: shadow stacks yes, IBT yes'
-for line in 'options kvm_intel cet=1' 'options kvm-intel nested=0 cet=y ept=1' $'# x\noptions\tkvm_intel\tcet' 'options kvm_intel cet=on'; do
+for line in 'options kvm_intel cet=1' 'options kvm-intel nested=0 cet=y ept=1' $'# x\noptions\tkvm_intel\tcet' \
+	'options kvm_intel cet=on'; do
 	put /etc/modprobe.d/a.conf "$line"
 	is "asked by: ${line//$'\n'/; }" "$(cet)" "1 0 /etc/modprobe.d/a.conf"
 done
@@ -350,7 +361,8 @@ for line in 'options kvm_intel cet=0' 'options kvm_intel cet=N'; do
 	put /etc/modprobe.d/a.conf "$line"
 	is "not asked by: $line" "$(cet)" "0 0 /etc/modprobe.d/a.conf"
 done
-for line in 'options kvm cet=1' 'options kvm_intel cetx=1' 'options kvm_intel ept=1' '#options kvm_intel cet=1' 'alias kvm_intel cet' options; do
+for line in 'options kvm cet=1' 'options kvm_intel cetx=1' 'options kvm_intel ept=1' '#options kvm_intel cet=1' \
+	'alias kvm_intel cet' options; do
 	put /etc/modprobe.d/a.conf "$line"
 	is "nothing asks: $line" "$(cet)" "0 0 -"
 done
@@ -585,7 +597,9 @@ put /var/lib/kvm-onereg/build-ids \
 is "... with the installer's note" "$(source_of)" "linux 6.12.117-1, disk linux 6.12.118-1, swap"
 checks "... as a warning" 1 'WARNING: .*linux 6.12.117-1 is loaded, linux 6.12.118-1 is on disk'
 put /var/lib/kvm-onereg/build-ids \
-	"$(id other) kvm linux-source-6.12 6.12.99-1 0.0.9"$'\n'"$(id ours $K kvm) kvm linux-source-6.12 6.12.117-1 0.0.9"
+	"$(id other) kvm linux-source-6.12 6.12.99-1 0.0.9"$'\n'"$(
+		id ours $K kvm
+	) kvm linux-source-6.12 6.12.117-1 0.0.9"
 is "... with module and version in it" "$(source_of)" "linux 6.12.117-1, disk linux 6.12.118-1, swap"
 put /var/lib/kvm-onereg/build-ids "$(id ours $K kvm) kvm"
 onereg status
@@ -622,7 +636,8 @@ is "... as JSON" "$(waited version result tried next)" \
 	"6.12.117-1,offline,1700000000,1700003600"
 put "/var/lib/kvm-onereg/wanted/$K" $'version=6.12.117-1\nresult=untried\ntried=0\nnext=0'
 put /usr/sbin/kvm-onereg-install ''
-shows "... and no attempt is planned" 1 'not downloaded yet; no automatic attempt is planned' 'to fix: /usr/sbin/kvm-onereg-install$'
+shows "... and no attempt is planned" 1 'not downloaded yet; no automatic attempt is planned' \
+	'to fix: /usr/sbin/kvm-onereg-install$'
 onereg status --json
 is "... as JSON" "$(waited version message tried next)" \
 	"6.12.117-1,null,null,null"
@@ -686,7 +701,8 @@ put "/var/lib/kvm-onereg/wanted/$K" $'version=1\nresult=failed\ntried=17\nnext=1
 odd=("$R/boot/grub/grub.cfg" "$R/boot/grub/grubenv" "$R/var/lib/kvm-onereg/wanted/$K" "$D/modules.dep"
 	"$D/modules.dep.bin" "$(ours kvm)" "$(distro kvm)" "$R/sys/module/kvm/notes/.note.gnu.build-id"
 	"$R/sys/module/kvm/version"
-	"$R/proc/99/cmdline" "$R/proc/cpuinfo" "$R/proc/cmdline" "$R/etc/modprobe.d/kvm.conf" "$R/dev/kmsg" "$R/proc/99/comm")
+	"$R/proc/99/cmdline" "$R/proc/cpuinfo" "$R/proc/cmdline" "$R/etc/modprobe.d/kvm.conf" "$R/dev/kmsg"
+	"$R/proc/99/comm")
 for ((i = 0; i < 75; i++)); do
 	f=${odd[i % ${#odd[@]}]}
 	[ -e "$tmp/was" ] || cp "$f" "$tmp/was" 2>/dev/null

@@ -204,9 +204,11 @@ for release in bookworm trixie; do
 	like "$r: ... and has no ONE_REG" "$(part after to distro)" 'KVM_CAP_ONE_REG is 0'
 	like "$r: ... which is exit 1" "$(part after to distro)" '^== status 1$'
 	for p in distro ours bad; do
-		like "$r: $p: a parameter that was given at load time is kept" "$(part parameters $p)" '^kvm_amd/parameters/nested 0$'
+		like "$r: $p: a parameter that was given at load time is kept" "$(part parameters $p)" \
+			'^kvm_amd/parameters/nested 0$'
 		[ $p != bad ] || continue
-		like "$r: $p: parameters that were changed since are kept" "$(part parameters $p)" '^kvm/parameters/halt_poll_ns 12345$'
+		like "$r: $p: parameters that were changed since are kept" "$(part parameters $p)" \
+			'^kvm/parameters/halt_poll_ns 12345$'
 		like "$r: $p: ... all" "$(part parameters $p)" '^kvm/parameters/ignore_msrs Y$'
 	done
 	like "$r: once more: nothing to do" "$(part again)" 'Nothing to do'
@@ -217,7 +219,8 @@ for release in bookworm trixie; do
 	like "$r: ... exit 0" "$(part after to ours)" '^== status 0$'
 
 	pid=$(sed -n 's/^pid //p' <<<"$out" | head -n 1)
-	like "$r: refused while a VM runs, with its process and name" "$(part vm)" "^ +$pid holder \(web1\): 1 VM, 2 vCPUs"
+	like "$r: refused while a VM runs, with its process and name" "$(part vm)" \
+		"^ +$pid holder \(web1\): 1 VM, 2 vCPUs"
 	like "$r: ... exit 4" "$(part vm)" '^== status 4$'
 	like "$r: ... in JSON" "$(tr -d '\n' <<<"$(part vm json)")" "\"pid\": $pid,.*\"name\": \"web1\".*status 4"
 	like "$r: status names it" "$(part vm status)" "$pid holder \(web1\): 1 VM, 2 vCPUs"
@@ -238,27 +241,35 @@ for release in bookworm trixie; do
 	like "$r: ... ours is still loaded" "$(part after late vm)" '^loaded: ours$'
 	like "$r: killed in between" "$(part killed)" '^== status 137$'
 	like "$r: ... run again, it repairs" "$(part repaired)" '^== status 0$'
-	like "$r: another program loads kvm in between: it is unloaded again" "$(part reloaded)" 'loaded by something else in the meantime'
+	like "$r: another program loads kvm in between: it is unloaded again" "$(part reloaded)" \
+		'loaded by something else in the meantime'
 	like "$r: ... the requested set is loaded" "$(part after reloaded)" '^loaded: distro$'
 
-	like "$r: a module of the requested set is missing: refused" "$(part half)" 'our modules are not complete.*kvm-amd (missing|distro)'
+	like "$r: a module of the requested set is missing: refused" "$(part half)" \
+		'our modules are not complete.*kvm-amd (missing|distro)'
 	like "$r: ... exit 3" "$(part half)" '^== status 3$'
 	like "$r: ... truncated: refused" "$(part cut off)" 'kvm-amd damaged'
 	like "$r: ... exit 3" "$(part cut off)" '^== status 3$'
-	like "$r: ... and status says that the set is mixed" "$(part after cut off)" 'mixed: kvm ours .*, kvm-intel ours .*, kvm-amd damaged'
-	like "$r: ... does not load: rolled back" "$(part bad)" 'kvm_amd does not load: .*previous modules are loaded again'
+	like "$r: ... and status says that the set is mixed" "$(part after cut off)" \
+		'mixed: kvm ours .*, kvm-intel ours .*, kvm-amd damaged'
+	like "$r: ... does not load: rolled back" "$(part bad)" \
+		'kvm_amd does not load: .*previous modules are loaded again'
 	like "$r: ... exit 5" "$(part bad)" '^== status 5$'
 	like "$r: ... the distro's is loaded" "$(part after bad)" '^loaded: distro$'
 	like "$r: there is no way back: it says so beforehand" "$(part no way back)" 'no way back'
 	like "$r: ... and after" "$(part broken)" 'the previous modules could not be loaded again'
 	like "$r: ... exit 6" "$(part broken)" '^== status 6$'
-	like "$r: the distro's modules are not complete: the command that installs them" "$(part no distro)" "apt-get install --reinstall linux-image-6.1[^ ]*$"
+	like "$r: the distro's modules are not complete: the command that installs them" "$(part no distro)" \
+		"apt-get install --reinstall linux-image-6.1[^ ]*$"
 	like "$r: run again, it repairs" "$(part after broken)" '^== status 0$'
-	like "$r: modules that do not belong together: status says so" "$(part mixed status)" 'Loaded +mixed: kvm ours .*, kvm_amd distro'
+	like "$r: modules that do not belong together: status says so" "$(part mixed status)" \
+		'Loaded +mixed: kvm ours .*, kvm_amd distro'
 	like "$r: ... exit 1" "$(part mixed status)" '^== status 1$'
 	like "$r: ... and swap repairs that" "$(part after mixed)" 'our KVM is loaded, complete'
-	like "$r: doctor, too, sees ours loaded" "$(part doctor)" '^loaded kvm_amd: ours .*, build-id [0-9a-f]{40}, /lib/modules/'
-	like "$r: the distro's modules are where DKMS moves them: found there" "$(part moved aside)" 'load /var/lib/dkms/kvm-onereg/original_module/.*/kvm-amd.ko'
+	like "$r: doctor, too, sees ours loaded" "$(part doctor)" \
+		'^loaded kvm_amd: ours .*, build-id [0-9a-f]{40}, /lib/modules/'
+	like "$r: the distro's modules are where DKMS moves them: found there" "$(part moved aside)" \
+		'load /var/lib/dkms/kvm-onereg/original_module/.*/kvm-amd.ko'
 	like "$r: ... and loaded" "$(part after moved aside)" 'Loaded +distro: kvm, kvm_amd'
 done
 
@@ -280,25 +291,40 @@ for release in bookworm trixie; do
 	for kind in $kinds; do
 		pid=$(sed -n "s/^$kind pid //p" <<<"$out")
 		case $kind in
-		node | unlinked | thread) refused "held $kind" "^ +$pid holder: no VM, has /dev/kvm open" "end or migrate it" ;;
+		node | unlinked | thread)
+			refused "held $kind" "^ +$pid holder: no VM, has /dev/kvm open" "end or migrate it"
+			;;
 		mapped) refused "held $kind" "^ +$pid holder: no VM, has kvm-vcpu:0, mapped" ;;
 		stats) refused "held $kind" "^ +$pid holder: no VM, has kvm-vm-stats" ;;
 		stat) refused "held $kind" "^ +$pid holder: no VM, has /sys/kernel/debug/kvm/exits" ;;
-		uring) refused "held $kind" "^ +$pid holder: has kvm as a registered file of io_uring" "end process $pid" ;;
+		uring)
+			refused "held $kind" "^ +$pid holder: has kvm as a registered file of io_uring" \
+				"end process $pid"
+			;;
 		passed) refused "held $kind" "^ +maybe $pid holder: has a socket with 1 file" "end process $pid" ;;
 		perf | perfmap) refused "held $kind" "^ +maybe $pid holder: has a perf event open" "end process $pid" ;;
-		bpf) refused "held $kind" "^ +$pid holder: has a BPF program on the tracepoint kvm_exit" "end process $pid" ;;
-		pinned) refused "held $kind" "^ +BPF link [0-9]+ on the tracepoint kvm_exit" "remove what pins BPF link" ;;
+		bpf)
+			refused "held $kind" "^ +$pid holder: has a BPF program on the tracepoint kvm_exit" \
+				"end process $pid"
+			;;
+		pinned)
+			refused "held $kind" "^ +BPF link [0-9]+ on the tracepoint kvm_exit" "remove what pins BPF link"
+			;;
 		esac
 	done
 	like "$r: status names them, too" "$(part status node)" '^ +[0-9]+ holder: no VM, has /dev/kvm open'
-	like "... what the kernel counts under other names" "$(part status stats)" '^ +[0-9]+ holder: no VM, has kvm-vm-stats'
-	like "... what it does not say" "$(part status passed | tr -d '\n')" 'KVM is in use 1 time.*maybe [0-9]+ holder: has a socket with 1 file'
+	like "... what the kernel counts under other names" "$(part status stats)" \
+		'^ +[0-9]+ holder: no VM, has kvm-vm-stats'
+	like "... what it does not say" "$(part status passed | tr -d '\n')" \
+		'KVM is in use 1 time.*maybe [0-9]+ holder: has a socket with 1 file'
 	like "$r: all released: nothing to refuse" "$(part released)" '^== status 0$'
-	like "$r: --dry-run --json refuses for the same reason" "$(tr -d '\n' <<<"$(part perf json)")" '"result": "refused",.*a perf event.*"dry_run": true.*"held": true.*status 4'
-	like "$r: status --json has it" "$(part perf status json)" '"unnamed": "module kvm is held 1 time by something other than VMs"'
+	like "$r: --dry-run --json refuses for the same reason" "$(tr -d '\n' <<<"$(part perf json)")" \
+		'"result": "refused",.*a perf event.*"dry_run": true.*"held": true.*status 4'
+	like "$r: status --json has it" "$(part perf status json)" \
+		'"unnamed": "module kvm is held 1 time by something other than VMs"'
 	like "$r: a user sees that something holds it" "$(part perf user)" 'module kvm is held 1 time'
-	refused event 'trace event enabled in /sys/kernel/tracing: kvm:kvm_exit' 'echo 0 >/sys/kernel/tracing/events/kvm/enable'
+	refused event 'trace event enabled in /sys/kernel/tracing: kvm:kvm_exit' \
+		'echo 0 >/sys/kernel/tracing/events/kvm/enable'
 	like "$r: ... status says so" "$(part event status)" 'trace event enabled in /sys/kernel/tracing: kvm:kvm_exit'
 	refused instance 'trace event enabled in /sys/kernel/tracing/instances/other: kvm:kvm_exit'
 	refused trigger 'trace event kvm:kvm_exit has the trigger stacktrace' "echo '!stacktrace' >"
@@ -308,41 +334,52 @@ for release in bookworm trixie; do
 
 	for n in $failing; do
 		# 5 is the first step of the second load
-		is "$r: step $n fails: KVM is loaded, the previous or the requested one" "$(after fail "$n"), $(ended fail "$n")" "$(case $n in
-			1) echo ours, works, nested=0 backdoor=Y, 3 ;;
-			5) echo distro, works, nested=1 backdoor=N, 0 ;; 6) echo distro, works, nested=0 backdoor=N, 0 ;;
-			*) echo ours, works, nested=0 backdoor=Y, 5 ;; esac)"
+		is "$r: step $n fails: KVM is loaded, the previous or the requested one" \
+			"$(after fail "$n"), $(ended fail "$n")" "$(case $n in
+				1) echo ours, works, nested=0 backdoor=Y, 3 ;;
+				5) echo distro, works, nested=1 backdoor=N, 0 ;;
+				6) echo distro, works, nested=0 backdoor=N, 0 ;;
+				*) echo ours, works, nested=0 backdoor=Y, 5 ;;
+				esac)"
 	done
-	[[ $failing != *5* ]] || like "... which tells what it could not keep" "$(part step fail 5)" 'kvm_amd.nested was 0 and is 1 now'
+	[[ $failing != *5* ]] ||
+		like "... which tells what it could not keep" "$(part step fail 5)" 'kvm_amd.nested was 0 and is 1 now'
 	for n in 1 2; do
-		is "$r: kvm is held before step $n: the vendor module is loaded again" "$(after perf $n), $(ended perf $n)" "ours, works, nested=0 backdoor=Y, 5"
+		is "$r: kvm is held before step $n: the vendor module is loaded again" \
+			"$(after perf $n), $(ended perf $n)" "ours, works, nested=0 backdoor=Y, 5"
 		like "... the holder is named" "$(part step perf $n)" 'maybe [0-9]+ holder: has a perf event open'
 		like "... with what ends it" "$(part step perf $n)" 'to fix: end process [0-9]+, then'
 	done
-	is "$r: the new kvm is held before the vendor module is loaded: it continues" "$(after perf 4), $(ended perf 4)" \
-		"distro, works, nested=0 backdoor=N, 0"
+	is "$r: the new kvm is held before the vendor module is loaded: it continues" \
+		"$(after perf 4), $(ended perf 4)" "distro, works, nested=0 backdoor=N, 0"
 	like "... except a parameter of kvm" "$(part step perf 4)" 'kvm.enable_vmware_backdoor was Y and is N now'
 	is "$r: ... and that fails: what is loaded is completed" "$(after both 4), $(ended both 4)" \
 		"distro, works, nested=0 backdoor=N, 5"
-	is "$r: all files disappear, and a step fails: they are still open" "$(after gone 4), $(ended gone 4)" "ours, works, nested=0 backdoor=Y, 5"
+	is "$r: all files disappear, and a step fails: they are still open" "$(after gone 4), $(ended gone 4)" \
+		"ours, works, nested=0 backdoor=Y, 5"
 	for n in $killed; do
 		is "$r: killed before step $n" "$(ended kill "$n")" 137
-		like "... the same command, for either set, completes it" "$(sed -n "s/^completed $n: //p" <<<"$out")" '^(ours ours|distro distro), works'
+		like "... the same command, for either set, completes it" "$(sed -n "s/^completed $n: //p" <<<"$out")" \
+			'^(ours ours|distro distro), works'
 		like "... exit 0" "$(part completed "$n")" '^== status 0$'
 	done
-	like "$r: half of it is loaded: status says so" "$(part half status)" 'no VM can run; "kvm-onereg swap ours" completes it'
+	like "$r: half of it is loaded: status says so" "$(part half status)" \
+		'no VM can run; "kvm-onereg swap ours" completes it'
 	like "... doctor, too" "$(part half doctor)" 'kvm_amd is not loaded'
-	like "$r: ... and kvm is held: --dry-run" "$(part half held dry)" 'only the vendor module of the loaded kvm could be loaded'
+	like "$r: ... and kvm is held: --dry-run" "$(part half held dry)" \
+		'only the vendor module of the loaded kvm could be loaded'
 	like "... exit 4" "$(part half held dry)" '^== status 4$'
 	like "... for real" "$(part half held)" 'was loaded, so that VMs can run'
 	like "... exit 5" "$(part half held)" '^== status 5$'
 	like "... it works" "$out" '^half held: ours, works'
 	like "... a swap to the set that it belongs to only needs the vendor module" "$(part half kept)" '^== status 0$'
 	like "... it works" "$out" '^half kept: ours, works'
-	like "$r: without CAP_SYS_MODULE: refused" "$(part no capability)" 'nothing was changed: this root may not load modules'
+	like "$r: without CAP_SYS_MODULE: refused" "$(part no capability)" \
+		'nothing was changed: this root may not load modules'
 	like "... exit 3" "$(part no capability)" '^== status 3$'
 	for p in disabled "disabled dry"; do
-		like "$r: $p: loading modules is disabled: refused" "$(part "$p")" 'nothing was changed: loading modules is switched off'
+		like "$r: $p: loading modules is disabled: refused" "$(part "$p")" \
+			'nothing was changed: loading modules is switched off'
 		like "... exit 3" "$(part "$p")" '^== status 3$'
 	done
 done
@@ -376,7 +413,8 @@ run refused doctor -- kvm-onereg doctor
 ' -t 400
 like "vmx: status says that CET is on" "$(part on)" 'kvm_intel.cet=Y; CPU: shadow stacks yes, IBT yes'
 like "... and what asks for it" "$(part on)" '/etc/modprobe.d/kvm-onereg.conf asks for cet=1'
-like "vmx: the distro's modules have no such parameter: it is dropped, with a line" "$(part to distro)" 'kvm_intel.cet=Y is dropped'
+like "vmx: the distro's modules have no such parameter: it is dropped, with a line" "$(part to distro)" \
+	'kvm_intel.cet=Y is dropped'
 like "... and loaded" "$(part to distro)" '^== status 0$'
 like "vmx: back to ours" "$(part to ours)" '^== status 0$'
 like "... with CET, as modprobe.d has it" "$(part on again)" '^Y$'
@@ -384,7 +422,8 @@ like "vmx: the same version, rebuilt, is on disk: status shows it" "$(part newer
 like "... swap ours loads it" "$(part newer)" '^== status 0$'
 like "... and keeps cet=1, which is no longer in modprobe.d" "$(part newer)" 'kvm_intel.cet=Y kept'
 like "... really" "$(part newer cet)" '^Y$'
-like "vmx: requested, but not possible: status shows the kernel's line" "$(part refused)" 'guests get no CET, although kvm_intel.cet=1: it needs EPT'
+like "vmx: requested, but not possible: status shows the kernel's line" "$(part refused)" \
+	'guests get no CET, although kvm_intel.cet=1: it needs EPT'
 like "... doctor finds it, with a command" "$(part refused doctor)" 'to fix: sed -i .* /etc/modprobe.d/'
 
 # ---- A native kernel
