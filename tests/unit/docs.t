@@ -11,7 +11,10 @@ pages=(README.md docs/*.md)
 # links FILE: the targets of its links, one per line, except other sites
 links() { grep -o -E '\]\([^)]+\)' "$1" | sed 's/^](//; s/)$//; s/#.*//' | grep -v -E '^(https?:|$)'; }
 # paths FILE: what is in back quotes and begins with a folder of the project
-paths() { grep -o -E '`[^` ]+`' "$1" | tr -d '`' | grep -E '^(src|tests|tools|debian|include|docs)/' | sed 's/[,.;:]$//' | sort -u; }
+paths() {
+	grep -o -E '`[^` ]+`' "$1" | tr -d '`' | grep -E '^(src|tests|tools|debian|include|docs)/' | sed 's/[,.;:]$//' |
+		sort -u
+}
 
 dead_links() {
 	local f l
@@ -38,12 +41,15 @@ is "each page is named by another" "$(for f in docs/*.md; do
 	grep -l -F "(${f#docs/})" docs/*.md | grep -q -v -x -F "$f" || grep -q -F "($f)" README.md || echo "$f"
 done)" ""
 is "each invariant has a test" "$(grep -E '^\| I[0-9]+ \|' docs/design.md | grep -v '\](../tests/')" ""
-is "... they are numbered" "$(grep -o -E '^\| I[0-9]+' docs/design.md | cut -c4- | paste -sd' ')" "$(seq -s' ' "$(grep -c -E '^\| I[0-9]+' docs/design.md)")"
+is "... they are numbered" "$(grep -o -E '^\| I[0-9]+' docs/design.md | cut -c4- | paste -sd' ')" \
+	"$(seq -s' ' "$(grep -c -E '^\| I[0-9]+' docs/design.md)")"
 # wide FILE: lines of prose that are too long, except tables, code and lines with a URL. Generated pages have their own
 # form.
 wide() { awk 'length > 120 && !/^\|/ && !/^    / && !/https?:/ { print FILENAME ": " $0 }' "$1"; }
 prose=()
-for f in "${pages[@]}"; do case $f in docs/kernels.md | docs/benchmark.md | docs/migration.md) ;; *) prose+=("$f") ;; esac done
+for f in "${pages[@]}"; do
+	case $f in docs/kernels.md | docs/benchmark.md | docs/migration.md) ;; *) prose+=("$f") ;; esac
+done
 is "prose has at most 120 columns" "$(for f in "${prose[@]}"; do wide "$f"; done)" ""
 
 # The checks find what they look for.

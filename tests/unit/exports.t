@@ -13,7 +13,9 @@ cd "$tmp" || exit 1
 
 symvers() { # MODULE: lines of crc, symbol, kind, name space
 	local crc symbol kind space
-	while read -r crc symbol kind space; do printf '%s\t%s\t%s\t%s\t%s\n' "$crc" "$symbol" "$1" "$kind" "$space"; done
+	while read -r crc symbol kind space; do
+		printf '%s\t%s\t%s\t%s\t%s\n' "$crc" "$symbol" "$1" "$kind" "$space"
+	done
 }
 exports='0x11111111 kvm_one EXPORT_SYMBOL_GPL
 0x22222222 kvm_two EXPORT_SYMBOL_GPL KVM_SPACE
@@ -46,7 +48,8 @@ differs "a missing export" 2d 'kvm_two: not exported'
 differs "another CRC" 's/^0x33333333/0x33333334/' 'kvm_three: CRC 0x33333334, the distro has 0x33333333'
 differs "another kind" '1s/_GPL//' 'kvm_one: EXPORT_SYMBOL , the distro has EXPORT_SYMBOL_GPL'
 differs "a restricted one" '3s/EXPORT_SYMBOL/&_GPL/' 'kvm_three: EXPORT_SYMBOL_GPL , the distro has EXPORT_SYMBOL'
-differs "another name space" 's/KVM_SPACE/KVM_OTHER/' 'kvm_two: EXPORT_SYMBOL_GPL KVM_OTHER, the distro has EXPORT_SYMBOL_GPL KVM_SPACE'
+differs "another name space" 's/KVM_SPACE/KVM_OTHER/' \
+	'kvm_two: EXPORT_SYMBOL_GPL KVM_OTHER, the distro has EXPORT_SYMBOL_GPL KVM_SPACE'
 differs "no name space" 's/KVM_SPACE//' 'kvm_two: EXPORT_SYMBOL_GPL , the distro has EXPORT_SYMBOL_GPL KVM_SPACE'
 differs "an export of another module" '1s/kvm\tEX/kvm-intel\tEX/' 'kvm_one: not exported'
 differs "no CRC" '1s/^0x1*/0x00000000/' 'kvm_one: CRC 0x00000000'
@@ -88,7 +91,8 @@ published() (
 
 fresh
 ok "publishes" "$publish" "$tmp/from" "$tmp/to"
-is "... all three" "$(published | tr '\n' ' ')" "new kvm.ko new kvm-intel.ko new kvm-amd.ko kvm-amd.ko kvm-intel.ko kvm.ko other.ko "
+is "... all three" "$(published | tr '\n' ' ')" \
+	"new kvm.ko new kvm-intel.ko new kvm-amd.ko kvm-amd.ko kvm-intel.ko kvm.ko other.ko "
 for m in $modules; do
 	fresh
 	rm "from/$m"
@@ -107,7 +111,8 @@ fresh
 rm from/kvm-intel.ko
 ok "two modules of three, by their names" "$publish" "$tmp/from" "$tmp/to" kvm.ko kvm-amd.ko
 like "... says which" "$output" "built $tmp/to/kvm.ko, kvm-amd.ko\$"
-is "... and no old third module stays" "$(published | tr '\n' ' ')" "new kvm.ko new kvm-amd.ko kvm-amd.ko kvm.ko other.ko "
+is "... and no old third module stays" "$(published | tr '\n' ' ')" \
+	"new kvm.ko new kvm-amd.ko kvm-amd.ko kvm.ko other.ko "
 not_ok "no such folder" 1 "$publish" "$tmp/from" "$tmp/absent"
 not_ok "wrong usage" 1 "$publish" "$tmp/from"
 fresh

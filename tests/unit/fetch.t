@@ -20,13 +20,19 @@ bare() {
 	rm -r "$SOURCE_DIR" "${w:?}/usr/share"
 	headers "$kver" "$code" "$debian"
 }
-left() { (cd "$store" 2>/dev/null && find . -name '*.deb' -o -name '.part*' -o -name '.fetch.*[0-9]' -o -name '.download'); }
+left() {
+	(
+		cd "$store" 2>/dev/null &&
+			find . -name '*.deb' -o -name '.part*' -o -name '.fetch.*[0-9]' -o -name '.download'
+	)
+}
 fetched() { # NAME [OPTION...]: prepare succeeds, from exactly the kernel's version
 	local name=$1
 	shift
 	prepare "$@"
 	is "$name: fetched" "$status $(cat "$w/err")" "0 "
-	like "$name: the origin names the version" "$(cat "$tree/src/generated.h" 2>&1)" "ORIGIN \"linux-source-6.12 ${debian//+/[+]}\""
+	like "$name: the origin names the version" "$(cat "$tree/src/generated.h" 2>&1)" \
+		"ORIGIN \"linux-source-6.12 ${debian//+/[+]}\""
 	is "$name: nothing else is kept" "$(cd "$store" && echo *) $(left)" "$debian "
 }
 
@@ -78,7 +84,8 @@ done
 bare
 package 6.12.94-1
 offer 6.12.94-1 "$debian"
-refused 18 "the image ahead: names the older kernel that has its source" 'is not available' 'linux-image-amd64=6\.12\.94-1 ' -f
+refused 18 "the image ahead: names the older kernel that has its source" 'is not available' \
+	'linux-image-amd64=6\.12\.94-1 ' -f
 bare
 offer 6.12.118-1
 refused 18 "no source at all" 'is not available' 'no available kernel has its source available: wait' -f
@@ -88,7 +95,8 @@ package 6.12.118-1
 offer 6.12.118-1
 sed -i 's/^Package: linux-\(image\|headers\)-amd64/Package: linux-\1-cloud-amd64/' "$w/archive/Packages"
 apt-get update -qq
-refused 18 "a cloud kernel moves to a cloud kernel" 'is not available' 'linux-image-cloud-amd64=6\.12\.118-1 linux-headers-cloud' -f
+refused 18 "a cloud kernel moves to a cloud kernel" 'is not available' \
+	'linux-image-cloud-amd64=6\.12\.118-1 linux-headers-cloud' -f
 kver=6.12.117+deb13-amd64
 
 # ---- apt's lists
@@ -236,7 +244,8 @@ echo noise >"$w/archive/linux-source-6.12_${debian}_all.deb"
 refused 12 "a folder with noise" 'is not on this machine' ''
 bare
 package "$debian"
-head -c 2000 "$w/archive/linux-source-6.12_${debian}_all.deb" >"$w/cut" && mv "$w/cut" "$w/archive/linux-source-6.12_${debian}_all.deb"
+head -c 2000 "$w/archive/linux-source-6.12_${debian}_all.deb" >"$w/cut" &&
+	mv "$w/cut" "$w/archive/linux-source-6.12_${debian}_all.deb"
 echo "SOURCES=$w/archive" >"$w/default"
 export DEFAULTS=$w/default
 refused 14 "a folder with a package that is cut off" "cannot extract KVM's source" 'source KVER=|kvm-onereg-install'
@@ -292,7 +301,8 @@ refused 13 "KVM_SOURCE: a package of another version" 'but .* has version 6\.12\
 	-u "$w/archive/linux-source-6.12_6.12.117-10_all.deb"
 bare
 package "$debian" linux-image
-refused 14 "KVM_SOURCE: another package" 'is not a package linux-source-6.12' 'leave out KVM_SOURCE' -u "$w/archive/linux-image_${debian}_all.deb"
+refused 14 "KVM_SOURCE: another package" 'is not a package linux-source-6.12' 'leave out KVM_SOURCE' \
+	-u "$w/archive/linux-image_${debian}_all.deb"
 echo noise >"$w/noise.deb"
 refused 14 "KVM_SOURCE: no package" 'is not a package linux-source-6.12' 'leave out KVM_SOURCE' -u "$w/noise.deb"
 
@@ -327,7 +337,8 @@ for _ in $(seq 100); do
 done
 headers "$kver" $((code + 1)) 6.12.118-1
 prepare
-is "a build continues while the source of another version is downloaded" "$([ -e "$w/downloading" ] && echo "$status")" 0
+is "a build continues while the source of another version is downloaded" \
+	"$([ -e "$w/downloading" ] && echo "$status")" 0
 touch "$w/go"
 wait "$waiting"
 is "... which is installed, too" "$? $(cd "$store" && echo *) $(left)" "0 6.12.117-1 6.12.118-1 "

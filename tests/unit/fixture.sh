@@ -16,7 +16,9 @@
 
 # A copy: the project may be edited while the tests run.
 project=$tmp/project
-[ -d "$project" ] || { mkdir -p "$project" && cp -r "$top/src" "$top/include" "$top/Kbuild" "$top/dkms.conf" "$project/"; }
+[ -d "$project" ] || {
+	mkdir -p "$project" && cp -r "$top/src" "$top/include" "$top/Kbuild" "$top/dkms.conf" "$project/"
+}
 prepare=$project/src/prepare
 kver=6.12.117+deb13-amd64 debian=6.12.117-1 code=$(((6 << 16) + (12 << 8) + 117))
 fixtures=$tmp/fixtures path=$PATH
@@ -41,12 +43,14 @@ source_tree() {
 	local to=$1 v=$2 s
 	s=${v%.*}
 	mkdir -p "$to/arch/x86/kvm/vmx" "$to/arch/x86/kvm/svm" "$to/virt/kvm" "$to/drivers"
-	printf 'VERSION = %s\nPATCHLEVEL = %s\nSUBLEVEL = %s\nEXTRAVERSION =\n' "${v%%.*}" "${s#*.}" "${v##*.}" >"$to/Makefile"
+	printf 'VERSION = %s\nPATCHLEVEL = %s\nSUBLEVEL = %s\nEXTRAVERSION =\n' "${v%%.*}" "${s#*.}" "${v##*.}" \
+		>"$to/Makefile"
 	echo 'kvm-y += x86.o' >"$to/arch/x86/kvm/Makefile"
 	landmarks "$s" "$to"
 	echo '/* vmx */' >>"$to/arch/x86/kvm/vmx/vmx.c"
 	echo '/* svm */' >>"$to/arch/x86/kvm/svm/svm.c"
-	yes '/* of some length, so that a disk can be full in the middle of it */' | head -n 300 >"$to/virt/kvm/kvm_main.c"
+	yes '/* of some length, so that a disk can be full in the middle of it */' |
+		head -n 300 >"$to/virt/kvm/kvm_main.c"
 	echo '/* not ours */' >"$to/drivers/other.c"
 }
 
@@ -58,7 +62,8 @@ tarball() {
 	source_tree "$w/unpacked/$name" "$up"
 	tar -C "$w/unpacked" -caf "$SOURCE_DIR/$name.tar.$suffix" "$name"
 	rm -rf "$w/unpacked"
-	printf 'linux (%s) stable; urgency=medium\n\n  * Made up.\n' "$v" | gzip >"$w/usr/share/doc/$name/changelog.Debian.gz"
+	printf 'linux (%s) stable; urgency=medium\n\n  * Made up.\n' "$v" |
+		gzip >"$w/usr/share/doc/$name/changelog.Debian.gz"
 	tar=$SOURCE_DIR/$name.tar.$suffix
 }
 
@@ -66,7 +71,8 @@ headers() {
 	rm -rf "$kdir"
 	mkdir -p "$kdir/include/generated/uapi/linux" "$kdir/scripts/mod" "$kdir-common"
 	echo "#define UTS_RELEASE \"$1\"" >"$kdir/include/generated/utsrelease.h"
-	printf '#define LINUX_VERSION_CODE %s\n#define KERNEL_VERSION(a,b,c) 0\n' "$2" >"$kdir/include/generated/uapi/linux/version.h"
+	printf '#define LINUX_VERSION_CODE %s\n#define KERNEL_VERSION(a,b,c) 0\n' "$2" \
+		>"$kdir/include/generated/uapi/linux/version.h"
 	echo "#define LINUX_PACKAGE_ID \" Debian $3\"" >"$kdir/include/generated/package.h"
 	echo "include $kdir-common/Makefile" >"$kdir/Makefile"
 	: >"$kdir-common/Makefile"
@@ -149,11 +155,13 @@ offer() {
 		for f in "$w"/archive/*.deb; do
 			[ -e "$f" ] || continue
 			dpkg-deb -f "$f"
-			printf '%s\n' "Filename: ./${f##*/}" "Size: $(stat -c %s "$f")" "SHA256: $(sha256sum <"$f" | cut -d' ' -f1)" ''
+			printf '%s\n' "Filename: ./${f##*/}" "Size: $(stat -c %s "$f")" \
+				"SHA256: $(sha256sum <"$f" | cut -d' ' -f1)" ''
 		done
 		for v; do
 			for f in image headers; do
-				printf '%s\n' "Package: linux-$f-amd64" "Version: $v" "Architecture: amd64" "Maintainer: nobody" \
+				printf '%s\n' "Package: linux-$f-amd64" "Version: $v" "Architecture: amd64" \
+					"Maintainer: nobody" \
 					"Filename: ./none" "Size: 1" "SHA256: $(sha256sum <<<"$v" | cut -d' ' -f1)" ''
 			done
 		done

@@ -185,7 +185,8 @@ for cc in gcc g++ clang clang++; do
 			ok "$cc -std=$std: $order" compile "$cc" "$std" "$order"
 		done
 		for order in alone before after between; do
-			ok "$cc -std=$std: beside a newer <asm/kvm.h>, $order" compile "$cc" "$std" "$order" -isystem "$tmp/newer"
+			ok "$cc -std=$std: beside a newer <asm/kvm.h>, $order" compile "$cc" "$std" "$order" \
+				-isystem "$tmp/newer"
 		done
 	done
 	ok "$cc: as values of an enum, if the language allows it" \
@@ -241,7 +242,8 @@ out_of_range() { # HEADER: the names whose index is in the wrong range
 	{ printf '#include "%s"\n' "$1" && echo 'int x[] = {'; } >"$tmp/range.c"
 	# shellcheck disable=SC2086 # a list
 	gcc -E -dM -I"$uapi" "$tmp/range.c" | sort | comm -23 - "$tmp/without" |
-		sed -n 's/^#define \([A-Za-z0-9_]*\) ..*/\1/p' | grep -v -x -F -e "$(printf '%s\n' $known)" >"$tmp/names"
+		sed -n 's/^#define \([A-Za-z0-9_]*\) ..*/\1/p' |
+		grep -v -x -F -e "$(printf '%s\n' $known)" >"$tmp/names"
 	while read -r name; do
 		case $name in
 		KVM_REG_*) echo "_Static_assert((__u64)($name) < 0x80000000U, \"$name: not mainline's range\");" ;;
@@ -252,7 +254,8 @@ out_of_range() { # HEADER: the names whose index is in the wrong range
 		printf '#include "%s"\n' "$1"
 		cat "$tmp/asserts"
 	} >"$tmp/range.c"
-	gcc -fsyntax-only -I"$uapi" "$tmp/range.c" 2>&1 | sed -n 's/.*static assertion failed: "\([A-Za-z0-9_]*\):.*/\1/p'
+	gcc -fsyntax-only -I"$uapi" "$tmp/range.c" 2>&1 |
+		sed -n 's/.*static assertion failed: "\([A-Za-z0-9_]*\):.*/\1/p'
 }
 is "every index is in its owner's range" "$(out_of_range "$uapi/asm/kvm_onereg.h")" ""
 like "GUEST_SSP is among the tested indices" "$(cat "$tmp/names")" '^KVM_REG_GUEST_SSP$'

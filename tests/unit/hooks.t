@@ -61,7 +61,9 @@ for h in "$hooks"/*.patch "$hooks"/*/*.patch; do
 	is "${h#"$hooks/"} is small and well-formed" "$(faults "$h")" ""
 done
 for s in $series; do
-	diag "$s: $(hooks_of "$s" | xargs cat | grep -c '^+[^+]') distro lines added, $(hooks_of "$s" | xargs cat | grep -c '^-[^-]') removed"
+	diag "$s: $(hooks_of "$s" | xargs cat | grep -c '^+[^+]') distro lines added, $(
+		hooks_of "$s" | xargs cat | grep -c '^-[^-]'
+	) removed"
 done
 
 places() { # HOOK FILE KINDS: how often the hook's lines of that kind stand in the file, one after the other
@@ -133,8 +135,9 @@ done
 
 # The checks find what they look for.
 h=$(find "$hooks" -name '*.patch' | sort | head -n 1)
-for how in 's/^+[^+].*/&\n \t\tmore();/|context' 's/^+[^+].*/&\n&\n&\n&\n&\n&\n&\n&\n&\n&/|added' '1d|sentence' 's/^@@.*/@@ -1,3 +1,4 @@/|miscounts' \
-	's/^+[^+].*/& /|white space' '$a @@ -9,2 +9,3 @@|hunk' 's,^--- .*,--- a/kernel/sched.c,|file of KVM' 's/^+[^+].*/-&/|removed'; do
+for how in 's/^+[^+].*/&\n \t\tmore();/|context' 's/^+[^+].*/&\n&\n&\n&\n&\n&\n&\n&\n&\n&/|added' '1d|sentence' \
+	's/^@@.*/@@ -1,3 +1,4 @@/|miscounts' 's/^+[^+].*/& /|white space' '$a @@ -9,2 +9,3 @@|hunk' \
+	's,^--- .*,--- a/kernel/sched.c,|file of KVM' 's/^+[^+].*/-&/|removed'; do
 	sed "${how%|*}" "$h" >"$tmp/hook"
 	like "a faulty hook is detected: ${how#*|}" "$(faults "$tmp/hook")" "${how#*|}"
 done

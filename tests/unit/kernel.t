@@ -15,14 +15,21 @@ offer() {
 	shift
 	mkdir -p "$d/main/binary-amd64"
 	for p; do
-		printf '%s\n' "Package: ${p%%=*}" "Version: ${p#*=}" "Architecture: amd64" "Maintainer: nobody <nobody@localhost>" \
-			"Filename: pool/${p%%=*}_${p#*=}.deb" "Size: 1" "SHA256: $(printf 0 | sha256sum | cut -d' ' -f1)" "Description: none" ""
+		printf '%s\n' "Package: ${p%%=*}" "Version: ${p#*=}" "Architecture: amd64" \
+			"Maintainer: nobody <nobody@localhost>" "Filename: pool/${p%%=*}_${p#*=}.deb" "Size: 1" \
+			"SHA256: $(printf 0 | sha256sum | cut -d' ' -f1)" "Description: none" ""
 	done >>"$d/main/binary-amd64/Packages"
 	{
-		printf '%s\n' "Suite: $suite" "Codename: $suite" "Date: Wed, 01 Jan 2020 00:00:00 UTC" "Architectures: amd64" "Components: main" "SHA256:"
-		(cd "$d" && for p in main/binary-*/Packages; do echo " $(sha256sum "$p" | cut -d' ' -f1) $(stat -c %s "$p") $p"; done)
+		printf '%s\n' "Suite: $suite" "Codename: $suite" "Date: Wed, 01 Jan 2020 00:00:00 UTC" \
+			"Architectures: amd64" "Components: main" "SHA256:"
+		(
+			cd "$d" && for p in main/binary-*/Packages; do
+				echo " $(sha256sum "$p" | cut -d' ' -f1) $(stat -c %s "$p") $p"
+			done
+		)
 	} >"$d/Release"
-	grep -q -s " $suite main\$" "$tmp/sources" || echo "deb [trusted=yes] file:$tmp/archive $suite main" >>"$tmp/sources"
+	grep -q -s " $suite main\$" "$tmp/sources" ||
+		echo "deb [trusted=yes] file:$tmp/archive $suite main" >>"$tmp/sources"
 }
 
 # images KERNEL VERSION: the image and headers packages.
@@ -53,15 +60,19 @@ for revision in 3 8 9 10 19 99; do
 		takes "the source is ahead, $old to $new" 6.1 6.1.0-56-amd64 $old "source $new (no kernel of it)"
 
 		archive
-		offer bookworm-security $(images 6.1.0-56-amd64 $old) $(images 6.1.0-57-amd64 $new) linux-source-6.1=$old
-		takes "the images are ahead, $old to $new" 6.1 6.1.0-56-amd64 $old "6.1.0-57-amd64 ($new: no source of it)"
+		offer bookworm-security $(images 6.1.0-56-amd64 $old) $(images 6.1.0-57-amd64 $new) \
+			linux-source-6.1=$old
+		takes "the images are ahead, $old to $new" 6.1 6.1.0-56-amd64 $old \
+			"6.1.0-57-amd64 ($new: no source of it)"
 
 		archive
-		offer bookworm-security $(images 6.1.0-56-amd64 $old) $(images 6.1.0-57-amd64 $new) linux-source-6.1=$old linux-source-6.1=$new
+		offer bookworm-security $(images 6.1.0-56-amd64 $old) $(images 6.1.0-57-amd64 $new) \
+			linux-source-6.1=$old linux-source-6.1=$new
 		takes "both are new, $old to $new" 6.1 6.1.0-57-amd64 $new
 
 		archive
-		offer bookworm-security $(images 6.1.0-56-amd64 $new) $(images 6.1.0-56-amd64 $old) linux-source-6.1=$old linux-source-6.1=$new
+		offer bookworm-security $(images 6.1.0-56-amd64 $new) $(images 6.1.0-56-amd64 $old) \
+			linux-source-6.1=$old linux-source-6.1=$new
 		takes "the same name, newer, $old to $new" 6.1 6.1.0-56-amd64 $new
 	}
 done
@@ -85,18 +96,23 @@ done
 	none "no kernel at all" 6.1
 
 	archive
-	offer bookworm-security $(images 6.1.0-56-amd64 6.1.192-2) linux-image-6.1.0-57-amd64=6.1.193-1 linux-source-6.1=6.1.192-2 linux-source-6.1=6.1.193-1
+	offer bookworm-security $(images 6.1.0-56-amd64 6.1.192-2) linux-image-6.1.0-57-amd64=6.1.193-1 \
+		linux-source-6.1=6.1.192-2 linux-source-6.1=6.1.193-1
 	takes "the newest image has no headers yet" 6.1 6.1.0-56-amd64 6.1.192-2 \
 		"source 6.1.193-1 (no kernel of it), 6.1.0-57-amd64 (6.1.193-1: no source of it)"
 
 	archive
-	offer bookworm-security $(images 6.1.0-9-amd64 6.1.99-1) $(images 6.1.0-10-amd64 6.1.100-1) linux-source-6.1=6.1.99-1 linux-source-6.1=6.1.100-1
+	offer bookworm-security $(images 6.1.0-9-amd64 6.1.99-1) $(images 6.1.0-10-amd64 6.1.100-1) \
+		linux-source-6.1=6.1.99-1 linux-source-6.1=6.1.100-1
 	takes "more digits are newer" 6.1 6.1.0-10-amd64 6.1.100-1
-	is "versions with more digits are newer: all pairs, oldest first" "$(ask pairs 6.1 | xargs)" "6.1.0-9-amd64 6.1.99-1 6.1.0-10-amd64 6.1.100-1"
+	is "versions with more digits are newer: all pairs, oldest first" "$(ask pairs 6.1 | xargs)" \
+		"6.1.0-9-amd64 6.1.99-1 6.1.0-10-amd64 6.1.100-1"
 
 	archive
-	offer bookworm-security $(images 6.1.0-56-amd64 6.1.192-2) $(images 6.1.0-57-rt-amd64 6.1.193-1) $(images 6.1.0-57-cloud-amd64 6.1.193-1) \
-		linux-image-6.1.0-57-amd64-unsigned=6.1.193-1 linux-image-6.1.0-57-amd64-dbg=6.1.193-1 linux-source-6.1=6.1.192-2 linux-source-6.1=6.1.193-1
+	offer bookworm-security $(images 6.1.0-56-amd64 6.1.192-2) $(images 6.1.0-57-rt-amd64 6.1.193-1) \
+		$(images 6.1.0-57-cloud-amd64 6.1.193-1) linux-image-6.1.0-57-amd64-unsigned=6.1.193-1 \
+		linux-image-6.1.0-57-amd64-dbg=6.1.193-1 \
+		linux-source-6.1=6.1.192-2 linux-source-6.1=6.1.193-1
 	takes "other flavours do not count" 6.1 6.1.0-56-amd64 6.1.192-2 "source 6.1.193-1 (no kernel of it)"
 
 	archive
@@ -104,10 +120,12 @@ done
 	offer bookworm-backports $(images 6.12.95+deb12-amd64 6.12.95-1~bpo12+1) linux-source-6.12=6.12.95-1~bpo12+1
 	offer trixie $(images 6.12.107+deb13-amd64 6.12.107-1) linux-source-6.12=6.12.107-1
 	offer trixie-backports $(images 6.12.118+deb13-amd64 6.12.118-1~bpo13+1) linux-source-6.12=6.12.118-1~bpo13+1 \
-		$(images 7.3.4+deb13-amd64 7.3.4-1~bpo13+1) linux-source-7.3=7.3.4-1~bpo13+1 $(images 7.4.1+deb13-amd64 7.4.1-1~bpo13+1)
+		$(images 7.3.4+deb13-amd64 7.3.4-1~bpo13+1) linux-source-7.3=7.3.4-1~bpo13+1 \
+		$(images 7.4.1+deb13-amd64 7.4.1-1~bpo13+1)
 	takes "Debian 13's own, not that of backports" 6.12 6.12.107+deb13-amd64 6.12.107-1
 	takes "Debian 12's second kernel" 6.12-bpo12 6.12.117+deb12-amd64 6.12.117-1~deb12u1
-	takes "a native kernel" native 7.3.4+deb13-amd64 7.3.4-1~bpo13+1 "7.4.1+deb13-amd64 (7.4.1-1~bpo13+1: no source of it)"
+	takes "a native kernel" native 7.3.4+deb13-amd64 7.3.4-1~bpo13+1 \
+		"7.4.1+deb13-amd64 (7.4.1-1~bpo13+1: no source of it)"
 	none "a release that offers none" 6.1
 }
 not_ok "a name that is unknown" 1 ask taken 5.10

@@ -83,15 +83,19 @@ changed() { # FILE TEXT: the files, with one more line at the end of one, or its
 }
 is "a cycle of two files" "$(changed base/memory.h '#include "base/text.h"' | sed -n 's/:.*//p' | sort -u)" "a cycle"
 like "... which are named" "$(changed base/memory.h '#include "base/text.h"')" 'base/memory .*base/text'
-like "a cycle of more" "$(changed model/series.h '#include "model/outlook.h"')" '^a cycle: .*model/kernel .*model/outlook .*model/series'
+like "a cycle of more" "$(changed model/series.h '#include "model/outlook.h"')" \
+	'^a cycle: .*model/kernel .*model/outlook .*model/series'
 like "base that needs the model" "$(changed base/json.c '#include "model/names.h"')" '^base/json is below model/names'
 like "a model that needs a command" "$(changed model/names.c '#include "status.h"')" '^model/names is below status'
-like "a command that needs another" "$(changed doctor/facts.c '#include "swap/set.h"')" '^doctor/facts is below swap/set'
+like "a command that needs another" "$(changed doctor/facts.c '#include "swap/set.h"')" \
+	'^doctor/facts is below swap/set'
 like "a header that declares another's function" "$(changed base/file.h 'char *format(const char *form, ...);')" \
 	'^base/file.h declares format, which base/file.c does not define'
-like "... or variable" "$(changed base/file.h 'extern const char tools_version[];')" '^base/file.h declares tools_version'
+like "... or variable" "$(changed base/file.h 'extern const char tools_version[];')" \
+	'^base/file.h declares tools_version'
 like "a function that no header declares" "$(changed base/file.c $'int hidden(void)\n{\n\treturn 1;\n}')" \
 	'^base/file.c defines hidden'
 like "a variable that no header declares" "$(changed base/file.c 'int hidden = 1;')" '^base/file.c defines hidden'
-like "a declaration in a .c" "$(changed base/file.c 'extern int hidden;')" '^base/file.c declares what another file defines'
+like "a declaration in a .c" "$(changed base/file.c 'extern int hidden;')" \
+	'^base/file.c declares what another file defines'
 done_testing

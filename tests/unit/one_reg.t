@@ -21,7 +21,9 @@ build_with() {
 	local n=$1 i
 	cp "$top/src/synthetic.c" "$tmp/synthetic.c"
 	if [ "$n" -gt 0 ]; then
-		for ((i = 0; i < n; i++)); do echo "{ .id = TABLE_ID($i), .msr = TABLE_MSR($i), .exists = has_$i },"; done >"$tmp/entries"
+		for ((i = 0; i < n; i++)); do
+			echo "{ .id = TABLE_ID($i), .msr = TABLE_MSR($i), .exists = has_$i },"
+		done >"$tmp/entries"
 		# In its own place.
 		awk -v entries="$tmp/entries" '
 			BEGIN { print "#include \"table.h\"" }
@@ -30,7 +32,8 @@ build_with() {
 		' "$top/src/synthetic.c" >"$tmp/synthetic.c"
 	fi
 	# shellcheck disable=SC2086 # a list
-	gcc $flags -Wno-unused-function -DREGISTERS="$n" "$unit/one_reg.c" "$top/src/one_reg.c" "$tmp/synthetic.c" -o "$tmp/one_reg.$n"
+	gcc $flags -Wno-unused-function -DREGISTERS="$n" "$unit/one_reg.c" "$top/src/one_reg.c" "$tmp/synthetic.c" \
+		-o "$tmp/one_reg.$n"
 }
 
 for n in -1 1 3; do
@@ -83,7 +86,8 @@ END
 check_table() { # ENTRY...: with these added
 	printf '{ .exists = has_0, %s },\n' "$@" >"$tmp/entries"
 	[ $# -gt 0 ] || : >"$tmp/entries"
-	sed -e '/registers\[\] = {$/r '"$tmp/entries" -e '1i #include "table.h"' "$top/src/synthetic.c" >"$tmp/synthetic.c"
+	sed -e '/registers\[\] = {$/r '"$tmp/entries" -e '1i #include "table.h"' "$top/src/synthetic.c" \
+		>"$tmp/synthetic.c"
 	# shellcheck disable=SC2086 # a list
 	gcc $flags -Wno-type-limits -I"$tmp" "$tmp/table.c" -o "$tmp/table" && "$tmp/table"
 }

@@ -27,7 +27,8 @@ built() {
 	kver=$mine_version-mine+ mine=$w/linux kdir=$w/objects
 	source_tree "$mine" "$mine_version"
 	# shellcheck disable=SC2016 # make's syntax
-	printf 'include $(srctree)/scripts/Kbuild.include\ninclude $(srctree)/arch/$(SRCARCH)/Makefile\n' >>"$mine/Makefile"
+	printf 'include $(srctree)/scripts/Kbuild.include\ninclude $(srctree)/arch/$(SRCARCH)/Makefile\n' \
+		>>"$mine/Makefile"
 	for f in $headers_of_kvm; do mkdir -p "$mine/$(dirname "$f")" && echo "/* $f */" >"$mine/$f"; done
 	case $1 in
 	in-tree) kdir=$mine ;;
@@ -35,21 +36,25 @@ built() {
 	inside) kdir=$mine/build && mkdir "$kdir" && echo "include ../Makefile" >"$kdir/Makefile" ;;
 	headers)
 		mkdir "$kdir"
-		(cd "$mine" && cp --parents Makefile arch/x86/kvm/Makefile "$kdir" && cp -r --parents include arch/x86/include "$kdir")
+		(
+			cd "$mine" && cp --parents Makefile arch/x86/kvm/Makefile "$kdir" &&
+				cp -r --parents include arch/x86/include "$kdir"
+		)
 		;;
 	esac
 	mkdir -p "$kdir"/include/{config,generated/uapi/linux} "$kdir/scripts/mod"
 	echo "#define UTS_RELEASE \"$kver\"" >"$kdir/include/generated/utsrelease.h"
 	printf '#define LINUX_VERSION_CODE %s\n' "$code" >"$kdir/include/generated/uapi/linux/version.h"
 	config CONFIG_KVM=m CONFIG_KVM_INTEL=m CONFIG_KVM_AMD=m
-	printf '0x1\tsymbol\tvmlinux\tEXPORT_SYMBOL\t\n0x2\tkvm_x\tarch/x86/kvm/kvm\tEXPORT_SYMBOL_GPL\t\n' >"$kdir/Module.symvers"
+	printf '0x1\tsymbol\tvmlinux\tEXPORT_SYMBOL\t\n0x2\tkvm_x\tarch/x86/kvm/kvm\tEXPORT_SYMBOL_GPL\t\n' \
+		>"$kdir/Module.symvers"
 	: >"$kdir/scripts/mod/modpost"
 	compiler gcc 77
 }
 # config LINE...: what the kernel was built with; a .config that differs does not count.
 config() {
-	printf '%s\n' CONFIG_CC_IS_GCC=y 'CONFIG_CC_VERSION_TEXT="gcc (made up) 77.1.0"' CONFIG_GCC_VERSION=770100 CONFIG_CLANG_VERSION=0 "$@" \
-		>"$kdir/include/config/auto.conf"
+	printf '%s\n' CONFIG_CC_IS_GCC=y 'CONFIG_CC_VERSION_TEXT="gcc (made up) 77.1.0"' CONFIG_GCC_VERSION=770100 \
+		CONFIG_CLANG_VERSION=0 "$@" >"$kdir/include/config/auto.conf"
 	echo 'CONFIG_KVM=y' >"$kdir/.config"
 }
 # compiler NAME MAJOR: a compiler of that name
@@ -63,7 +68,8 @@ for how in in-tree out inside headers; do
 	built $how
 	prepare -u "$mine"
 	is "$how: prepared" "$status $(cat "$w/err")" "0 "
-	like "$how: the last line names the source" "$(tail -n 1 "$w/out.log")" "building for ${kver/+/[+]} from tree $mine ${kver/+/[+]}\$"
+	like "$how: the last line names the source" "$(tail -n 1 "$w/out.log")" \
+		"building for ${kver/+/[+]} from tree $mine ${kver/+/[+]}\$"
 	like "$how: so do the modules" "$(cat "$tree/src/generated.h")" "KVM_ONEREG_ORIGIN \"tree $mine ${kver/+/[+]}\""
 	is "$how: it is stored apart from the source of packages" "$(cd "$store" && echo *)" "given"
 	is "$how: for both vendors" "$(cat "$tree/src/modules")" "kvm.ko kvm-intel.ko kvm-amd.ko"
@@ -122,7 +128,8 @@ for kver in $mine_version $mine_version-rc3 $mine_version-00013-g0123456789ab-di
 	prepare -u "$mine"
 	is "release $kver" "$status $(cat "$w/err")" "0 "
 done
-like "... with odd characters, which are replaced" "$(cat "$tree/src/generated.h")" "ORIGIN \"tree $mine ${mine_version}__id___\""
+like "... with odd characters, which are replaced" "$(cat "$tree/src/generated.h")" \
+	"ORIGIN \"tree $mine ${mine_version}__id___\""
 
 built out
 sed -i 's/^EXTRAVERSION.*/EXTRAVERSION = -rc3/' "$mine/Makefile"
@@ -184,9 +191,11 @@ done
 mine_version=6.12.60
 
 built out
-refused 11 "without KVM_SOURCE" 'is not a Debian kernel' "for a kernel of your own: make modules KVER=$mine_version-mine.* KDIR=$kdir KVM_SOURCE=$mine\\)"
+refused 11 "without KVM_SOURCE" 'is not a Debian kernel' \
+	"for a kernel of your own: make modules KVER=$mine_version-mine.* KDIR=$kdir KVM_SOURCE=$mine\\)"
 rm "$mine/arch/x86/kvm/x86.c"
-refused 11 "without KVM_SOURCE, and no tree to be seen" 'is not a Debian kernel' 'KVM_SOURCE=<the tree it was built from>'
+refused 11 "without KVM_SOURCE, and no tree to be seen" 'is not a Debian kernel' \
+	'KVM_SOURCE=<the tree it was built from>'
 built out
 tar -C "$w" -cJf "$w/linux.tar.xz" linux
 refused 11 "a tarball for KVM_SOURCE" 'is not a Debian kernel' "KVM_SOURCE=$mine" -u "$w/linux.tar.xz"
@@ -200,21 +209,24 @@ for v in '# CONFIG_KVM is not set' '' 'CONFIG_KVM_COMMON=m'; do
 	refused 11 "no KVM ('$v')" 'is built without CONFIG_KVM=m' "set CONFIG_KVM=m, then" -u "$mine"
 done
 config CONFIG_KVM=m CONFIG_KVM_AMD_SEV=y
-refused 11 "KVM for no vendor" 'without CONFIG_KVM_INTEL=m and without CONFIG_KVM_AMD=m' 'set CONFIG_KVM_INTEL=m or CONFIG_KVM_AMD=m' -u "$mine"
+refused 11 "KVM for no vendor" 'without CONFIG_KVM_INTEL=m and without CONFIG_KVM_AMD=m' \
+	'set CONFIG_KVM_INTEL=m or CONFIG_KVM_AMD=m' -u "$mine"
 
 # ---- 10: not built
 
-for f in include/generated/utsrelease.h include/generated/uapi/linux/version.h include/config/auto.conf .config Module.symvers \
-	scripts/mod/modpost; do
+for f in include/generated/utsrelease.h include/generated/uapi/linux/version.h include/config/auto.conf .config \
+	Module.symvers scripts/mod/modpost; do
 	built out
 	rm "$kdir/$f"
-	refused 10 "not built: no $f" "$kdir does not hold a built kernel: $f is missing" "make -C $kdir vmlinux modules .*KDIR=<folder>" -u "$mine"
+	refused 10 "not built: no $f" "$kdir does not hold a built kernel: $f is missing" \
+		"make -C $kdir vmlinux modules .*KDIR=<folder>" -u "$mine"
 done
 built out
 sed -i 2d "$kdir/Module.symvers"
 refused 10 "modules were not built" 'kvm\.ko in Module\.symvers is missing' "make -C $kdir vmlinux modules" -u "$mine"
 built out
-refused 10 "KDIR is the tree, and the kernel was built elsewhere" "$mine does not hold a built kernel" 'KDIR=<folder>' -u "$mine" -d "$mine"
+refused 10 "KDIR is the tree, and the kernel was built elsewhere" "$mine does not hold a built kernel" 'KDIR=<folder>' \
+	-u "$mine" -d "$mine"
 refused 10 "KDIR does not exist" "there is no folder $w/x" 'KDIR=<folder>' -u "$mine" -d "$w/x"
 mv "$mine" "$w/away"
 refused 10 "the tree has moved since" "$mine/Makefile is missing" 'make -C' -u "$w/away"
@@ -227,26 +239,31 @@ refused 10 "another KVER" "the kernel in $kdir is ${kver/+/[+]}, not 6\\.12\\.61
 for v in 6.12.61 6.12.6 6.12.600 6.1.60; do
 	built headers
 	source_tree "$w/other" $v
-	refused 13 "a tree of $v" "was built from linux 6\\.12\\.60, but $w/other has version $v" 'KVM_SOURCE=<tree>' -u "$w/other"
+	refused 13 "a tree of $v" "was built from linux 6\\.12\\.60, but $w/other has version $v" 'KVM_SOURCE=<tree>' \
+		-u "$w/other"
 done
 built out
 cp -r "$mine" "$w/other"
-refused 13 "a tree of the same version, but another one" "$kdir was built from $mine, not from $w/other" "KVM_SOURCE=$mine\$" -u "$w/other"
+refused 13 "a tree of the same version, but another one" "$kdir was built from $mine, not from $w/other" \
+	"KVM_SOURCE=$mine\$" -u "$w/other"
 built in-tree
 cp -r "$mine" "$w/other"
-refused 13 "... where KDIR is a tree itself" "$kdir was built from $mine, not from $w/other" "KVM_SOURCE=$mine\$" -u "$w/other"
+refused 13 "... where KDIR is a tree itself" "$kdir was built from $mine, not from $w/other" "KVM_SOURCE=$mine\$" \
+	-u "$w/other"
 sed -i 's/^EXTRAVERSION.*/EXTRAVERSION = -rc3/' "$w/other/Makefile"
 refused 13 "a tree of another extra version" 'but .* has version 6\.12\.60-rc3' 'KVM_SOURCE=<tree>' -u "$w/other"
 for f in $headers_of_kvm; do
 	built headers
 	echo '/* patched */' >>"$mine/$f"
-	refused 13 "headers of another $f" "was not built from $mine: its headers at $kdir have another $f" 'KVM_SOURCE=<tree>' -u "$mine"
+	refused 13 "headers of another $f" "was not built from $mine: its headers at $kdir have another $f" \
+		'KVM_SOURCE=<tree>' -u "$mine"
 done
 for v in 'SUBLEVEL = 61' 'SUBLEVEL = 6' 'EXTRAVERSION = -rc1'; do
 	built out
 	sed -i "s/^${v%% *} .*/$v/; s/^EXTRAVERSION =\$/$v/" "$mine/Makefile"
 	[ "${v%% *}" = EXTRAVERSION ] || sed -i "s/^EXTRAVERSION.*/EXTRAVERSION =/" "$mine/Makefile"
-	refused 13 "the tree has gone on since ($v)" "$kdir has kernel ${kver/+/[+]}, but the Makefile that it was built with now says" \
+	refused 13 "the tree has gone on since ($v)" \
+		"$kdir has kernel ${kver/+/[+]}, but the Makefile that it was built with now says" \
 		"build that kernel again: make -C $kdir" -u "$mine"
 done
 
@@ -274,16 +291,19 @@ compiler gcc 78
 refused 17 "another gcc" 'was built with gcc \(made up\) 77\.1\.0, and gcc here is 78\.1\.0' \
 	"apt-get install gcc-77; make modules KVER=.* KDIR=$kdir KVM_SOURCE=$mine CC=gcc-77\$" -u "$mine"
 compiler gcc-77 77
-refused 17 "another gcc, and the right one is there" 'was built with gcc' "to fix: make modules .* CC=gcc-77\$" -u "$mine"
+refused 17 "another gcc, and the right one is there" 'was built with gcc' "to fix: make modules .* CC=gcc-77\$" \
+	-u "$mine"
 CC=gcc-77 prepare -u "$mine"
 is "... given by CC" "$status $(cat "$w/err")" "0 "
 
 clang() { sed -i 's/CC_IS_GCC/CC_IS_CLANG/; s/"gcc/"clang/; s/_GCC_VERSION=.*/_GCC_VERSION=0/; s/CLANG_VERSION=0/CLANG_VERSION=770100/' "$kdir/include/config/auto.conf"; }
 built out
 clang
-refused 17 "clang" 'was built with clang \(made up\) 77\.1\.0' "apt-get install clang-77; make modules .* CC=clang-77\$" -u "$mine"
+refused 17 "clang" 'was built with clang \(made up\) 77\.1\.0' \
+	"apt-get install clang-77; make modules .* CC=clang-77\$" -u "$mine"
 echo CONFIG_LD_IS_LLD=y >>"$kdir/include/config/auto.conf"
-refused 17 "all of LLVM" 'was built with clang' "apt-get install clang-77 lld-77 llvm-77; make modules .* LLVM=-77\$" -u "$mine"
+refused 17 "all of LLVM" 'was built with clang' "apt-get install clang-77 lld-77 llvm-77; make modules .* LLVM=-77\$" \
+	-u "$mine"
 for c in clang-77 ld.lld-77 llvm-nm-77; do compiler $c 77; done
 refused 17 "all of LLVM, which is there" 'was built with clang' "to fix: make modules .* LLVM=-77\$" -u "$mine"
 LLVM=-77 prepare -u "$mine"
@@ -304,7 +324,8 @@ run_make() { # ARGUMENT...: make modules, as far as src/prepare, which prints it
 mkdir -p "$w/m/src"
 cp "$top/Makefile" "$w/m/"
 printf '#!/bin/sh\necho "prepare: $*"\nexit 11\n' >"$w/m/src/prepare" && chmod +x "$w/m/src/prepare"
-like "make takes KVER from KDIR" "$(run_make KDIR="$kdir" KVM_SOURCE="$mine")" "prepare: -k ${kver/+/[+]} -d $kdir .* -u $mine\$"
+like "make takes KVER from KDIR" "$(run_make KDIR="$kdir" KVM_SOURCE="$mine")" \
+	"prepare: -k ${kver/+/[+]} -d $kdir .* -u $mine\$"
 like "... also from the environment" "$(KDIR=$kdir run_make)" "prepare: -k ${kver/+/[+]} -d $kdir "
 like "... but KVER takes precedence" "$(run_make KDIR="$kdir" KVER=6.12.1)" "prepare: -k 6\\.12\\.1 -d $kdir "
 like "... and KDIR follows KVER" "$(run_make KVER=6.12.1)" "prepare: -k 6\\.12\\.1 -d /lib/modules/6\\.12\\.1/build "

@@ -19,7 +19,8 @@ is "... a section for each series and flavour" "$(grep '^## ' <<<"$page")" $'## 
 is "... and a row for each kernel" "$(grep -c '^| 6' <<<"$page")" 3
 sed -i '1s/300 of/299 of/; 2s/builds/FAILS/; 3s/builds.*/source not on offer|/' "$tmp/table"
 page=$(tests/matrix-page "$tmp/table")
-like "none builds: the first lines say so" "$page" '^0 of 3 kernels build .* 2 do not, and the source of 1 is no longer available'
+like "none builds: the first lines say so" "$page" \
+	'^0 of 3 kernels build .* 2 do not, and the source of 1 is no longer available'
 like "... exports that differ" "$page" '^\| 6\.1\.0-1-amd64 .*\| \*\*exports differ\*\* \| 299 of 300 \|$'
 like "... a build that fails" "$page" '^\| 6\.12\.1.*\| \*\*does not build\*\* \|'
 like "... source that is gone" "$page" '^\| 6\.1\.0-1-rt-.*\| source no longer available \| – \|$'
@@ -39,13 +40,16 @@ native native unknown_ioctl 1050
 END
 page=$(tests/bench/page 9.9 "$tmp/counts")
 like "a call that does not exist" "$page" '^\| KVM_GET_ONE_REG, one MSR \| not available \| – \| 1100 \|.*\| 1300 \|$'
-like "a requirement that is met" "$page" '^\| AMD \| KVM_GET_ONE_REG, one MSR \| costs no more than natively.* \| yes: 200, natively 250 \|'
+like "a requirement that is met" "$page" \
+	'^\| AMD \| KVM_GET_ONE_REG, one MSR \| costs no more than natively.* \| yes: 200, natively 250 \|'
 like "... that is not met" "$page" '^\| Intel, cet=1 \| CET used \| few accesses .* \| \*\*no\*\*: 6, at most 5 \|'
-is "... all requirements are there" "$(sed '1,/^## Requirements/d' <<<"$page" | grep -o -E '(yes|\*\*no\*\*): ' | wc -l)" \
+is "... all requirements are there" \
+	"$(sed '1,/^## Requirements/d' <<<"$page" | grep -o -E '(yes|\*\*no\*\*): ' | wc -l)" \
 	"$(awk -f tests/bench/verdict.awk "$tmp/counts" | wc -l)"
 not_ok "wrong usage" 2 tests/bench/page 9.9
 for f in docs/kernels.md docs/benchmark.md; do
-	is "$f has no internal words of the programs" "$(grep -n -E 'not built yet|on offer|EINVAL|FAILS|not ok|vmx-|CET_' $f)" ""
+	is "$f has no internal words of the programs" \
+		"$(grep -n -E 'not built yet|on offer|EINVAL|FAILS|not ok|vmx-|CET_' $f)" ""
 	ok "... and results" grep -q '^| .*[0-9]' $f
 done
 done_testing

@@ -41,7 +41,8 @@ echo object >"$tree/arch/x86/kvm/x86.o"
 prepare
 is "a second run" "$status $(cat "$w/err")" "0 "
 is "... leaves objects, and touches no file that is right" \
-	"$(cat "$tree/arch/x86/kvm/x86.o") $(stat -c %y "$tree/arch/x86/kvm/x86.c" "$store/$debian/Makefile" | cut -c1-4 | tr '\n' ' ')" "object 2001 2001 "
+	"$(cat "$tree/arch/x86/kvm/x86.o") $(stat -c %y "$tree/arch/x86/kvm/x86.c" "$store/$debian/Makefile" |
+		cut -c1-4 | tr '\n' ' ')" "object 2001 2001 "
 not_ok "... does not extract again" 1 grep extracting "$w/out.log"
 rm "$tree/arch/x86/kvm/x86.o"
 
@@ -146,7 +147,8 @@ kver=6.12.117+deb13-amd64
 for v in 6.0 6.2 6.6 6.11 6.13 6.17 5.10; do
 	code=$(((${v%.*} << 16) + (${v#*.} << 8) + 255))
 	world
-	refused 11 "series $v" "series $v; supported are 6.1 6.12, and 6.18 and later" 'Debian 12 \(6\.1\).*apt-get install linux-image-amd64'
+	refused 11 "series $v" "series $v; supported are 6.1 6.12, and 6.18 and later" \
+		'Debian 12 \(6\.1\).*apt-get install linux-image-amd64'
 done
 code=$(((6 << 16) + (12 << 8) + 117))
 
@@ -159,7 +161,8 @@ refused 10 "no headers" "no headers for kernel ${kver/+/[+]}" "$kdir_fix"
 world
 headers 6.12.94+deb13-amd64 "$code" "$debian"
 refused 10 "headers of another kernel" 'are for kernel 6\.12\.94\+deb13-amd64, not 6\.12\.117' "$kdir_fix"
-for f in include/generated/utsrelease.h include/generated/uapi/linux/version.h .config Module.symvers scripts/mod/modpost Makefile; do
+for f in include/generated/utsrelease.h include/generated/uapi/linux/version.h .config Module.symvers \
+	scripts/mod/modpost Makefile; do
 	world
 	rm "$kdir/$f"
 	case $f in Makefile) f=$kdir/Makefile ;; esac
@@ -201,7 +204,8 @@ world
 rm -r "${w:?}/usr"
 refused 12 "no source folder" "is not on this machine" "$src_fix"
 world
-refused 12 "KVM_SOURCE that does not exist" 'KVM_SOURCE=/nonexistent/x does not exist' "leave out KVM_SOURCE.*$src_fix" -u /nonexistent/x
+refused 12 "KVM_SOURCE that does not exist" 'KVM_SOURCE=/nonexistent/x does not exist' \
+	"leave out KVM_SOURCE.*$src_fix" -u /nonexistent/x
 
 # ---- 13: another version
 
@@ -233,7 +237,8 @@ refused 13 "source whose Makefile disagrees with its record" 'has version 6\.12\
 
 world
 head -c $(($(stat -c %s "$tar") / 2)) "$tar" >"$w/cut" && mv "$w/cut" "$tar"
-refused 14 "a truncated tarball" "cannot extract KVM's source from $tar" 'apt-get install --reinstall linux-source-6\.12'
+refused 14 "a truncated tarball" "cannot extract KVM's source from $tar" \
+	'apt-get install --reinstall linux-source-6\.12'
 world
 : >"$tar"
 refused 14 "an empty tarball" 'cannot extract|a complete KVM source' 'reinstall'
@@ -261,7 +266,8 @@ prepare -u "$w/x.tar.xz"
 is "KVM_SOURCE: a tarball without a record" "$status $(cat "$w/err")" "0 "
 like "... with a note" "$(cat "$w/out.log")" "the Debian revision of $w/x.tar.xz is not recorded"
 is "... is not stored as a known version" "$(cd "$store" && echo *)" "given"
-like "... nor called one" "$(cat "$tree/src/generated.h")" 'ORIGIN "linux-source-6.12 6\.12\.117, Debian revision not recorded"'
+like "... nor called one" "$(cat "$tree/src/generated.h")" \
+	'ORIGIN "linux-source-6.12 6\.12\.117, Debian revision not recorded"'
 mkdir "$w/u" && tar -C "$w/u" -xf "$w/x.tar.xz" && mv "$w/u/linux-source-6.12" "$w/u/linux-6.12.117"
 tar -C "$w/u" -cJf "$w/y.tar.xz" linux-6.12.117
 prepare -u "$w/y.tar.xz"
@@ -277,7 +283,8 @@ echo '/* again */' >>"$w/my tree/arch/x86/kvm/x86.c"
 prepare -u "$w/my tree"
 like "... a change in it is seen" "$(tail -n 1 "$tree/arch/x86/kvm/x86.c")" '/\* again \*/'
 prepare
-is "... and without it the package's source is used again" "$status $(tail -n 1 "$tree/arch/x86/kvm/x86.c" | grep -c again)" "0 0"
+is "... and without it the package's source is used again" \
+	"$status $(tail -n 1 "$tree/arch/x86/kvm/x86.c" | grep -c again)" "0 0"
 
 # Unpacked in the folder of the package: the changelog gives a version, but does not prove that the tree is unchanged.
 world
@@ -288,7 +295,8 @@ prepare -u "$SOURCE_DIR/linux-source-6.12"
 is "KVM_SOURCE: a tree with a record" "$status $(cat "$w/err")" "0 "
 like "... is what is built, not the stored source" "$(tail -n 1 "$tree/arch/x86/kvm/x86.c")" '/\* mine \*/'
 prepare
-is "... and is never used as the package's source" "$status $(tail -n 1 "$tree/arch/x86/kvm/x86.c" | grep -c mine)" "0 0"
+is "... and is never used as the package's source" "$status $(tail -n 1 "$tree/arch/x86/kvm/x86.c" | grep -c mine)" \
+	"0 0"
 
 world
 source_tree "$w/other" 6.12.94
@@ -299,7 +307,8 @@ mkdir -p "$w/old/src" "$w/old/share/doc"
 cp "$tar" "$w/old/src"
 mkdir "$w/old/share/doc/linux-source-6.12"
 echo 'linux (6.12.117-9) x; y' | gzip >"$w/old/share/doc/linux-source-6.12/changelog.Debian.gz"
-refused 13 "KVM_SOURCE: a tarball recorded as another revision" 'has version 6\.12\.117-9' "$src_fix" -u "$w/old/src/linux-source-6.12.tar.xz"
+refused 13 "KVM_SOURCE: a tarball recorded as another revision" 'has version 6\.12\.117-9' "$src_fix" \
+	-u "$w/old/src/linux-source-6.12.tar.xz"
 for gone in Makefile arch/x86/kvm virt/kvm/kvm_main.c; do
 	rm -rf "$w/part"
 	source_tree "$w/part" 6.12.117
@@ -420,7 +429,8 @@ is "... also when CC has options" "$status $([ -e "$tree/x86.o" ] && echo there)
 for c in make patch tar xz awk sha256sum flock; do
 	world
 	# A PATH with everything that is needed, except this program.
-	for p in bash sh cat cp mv rm mkdir sed grep head tail sort xargs find cut cmp readlink basename dirname gzip sync env awk make patch tar xz sha256sum flock; do
+	for p in bash sh cat cp mv rm mkdir sed grep head tail sort xargs find cut cmp readlink basename dirname gzip \
+		sync env awk make patch tar xz sha256sum flock; do
 		[ $p = $c ] || ln -s "$(PATH=$path command -v $p)" "$w/bin/$p"
 	done
 	PATH=$w/bin

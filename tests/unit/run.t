@@ -61,15 +61,18 @@ run unit
 is "a unit case: nothing is made" "$status $made" "0 "
 is "... and it runs where it is" "$(grep small "$w/made")" "tests/unit/small.t none none"
 like "... its checks are counted" "$out" '^1 passed, 0 failed, 0 skipped$'
-for how in tests/ugly/one.t ./tests/ugly/one.t tests/unit/../ugly/one.t "$w/tests/ugly/one.t" ugly tests/ugly ./tests/ugly/; do
+for how in tests/ugly/one.t ./tests/ugly/one.t tests/unit/../ugly/one.t "$w/tests/ugly/one.t" ugly tests/ugly \
+	./tests/ugly/; do
 	# A path is relative to the project's root, wherever the caller is.
 	run "$how"
 	is "$how: only what that case needs is made" "$status $made" "0 one"
 done
 run tests/host/two.t ugly unit
 # make runs two at once, in any order.
-is "several cases: each thing once" "$status $(xargs -n 1 <<<"$made" | sort | xargs)" "0 emulators one root root-emulators two"
-is "... the path of the emulators' root is passed" "$(grep two "$w/made" | tail -n 1)" "tests/host/two.t /emulators none"
+is "several cases: each thing once" "$status $(xargs -n 1 <<<"$made" | sort | xargs)" \
+	"0 emulators one root root-emulators two"
+is "... the path of the emulators' root is passed" "$(grep two "$w/made" | tail -n 1)" \
+	"tests/host/two.t /emulators none"
 run tests/host/three.t unit
 is "a case that does not say what it needs: everything is made" "$status $made" "0 ready root emulators"
 is "... and unit cases run in the root with the compilers" "$(grep -c 'host/three.t /emulators compilers' "$w/made")" 1
@@ -87,10 +90,12 @@ tests/host/two.t
     About host/two, which takes two lines."
 is "... and nothing is made" "$status $made" "0 "
 is "every case of the project says what it proves" \
-	"$("$top/tests/run" -l "$top"/tests/*/*.t | awk '/^tests/ { name = $0; next } length < 30 { print name ": " $0 }')" ""
-is "... and needs only targets that exist" "$(sed -n 's/^# needs: //p' "$top"/tests/*/*.t | tr ' ' '\n' | sort -u | while read -r t; do
-	make -C "$top/tests" -n "$t" >/dev/null 2>&1 || echo "$t"
-done)" ""
+	"$("$top/tests/run" -l "$top"/tests/*/*.t |
+		awk '/^tests/ { name = $0; next } length < 30 { print name ": " $0 }')" ""
+is "... and needs only targets that exist" \
+	"$(sed -n 's/^# needs: //p' "$top"/tests/*/*.t | tr ' ' '\n' | sort -u | while read -r t; do
+		make -C "$top/tests" -n "$t" >/dev/null 2>&1 || echo "$t"
+	done)" ""
 
 # ---- what counts
 

@@ -25,7 +25,8 @@ matching=$(for major in {5..8}; do for minor in {0..30} 120; do
 done; done)
 is "dkms.conf: the same series" "$matching" "$series"
 is "the package's triggers: the sources of the same series" \
-	"$(sed -n 's,^interest-noawait /usr/src/linux-source-\(.*\)\.tar\.xz$,\1,p' debian/kvm-onereg-dkms.triggers)" "$series"
+	"$(sed -n 's,^interest-noawait /usr/src/linux-source-\(.*\)\.tar\.xz$,\1,p' debian/kvm-onereg-dkms.triggers)" \
+	"$series"
 named=$(sed -n "s/^\(.*\)${tab}Debian \(.*\)/Debian \2 (kernel \1)/p" src/series)
 for f in README.md debian/control; do
 	is "$f names them" "$(tr -s '\n ' ' ' <"$f" | grep -o -E 'Debian [0-9]+ \(kernel [0-9.]+\)' | sort -u)" "$named"
@@ -47,7 +48,10 @@ known=$(printf '%s\n' "$series" "$native" | sed 's/\./\\./' | paste -sd'|')
 pattern="(^|[^0-9.])($known)([^0-9]|\$)|\\b6018\\b|\\b60(01|12)\\b"
 programs=()
 while read -r f; do
-	case $f in *.[ch] | *.sh | *.awk | *akefile | *build | *.bash) ;; *) head -c 2 "$f" | grep -q '#!' || continue ;; esac
+	case $f in
+	*.[ch] | *.sh | *.awk | *akefile | *build | *.bash) ;;
+	*) head -c 2 "$f" | grep -q '#!' || continue ;;
+	esac
 	programs+=("$f")
 done < <(find Makefile Kbuild src tools debian -type f ! -path src/compat.h)
 ok "there are programs to look at" test ${#programs[@]} -gt 40

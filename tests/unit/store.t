@@ -34,9 +34,11 @@ is "... and needs no tarball" "$status" 0
 world
 prepare
 good=$(content "$store" "$tree")
-for how in 'a file is cut|: >virt/kvm/kvm_main.c' 'a file is changed|echo >>arch/x86/kvm/x86.c' 'a file is gone|rm virt/kvm/kvm_main.c' \
+for how in 'a file is cut|: >virt/kvm/kvm_main.c' 'a file is changed|echo >>arch/x86/kvm/x86.c' \
+	'a file is gone|rm virt/kvm/kvm_main.c' \
 	'a folder is gone|rm -r arch' 'the checksums are gone|rm SHA256SUMS' 'the checksums are empty|: >SHA256SUMS' \
-	'the checksums are cut|sed -i "\$d" SHA256SUMS' 'a file is new|echo >arch/x86/kvm/new.h' 'the checksums are noise|head -c 99 /dev/urandom >SHA256SUMS' \
+	'the checksums are cut|sed -i "\$d" SHA256SUMS' 'a file is new|echo >arch/x86/kvm/new.h' \
+	'the checksums are noise|head -c 99 /dev/urandom >SHA256SUMS' \
 	'a file became a folder|rm Makefile && mkdir Makefile' 'all of it is gone|rm -r ./*'; do
 	(cd "$store/$debian" && eval "${how#*|}")
 	prepare
@@ -139,7 +141,8 @@ sweep() { # START MODE STEP: interrupt at every STEPth command
 		prepare ${with[@]+"${with[@]}"}
 		[ "$status" = 0 ] || bad="$bad $at:next:$status"
 		[ "$(content "$store" "$tree")" = "$good" ] || bad="$bad $at:next:differs"
-		[ -z "$(ls -d "$store"/.part* "$store"/.fetch.*[0-9] "$tree".part* 2>/dev/null)" ] || bad="$bad $at:next:leftovers"
+		[ -z "$(ls -d "$store"/.part* "$store"/.fetch.*[0-9] "$tree".part* 2>/dev/null)" ] ||
+			bad="$bad $at:next:leftovers"
 	done
 	is "$start, $mode at $points moments: the store is intact, and the next run recovers" "$bad" ""
 	ok "... which are not empty" test $points -ge 3
@@ -167,8 +170,16 @@ for signal in TERM INT HUP; do
 	chmod +x "$w/bin/signalling"
 	rm -f "$w/late"
 	status=0
-	{ (echo $BASHPID >"$w/pid" && CC=signalling exec "$prepare" -k "$kver" -d "$kdir" -s "$store" -o "$tree") || status=$?; } >/dev/null 2>&1
-	is "SIG$signal: ends, with nothing left behind" "$([ -e "$w/late" ] && echo late) $((status > 128)) $(ls -d "$store"/.part* "$tree".part* 2>/dev/null)" "late 1 "
+	{
+		(
+			echo $BASHPID >"$w/pid" &&
+				CC=signalling exec "$prepare" -k "$kver" -d "$kdir" -s "$store" -o "$tree"
+		) || status=$?
+	} >/dev/null 2>&1
+	is "SIG$signal: ends, with nothing left behind" \
+		"$([ -e "$w/late" ] && echo late) $((status > 128)) $(
+			ls -d "$store"/.part* "$tree".part* 2>/dev/null
+		)" "late 1 "
 	prepare
 	is "... and the next run does it" "$status $(content "$store" "$tree")" "0 $good"
 done

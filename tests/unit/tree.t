@@ -47,12 +47,14 @@ for i in 0 1 2; do echo "$i ${BUILT_MODULE_NAME[i]} ${BUILT_MODULE_LOCATION[i]} 
 echo "${#MAKE[@]} ${#BUILT_MODULE_NAME[@]} ${#BUILT_MODULE_LOCATION[@]} ${#DEST_MODULE_LOCATION[@]} ${!PATCH[*]}${!MODULES_CONF[*]}"
 echo "${MAKE[0]}"'
 source_it() { # VARIABLE=VALUE...
-	env -i PATH="$tmp/bin" "$@" "$(command -v bash)" -c ". $(printf '%q' "$top/dkms.conf") || exit 9; echo =====; $show" 2>&1
+	env -i PATH="$tmp/bin" "$@" "$(command -v bash)" \
+		-c ". $(printf '%q' "$top/dkms.conf") || exit 9; echo =====; $show" 2>&1
 }
 debian='^6\.(1|12)\.'
 expected() { # RELEASE HEADERS WHAT-KERNELS
 	printf '=====\nPACKAGE_NAME=kvm-onereg\nPACKAGE_VERSION=%s\nCLEAN=true\nAUTOINSTALL=yes\nBUILD_EXCLUSIVE_KERNEL=%s\n' "$version" "$3"
-	printf '0 kvm build/%s /updates/dkms\n1 kvm-intel build/%s /updates/dkms\n2 kvm-amd build/%s /updates/dkms\n' "$1" "$1" "$1"
+	printf '0 kvm build/%s /updates/dkms\n1 kvm-intel build/%s /updates/dkms\n2 kvm-amd build/%s /updates/dkms\n' \
+		"$1" "$1" "$1"
 	printf '1 3 3 3 \nmake KVER=%s KDIR=%s STORE=/var/lib/kvm-onereg/source FETCH=no modules\n' "$1" "$2"
 }
 is "sourced with nothing set" "$(source_it)" "$(expected '' '' "$debian")"
@@ -61,16 +63,20 @@ for r in 6.1.0-56-amd64 6.12.117+deb13-amd64 6.1.0-56-rt-amd64; do
 		"$(expected $r /nonexistent "$debian")"
 done
 for r in 6.6.1-amd64 6.17.8+deb13-amd64 7.3.4+deb13-amd64 6.120.1 5.10.0-1-amd64 16.1.2 6.1; do
-	is "sourced for $r, a series that is left alone" "$(source_it kernelver=$r kernel_source_dir=/x)" "$(expected $r /x '^$')"
+	is "sourced for $r, a series that is left alone" "$(source_it kernelver=$r kernel_source_dir=/x)" \
+		"$(expected $r /x '^$')"
 done
 for r in 'a b' "a'b" 'a"b' '$(touch '"$tmp/x"')' '`touch '"$tmp/x"'`' '*' ';exit 3' '-n'; do
-	is "sourced for a kernel called $r" "$(source_it "kernelver=$r" "kernel_source_dir=/x/$r")" "$(expected "$r" "/x/$r" '^$')"
+	is "sourced for a kernel called $r" "$(source_it "kernelver=$r" "kernel_source_dir=/x/$r")" \
+		"$(expected "$r" "/x/$r" '^$')"
 	r="6.1.0$r"
-	is "sourced for a kernel called $r" "$(source_it "kernelver=$r" "kernel_source_dir=/x/$r")" "$(expected "$r" "/x/$r" "$debian")"
+	is "sourced for a kernel called $r" "$(source_it "kernelver=$r" "kernel_source_dir=/x/$r")" \
+		"$(expected "$r" "/x/$r" "$debian")"
 done
 not_ok "... and runs nothing of that" 1 test -e "$tmp/x"
 is "sourced after another module's, and with odd variables" \
-	"$(source_it AUTOINSTALL=no CLEAN=y PACKAGE_VERSION=1 IFS=/ CDPATH=/ BASH_ENV=/dev/null action=status)" "$(expected '' '' "$debian")"
+	"$(source_it AUTOINSTALL=no CLEAN=y PACKAGE_VERSION=1 IFS=/ CDPATH=/ BASH_ENV=/dev/null action=status)" \
+	"$(expected '' '' "$debian")"
 
 # Headers, if they are there, show whether it is Debian's kernel.
 kdir="$tmp/h [x] y"
@@ -109,20 +115,25 @@ is "autoinstall while dpkg runs, without our package" "$(in_dpkg DPKG_MAINTSCRIP
 touch "$tmp/installer"
 is "... with it" "$(in_dpkg DPKG_MAINTSCRIPT_PACKAGE=x)" ""
 is "... with it, by hand" "$(in_dpkg)" yes
-is "... and that is where the package has it" "$(sed -n 's,.*\$(dkms)/\(usr/lib/kvm-onereg/install\)$,\1,p' debian/rules | sort -u)" usr/lib/kvm-onereg/install
-like "MAKE[0] is one call of make, which DKMS adds its own arguments to" "$(grep '^MAKE' dkms.conf)" '^MAKE\[0\]="make [^;&|`(]*"$'
+is "... and that is where the package has it" \
+	"$(sed -n 's,.*\$(dkms)/\(usr/lib/kvm-onereg/install\)$,\1,p' debian/rules | sort -u)" \
+	usr/lib/kvm-onereg/install
+like "MAKE[0] is one call of make, which DKMS adds its own arguments to" "$(grep '^MAKE' dkms.conf)" \
+	'^MAKE\[0\]="make [^;&|`(]*"$'
 
 # ---- what DKMS calls must not ask for the running kernel
 
 called=(dkms.conf Makefile Kbuild src/prepare src/check-exports src/publish)
 is "nothing that DKMS calls runs uname" "$(in_files '(\$\(|`|\|\||&&|shell)[[:space:]]*uname' "${called[@]}")" ""
-is "... nor fetches anything" "$(in_files '\b(curl|wget|git clone|apt-get (update|download)|apt-get source)\b' "${called[@]}")" ""
+is "... nor fetches anything" \
+	"$(in_files '\b(curl|wget|git clone|apt-get (update|download)|apt-get source)\b' "${called[@]}")" ""
 
 # ---- versions of the kernel are known in one file
 
 c=()
 for f in "${files[@]}"; do case $f in src/compat.h) ;; src/*.[ch] | src/hooks/* | include/*) c+=("$f") ;; esac done
-is "no kernel version outside src/compat.h" "$(in_files 'LINUX_VERSION_CODE|KERNEL_VERSION|LINUX_VERSION_MAJOR|RHEL_RELEASE' "${c[@]}")" ""
+is "no kernel version outside src/compat.h" \
+	"$(in_files 'LINUX_VERSION_CODE|KERNEL_VERSION|LINUX_VERSION_MAJOR|RHEL_RELEASE' "${c[@]}")" ""
 
 # ---- licence
 
@@ -159,7 +170,8 @@ done
 
 # ---- nothing that does not belong here. The patterns are written so that they do not match themselves.
 
-is "no path of the machine it was written on" "$(in_files '(^|[[:space:]"'\''=:(])/wor[k]/|/tmp/w[/ ]|\.\./share[d]' "${files[@]}")" ""
+is "no path of the machine it was written on" \
+	"$(in_files '(^|[[:space:]"'\''=:(])/wor[k]/|/tmp/w[/ ]|\.\./share[d]' "${files[@]}")" ""
 is "no host name of a registry: the machine's own configuration has those" \
 	"$(in_files '(deb|security|ftp|ftp\.[a-z]+|snapshot|archive|incoming)[.]debian[.](org|net)|pypi[.]org|files[.]pythonhosted[.]|registry[.]npmjs' "${files[@]}")" ""
 docs=()
@@ -169,8 +181,11 @@ is "the documentation speaks of the product, not of how it was written" \
 is "nothing is left to do" "$(in_files '\b(TOD[O]|FIXM[E]|XX[X])\b' "${files[@]}")" ""
 
 # Files of the kernel would be noticed by their names, their licence texts or their size.
-is "no kernel text: file names" "$(printf '%s\n' "${files[@]}" | grep -E '(^|/)(x86|vmx|svm|nested|cpuid|kvm_main|lapic|emulate|mmu)\.[ch]$' | grep -v '^tests/unit/stubs/')" ""
-is "no kernel text: authors of KVM" "$(in_files 'Avi Kivit[y]|Yaniv Kama[y]|Qumrane[t]|Copyright.*Red Ha[t]' "${files[@]}")" ""
+is "no kernel text: file names" \
+	"$(printf '%s\n' "${files[@]}" | grep -E '(^|/)(x86|vmx|svm|nested|cpuid|kvm_main|lapic|emulate|mmu)\.[ch]$' |
+		grep -v '^tests/unit/stubs/')" ""
+is "no kernel text: authors of KVM" \
+	"$(in_files 'Avi Kivit[y]|Yaniv Kama[y]|Qumrane[t]|Copyright.*Red Ha[t]' "${files[@]}")" ""
 is "no kernel text: hooks are small" "$(find src/hooks -name '*.patch' -size +1k)" ""
 
 done_testing
