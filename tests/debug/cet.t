@@ -34,8 +34,9 @@ provoked() {
 		printf '64-module load provoke.ko what=%s\n64-module unload provoke\n' "$f"
 	done >"$tmp/faults"
 	echo "64-leaks 'a module that lost memory'" >>"$tmp/faults"
-	not_ok "$1: faults of a module are reported" 126 "$top/tests/hosts/run" -H svm --icount -k "$2" -o "$tmp/provoked-$1" \
-		-i "$(program 64-module)" -i "$(program 64-leaks)" -i "$3" -f "$tmp/faults" "${options[@]}" -c kasan_multi_shot
+	not_ok "$1: faults of a module are reported" 126 "$top/tests/hosts/run" -H svm --icount -k "$2" \
+		-o "$tmp/provoked-$1" -i "$(program 64-module)" -i "$(program 64-leaks)" -i "$3" -f "$tmp/faults" \
+		"${options[@]}" -c kasan_multi_shot
 	for f in $faults; do
 		like "$1: fault: $f" "$output" "${report_of[$f]}"
 	done
@@ -103,7 +104,8 @@ $(ending intel)" "${with_cet[@]}"
 nested-stress 300 1
 $(ending intel)" "${with_cet[@]}" -c 'softlockup_panic=1 hung_task_panic=1 sysctl.kernel.panic_on_rcu_stall=1'
 
-	on "$series: life" vmx "$kernel" "$modules" "$(for_series "$series" 'life --smis 100 cpuid smi kill load sleep disk')
+	on "$series: life" vmx "$kernel" "$modules" \
+		"$(for_series "$series" 'life --smis 100 cpuid smi kill load sleep disk')
 $(ending intel)" "${with_cet[@]}"
 
 	on "$series: two CPUs" vmx "$kernel" "$modules" "$(for_series "$series" 'isolation cpus')

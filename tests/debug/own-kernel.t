@@ -21,7 +21,8 @@ for m in kvm kvm-amd; do
 	is "... and is for this kernel" "$(modinfo -F vermagic "$modules/$m.ko")" \
 		"$(modinfo -F vermagic "$kernel/lib/modules/$release/kernel/arch/x86/kvm/$m.ko")"
 done
-like "all exports are equal to the kernel's own, and there were no CRCs" "$(grep '^kvm-onereg: exports' "$modules.log")" \
+like "all exports are equal to the kernel's own, and there were no CRCs" \
+	"$(grep '^kvm-onereg: exports' "$modules.log")" \
 	'exports: ([1-9][0-9]*) of \1 equal to .*; \1 have no CRC to compare'
 
 # Its TSC is not stable there, and without ACPI there is nothing to calibrate it by. A clock that counts instructions

@@ -22,7 +22,8 @@ tree=$tmp/tree
 # shellcheck disable=SC2016 # perl expands it
 behind() {
 	TEXT=$2 MORE=$3 perl -0777 -i -pe '
-		s/\Q$ENV{TEXT}\E/$&\n$ENV{MORE}/g == 1 or die "no place for the fault, or several: $ENV{TEXT}\n"' "$tree/src/$1"
+		s/\Q$ENV{TEXT}\E/$&\n$ENV{MORE}/g == 1 or die "no place for the fault, or several: $ENV{TEXT}\n"' \
+		"$tree/src/$1"
 }
 
 # A CPU remembers the vCPU that it ran last, and uses it after the VM is gone.

@@ -39,7 +39,8 @@ $nothing" -p kvm_intel.cet=1
 
 reloaded native "$("$top/tests/debian/kernel" path native)" ''
 for series in 6.12 6.1; do
-	reloaded $series "$("$top/tests/debian/kernel" path $series)" "$build/$("$top/tests/debian/kernel" release $series)"
+	reloaded $series "$("$top/tests/debian/kernel" path $series)" \
+		"$build/$("$top/tests/debian/kernel" release $series)"
 	n=2
 	for p in $parameters; do
 		like "$series: $p: the log says why" "$(lines_of $series $n)" "$refusal.*${because[$p]}"
@@ -95,7 +96,8 @@ mixed() { # SERIES
 		cp "$ours/$m.ko" "$tmp/mixed-$series/ours-$m.ko"
 	done
 	# Like another build of ours: change the string that names it.
-	perl -0777 -pe 's/\0\K[0-9a-f]{32}(?=\0)/"0123456789abcdef" x 2/e' "$ours/kvm.ko" >"$tmp/mixed-$series/other-kvm.ko"
+	perl -0777 -pe 's/\0\K[0-9a-f]{32}(?=\0)/"0123456789abcdef" x 2/e' "$ours/kvm.ko" \
+		>"$tmp/mixed-$series/other-kvm.ko"
 	for f in "$tmp/mixed-$series"/*.ko; do
 		# Debug information, BTF and signature would only take time to load.
 		objcopy --strip-debug -R .BTF -R .BTF.base "$f"
@@ -121,16 +123,20 @@ $nothing matrix xss cr4
 64-module load ours-kvm-intel.ko enable_apicv=0 cet=1
 $nothing matrix xss cr4" -N "${files[@]}"
 	for facts in ours-on-distro distro-on-ours; do
-		REFERENCE=distro ok "$series: $facts: same as the distro's alone" "$top/tests/ioctl/compare-facts" "$tmp/mixed-$series/files/distro" \
-			"$tmp/mixed-$series/files/$facts" "vmx-$series-$facts" "$top/tests/ioctl/differences-from-distro"
+		REFERENCE=distro ok "$series: $facts: same as the distro's alone" "$top/tests/ioctl/compare-facts" \
+			"$tmp/mixed-$series/files/distro" "$tmp/mixed-$series/files/$facts" "vmx-$series-$facts" \
+			"$top/tests/ioctl/differences-from-distro"
 	done
-	like "$series: our kvm-intel.ko on the distro's kvm.ko: the log says why" "$(lines_of "mixed-$series" 6)" "$refusal.*not of the same package"
-	is "$series: our kvm-intel.ko on the distro's kvm.ko: in one line" "$(lines_of "mixed-$series" 6 | grep -c CET)" 1
-	like "$series: our kvm-intel.ko on a kvm.ko of another build: the log says why" "$(lines_of "mixed-$series" 18)" \
-		"$refusal.*not of the same build"
-	is "$series: our kvm-intel.ko on a kvm.ko of another build: in one line" "$(lines_of "mixed-$series" 18 | grep -c CET)" 1
-	like "$series: the distro's kvm-intel.ko on our kvm.ko: it does not know the parameter" "$(lines_of "mixed-$series" 10)" \
-		"kvm_intel: unknown parameter 'cet' ignored"
+	like "$series: our kvm-intel.ko on the distro's kvm.ko: the log says why" "$(lines_of "mixed-$series" 6)" \
+		"$refusal.*not of the same package"
+	is "$series: our kvm-intel.ko on the distro's kvm.ko: in one line" \
+		"$(lines_of "mixed-$series" 6 | grep -c CET)" 1
+	like "$series: our kvm-intel.ko on a kvm.ko of another build: the log says why" \
+		"$(lines_of "mixed-$series" 18)" "$refusal.*not of the same build"
+	is "$series: our kvm-intel.ko on a kvm.ko of another build: in one line" \
+		"$(lines_of "mixed-$series" 18 | grep -c CET)" 1
+	like "$series: the distro's kvm-intel.ko on our kvm.ko: it does not know the parameter" \
+		"$(lines_of "mixed-$series" 10)" "kvm_intel: unknown parameter 'cet' ignored"
 }
 mixed 6.12
 mixed 6.1

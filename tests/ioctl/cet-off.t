@@ -20,7 +20,8 @@ for host in svm vmx; do
 	for series in 6.1 6.12; do
 		kernel=$("$top/tests/debian/kernel" path $series)
 		modules=$build/$("$top/tests/debian/kernel" release $series)
-		on_host $host-$series-distro $host "$kernel" '' "64-visible --facts /out/facts${options:+$tracing}" "${options[@]}"
+		on_host $host-$series-distro $host "$kernel" '' "64-visible --facts /out/facts${options:+$tracing}" \
+			"${options[@]}"
 		on_host $host-$series-ours $host "$kernel" "$modules" "64-visible --facts /out/facts
 64-cet --kvm none
 32-cet --kvm none${options:+$tracing}" "${options[@]}"
@@ -30,12 +31,16 @@ for host in svm vmx; do
 		btf='is there'
 		[ $series != 6.1 ] || btf=none
 		for m in kvm kvm_amd; do
-			is "$series: BTF of ours: $m" "$(sed -n "s/^BTF_of_$m //p" "$tmp/svm-$series-ours/files/tracing")" "$btf"
-			is "$series: BTF of the distro's: $m" "$(sed -n "s/^BTF_of_$m //p" "$tmp/svm-$series-distro/files/tracing")" 'is there'
+			is "$series: BTF of ours: $m" \
+				"$(sed -n "s/^BTF_of_$m //p" "$tmp/svm-$series-ours/files/tracing")" "$btf"
+			is "$series: BTF of the distro's: $m" \
+				"$(sed -n "s/^BTF_of_$m //p" "$tmp/svm-$series-distro/files/tracing")" 'is there'
 		done
 		for f in distro ours; do grep -v '^BTF_of_' "$tmp/svm-$series-$f/files/tracing" >"$tmp/tracing-$f"; done
-		REFERENCE=distro ok "$series: trace events, their formats, and statistics are the distro's" "$top/tests/ioctl/compare-facts" \
-			"$tmp/tracing-distro" "$tmp/tracing-ours" "tracing-$series" "$top/tests/ioctl/differences-from-distro"
+		REFERENCE=distro ok "$series: trace events, their formats, and statistics are the distro's" \
+			"$top/tests/ioctl/compare-facts" \
+			"$tmp/tracing-distro" "$tmp/tracing-ours" "tracing-$series" \
+			"$top/tests/ioctl/differences-from-distro"
 	done
 done
 done_testing

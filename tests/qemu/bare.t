@@ -37,8 +37,8 @@ keep() {
 from() {
 	local name
 	for name; do
-		printf '%s\n' "drive -f /host/from-$name take $guest $model" "drive -f /host/from-$name forget $guest $model" \
-			"drive -f /host/from-$name stale $guest $model"
+		printf '%s\n' "drive -f /host/from-$name take $guest $model" \
+			"drive -f /host/from-$name forget $guest $model" "drive -f /host/from-$name stale $guest $model"
 	done
 }
 # refuse NAME...: on a host without CET

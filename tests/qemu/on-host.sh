@@ -34,5 +34,6 @@ same_points() {
 }
 
 passed_in() {
-	awk '/^# program / { program = $0; next } sub(/^ok [0-9]+ - /, "") { print program ": " $0 }' "$tmp/$1/points" | sort -u
+	awk '/^# program / { program = $0; next } sub(/^ok [0-9]+ - /, "") { print program ": " $0 }' "$tmp/$1/points" |
+		sort -u
 }

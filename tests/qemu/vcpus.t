@@ -6,8 +6,8 @@
 # the shadow stacks arrive late; and under the VMM of tests/guest. On 6.1 this is without PML: KVM write-protects the
 # pages that it logs.
 #
-# This is a part: a QEMU that loses nothing, on 6.1, and from there to 6.12. VCPUS=all is all of it, with native, from each of
-# the three to each.
+# By default only a part: a QEMU that loses nothing, on 6.1, and from there to 6.12. VCPUS=all also tests native, and
+# each direction between the three.
 # needs: emulated-hosts root-qemu
 # shellcheck source=tests/tap.sh
 . "$(dirname "$0")/../tap.sh"

@@ -18,14 +18,19 @@ enforced Y
 mokutil SecureBoot enabled, /var/lib/dkms/mok.pub is not enrolled
 keys 0"
 	like "$release: ours do not load" "$(part ours)" "^modprobe: ERROR: could not insert 'kvm_amd': $rejected\$"
-	like "$release: ... and the kernel says why" "$(part ours)" 'Loading of module with unavailable key is rejected$'
+	like "$release: ... and the kernel says why" "$(part ours)" \
+		'Loading of module with unavailable key is rejected$'
 	like "$release: ... and there is no KVM" "$(part ours)" '^/dev/kvm: No such file or directory$'
 	loads_distro
 	like "$release: doctor says that Secure Boot is the cause" "$(part doctor)" 'Secure Boot is on.* key'
-	like "$release: ... and how to enroll the key" "$(part doctor)" 'to fix: mokutil --import /var/lib/dkms/mok\.pub'
-	like "$release: about modules without a signature, it says that DKMS needs openssl" "$(part doctor-unsigned)" 'to fix: .*apt-get install openssl'
-	is "$release: ... and nothing about a key that does not exist" "$(part doctor-unsigned | grep -F 'mokutil --import /var')" ""
-	like "$release: mokutil accepts the key" "$(part import)" '^/var/lib/dkms/mok.pub is already in the enrollment request$'
+	like "$release: ... and how to enroll the key" "$(part doctor)" \
+		'to fix: mokutil --import /var/lib/dkms/mok\.pub'
+	like "$release: about modules without a signature, it says that DKMS needs openssl" "$(part doctor-unsigned)" \
+		'to fix: .*apt-get install openssl'
+	is "$release: ... and nothing about a key that does not exist" \
+		"$(part doctor-unsigned | grep -F 'mokutil --import /var')" ""
+	like "$release: mokutil accepts the key" "$(part import)" \
+		'^/var/lib/dkms/mok.pub is already in the enrollment request$'
 	like "$release: doctor says that only the reboot is missing" "$(part doctor-import)" 'to fix: reboot'
 
 	ok "$release: MokManager enrolls it" "$top/tests/secureboot/machine" enroll "$machine" 12345678

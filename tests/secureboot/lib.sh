@@ -41,5 +41,6 @@ loads_distro() {
 }
 
 doctor_content() {
-	is "$release: doctor does not complain about Secure Boot$2" "$(part "$1" | grep -E 'problem.*Secure Boot|mokutil --import|openssl')" ""
+	is "$release: doctor does not complain about Secure Boot$2" \
+		"$(part "$1" | grep -E 'problem.*Secure Boot|mokutil --import|openssl')" ""
 }

@@ -17,7 +17,8 @@ keys 0"
 	loads_ours
 	loads_distro
 	like "$release: a module without a signature loads" "$(part unsigned)" '^status 0$'
-	like "$release: ... and the kernel logs it" "$(part unsigned)" 'module verification failed: signature and/or required key missing'
+	like "$release: ... and the kernel logs it" "$(part unsigned)" \
+		'module verification failed: signature and/or required key missing'
 	doctor_content doctor ""
 	doctor_content doctor-unsigned ", nor of modules without a signature"
 done

@@ -10,7 +10,9 @@
 
 signers() { # FOLDER: of the three modules, one a line
 	local f
-	for f in "$1"/*/updates/dkms/kvm{,-intel,-amd}.ko*; do echo "$(modinfo -F name "$f"): $(modinfo -F signer "$f")"; done
+	for f in "$1"/*/updates/dkms/kvm{,-intel,-amd}.ko*; do
+		echo "$(modinfo -F name "$f"): $(modinfo -F signer "$f")"
+	done
 }
 
 for release in $releases; do
@@ -23,6 +25,7 @@ kvm_amd: $name"
 	like "$release: ... and the log says so" "$(cat "$signed/log")" '^Signing module .*/kvm-amd\.ko$'
 	is "$release: without openssl none is" "$(signers "$signed/without/installed")" $'kvm: \nkvm_intel: \nkvm_amd: '
 	like "$release: ... and the log says so" "$(cat "$signed/without/log")" "^openssl not found, can't generate key|^Key file .*mok\.key not found and can't be generated, modules won't be signed"
-	is "$release: with openssl, and built again, all three are" "$(signers "$signed/without/again")" "$(signers "$signed/installed")"
+	is "$release: with openssl, and built again, all three are" "$(signers "$signed/without/again")" \
+		"$(signers "$signed/installed")"
 done
 done_testing

@@ -126,7 +126,8 @@ compare() {
 	if [ "$host" = vmx ]; then
 		# Native has CET here, and therefore more MSRs.
 		like "$kernel $one_reg_test: with ours it reads, writes and lists with ONE_REG" \
-			"$(calls "$kernel-ours" "$one_reg_test")" '^get [1-9][0-9]+/[0-9]+ set [1-9][0-9]+/[0-9]+ list ([1-9])/\1$'
+			"$(calls "$kernel-ours" "$one_reg_test")" \
+			'^get [1-9][0-9]+/[0-9]+ set [1-9][0-9]+/[0-9]+ list ([1-9])/\1$'
 	else
 		is "$kernel $one_reg_test: with ours it makes the same ONE_REG calls as on native" \
 			"$(calls "$kernel-ours" "$one_reg_test")" "$native_calls"
@@ -159,7 +160,8 @@ compare_cet() {
 	for p in "${list[@]}"; do
 		no_less "$1 with CET" "$1-ours" "$1-cet" "$p"
 	done
-	is "$1 with CET $one_reg_test: it makes the same ONE_REG calls as on native" "$(calls "$1-cet" "$one_reg_test")" "$native_calls"
+	is "$1 with CET $one_reg_test: it makes the same ONE_REG calls as on native" \
+		"$(calls "$1-cet" "$one_reg_test")" "$native_calls"
 	# get N/N set N/N list N/N
 	# shellcheck disable=SC2016 # awk expands it
 	ok "$1 with CET $one_reg_test: more than without" awk -F '[ /]' '{ n[NR] = $2; m[NR] = $5 }
