@@ -2,6 +2,7 @@
 # SPDX-License-Identifier: GPL-2.0
 #
 # Every shell script passes shellcheck, every C file checkpatch.pl, and shfmt and clang-format find nothing to change.
+# Lines of shell scripts have at most 120 columns. codespell finds no misspelt word.
 #
 # checkpatch.pl is the kernel's: $CHECKPATCH, or build/checkpatch/scripts/, which is filled from an installed
 # linux-source package.
@@ -40,6 +41,71 @@ if command -v shfmt >/dev/null; then
 	not_ok "shfmt sees a fault" 1 shfmt -d "$tmp/bad-form.sh"
 else
 	skip "shfmt" "not installed: install shfmt"
+fi
+
+# long FILE: its lines of more than 120 columns (a tab is 8) that could be broken, going by shfmt's syntax tree. A line
+# may be longer
+#   in a here-document,
+#   inside a string of several lines, such as a script in quotes,
+#   if a word on it, such as a string, would not fit on a line of its own either, one tab deeper.
+# A word with a $(...) in it, and an array, can be broken there: only their parts count.
+long() {
+	shfmt --to-json <"$1" >"$tmp/tree.json"
+	perl -e '
+		use strict; use warnings;
+		open my $f, "<", $ARGV[0] or die "$ARGV[0]: $!";
+		chomp(my @line = ("", <$f>));
+		my (%exempt, @open);
+		sub columns { my $s = shift; 1 while $s =~ s/\t+/" " x (length($&) * 8 - length($`) % 8)/e; length $s }
+		sub word { # from a line and column to a line and column
+			my ($first, $from, $last, $to) = @_;
+			for my $n ($first .. $last) {
+				my $start = $n == $first ? $from - 1 : 0;
+				my $text = substr $line[$n], $start, ($n == $last ? $to - 1 : length $line[$n]) - $start;
+				$text = $line[$n] =~ s/[^\t].*//r . "\t$text" if $n == $first;
+				$exempt{$n} = 1 if columns($text) > 120 or $n > $first && $n < $last;
+			}
+		}
+		while (<STDIN>) {
+			if (/^\t*(?:"(\w+)": )?\{$/) { push @open, { name => $1 // "" } }
+			elsif (/^\t*"Type": "(\w+)"/) { $open[-1]{type} = $1 }
+			elsif (/^\t*"(Line|Col)": (\d+)/) { $open[-1]{$1} = $2 }
+			elsif (/^\t*"Parts": \[/) { $open[-1]{type} //= "Word" }
+			elsif (/^\t*\}/) {
+				my $node = pop @open;
+				my $up = $open[-1] or last;
+				my ($name, $at, $end) = @$node{qw(name Pos End)};
+				$up->{$name} = [@$node{qw(Line Col)}] if $name =~ /^(Pos|End)$/;
+				$up->{type} //= "Assign" if $name eq "Name";
+				my $type = $node->{type} // "";
+				$up->{commands} = 1 if $node->{commands} or $type =~ /^(CmdSubst|ProcSubst)$/ or $name eq "Array";
+				next unless $at and $end;
+				if ($name eq "Hdoc") { @exempt{$at->[0] .. $end->[0]} = (1) x 9999 }
+				elsif ($type =~ /^(Word|Assign|Lit|SglQuoted|DblQuoted|ParamExp)$/ and !$node->{commands}) {
+					word(@$at, @$end);
+				}
+			}
+		}
+		for my $n (grep { !$exempt{$_} } 1 .. $#line) {
+			print "$ARGV[0]:$n: ", columns($line[$n]), " columns\n" if columns($line[$n]) > 120;
+		}' "$1" <"$tmp/tree.json"
+}
+if ! shfmt --to-json </dev/null >/dev/null 2>&1 || ! perl -e 1; then
+	skip "lines of more than 120 columns" "shfmt with --to-json, or perl, is not installed"
+else
+	# The tree is needed only where there is a line to judge.
+	for f in "${shell[@]}"; do
+		! expand "$f" | grep -q '.\{121\}' || is "no line of $f is too long" "$(long "$f")" ""
+	done
+	{
+		x=$(printf '%060d' 0)
+		# Lines 2 to 6 can be broken.
+		printf '#!/bin/bash\necho %s %s\n\techo %s | cat %s\n' "$x" "$x" "$x" "$x"
+		printf '# %s %s\na=(%s %s)\necho "$(echo %s %s)"\n' "$x" "$x" "$x" "$x" "$x" "$x"
+		printf "cat <<E\n%s %s \$(echo)\nE\necho '\n%s %s\n'\n" "$x" "$x" "$x" "$x"
+		printf 'echo "%s %s"\na=%s$a%s\necho %s %s\n' "$x" "$x" "$x" "$x" "$x$x" a
+	} >"$tmp/long.sh"
+	is "lines that are too long are seen, and only these" "$(long "$tmp/long.sh" | cut -d: -f2 | xargs)" "2 3 4 5 6"
 fi
 
 # ---- words
