@@ -9,6 +9,9 @@
 # shellcheck source=tests/unit/fixture.sh
 . "$top/tests/unit/fixture.sh"
 
+# A few hooks, of both folders: each further one is the same commands again.
+find "$project/src/hooks" -name '*.patch' ! -name '1[0-3]-*' ! -name '20-*' -exec rm {} +
+
 # ---- older versions stay
 
 world
@@ -77,6 +80,9 @@ for c in tar cp mv rm mkdir sync patch sha256sum apt-get dpkg-deb ln; do
 		#!/bin/bash
 		real=$(command -v $c)
 		if [ -n "\${AT:-}" ]; then
+			# Both ends of a pipe count, and a kill must not come while the other one writes the number.
+			exec 7>"\$COUNT.lock"
+			flock 7
 			n=\$((\$(<"\$COUNT") + 1))
 			echo \$n >"\$COUNT"
 			if [ \$n = "\$AT" ]; then
@@ -85,13 +91,14 @@ for c in tar cp mv rm mkdir sync patch sha256sum apt-get dpkg-deb ln; do
 					exit 1
 				fi
 				[ -z "\${HALF:-}" ] || {
-					"\$real" "\$@" &
+					"\$real" "\$@" 7>&- &
 					sleep 0.00\$((RANDOM % 4))
 					kill -9 \$!
 				}
 				kill -9 -- "-\$(<"\$COUNT.pid")"
 				exit 1
 			fi
+			exec 7>&-
 		fi
 		exec "\$real" "\$@"
 	END
@@ -147,19 +154,19 @@ sweep() { # START MODE STEP: interrupt at every STEPth command
 	is "$start, $mode at $points moments: the store is intact, and the next run recovers" "$bad" ""
 	ok "... which are not empty" test $points -ge 3
 }
-sweep fresh kill 2
-sweep fresh half 4
-sweep fresh fail 2
-sweep replace kill 4
-sweep update kill 5
-sweep update fail 5
+sweep fresh kill 1
+sweep fresh half 2
+sweep fresh fail 1
+sweep replace kill 2
+sweep update kill 2
+sweep update fail 2
 # The same source from apt.
 rm -r "$SOURCE_DIR"
 package "$debian"
 offer
 with=(-f)
-sweep download kill 3
-sweep download half 5
+sweep download kill 2
+sweep download half 3
 with=()
 tarball "$debian"
 
