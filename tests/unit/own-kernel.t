@@ -9,6 +9,7 @@
 # shellcheck source=tests/unit/fixture.sh
 . "$top/tests/unit/fixture.sh"
 
+few_hooks
 mine_version=6.12.60
 headers_of_kvm='include/linux/kvm_host.h include/linux/kvm_types.h include/uapi/linux/kvm.h arch/x86/include/asm/kvm_host.h
 arch/x86/include/asm/kvm-x86-ops.h arch/x86/include/uapi/asm/kvm.h'

@@ -9,8 +9,7 @@
 # shellcheck source=tests/unit/fixture.sh
 . "$top/tests/unit/fixture.sh"
 
-# A few hooks, of both folders: each further one is the same commands again.
-find "$project/src/hooks" -name '*.patch' ! -name '1[0-3]-*' ! -name '20-*' -exec rm {} +
+few_hooks
 
 # ---- older versions stay
 
