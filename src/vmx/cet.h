@@ -1,37 +1,21 @@
 /* SPDX-License-Identifier: GPL-2.0 */
 /*
- * CET on VMX: when it is offered, and where a vCPU's CET state lives.
+ * CET on VMX: what the VMCS holds. ../vendor/cet.h has the rest.
  *
  *	S_CET, SSP, INT_SSP_TAB	VMCS guest fields, loaded and saved by hardware on every entry and exit
- *	PL0_SSP..PL2_SSP	struct vmx_cet, or the CPU's MSRs while guest state is loaded; switched here
- *	U_CET, PL3_SSP		the same; or, if the host's kernel switches these itself, the guest's FPU state (XSAVES
- *				component 11)
- *	IA32_XSS		struct kvm_vcpu_arch; bits that the guest adds to the host's are in the CPU while guest
- *				state is loaded
  *
- * Invariants, which docs/isolation.md explains:
- *
- * 1. In every VMCS of a vCPU, the VM-entry control and the VM-exit control "load CET state" are equal. With the first
- *    alone, the guest's S_CET would stay in the CPU while the host runs.
- * 2. While no guest state is loaded in a CPU, the MSRs that are switched here are 0 there, except PL3_SSP. So a vCPU
- *    whose values are 0 always has its own values, however the CPU reads them.
- * 3. The CPU reads and writes PL3_SSP only if U_CET.SHSTK_EN is set, or by XSAVES, XRSTORS, RDMSR and WRMSR. A vCPU
- *    for which one of these is possible is "live", and has its own PL3_SSP loaded.
+ * Invariant: in every VMCS of a vCPU, the VM-entry control and the VM-exit control "load CET state" are equal. With the
+ * first alone, the guest's S_CET would stay in the CPU while the host runs.
  *
  * This file is included by KVM's vmcs.h, before most types are defined.
  */
 #ifndef KVM_ONEREG_VMX_CET_H
 #define KVM_ONEREG_VMX_CET_H
 
-#include <linux/compiler.h>
-#include <linux/percpu-defs.h>
-#include <linux/types.h>
-
-#include "../one_reg.h"
+#include "../vendor/cet.h"
 
 struct kvm_vcpu;
 struct kvm_x86_ops;
-struct msr_data;
 struct nested_vmx_msrs;
 struct vcpu_vmx;
 struct vmcs12;
@@ -51,16 +35,6 @@ struct vmcs12;
 /* IA32_VMX_BASIC: VM entry delivers hardware exceptions with or without an error code, as requested. */
 #define VMX_CET_BASIC_ANY_ERROR_CODE BIT_ULL(56)
 
-/*
- * Defined by src/cet.c in our kvm.ko. The distro's kvm.ko has neither this symbol nor the checks that CET needs there:
- * then the address is NULL, and guests do not get CET. Nor do they with a kvm.ko of another build, whose checks may
- * differ.
- */
-extern const char kvm_onereg_build[] __weak;
-
-/* Also defined by our kvm.ko, and not used with another one. */
-DECLARE_PER_CPU(u64, kvm_onereg_xss) __weak;
-
 /* The CET state that a VMCS holds for the guest or for the host. */
 struct vmx_cet_state {
 	u64 s_cet;
@@ -76,24 +50,12 @@ struct vmcs12_cet {
 
 /**
  * struct vmx_cet - CET state of a vCPU, a member of struct vcpu_vmx
- * @shstk: the guest has shadow stacks: KVM offers them and its CPUID shows them
- * @ibt: the guest has indirect branch tracking
- * @live: an MSR that is switched here may be nonzero, so they are switched. Never cleared
- * @resident_on: the CPU whose PL3_SSP is the vCPU's, unless another vCPU has used it since; -1: none
- * @xrstors: XRSTORS may have written PL0..2_SSP, because bit 12 of IA32_XSS was set at some time
- * @supported_xss: what the guest may set in IA32_XSS
- * @msrs: the MSRs that are switched here; out of date while @live and guest state is loaded
+ * @common: what SVM has as well
  * @l1: L1's state when it last entered L2, or tried to
  * @passing: the state that a VM entry to L2, or a VM exit from it, leaves unchanged unless its controls load another
  */
 struct vmx_cet {
-	bool shstk;
-	bool ibt;
-	bool live;
-	bool xrstors;
-	int resident_on;
-	u64 supported_xss;
-	u64 msrs[5];
+	struct kvm_cet common;
 	struct vmx_cet_state l1;
 	struct vmx_cet_state passing;
 };
@@ -114,32 +76,6 @@ void vmx_cet_set_constant_host_state(void);
 
 /* Print the CET state of the current VMCS, if it has any, in the format of KVM's dump_vmcs(). */
 void vmx_cet_dump_vmcs(void);
-
-/**
- * vmx_cet_get_msr, vmx_cet_set_msr - IA32_XSS (write), the CET MSRs and SSP of a vCPU
- * @vcpu: loaded vCPU
- * @msr: the access, by the guest or by user space
- *
- * Return: 0; 1 for a value or access that must fault; KVM_MSR_RET_UNSUPPORTED if the vCPU does not have the MSR.
- */
-int vmx_cet_get_msr(struct kvm_vcpu *vcpu, struct msr_data *msr);
-int vmx_cet_set_msr(struct kvm_vcpu *vcpu, struct msr_data *msr);
-
-void __vmx_cet_load(struct vmx_cet *cet);
-void __vmx_cet_save(struct vmx_cet *cet);
-
-/* The vCPU's guest state is being loaded into the CPU, or saved from it. Preemption is off. */
-static __always_inline void vmx_cet_load(struct vmx_cet *cet)
-{
-	if (unlikely(cet->live))
-		__vmx_cet_load(cet);
-}
-
-static __always_inline void vmx_cet_save(struct vmx_cet *cet)
-{
-	if (unlikely(cet->live))
-		__vmx_cet_save(cet);
-}
 
 /* ---- Nested VMX ---- */
 
@@ -164,7 +100,7 @@ void __vmx_cet_nested_load_vmcs01(struct vmx_cet *cet, struct vmcs12 *vmcs12);
 
 static __always_inline bool vmx_cet_guest_has(const struct vmx_cet *cet)
 {
-	return unlikely(cet->shstk || cet->ibt);
+	return kvm_cet_guest_has(&cet->common);
 }
 
 /* L2's MSR bitmap is being rebuilt. At this point it intercepts the CET MSRs. */

@@ -10,7 +10,8 @@
 #include "vmx/vmcs12.h"
 #include "vmx/vmx.h"
 
-#include "cet_state.h"
+#include "../vendor/cet_state.h"
+#include "cet_vmcs.h"
 
 /* Mainline's nested state can be set here, and vice versa. */
 static_assert(offsetof(struct vmcs12, cet) == 680);
@@ -18,7 +19,7 @@ static_assert(sizeof(struct vmcs12_cet) == 48);
 
 void vmx_cet_setup_nested_msrs(struct nested_vmx_msrs *msrs)
 {
-	if (!vmx_cet_offered)
+	if (!kvm_cet_offered)
 		return;
 
 	msrs->entry_ctls_high |= VM_ENTRY_LOAD_CET_STATE;
@@ -28,7 +29,7 @@ void vmx_cet_setup_nested_msrs(struct nested_vmx_msrs *msrs)
 
 short vmcs12_cet_field_offset(unsigned long field)
 {
-	if (!vmx_cet_offered)
+	if (!kvm_cet_offered)
 		return -ENOENT;
 
 	switch (field) {
@@ -51,8 +52,8 @@ short vmcs12_cet_field_offset(unsigned long field)
 
 static bool vmx_cet_state_valid(struct kvm_vcpu *vcpu, const struct vmx_cet_state *state)
 {
-	return vmx_cet_is_valid_u_s_cet(&to_vmx(vcpu)->cet, state->s_cet) && IS_ALIGNED(state->ssp, 4) &&
-	       vmx_cet_is_canonical(state->ssp_tbl);
+	return kvm_cet_is_valid_u_s_cet(&to_vmx(vcpu)->cet.common, state->s_cet) && IS_ALIGNED(state->ssp, 4) &&
+	       kvm_cet_is_canonical(state->ssp_tbl);
 }
 
 /* CR4.CET requires CR0.WP; not every kernel checks that itself. */
@@ -74,7 +75,7 @@ bool vmx_cet_nested_host_state_valid(struct kvm_vcpu *vcpu, struct vmcs12 *vmcs1
 
 	/* L1 continues in 64-bit mode, or with registers of 32 bits. */
 	if (vmcs12->vm_exit_controls & VM_EXIT_HOST_ADDR_SPACE_SIZE)
-		return vmx_cet_is_canonical(state->s_cet) && vmx_cet_is_canonical(state->ssp);
+		return kvm_cet_is_canonical(state->s_cet) && kvm_cet_is_canonical(state->ssp);
 	return !(state->s_cet >> 32) && !(state->ssp >> 32);
 }
 
@@ -88,7 +89,7 @@ bool vmx_cet_nested_guest_state_valid(struct kvm_vcpu *vcpu, struct vmcs12 *vmcs
 		return true;
 
 	/* Bits 63:N of SSP must be equal, N being the linear-address width: one bit less than for canonical ones. */
-	return vmx_cet_state_valid(vcpu, state) && __is_canonical_address(state->ssp, vmx_cet_address_width() + 1);
+	return vmx_cet_state_valid(vcpu, state) && __is_canonical_address(state->ssp, kvm_cet_address_width() + 1);
 }
 
 void __vmx_cet_merge_msr_bitmap(struct vcpu_vmx *vmx, unsigned long *l1, unsigned long *l0, vmx_cet_merge_fn merge)

@@ -28,8 +28,8 @@ behind() {
 
 # A CPU remembers the vCPU that it ran last, and uses it after the VM is gone.
 seed_freed() {
-	behind vmx/cet_state.c '>= NR_SWITCHED);' 'static DEFINE_PER_CPU(struct vmx_cet *, seed);' &&
-		behind vmx/cet_state.c 'there = vmx_cet_claim_cpu(cet);' '
+	behind vendor/cet_state.c '>= NR_SWITCHED);' 'static DEFINE_PER_CPU(struct kvm_cet *, seed);' &&
+		behind vendor/cet_state.c 'there = kvm_cet_claim_cpu(cet);' '
 			if (__this_cpu_read(seed))
 				__this_cpu_read(seed)->xrstors = true;
 			__this_cpu_write(seed, cet);'
@@ -37,7 +37,7 @@ seed_freed() {
 
 # Two locks, taken in one order to read an MSR and in the other to write it
 seed_lockdep() {
-	behind vmx/cet_state.c '>= NR_SWITCHED);' '
+	behind vendor/cet_state.c '>= NR_SWITCHED);' '
 		static DEFINE_SPINLOCK(seed_a);
 		static DEFINE_SPINLOCK(seed_b);
 		static void seed(spinlock_t *outer, spinlock_t *inner)
@@ -47,20 +47,20 @@ seed_lockdep() {
 			spin_unlock(inner);
 			spin_unlock(outer);
 		}' &&
-		behind vmx/cet_state.c 'val = vmx->cet.msrs[i];' 'seed(&seed_a, &seed_b);' &&
-		behind vmx/cet_state.c 'vmx->cet.msrs[i] = val;' 'seed(&seed_b, &seed_a);'
+		behind vendor/cet_state.c 'val = kvm_cet_of(vcpu)->msrs[i];' 'seed(&seed_a, &seed_b);' &&
+		behind vendor/cet_state.c 'kvm_cet_of(vcpu)->msrs[i] = val;' 'seed(&seed_b, &seed_a);'
 }
 
 # A vCPU's memory that is never freed
 seed_leak() {
-	behind vmx/cet.h 'bool shstk;' 'void *seed;' &&
+	behind vendor/cet.h 'bool shstk;' 'void *seed;' &&
 		behind vmx/cet_setup.c 'vmx_cet_set_controls(to_vmx(vcpu));' \
-			'to_vmx(vcpu)->cet.seed = kzalloc(64, GFP_KERNEL_ACCOUNT);'
+			'to_vmx(vcpu)->cet.common.seed = kzalloc(64, GFP_KERNEL_ACCOUNT);'
 }
 
 # An allocation that may sleep, with preemption disabled
 seed_sleep() {
-	behind vmx/cet_state.c 'val = vmx->cet.msrs[i];' 'kfree(kzalloc(64, GFP_KERNEL));'
+	behind vendor/cet_state.c 'val = kvm_cet_of(vcpu)->msrs[i];' 'kfree(kzalloc(64, GFP_KERNEL));'
 }
 
 # One register beyond the end of the table
@@ -69,9 +69,9 @@ seed_bounds() {
 }
 
 declare -A report_of=(
-	[freed]='BUG: KASAN: (slab-)?use-after-free in __vmx_cet_load'
+	[freed]='BUG: KASAN: (slab-)?use-after-free in __kvm_cet_load'
 	[lockdep]='WARNING: possible circular locking dependency detected'
-	[leak]='vmx_cet_vcpu_reset'
+	[leak]='kvm_cet_vcpu_reset|kvm_cet_vendor_vcpu_reset'
 	[sleep]='BUG: sleeping function called from invalid context'
 	[bounds]='BUG: KASAN: global-out-of-bounds in synthetic_reg_next'
 )

@@ -43,16 +43,16 @@ static struct hook {
 	atomic_t hits;
 	bool there;
 } hooks[] = {
-	{ "kvm_intel:__vmx_cet_load" },
-	{ "kvm_intel:__vmx_cet_save" },
-	{ "kvm_intel:vmx_cet_get_msr" },
-	{ "kvm_intel:vmx_cet_set_msr" },
-	{ "kvm_intel:vmx_cet_go_live", true },
-	{ "kvm_intel:vmx_cet_intercept_switched" },
-	{ "kvm_intel:vmx_cet_vcpu_reset" },
-	{ "kvm_intel:vmx_cet_vcpu_after_set_cpuid" },
-	{ "kvm_intel:vmx_cet_enter_smm" },
-	{ "kvm_intel:vmx_cet_leave_smm" },
+	{ "kvm_intel:__kvm_cet_load" },
+	{ "kvm_intel:__kvm_cet_save" },
+	{ "kvm_intel:kvm_cet_get_msr" },
+	{ "kvm_intel:kvm_cet_set_msr" },
+	{ "kvm_intel:kvm_cet_go_live", true },
+	{ "kvm_intel:kvm_cet_intercept_switched" },
+	{ "kvm_intel:kvm_cet_vcpu_reset" },
+	{ "kvm_intel:kvm_cet_vcpu_after_set_cpuid" },
+	{ "kvm_intel:kvm_cet_enter_smm" },
+	{ "kvm_intel:kvm_cet_leave_smm" },
 	{ "kvm_intel:vmx_cet_read_vmcs" },
 	{ "kvm_intel:vmx_cet_set_constant_host_state" },
 	{ "kvm_intel:vmx_prepare_switch_to_guest" },
@@ -67,10 +67,10 @@ static struct hook {
 	{ "kvm:kvm_load_host_xsave_state" },
 	{ "kvm:kvm_arch_vcpu_ioctl_run" },
 	/* Of one kernel or the other; elsewhere the compiler makes them part of their callers. */
-	{ "kvm_intel:vmx_cet_set_switched", true },
-	{ "kvm_intel:vmx_cet_set_state", true },
-	{ "kvm_intel:vmx_cet_xss_changed", true },
-	{ "kvm_intel:vmx_cet_vcpu_free" },
+	{ "kvm_intel:kvm_cet_set_switched", true },
+	{ "kvm_intel:kvm_cet_set_state", true },
+	{ "kvm_intel:kvm_cet_xss_changed", true },
+	{ "kvm_intel:kvm_cet_vcpu_free" },
 	{ "fpu_swap_kvm_fpstate" },
 };
 
