@@ -206,7 +206,7 @@ host -H svm --icount-shift 3 -- "$misbehave" cycles 1000
 ok "icount-shift: two runs are the same, to the bit" cmp "$dir/first" "$dir/o/channel"
 
 #
-# The other host
+# The other hosts
 #
 host -H vmx -- "$misbehave" kvm
 ok "vmx: boots and has KVM" is 0
@@ -214,6 +214,16 @@ ok "vmx: output" out <<<"api 12"
 PACKAGED_BOCHS=y host -H vmx -- "$misbehave" kvm
 ok "vmx with the package's own Bochs: boots and has KVM" is 0
 ok "vmx with the package's own Bochs: output" out <<<"api 12"
+host -H svm-cet -- "$misbehave" kvm
+ok "svm-cet: boots and has KVM" is 0
+ok "svm-cet: output" out <<<"api 12"
+PACKAGED_BOCHS=y host -H svm-cet -- "$misbehave" kvm
+ok "svm-cet with the package's own Bochs: 127" is 127
+ok "which says why" complained 'the packaged Bochs has no svm-cet host'
+BOCHS=$dir/nosuch host -H svm-cet -- "$misbehave" kvm
+ok "a Bochs that does not exist: 127" is 127
+host -H svm-cet --cpus 2 -- "$misbehave" kvm
+ok "svm-cet: boots with two CPUs and has KVM" is 0
 not_built() { [ -z "$(BUILD=$dir/nothing "$here/bochs" path)" ]; }
 ok "a Bochs that was not built has no path" not_built
 wrong_use() {
