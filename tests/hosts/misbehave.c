@@ -13,6 +13,7 @@
  *   copy FILE NAME		copies FILE to /out/NAME
  *   kvm			creates a virtual machine with a vCPU
  *   cycles NUMBER		prints the TSC ticks that so many getppid() take
+ *   load FILE		loads a module
  */
 #include <err.h>
 #include <fcntl.h>
@@ -80,6 +81,15 @@ static int cycles(int n)
 	return 0;
 }
 
+static int load(const char *path)
+{
+	int fd = open(path, O_RDONLY);
+
+	if (fd < 0 || syscall(SYS_finit_module, fd, "", 0) < 0)
+		err(1, "%s", path);
+	return 0;
+}
+
 int main(int argc, char **argv)
 {
 	const char *what = argc > 1 ? argv[1] : "";
@@ -115,5 +125,7 @@ int main(int argc, char **argv)
 		return create_vm();
 	if (!strcmp(what, "cycles") && argc == 3)
 		return cycles(atoi(argv[2]));
+	if (!strcmp(what, "load") && argc == 3)
+		return load(argv[2]);
 	errx(2, "wrong arguments");
 }
