@@ -10,6 +10,8 @@
 #ifndef KVM_ONEREG_SVM_CET_H
 #define KVM_ONEREG_SVM_CET_H
 
+#include <linux/bits.h>
+
 #include "../vendor/cet.h"
 
 struct kvm_x86_ops;
@@ -54,6 +56,15 @@ static __always_inline void svm_cet_nested_save_vmcb02(struct kvm_cet *cet, stru
 {
 	if (kvm_cet_guest_has(cet))
 		__svm_cet_nested_save_vmcb02(cet, vmcb12);
+}
+
+/*
+ * Bits of a nested page fault's error code that L1 gets as the CPU gave them to KVM: SS, an access to a shadow stack.
+ * KVM's own walk of L1's page table, which makes the others, does not know this kind of access.
+ */
+static __always_inline u64 svm_cet_nested_page_fault_bits(void)
+{
+	return svm_cet_clean_bit ? BIT_ULL(6) : 0;
 }
 
 /* Copy the CET state of L1 that VMRUN saves, between vmcb01 and the host save area or user space's nested state. */
