@@ -67,13 +67,9 @@ static inline const char *kvm_cet_vendor_cpu_obstacle(void)
 }
 
 /* INIT leaves the three fields of the VMCB as they are, as in mainline. At RESET the VMCB is new, and zero. */
-static inline void kvm_cet_vendor_vcpu_reset(struct kvm_vcpu *vcpu, bool init_event)
-{
-}
+static inline void kvm_cet_vendor_vcpu_reset(struct kvm_vcpu *vcpu, bool init_event) { }
 
-static inline void kvm_cet_vendor_after_set_cpuid(struct kvm_vcpu *vcpu, bool shown)
-{
-}
+static inline void kvm_cet_vendor_after_set_cpuid(struct kvm_vcpu *vcpu, bool shown) { }
 
 #if KVM_HAS_SMM
 /* KVM leaves L2 by a #VMEXIT, and RSM enters it again by the same VMCB, which holds its CET state. */

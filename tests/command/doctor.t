@@ -287,6 +287,34 @@ is "... without a remark" "$(remarks)" ""
 put /etc/modprobe.d/z.conf 'options kvm_intel cet=2'
 finds cet-invalid "sed -i 's/cet=2/cet=1/' /etc/modprobe.d/z.conf" 'neither yes nor no: kvm_intel does not load'
 
+amd() {
+	host
+	put /proc/cpuinfo $'flags\t\t: fpu svm user_shstk'
+	load kvm-amd "$D/updates/dkms/kvm-amd.ko" out
+	put /sys/module/kvm_amd/parameters/cet "$1"
+	put /etc/modprobe.d/kvm-onereg.conf 'options kvm_amd cet=1'
+}
+amd Y
+nothing "AMD: cet=1, and Y"
+amd N
+put /dev/kmsg '<4>[2] kvm_amd: guests get no CET, although kvm_amd.cet=1: it needs nested paging (kvm_amd.npt)'
+finds cet-off "sed -i 's/ npt=[^ ]*//' /etc/modprobe.d/*.conf && kvm-onereg swap distro && kvm-onereg swap ours" \
+	'kvm_amd.cet=1, but it is N.*it needs nested paging'
+put /dev/kmsg '<4>[2] kvm_amd: guests get no CET, although kvm_amd.cet=1: the CPU lacks something'
+finds cet-off "sed -i '/kvm[-_]amd.*cet/d' /etc/modprobe.d/kvm-onereg.conf" 'the CPU lacks something'
+rm "$R/sys/module/kvm_amd/parameters/cet"
+finds cet-off "kvm-onereg swap ours" 'the loaded kvm_amd has no such parameter'
+amd N
+put /etc/modprobe.d/kvm-onereg.conf 'options kvm_intel cet=1'
+nothing "AMD: requested of Intel's module"
+amd Y
+rm "$R/etc/modprobe.d/kvm-onereg.conf"
+nothing "AMD: not requested, and Y"
+like "... a remark says how to keep it" "$(remarks)" "'options kvm_amd cet=1' >>/etc/modprobe.d/kvm-onereg.conf"
+amd N
+put /etc/modprobe.d/kvm-onereg.conf 'options kvm_amd cet=maybe'
+finds cet-invalid "sed -i 's/cet=maybe/cet=1/' /etc/modprobe.d/kvm-onereg.conf" 'neither yes nor no: kvm_amd does not load'
+
 # ---- the next boot
 
 N=6.12.118+deb13-amd64

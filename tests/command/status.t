@@ -419,6 +419,35 @@ is "the command line" "$(cet)" "1 0 the kernel's command line"
 put /dev/kmsg $'<6>[1] x\n<4>[2] kvm_intel: guests get no CET, although kvm_intel.cet=1: it needs EPT (kvm_intel.ept)\n<6>[3] y'
 shows "the reason" 0 'although kvm_intel.cet=1: it needs EPT'
 
+# On AMD's CPUs, kvm_amd's parameter counts, and only that.
+amd() {
+	host
+	put /proc/cpuinfo $'vendor_id\t: AuthenticAMD\nflags\t\t: fpu svm user_shstk'
+	load kvm-amd "$(ours kvm-amd)" out
+	put /sys/module/kvm_amd/parameters/cet "$1"
+}
+amd N
+shows "AMD: CET: off; IBT is not mentioned" 0 'kvm_amd.cet=N; CPU: shadow stacks yes$'
+put /etc/modprobe.d/a.conf $'options kvm_intel cet=1\noptions kvm-amd nested=0'
+is "AMD: nothing asks" "$(cet)" "0 0 -"
+put /proc/cmdline 'quiet kvm_intel.cet=1'
+is "... on the command line" "$(cet)" "0 0 -"
+put /etc/modprobe.d/a.conf 'options kvm-amd cet=1'
+is "AMD: asked" "$(cet)" "1 0 /etc/modprobe.d/a.conf"
+onereg status --json
+is "AMD: the parameter is named" "$(json '$j->{cet}{parameter}')" kvm_amd.cet
+put /proc/cmdline 'quiet kvm_amd.cet=0'
+is "AMD: the command line" "$(cet)" "0 0 the kernel's command line"
+put /dev/kmsg '<4>[2] kvm_amd: guests get no CET, although kvm_amd.cet=1: it needs nested paging (kvm_amd.npt)'
+shows "AMD: the reason" 0 'although kvm_amd.cet=1: it needs nested paging'
+rm "$R/sys/module/kvm_amd/parameters/cet"
+shows "AMD: no parameter" 0 'not offered: kvm_amd has no parameter cet; CPU: shadow stacks yes$'
+intel N
+put /etc/modprobe.d/a.conf 'options kvm_amd cet=1'
+is "Intel: what AMD's module gets does not count" "$(cet)" "0 0 -"
+onereg status --json
+is "... the parameter is named" "$(json '$j->{cet}{parameter}')" kvm_intel.cet
+
 # ---- the next boot
 
 N=6.12.118+deb13-amd64 O=6.1.0-56-amd64
@@ -449,7 +478,9 @@ is "modules without a kernel cannot be booted" "$(next)" "$K the newest ours"
 put /boot/vmlinuz-$N ''
 is "... with it" "$(next)" "$N the newest distro loses ours"
 put /etc/modprobe.d/kvm-onereg.conf 'options kvm_intel cet=1'
-is "cet=1, on an AMD host" "$(next)" "$N the newest distro loses ours"
+is "cet=1 of Intel's module, on an AMD host" "$(next)" "$N the newest distro loses ours"
+put /etc/modprobe.d/kvm-onereg.conf 'options kvm_amd cet=1'
+is "... of AMD's" "$(next)" "$N the newest distro loses ours loses CET"
 intel N
 put /etc/modprobe.d/kvm-onereg.conf 'options kvm_intel cet=1'
 kernel $N distro

@@ -170,9 +170,9 @@ for release in $releases; do
 	like "$release: neither its files nor the image's are changed" "$out" '^found [01]/0$'
 	like "$release: a newer version replaces it" "$out" '^newer: prebuilt prebuilt prebuilt, 9\.1\.0$'
 	like "$release: removed: the distro's modules, byte for byte; the CET configuration stays" "$out" \
-		'^removed: distro distro distro 0, untouched, 1$'
+		'^removed: distro distro distro 0, untouched, 2$'
 	is "$release: ... and nothing else" "$(sed -n 's/^left //p' <<<"$out")" ""
-	like "$release: installed again, CET stays as it was configured" "$out" '^again: prebuilt prebuilt prebuilt, 1$'
+	like "$release: installed again, CET stays as it was configured" "$out" '^again: prebuilt prebuilt prebuilt, 2$'
 	is "$release: the initramfs holds what modprobe finds, each time" \
 		"$(sed -n 's/^image //p' <<<"$out" | paste -s -d ';')" \
 		"installed: updates/kvm-onereg modprobe.d/kvm-onereg.conf;$(
@@ -285,8 +285,8 @@ for release in $releases; do
 		'^  6\.[^ ]* +installed already \(prebuilt, .*\); DKMS does not build for it$'
 	like "$release: ... and DKMS does not build" "$out" '^autoinstall: 0, prebuilt prebuilt prebuilt, 0/0$'
 	like "$release: prebuilt modules removed: those of DKMS are installed in the same run" "$out" \
-		'^prebuilt removed: ours ours ours, 1/3, 1$'
-	like "$release: ... and purged, CET stays as it was configured" "$out" '^purged: 1$'
+		'^prebuilt removed: ours ours ours, 1/3, 2$'
+	like "$release: ... and purged, CET stays as it was configured" "$out" '^purged: 2$'
 	like "$release: an image that the prebuilt modules do not fit: DKMS builds" "$out" \
 		"^new image: ours ours ours, ${new//+/\\+}\$"
 	like "$release: ... and says why" "$out" \
@@ -294,7 +294,7 @@ for release in $releases; do
 	like "$release: prebuilt modules for it are preferred again" "$out" \
 		'^prebuilt for it: prebuilt prebuilt prebuilt, 0/0$'
 	like "$release: kvm-onereg-dkms purged: the modules and the CET configuration stay" "$out" \
-		'^dkms purged: prebuilt prebuilt prebuilt, 1$'
+		'^dkms purged: prebuilt prebuilt prebuilt, 2$'
 	like "$release: both purged: the distro's modules, and no CET configuration" "$out" \
 		'^all purged: distro distro distro, $'
 	is "$release: ... and nothing is left of either" "$(sed -n 's/^left //p' <<<"$out")" ""

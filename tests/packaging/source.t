@@ -139,13 +139,13 @@ for release in $releases; do
 	end
 
 	run "$deb_light" '
-		echo "options kvm_intel cet=1" >/etc/modprobe.d/a.conf
+		printf "options kvm_%s cet=1\n" intel amd >/etc/modprobe.d/a.conf
 		repos base next next-source
 		N=$(apt-cache depends linux-image-amd64 | sed -n "s/.*Depends: linux-image-//p" | head -n 1)
 		apt -o APT::Install-Recommends=false install linux-image-amd64 linux-headers-amd64 | block
 		echo "new: $(resolved "$N"), old: $(resolved), $(ls /var/lib/kvm-onereg/wanted)"
 		rm /etc/modprobe.d/a.conf
-		echo "options kvm_intel cet=0" >/etc/modprobe.d/z.conf
+		printf "options kvm_%s cet=0\n" intel amd >/etc/modprobe.d/z.conf
 		apt install --reinstall linux-headers-amd64 linux-headers-"$N" | block | sed "s/^/without: /"
 		status kvm-onereg-install >/tmp/log; tail -n 1 /tmp/log
 		echo "then: $(resolved "$N"), old: $(resolved), $(ls /var/lib/kvm-onereg/source | wc -l)"

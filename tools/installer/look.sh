@@ -128,9 +128,12 @@ changed_files() {
 	done
 }
 
-# Whether CET is requested, in the configuration that modprobe reads; the last setting counts.
+# Whether CET is requested for this CPU, in the configuration that modprobe reads; the last setting counts.
 cet_asked() {
-	modprobe -c 2>/dev/null | awk '
-		$1 == "options" && ($2 == "kvm_intel" || $2 == "kvm-intel") { for (i = 3; i <= NF; i++) if ($i ~ /^cet(=|$)/) v = $i }
+	local module=kvm_intel
+	! grep -q '^flags.* svm\( \|$\)' /proc/cpuinfo || module=kvm_amd
+	modprobe -c 2>/dev/null | awk -v module="$module" '
+		$1 == "options" { gsub("-", "_", $2) }
+		$1 == "options" && $2 == module { for (i = 3; i <= NF; i++) if ($i ~ /^cet(=|$)/) v = $i }
 		END { exit v !~ /^cet(=([1yY]|[oO][nN]).*)?$/ || v == "" }'
 }

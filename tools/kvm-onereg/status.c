@@ -250,21 +250,25 @@ static void print_access(enum kvm_access access)
 
 static void print_cet(const struct cet *cet, const struct running *running)
 {
-	if (!running->module[KVM_INTEL].there)
+	if (!running->module[cet->vendor].there)
 		return;
 	printf("CET       ");
 	if (running->set == NATIVE)
-		puts("up to the kernel: kvm_intel has no parameter for it");
+		printf("up to the kernel: %s has no parameter for it\n", cet->module);
 	else if (cet->value)
-		printf("kvm_intel.cet=%c", cet->value);
+		printf("%s.cet=%c", cet->module, cet->value);
 	else
-		printf("not offered: kvm_intel has no parameter cet");
+		printf("not offered: %s has no parameter cet", cet->module);
 	if (running->set == NATIVE)
 		return;
-	printf("; CPU: shadow stacks %s, IBT %s%s\n", answer_name(cet->shadow_stacks), answer_name(cet->ibt),
-	       cet->vmx == UNKNOWN ? "" :
-	       cet->vmx == YES	   ? ", for guests yes" :
-				     ", for guests no");
+	printf("; CPU: shadow stacks %s", answer_name(cet->shadow_stacks));
+	/* AMD's CPUs have no IBT, and whatever their kernels can use, guests can. */
+	if (cet->vendor == KVM_INTEL)
+		printf(", IBT %s%s", answer_name(cet->ibt),
+		       cet->vmx == UNKNOWN ? "" :
+		       cet->vmx == YES	   ? ", for guests yes" :
+					     ", for guests no");
+	putchar('\n');
 	if (cet->asked_in)
 		printf("          %s asks for cet=%d\n", cet->asked_in, cet->asked);
 	if (cet->reason)

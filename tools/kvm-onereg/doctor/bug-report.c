@@ -40,9 +40,10 @@ char *bug_report(void)
 	char *release = value_of(read_file("/etc/os-release"), "PRETTY_NAME", "="), *cpu = read_file("/proc/cpuinfo");
 	char *lines = format(PACKAGE " %s; %s; kernel %s\n", tools_version, release ? release : "no os-release",
 			     running_release());
-	static const char * const parameters[] = { "kvm_intel/parameters/cet", "kvm_intel/parameters/nested",
-						   "kvm_intel/parameters/ept", "kvm_amd/parameters/nested",
-						   "kvm_amd/parameters/npt",   "kvm/parameters/ignore_msrs" };
+	static const char * const parameters[] = { "kvm_intel/parameters/cet",	"kvm_intel/parameters/nested",
+						   "kvm_intel/parameters/ept",	"kvm_amd/parameters/cet",
+						   "kvm_amd/parameters/nested", "kvm_amd/parameters/npt",
+						   "kvm/parameters/ignore_msrs" };
 	struct holders holders = who_holds_kvm();
 
 	for (struct kernel *kernel = host.kernels; kernel->release; kernel++)

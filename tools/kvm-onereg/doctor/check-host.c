@@ -207,22 +207,24 @@ void check_loaded(void)
 	}
 }
 
-/* The fix for the kernel's reason: a parameter "(kvm_intel.NAME)" that is off, our kvm, or another host */
+/* The fix for the kernel's reason: a parameter "(MODULE.NAME)" that is off, our kvm, or another host */
 static const char *cet_fix(const struct cet *cet)
 {
 	static const char again[] = "kvm-onereg swap distro && kvm-onereg swap ours";
-	const char *parameter = strstr(cet->reason, "(kvm_intel.");
+	const char *prefix = format("(%s.", cet->module), *parameter = strstr(cet->reason, prefix);
 	char *name;
 
 	if (parameter) {
-		name = format("%.*s", (int)strcspn(parameter + 11, ")"), parameter + 11);
+		name = format("%.*s", (int)strcspn(parameter, ")") - (int)strlen(prefix), parameter + strlen(prefix));
 		return format("sed -i 's/ %s=[^ ]*//' /etc/modprobe.d/*.conf && %s", name, again);
 	}
 	if (strstr(cet->reason, "same package") || strstr(cet->reason, "same build"))
 		return "kvm-onereg swap ours     # with no VM running";
 	if (*cet->asked_in == '/')
-		return format("sed -i '/kvm[-_]intel.*cet/d' %s     # this host cannot offer CET", cet->asked_in);
-	return "remove kvm_intel.cet=1 from /etc/default/grub, then: update-grub     # this host cannot offer CET";
+		return format("sed -i '/kvm[-_]%s.*cet/d' %s     # this host cannot offer CET", cet->module + 4,
+			      cet->asked_in);
+	return format("remove %s.cet=1 from /etc/default/grub, then: update-grub     # this host cannot offer CET",
+		      cet->module);
 }
 
 void check_cet(void)
@@ -231,22 +233,23 @@ void check_cet(void)
 	const char *fix;
 	char *remark;
 
-	begin_check("CET (kvm_intel.cet)");
+	begin_check(format("CET (%s.cet)", cet->module));
 	if (cet->invalid) {
 		report_problem("cet-invalid",
 			       format("sed -i 's/cet=%s/cet=1/' %s     # or cet=0", cet->invalid,
 				      *cet->asked_in == '/' ? cet->asked_in : "/etc/default/grub && update-grub"),
-			       format("%s says kvm_intel.cet=%s, which is neither yes nor no: kvm_intel does not load",
-				      cet->asked_in, cet->invalid));
+			       format("%s says %s.cet=%s, which is neither yes nor no: %s does not load", cet->asked_in,
+				      cet->module, cet->invalid, cet->module));
 		return;
 	}
 	if (!cet->asked && cet->value == 'Y') {
 		check_is_good("on, set by hand");
-		remark = format(
-			"kvm_intel.cet is on, but %s: it was set when kvm_intel loaded, and is lost at the next load",
-			cet->asked_in ? format("%s says cet=0", cet->asked_in) :
-					"neither modprobe.d nor the kernel's command line asks for it");
-		fix = "echo 'options kvm_intel cet=1' >>/etc/modprobe.d/kvm-onereg.conf";
+		remark = format("%s.cet is on, but %s: it was set when %s loaded, and is lost at the next load",
+				cet->module,
+				cet->asked_in ? format("%s says cet=0", cet->asked_in) :
+						"neither modprobe.d nor the kernel's command line asks for it",
+				cet->module);
+		fix = format("echo 'options %s cet=1' >>/etc/modprobe.d/kvm-onereg.conf", cet->module);
 		report_remark(remark, cet->asked_in ? NULL : fix);
 		return;
 	}
@@ -254,8 +257,8 @@ void check_cet(void)
 		check_is_good("not requested");
 		return;
 	}
-	if (!host.running.module[KVM_INTEL].there) {
-		check_is_good(format("requested in %s; kvm_intel is not loaded", cet->asked_in));
+	if (!host.running.module[cet->vendor].there) {
+		check_is_good(format("requested in %s; %s is not loaded", cet->asked_in, cet->module));
 		return;
 	}
 	if (cet->value == 'Y') {
@@ -263,23 +266,22 @@ void check_cet(void)
 		return;
 	}
 	if (!cet->value && host.running.set == NATIVE)
-		report_remark(format("%s sets kvm_intel.cet: a kernel of " NATIVE_SINCE
-				     " or later has no such parameter",
-				     cet->asked_in),
+		report_remark(format("%s sets %s.cet: a kernel of " NATIVE_SINCE " or later has no such parameter",
+				     cet->asked_in, cet->module),
 			      NULL);
 	else if (!cet->value)
 		report_problem("cet-off", "kvm-onereg swap ours     # with no VM running",
-			       format("%s asks for kvm_intel.cet=1, but the loaded kvm_intel has no such parameter",
-				      cet->asked_in));
+			       format("%s asks for %s.cet=1, but the loaded %s has no such parameter", cet->asked_in,
+				      cet->module, cet->module));
 	else if (cet->reason)
 		report_problem("cet-off", cet_fix(cet),
-			       format("%s asks for kvm_intel.cet=1, but it is N. The kernel says: %s", cet->asked_in,
-				      cet->reason));
+			       format("%s asks for %s.cet=1, but it is N. The kernel says: %s", cet->asked_in,
+				      cet->module, cet->reason));
 	else
-		report_problem(
-			"cet-off", "kvm-onereg swap distro && kvm-onereg swap ours     # loads it with the option",
-			format("%s asks for kvm_intel.cet=1, but it is N: the module was loaded before that was set",
-			       cet->asked_in));
+		report_problem("cet-off",
+			       "kvm-onereg swap distro && kvm-onereg swap ours     # loads it with the option",
+			       format("%s asks for %s.cet=1, but it is N: the module was loaded before that was set",
+				      cet->asked_in, cet->module));
 }
 
 void check_disk(void)

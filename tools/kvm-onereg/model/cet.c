@@ -11,6 +11,7 @@
 #include "base/text.h"
 #include "model/cet.h"
 #include "model/configuration.h"
+#include "model/module-file.h"
 
 #define MSR_VMX_BASIC	    0x480
 #define MSR_VMX_EXIT_CTLS   0x483
@@ -32,7 +33,7 @@ static bool is_no(const char *value)
 
 static void asked(struct cet *cet)
 {
-	struct setting setting = find_setting(OPTIONS, "kvm_intel", "cet");
+	struct setting setting = find_setting(OPTIONS, cet->module, "cet");
 
 	cet->asked_in = setting.where;
 	cet->asked = setting.value && is_yes(setting.value);
@@ -81,9 +82,12 @@ static enum answer ask_vmx(void)
 
 struct cet look_at_cet(void)
 {
-	struct cet cet = { .vmx = ask_vmx() };
-	char *value = read_file("/sys/module/kvm_intel/parameters/cet");
+	bool amd = has_word(value_of(read_file("/proc/cpuinfo"), "flags", ":"), "svm");
+	struct cet cet = { .vendor = amd ? KVM_AMD : KVM_INTEL, .vmx = amd ? UNKNOWN : ask_vmx() };
+	char *value;
 
+	cet.module = amd ? "kvm_amd" : "kvm_intel";
+	value = read_file("/sys/module/%s/parameters/cet", cet.module);
 	asked(&cet);
 	ask_cpu(&cet);
 	if (value)
@@ -95,8 +99,7 @@ struct cet look_at_cet(void)
 
 bool wants_cet(const struct cet *cet)
 {
-	return (cet->asked || cet->value == 'Y') &&
-	       !has_word(value_of(read_file("/proc/cpuinfo"), "flags", ":"), "svm");
+	return cet->asked || cet->value == 'Y';
 }
 
 const char *answer_name(enum answer answer)
@@ -113,6 +116,7 @@ struct json_object *cet_json(const struct cet *cet)
 {
 	struct json_object *all = json_object_new_object();
 
+	json_object_object_add(all, "parameter", json_object_new_string(format("%s.cet", cet->module)));
 	json_object_object_add(all, "asked", json_object_new_boolean(cet->asked));
 	json_object_object_add(all, "asked_in", cet->asked_in ? json_object_new_string(cet->asked_in) : NULL);
 	json_object_object_add(all, "effective", cet->value ? json_object_new_boolean(cet->value == 'Y') : NULL);

@@ -5,6 +5,7 @@
 
 #include "base/memory.h"
 #include "base/message.h"
+#include "base/text.h"
 #include "model/cet.h"
 #include "model/kvm.h"
 #include "model/lists.h"
@@ -81,8 +82,8 @@ const char *why_no_cet(void)
 	if (cet.reason)
 		return cet.reason;
 	if (cet.value == 'N')
-		return "the module parameter kvm_intel.cet is off";
+		return format("the module parameter %s.cet is off", cet.module);
 	if (cet.value)
-		return "KVM does not offer them, although kvm_intel.cet is on";
-	return "the loaded KVM does not offer them; on Intel CPUs kvm-onereg's does, as does Linux " NATIVE_SINCE;
+		return format("KVM does not offer them, although %s.cet is on", cet.module);
+	return "the loaded KVM does not offer them; kvm-onereg's does, as does Linux " NATIVE_SINCE;
 }

@@ -14,23 +14,24 @@
 #include "model/packages.h"
 #include "model/series.h"
 
-static bool has_cet(const struct kernel *kernel)
+/* Whether the vendor module @module of a kernel has CET */
+static bool has_cet(const struct kernel *kernel, int module)
 {
 	if (kernel->set != OURS)
 		return kernel->set == NATIVE;
-	for (char **name = kernel->module[KVM_INTEL].parameters; name && *name; name++)
+	for (char **name = kernel->module[module].parameters; name && *name; name++)
 		if (!strcmp(*name, "cet"))
 			return true;
 	return false;
 }
 
-/* Another kernel than @next with our KVM, and, if @cet, with CET; or NULL */
-static const struct kernel *another(const struct kernel *all, const struct kernel *next, bool cet)
+/* Another kernel than @next with our KVM, and with CET in @module, unless that is -1; or NULL */
+static const struct kernel *another(const struct kernel *all, const struct kernel *next, int module)
 {
 	const struct kernel *found = NULL;
 
 	for (; all->release; all++)
-		if (all != next && all->set == OURS && (!cet || has_cet(all)) && (!found || all->running))
+		if (all != next && all->set == OURS && (module < 0 || has_cet(all, module)) && (!found || all->running))
 			found = all;
 	return found;
 }
@@ -40,11 +41,12 @@ static void compare_kernels(struct outlook *outlook, struct kernel *all, const s
 {
 	const struct kernel *next = outlook->next.kernel, *other;
 	bool with_cet = wants_cet(cet), has_ours = next && (next->set == OURS || next->set == NATIVE);
+	int module = with_cet ? cet->vendor : -1;
 	char *has;
 
-	if (!outlook->next.release || (has_ours && (!with_cet || has_cet(next))))
+	if (!outlook->next.release || (has_ours && (!with_cet || has_cet(next, module))))
 		return;
-	other = another(all, next, with_cet);
+	other = another(all, next, module);
 	if (!other && (has_ours || running->set != OURS))
 		return;
 	has = !next		  ? format("has no modules on disk") :

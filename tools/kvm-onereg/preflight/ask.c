@@ -107,6 +107,7 @@ static struct json_object *ask_kvm(const struct vcpu *vcpu)
 	put_line(kvm, "kvm_intel_version", "/sys/module/kvm_intel/version");
 	put_line(kvm, "kvm_amd_version", "/sys/module/kvm_amd/version");
 	put_line(kvm, "kvm_intel_cet", "/sys/module/kvm_intel/parameters/cet");
+	put_line(kvm, "kvm_amd_cet", "/sys/module/kvm_amd/parameters/cet");
 	put(kvm, "one_reg", json_object_new_boolean(vcpu->one_reg));
 	for (const struct known_capability *one = known_capabilities; one->name; one++)
 		put(caps, one->name, json_object_new_int(ioctl(vcpu->vm, KVM_CHECK_EXTENSION, one->number)));
