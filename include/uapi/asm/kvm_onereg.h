@@ -65,8 +65,8 @@
  *
  * KVM_REG_GUEST_SSP: the shadow-stack pointer of the vCPU. It exists if the vCPU has shadow stacks: KVM
  * offers them, and the guest's CPUID has CPUID(7,0).ECX[7]. Values must be canonical for the host's linear
- * address width, with bits 1:0 clear; 0 is valid. KVM offers shadow stacks on Intel CPUs if the module
- * parameter kvm_intel.cet is 1; otherwise the register does not exist, and the list is empty.
+ * address width, with bits 1:0 clear; 0 is valid. KVM offers shadow stacks if the module parameter
+ * kvm_intel.cet or kvm_amd.cet is 1; otherwise the register does not exist, and the list is empty.
  *
  * Order of restore
  * ----------------
