@@ -31,6 +31,8 @@ SEED ?=
 HOSTS ?=
 # y makes every compiler warning an error.
 WERROR ?=
+# no: without debug information, as DKMS builds, where BTF does not need it.
+DEBUG_INFO ?= yes
 
 out = $(abspath $(OUT))
 tree = $(out)/tree
@@ -42,8 +44,9 @@ fetch = $(if $(filter yes,$(FETCH)),-f)
 help: ## list the targets
 	@awk 'BEGIN { FS = ":.*## " } /^##@/ { print "\n" substr($$0, 5) } \
 		/^[a-z-]+:.*## / { printf "  %-18s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
-	@printf '\nVariables: KVER=<kernel release> KDIR=<headers> KVM_SOURCE=<tarball, .deb or tree> FETCH=no '
-	@printf 'STORE=<folder> OUT=<folder> SOURCE_DIR=<folder> SIGN_KEY=<file> SIGN_CERT=<file> W=1 WERROR=y V=1\n'
+	@printf '\nVariables: KVER=<kernel release> KDIR=<headers> KVM_SOURCE=<tarball, .deb or tree> '
+	@printf 'FETCH=no STORE=<folder> OUT=<folder> SOURCE_DIR=<folder> SIGN_KEY=<file> SIGN_CERT=<file> '
+	@printf 'W=1 WERROR=y DEBUG_INFO=no V=1\n'
 
 .PHONY: demo
 demo: ## show the main job: build, install into Debian roots with dkms, boot, read registers (as root)
@@ -74,7 +77,7 @@ modules: ## build kvm.ko, kvm-intel.ko, kvm-amd.ko for KVER into build/KVER/
 	{ src/prepare -k '$(KVER)' -d '$(KDIR)' -s '$(STORE)' -o '$(tree)' $(fetch) $(if $(KVM_SOURCE),-u '$(KVM_SOURCE)') || \
 		{ s=$$?; rm -f '$(out)'/kvm*.ko; [ $$s -ne 3 ] || exit 0; exit $$s; }; } && \
 	[ -e '$(tree)/.state' ] && \
-	$(MAKE) -C '$(KDIR)' M='$(tree)/arch/x86/kvm' WERROR='$(WERROR)' modules && \
+	$(MAKE) -C '$(KDIR)' M='$(tree)/arch/x86/kvm' WERROR='$(WERROR)' DEBUG_INFO='$(DEBUG_INFO)' modules && \
 	src/check-exports '$(KDIR)/Module.symvers' '$(tree)/arch/x86/kvm/Module.symvers' && \
 	src/publish '$(tree)/arch/x86/kvm' '$(out)' $$(cat '$(tree)/src/modules')
 

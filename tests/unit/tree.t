@@ -55,7 +55,8 @@ expected() { # RELEASE HEADERS WHAT-KERNELS
 	printf '=====\nPACKAGE_NAME=kvm-onereg\nPACKAGE_VERSION=%s\nCLEAN=true\nAUTOINSTALL=yes\nBUILD_EXCLUSIVE_KERNEL=%s\n' "$version" "$3"
 	printf '0 kvm build/%s /updates/dkms\n1 kvm-intel build/%s /updates/dkms\n2 kvm-amd build/%s /updates/dkms\n' \
 		"$1" "$1" "$1"
-	printf '1 3 3 3 \nmake KVER=%s KDIR=%s STORE=/var/lib/kvm-onereg/source FETCH=no modules\n' "$1" "$2"
+	printf '1 3 3 3 \nmake KVER=%s KDIR=%s STORE=/var/lib/kvm-onereg/source FETCH=no DEBUG_INFO=no modules\n' \
+		"$1" "$2"
 }
 is "sourced with nothing set" "$(source_it)" "$(expected '' '' "$debian")"
 for r in 6.1.0-56-amd64 6.12.117+deb13-amd64 6.1.0-56-rt-amd64; do
