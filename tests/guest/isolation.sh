@@ -3,18 +3,22 @@
 #
 # For the cases isolation*.t, life*.t and emulator.t, after tap.sh: run this folder's programs on native, and on 6.12
 # and 6.1 (or the series in $CET_SERIES) with our modules. They must pass the same checks and record the same facts.
+#
+# HOST=svm-cet before a call of like_native: that host, instead of vmx
+HOST=vmx
 
 # shellcheck source=tests/hosts/relay.sh
 . "$(dirname "${BASH_SOURCE[0]}")/../hosts/relay.sh"
 
 # shellcheck disable=SC2154 # tap.sh sets build, tmp and top
 
-# like_native CET COMMANDS [OPTION]...: CET is kvm_intel.cet. COMMANDS, one per line, are PROGRAM ARGUMENT..., and leave
-# facts in /out. OPTIONS are those of tests/hosts/run.
+# like_native CET COMMANDS [OPTION]...: CET is kvm_intel.cet, or kvm_amd.cet. COMMANDS, one per line, are PROGRAM
+# ARGUMENT..., and leave facts in /out. OPTIONS are those of tests/hosts/run.
 like_native() {
-	local options=(-M msr -p "kvm_intel.cet=$1" -p kvm.force_emulation_prefix=1) commands=$2 series modules p f
+	local options=(-M msr -p kvm.force_emulation_prefix=1) cet=$1 commands=$2 series modules p f
 
 	shift 2
+	options+=(-p "$(cet_parameter "$HOST")=$cet")
 	while read -r p; do
 		options+=(-i "$build/tests/guest/$p")
 	done < <(awk '{ print $1 }' <<<"$commands" | sort -u)
@@ -23,14 +27,14 @@ like_native() {
 		[ "$series" = native ] || modules=$build/$("$top/tests/debian/kernel" release "$series")
 		# The kernel of 6.1 does not know CET itself.
 		[ "$series" != 6.1 ] || commands=$(sed -E 's/^(isolation|life) /&--host-without-cet /' <<<"$commands")
-		run_host "$series" vmx "$("$top/tests/debian/kernel" path "$series")" "$modules" "$commands" \
+		run_host "$series" "$HOST" "$("$top/tests/debian/kernel" path "$series")" "$modules" "$commands" \
 			"${options[@]}" "$@"
 	done
 	for f in "$tmp"/native/files/*; do
 		[ -e "$f" ] || continue
 		for series in ${CET_SERIES:-6.12 6.1}; do
 			ok "$series: same answers as native: $(basename "$f")" "$top/tests/ioctl/compare-facts" "$f" \
-				"$tmp/$series/files/$(basename "$f")" "vmx-${series%-bpo12}" /dev/null
+				"$tmp/$series/files/$(basename "$f")" "$HOST-${series%-bpo12}" /dev/null
 		done
 	done
 }

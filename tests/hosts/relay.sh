@@ -41,7 +41,15 @@ run_to() {
 	"$@" >"$to"
 }
 
-# run_host NAME HOST KERNEL MODULES COMMANDS [OPTION]...: HOST is svm or vmx, KERNEL a folder made by
+# cet_parameter HOST: the parameter of its vendor's module that offers guests CET
+cet_parameter() {
+	case $1 in
+	vmx) echo kvm_intel.cet ;;
+	*) echo kvm_amd.cet ;;
+	esac
+}
+
+# run_host NAME HOST KERNEL MODULES COMMANDS [OPTION]...: HOST is that of tests/hosts/run, KERNEL a folder made by
 # tests/debian/kernel, MODULES a folder, or empty for the kernel's own. COMMANDS, one per line, are PROGRAM ARGUMENT...;
 # what they leave in /out is in $tmp/NAME/files. OPTIONS are those of tests/hosts/run, at least -i for each program.
 run_host() {
