@@ -246,7 +246,7 @@ static void run_operation(const struct operation *o, unsigned int cpl, enum how 
 	*in_guest(m, &user_word) = pages[USER] + 64;
 	machine_gate(m, VECTOR_IST, (uintptr_t)g_exception_stubs + 16 * VECTOR_IST, 0, 1);
 	machine_gate(m, VECTOR_PLAIN, (uintptr_t)g_exception_stubs + 16 * VECTOR_PLAIN, 0, 0);
-	machine_touch(m, m->shadow_pages, m->nshadow_pages);
+	machine_touch_usual(m);
 	log_dirty(m, true);
 
 	cpu_cet(c, GUEST_ALL);
@@ -290,7 +290,13 @@ int main(void)
 	for (how = 0; how < HOWS; how++)
 		for (cpl = 0; cpl <= 3; cpl += 3)
 			for (i = 0; i < ARRAY_SIZE(operations); i++)
-				if (!cpl || !operations[i].cpl0_only)
+				if (cpl && operations[i].cpl0_only)
+					continue;
+				else if (operations[i].exception && kvm_is_svm())
+					tap_skip(
+						"KVM would have to know the length of INT n, see machine_touch_usual()",
+						"%s, CPL%u: %s", how_names[how], cpl, operations[i].name);
+				else
 					run_operation(&operations[i], cpl, how);
 	return tap_done();
 }

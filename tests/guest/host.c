@@ -1,4 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0
+#include <cpuid.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <sched.h>
@@ -13,6 +14,7 @@
 #include "host.h"
 #include "kvm.h" /* of tests/ioctl */
 #include "tap.h"
+#include "vmm.h"
 
 uint64_t host_s_cet;
 bool host_has_cet = true;
@@ -167,4 +169,30 @@ bool host_load(const char *file, const char *more)
 	if (fd >= 0)
 		close(fd);
 	return ok;
+}
+
+bool host_unload_kvm(void)
+{
+	return host_unload(kvm_is_svm() ? "kvm_amd" : "kvm_intel") && host_unload("kvm");
+}
+
+bool host_load_kvm(const char *more)
+{
+	return host_load("kvm.ko", NULL) && host_load(kvm_is_svm() ? "kvm-amd.ko" : "kvm-intel.ko", more);
+}
+
+const char *host_vendor_parameter(const char *name)
+{
+	static char path[96];
+
+	snprintf(path, sizeof(path), "/sys/module/%s/parameters/%s", kvm_is_svm() ? "kvm_amd" : "kvm_intel", name);
+	return path;
+}
+
+uint64_t host_usual_s_cet(void)
+{
+	unsigned int eax, ebx, ecx, edx;
+
+	__cpuid_count(7, 0, eax, ebx, ecx, edx);
+	return host_has_cet && edx & 1u << 20 ? CET_ENDBR : 0;
 }

@@ -34,9 +34,17 @@ int host_cpu_of(pid_t tid);
 /* Binds a thread to a CPU; returns true if it runs there. 0 is the calling thread. */
 bool host_move(pid_t tid, unsigned int cpu);
 
+/* S_CET of a kernel that does nothing else: IBT, if it knows CET and the CPU has IBT, which AMD's do not have. */
+uint64_t host_usual_s_cet(void);
+
 /* Waits for files of VMs that processes left. Both say so if they fail. */
 bool host_unload(const char *module);
 /* As the host loaded it. @more is further parameters, or NULL. The program must run where the host has its modules. */
 bool host_load(const char *file, const char *more);
+/* kvm, and the module of the CPU's vendor. @more is for the latter. */
+bool host_unload_kvm(void);
+bool host_load_kvm(const char *more);
+/* A parameter of the vendor's module, as a file. */
+const char *host_vendor_parameter(const char *name);
 
 #endif

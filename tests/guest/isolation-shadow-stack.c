@@ -132,8 +132,9 @@ static GUEST void run_deep(struct cpu *c, unsigned int depth)
 		COUNT(found->runs, 1);
 		COUNT(found->wrong_stops, c->stop.kind != STOP_SIGNAL);
 		check_own(ARCH_SHSTK_SHSTK);
-		COUNT(found->wrong_values, cpu_rdmsr(c, MSR_PL1_SSP) != MARK(VALUE_PL0 + 1) ||
-						   cpu_rdmsr(c, MSR_U_CET) != (CET_SHSTK | CET_WRSS | CET_ENDBR));
+		COUNT(found->wrong_values,
+		      cpu_rdmsr(c, MSR_PL1_SSP) != MARK(VALUE_PL0 + 1) ||
+			      cpu_rdmsr(c, MSR_U_CET) != cet_control(CET_SHSTK | CET_WRSS | CET_ENDBR));
 	}
 }
 
@@ -291,7 +292,8 @@ static void vmm_without_shadow_stack(void)
 		found->u_cet = own_msr(msr_fd, MSR_U_CET, &ssp);
 		found->pl3_ssp = own_msr(msr_fd, MSR_PL3_SSP, &ssp);
 		found->wrong_msrs += found->u_cet != 0 || (host_has_cet && found->pl3_ssp != before);
-		found->wrong_values += cpu_rdmsr(m->cpus[0], MSR_U_CET) != (CET_SHSTK | CET_WRSS | CET_ENDBR);
+		found->wrong_values += cpu_rdmsr(m->cpus[0], MSR_U_CET) !=
+				       cet_control(CET_SHSTK | CET_WRSS | CET_ENDBR);
 	}
 	alarms(0);
 	found->finished = true;

@@ -202,12 +202,11 @@ int main(int argc, char **argv)
 			break;
 		}
 	}
-	tap_ok(kvm_has_shstk() == with_cet && kvm_has_ibt() == with_cet, "KVM %s CET",
+	tap_ok(kvm_has_shstk() == with_cet && kvm_has_ibt() == (with_cet && !kvm_is_svm()), "KVM %s CET",
 	       with_cet ? "offers" : "does not offer");
 	check_forced_emulation();
 	host_s_cet = host_rdmsr(MSR_S_CET);
-	tap_ok(host_s_cet == (host_has_cet ? CET_ENDBR : 0), "the host's kernel %s IBT",
-	       host_has_cet ? "uses" : "has no");
+	tap_ok(host_s_cet == host_usual_s_cet(), "the host's kernel %s IBT", host_usual_s_cet() ? "uses" : "has no");
 	if (!with_cet)
 		test_absent();
 	for (; i < argc; i++) {

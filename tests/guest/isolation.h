@@ -38,20 +38,25 @@ void fact(const char *name, const char *fmt, ...) __printf(2, 3);
 
 extern const char * const cet_names[CET_MSRS];
 
-/* For each MSR as many valid values as there are @n, all different in their upper half and below. */
+/*
+ * For each MSR as many valid values as there are @n, all different in their upper half and below. Without IBT, U_CET
+ * and S_CET have only four values.
+ */
 static inline uint64_t cet_value(unsigned int msr, uint64_t n)
 {
 	uint64_t low = (n & 0xffff) << 16;
 	/* Of the bits 11 and 10 only one may be set. */
-	uint64_t flags = (n & 0x3f) | ((n & 0xc0) == 0xc0 ? 0 : (n & 0xc0) << 4);
+	uint64_t flags = (n & 0x3f) | ((n & 0xc0) == 0xc0 ? 0 : (n & 0xc0) << 4), value;
 
 	n = (n >> 16 & 0xff) << 32;
 	switch (msr) {
 	case VALUE_U_CET:
-		return 0x0000700000000000 | n | low | flags;
+		value = 0x0000700000000000 | n | low | flags;
+		return cet_control(value);
 	case VALUE_S_CET:
 		/* No tracker: Bochs forgets it while it is not in use. */
-		return 0xffff810000000000 | n | low | ((flags ^ 0x15) & 0x3f);
+		value = 0xffff810000000000 | n | low | ((flags ^ 0x15) & 0x3f);
+		return cet_control(value);
 	case VALUE_PL3:
 		return 0x00007e0000000000 | n | low | 0xc;
 	case VALUE_TABLE:

@@ -67,6 +67,8 @@ static void put_all(struct cpu *c, unsigned int kind, uint64_t mark)
 	for (i = 0; i < MSRS; i++) {
 		uint64_t value = (kind & HAS_SHSTK ? msrs[i].shstk : 0) | (kind & HAS_IBT ? msrs[i].ibt : 0);
 
+		if (msrs[i].msr == MSR_U_CET || msrs[i].msr == MSR_S_CET)
+			value = cet_control(value);
 		if (msrs[i].msr == MSR_XSS)
 			value = XSS_CET_U | XSS_CET_S;
 		else if (value >> 40)

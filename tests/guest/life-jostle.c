@@ -84,8 +84,8 @@ static void put_victim(pid_t tid)
 static GUEST uint64_t write_first(uint64_t n)
 {
 	const uint64_t values[CET_MSRS_XSS] = {
-		CET_ENDBR,
-		CET_ENDBR,
+		CET_HARMLESS,
+		CET_HARMLESS,
 		0xffff900000000000 + 8 * n,
 		0xffff910000000000 + 8 * n,
 		0xffff920000000000 + 8 * n,

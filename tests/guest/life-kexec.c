@@ -131,7 +131,7 @@ static uint64_t host_cr4(void)
 	}
 	close(kmsg);
 	/* VM entries that fail because of kexec do not count. */
-	host_put("/sys/module/kvm_intel/parameters/dump_invalid_vmcs", "N");
+	host_put(host_vendor_parameter("dump_invalid_vmcs"), "N");
 	tap_ok(c->stop.kind == STOP_FAIL_ENTRY && cr4, "%s: KVM tells the host's CR4", here);
 	machine_destroy(m);
 	return cr4;
@@ -144,7 +144,7 @@ bool kexec_arrive(void)
 
 	read_parameters();
 	host_has_cet = strncmp(here, "6.1", 3) || here[3] == '2';
-	host_s_cet = host_has_cet ? CET_ENDBR : 0;
+	host_s_cet = host_usual_s_cet();
 	if (!host_load("msr.ko", NULL))
 		tap_bail("msr.ko");
 	for (cpu = 0; cpu < host_cpus; cpu++)
@@ -152,9 +152,8 @@ bool kexec_arrive(void)
 			found[cpu][i] = host_rdmsr_on(cpu, state[i].msr);
 	if (!access("irqbypass.ko", R_OK))
 		host_load("irqbypass.ko", NULL);
-	if (!host_load("kvm.ko", NULL) ||
-	    !host_load("kvm-intel.ko",
-		       is_distro() ? "enable_apicv=0 dump_invalid_vmcs=1" : "enable_apicv=0 dump_invalid_vmcs=1 cet=1"))
+	if (!host_load_kvm(is_distro() ? "enable_apicv=0 dump_invalid_vmcs=1" :
+					 "enable_apicv=0 dump_invalid_vmcs=1 cet=1"))
 		tap_bail("KVM");
 	return !is_distro();
 }

@@ -383,12 +383,12 @@ void crew_end(struct crew *crew, const char *when)
 bool unload_kvm(void)
 {
 	close(kvm_dev);
-	return host_unload("kvm_intel") && host_unload("kvm");
+	return host_unload_kvm();
 }
 
 bool load_kvm(void)
 {
-	bool ok = host_load("kvm.ko", NULL) && host_load("kvm-intel.ko", NULL);
+	bool ok = host_load_kvm(NULL);
 
 	kvm_dev = open("/dev/kvm", O_RDWR | O_CLOEXEC);
 	if (kvm_dev < 0)
@@ -400,7 +400,7 @@ bool kvm_offers_cet(void)
 {
 	struct kvm_cpuid2 *cpuid = kvm_cpuid(KVM_GET_SUPPORTED_CPUID);
 	const struct kvm_cpuid_entry2 *e = find_cpuid(cpuid, 7, 0);
-	bool offered = e && e->ecx & 1u << 7 && e->edx & 1u << 20;
+	bool offered = e && e->ecx & 1u << 7 && !(e->edx & 1u << 20) == !kvm_has_ibt();
 
 	free(cpuid);
 	return offered;
@@ -436,10 +436,10 @@ int main(int argc, char **argv)
 		else
 			break;
 	}
-	host_s_cet = host_has_cet ? CET_ENDBR : 0;
+	host_s_cet = host_usual_s_cet();
 	for (cpu = 0; cpu < host_cpus; cpu++)
 		tap_ok(host_rdmsr_on(cpu, MSR_S_CET) == host_s_cet, "CPU %u: the host's kernel %s IBT", cpu,
-		       host_has_cet ? "uses" : "has no");
+		       host_s_cet ? "uses" : "has no");
 	for (; i < argc; i++) {
 		part = find_test_part(parts, ARRAY_SIZE(parts), argv[i]);
 		part->test();

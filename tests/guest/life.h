@@ -98,7 +98,7 @@ void check_supervisor_msrs(const char *when);
 /* A point: no CET MSR of any CPU has a guest's value, and S_CET is the host's. No VM exists. */
 void check_no_residue(const char *when);
 
-/* Unloads or loads kvm and kvm-intel, with /dev/kvm as kvm_dev. Returns false, with a message, if that fails. */
+/* Unloads or loads KVM's modules, with /dev/kvm as kvm_dev. Returns false, with a message, if that fails. */
 bool unload_kvm(void);
 bool load_kvm(void);
 /* The KVM that is loaded now. */

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * reset: INIT clears all CET state and keeps XSS, whether it finds the vCPU in the guest, or is taken in by
- * KVM_GET_MP_STATE. After SIPI the vCPU can have shadow stacks again. RESET clears XSS too.
+ * reset: INIT clears all CET state but what a VMCB has, and keeps XSS, whether it finds the vCPU in the guest, or is
+ * taken in by KVM_GET_MP_STATE. After SIPI the vCPU can have shadow stacks again. RESET clears XSS too.
  */
 #include <pthread.h>
 #include <signal.h>
@@ -100,14 +100,20 @@ static bool all_set(struct cpu *c)
 	return cpu_ssp(c) && cpu_rdmsr(c, MSR_XSS) == XSS_ALL;
 }
 
+/* INIT on SVM: KVM keeps what the VMCB has. @xss: that is left, too. */
 static void check_cleared(struct cpu *c, uint64_t xss, const char *name)
 {
+	static const char * const texts[] = { "is 0", "stays" };
+	const bool kept = xss && kvm_is_svm();
+	bool stays;
 	struct kvm_sregs sregs;
 	unsigned int i;
 
-	for (i = 0; i < CET_MSRS; i++)
-		tap_ok(!cpu_rdmsr(c, cet_msrs[i]), "%s: MSR 0x%x is 0", name, cet_msrs[i]);
-	tap_ok(!cpu_ssp(c), "%s: SSP is 0", name);
+	for (i = 0; i < CET_MSRS; i++) {
+		stays = kept && (cet_msrs[i] == MSR_S_CET || cet_msrs[i] == MSR_INT_SSP_TAB);
+		tap_ok(!cpu_rdmsr(c, cet_msrs[i]) != stays, "%s: MSR 0x%x %s", name, cet_msrs[i], texts[stays]);
+	}
+	tap_ok(!cpu_ssp(c) != kept, "%s: SSP %s", name, texts[kept]);
 	cpu_get_sregs(c, &sregs);
 	tap_ok(!(sregs.cr4 & CR4_CET), "%s: CR4.CET is 0", name);
 	tap_ok(cpu_rdmsr(c, MSR_XSS) == xss, "%s: XSS is 0x%x", name, (unsigned int)xss);
@@ -218,7 +224,7 @@ static void set_after_clear(uint32_t msr, uint64_t value, uint32_t other)
 	struct cpu *c = m->cpus[0];
 	uint64_t one = 0, two = 1;
 
-	tap_ok(msrs_set(&c->io, MSR_U_CET, CET_ENDBR) && msrs_set(&c->io, MSR_PL3_SSP, 0x5000), "MSR %#x: both set",
+	tap_ok(msrs_set(&c->io, MSR_U_CET, CET_HARMLESS) && msrs_set(&c->io, MSR_PL3_SSP, 0x5000), "MSR %#x: both set",
 	       msr);
 	cpu_start(c, clear_user_state, 0);
 	check_stop(c, "call 65536", "the guest clears both");
@@ -237,7 +243,7 @@ int main(void)
 		init_while_running(cpl);
 		init_by_mp_state(cpl);
 	}
-	set_after_clear(MSR_U_CET, CET_ENDBR | CET_WAIT_ENDBR, MSR_PL3_SSP);
+	set_after_clear(MSR_U_CET, CET_HARMLESS | cet_control(CET_WAIT_ENDBR), MSR_PL3_SSP);
 	set_after_clear(MSR_PL3_SSP, 0x6000, MSR_U_CET);
 	return tap_done();
 }

@@ -103,18 +103,20 @@ static void hide_shstk(struct kvm_cpuid2 *cpuid, unsigned int cpu)
 static void no_shadow_stack(void)
 {
 	const struct machine_config config = { .cpuid = hide_shstk };
+	const char *name = kvm_has_ibt() ? "IBT only" : "no CET";
 	struct machine *m = machine_create(&config);
 	struct cpu *c = m->cpus[0];
 
 	smram_create(c);
-	cpu_cet(c, GUEST_IBT | GUEST_USER_IBT);
+	if (kvm_has_ibt())
+		cpu_cet(c, GUEST_IBT | GUEST_USER_IBT);
 	cpu_start(c, chain_main_cpl0, START_VALUE);
 	cpu_run(c);
 	smram_smi(c);
-	tap_ok(!smram_get(SMRAM_SSP), "IBT only: SMRAM has no SSP");
+	tap_ok(!smram_get(SMRAM_SSP), "%s: SMRAM has no SSP", name);
 	smram_put(SMRAM_SSP, 1);
-	check_stop(c, "call 1", "IBT only: RSM, the guest goes on");
-	tap_ok(c->stop.a == 1 && !c->stop.b, "IBT only: in the next level");
+	check_stop(c, "call 1", "%s: RSM, the guest goes on", name);
+	tap_ok(c->stop.a == 1 && !c->stop.b, "%s: in the next level", name);
 	machine_destroy(m);
 }
 

@@ -207,7 +207,7 @@ struct machine *snapshot_machines(const struct snapshot *all[], unsigned int n)
 	m->free = s->free;
 	m->nshadow_pages = s->nshadow_pages;
 	memcpy(m->shadow_pages, s->shadow_pages, sizeof(m->shadow_pages));
-	machine_touch(m, m->shadow_pages, m->nshadow_pages);
+	machine_touch_usual(m);
 	return m;
 }
 

@@ -209,10 +209,11 @@ static const struct falsified {
 	/* At CPL0 and at CPL3: NULL if it has no meaning there, UNWINDS, else the text of the stop. */
 	const char *want[2];
 #define UNWINDS	""
+#define BY_IBT	"#CP(3)"
 } falsified[] = {
 	{ RETURN, NULL, NULL, 0, 0, { UNWINDS, UNWINDS } },
 	{ CORRUPT_RETURN, NULL, NULL, 0, 0, { "#CP(1)", "#CP(1)" } },
-	{ BAD_JUMP, NULL, NULL, 0, 0, { "#CP(3)", "#CP(3)" } },
+	{ BAD_JUMP, NULL, NULL, 0, 0, { BY_IBT, BY_IBT } },
 	{ BREAKPOINT, NULL, NULL, 0, 0, { "#BP", "#BP" } },
 	{ RING1, NULL, NULL, 0, 0, { NULL, "call 4" } },
 	{ RING2, NULL, NULL, 0, 0, { NULL, "call 4" } },
@@ -270,7 +271,7 @@ static const struct falsified {
 static void check_restored(const struct snapshot *s, const struct falsified *f, unsigned int cpl, uint64_t base,
 			   const char *prefix)
 {
-	const char *want = f->want[!!cpl];
+	const char *want = !strcmp(f->want[!!cpl], BY_IBT) ? stop_by_ibt(BY_IBT) : f->want[!!cpl];
 	struct snapshot *copy = snapshot_copy(s);
 	struct machine *m;
 	struct cpu *c;
@@ -297,6 +298,12 @@ static void check_restored(const struct snapshot *s, const struct falsified *f, 
 	free(copy);
 }
 
+/* Whether it shows that a bit of IBT is necessary. */
+static bool is_of_ibt(const struct falsified *f)
+{
+	return f->name && (f->deed == BAD_JUMP || strstr(f->name, "ENDBR_EN"));
+}
+
 static void registers_are_necessary(unsigned int cpl, const char *save)
 {
 	uint64_t base = 0;
@@ -307,9 +314,15 @@ static void registers_are_necessary(unsigned int cpl, const char *save)
 	machine_destroy(m);
 	if (save)
 		tap_ok(snapshot_save_cpl(s, save, cpl), "CPL%u: a snapshot in a file", cpl);
-	for (i = 0; i < ARRAY_SIZE(falsified); i++)
-		if (falsified[i].want[!!cpl])
+	for (i = 0; i < ARRAY_SIZE(falsified); i++) {
+		if (!falsified[i].want[!!cpl])
+			continue;
+		if (kvm_has_ibt() || !is_of_ibt(&falsified[i]))
 			check_restored(s, &falsified[i], cpl, base, "");
+		else
+			tap_skip("KVM offers no IBT", "CPL%u, falsified: %s; %s", cpl, falsified[i].name,
+				 deed_names[falsified[i].deed]);
+	}
 	free(s);
 }
 

@@ -1,4 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0
+#include <cpuid.h>
 #include <elf.h>
 #include <errno.h>
 #include <signal.h>
@@ -32,15 +33,23 @@ static struct kvm_cpuid2 *new_cpuid(void)
 	return cpuid;
 }
 
-static struct kvm_cpuid2 *supported_cpuid(void)
-{
-	if (!supported)
-		supported = kvm_cpuid(KVM_GET_SUPPORTED_CPUID);
-	return supported;
-}
-
 #define SHSTK (1u << 7)	 /* CPUID(7,0).ECX */
 #define IBT   (1u << 20) /* CPUID(7,0).EDX */
+
+uint64_t cet_control_bits = ~0ull;
+
+static struct kvm_cpuid2 *supported_cpuid(void)
+{
+	const struct kvm_cpuid_entry2 *e;
+
+	if (supported)
+		return supported;
+	supported = kvm_cpuid(KVM_GET_SUPPORTED_CPUID);
+	e = find_cpuid(supported, 7, 0);
+	if (!e || !(e->edx & IBT))
+		cet_control_bits = CET_SHSTK | CET_WRSS;
+	return supported;
+}
 
 bool kvm_has_shstk(void)
 {
@@ -77,10 +86,23 @@ void cpuid_hide_ibt(struct kvm_cpuid2 *cpuid)
 void vmm_open(const char *program)
 {
 	kvm_open(program);
-	if (!kvm_has_shstk() || !kvm_has_ibt()) {
+	if (!kvm_has_shstk()) {
 		printf("1..0 # SKIP KVM does not offer CET\n");
 		exit(77);
 	}
+}
+
+const char *stop_by_ibt(const char *want)
+{
+	return kvm_has_ibt() ? want : "call 66";
+}
+
+bool kvm_is_svm(void)
+{
+	unsigned int eax, ebx, ecx, edx;
+
+	__cpuid(0, eax, ebx, ecx, edx);
+	return ebx == signature_AMD_ebx;
 }
 
 const uint32_t cet_msrs[CET_MSRS_XSS] = {
@@ -325,6 +347,8 @@ struct machine *machine_create(const struct machine_config *config)
 		tap_bail("no memory");
 	if (!config)
 		config = &usual;
+	/* What it finds out is for the guest, too. */
+	supported_cpuid();
 	do {
 		m->fd = ioctl(kvm_dev, KVM_CREATE_VM, 0);
 	} while (m->fd < 0 && errno == EINTR);
@@ -347,7 +371,7 @@ struct machine *machine_create(const struct machine_config *config)
 	}
 	for (i = 0; i < (config->cpus ? config->cpus : 1); i++)
 		add_cpu(m, config);
-	machine_touch(m, m->shadow_pages, m->nshadow_pages);
+	machine_touch_usual(m);
 	return m;
 }
 
@@ -498,6 +522,11 @@ void cpu_start_at(struct cpu *c, unsigned int cpl, uint64_t function, const uint
 		cpu_set_ssp(c, cpu_shadow_stack(c, cpl ? CPU_SS_USER_PAGE : CPU_SS_PAGE));
 }
 
+static uint64_t controls(bool shstk, bool ibt)
+{
+	return (shstk ? CET_SHSTK | CET_WRSS : 0) | (ibt ? cet_control(CET_ENDBR) : 0);
+}
+
 void cpu_cet(struct cpu *c, unsigned int features)
 {
 	struct kvm_sregs sregs;
@@ -506,11 +535,8 @@ void cpu_cet(struct cpu *c, unsigned int features)
 	sregs.cr0 |= CR0_PE | CR0_WP | CR0_NE | CR0_ET;
 	sregs.cr4 |= CR4_CET;
 	cpu_set_sregs(c, &sregs);
-	cpu_wrmsr(c, MSR_S_CET,
-		  (features & GUEST_SHSTK ? CET_SHSTK | CET_WRSS : 0) | (features & GUEST_IBT ? CET_ENDBR : 0));
-	cpu_wrmsr(c, MSR_U_CET,
-		  (features & GUEST_USER_SHSTK ? CET_SHSTK | CET_WRSS : 0) |
-			  (features & GUEST_USER_IBT ? CET_ENDBR : 0));
+	cpu_wrmsr(c, MSR_S_CET, controls(features & GUEST_SHSTK, features & GUEST_IBT));
+	cpu_wrmsr(c, MSR_U_CET, controls(features & GUEST_USER_SHSTK, features & GUEST_USER_IBT));
 	if (features & GUEST_SHSTK) {
 		cpu_wrmsr(c, MSR_PL0_SSP, cpu_shadow_stack(c, CPU_SS_PL0_PAGE));
 		cpu_wrmsr(c, MSR_INT_SSP_TAB, c->page + CPU_SSP_TABLE);
@@ -600,6 +626,20 @@ void machine_touch(struct machine *m, const uint64_t *pages, unsigned int n)
 	if (run_once(m->toucher) || m->toucher->io.run->exit_reason != KVM_EXIT_IO)
 		tap_bail("touching the guest's memory: exit reason %u", m->toucher->io.run->exit_reason);
 	memcpy(at, old, sizeof(old));
+}
+
+void machine_touch_usual(struct machine *m)
+{
+	uint64_t all[(PROGRAM_BASE - ALLOC_FIRST) / PAGE], gpa;
+	unsigned int n = 0;
+
+	if (!kvm_is_svm()) {
+		machine_touch(m, m->shadow_pages, m->nshadow_pages);
+		return;
+	}
+	for (gpa = ALLOC_FIRST; gpa < m->free; gpa += PAGE)
+		all[n++] = gpa;
+	machine_touch(m, all, n);
 }
 
 const struct stop *cpu_run(struct cpu *c)

@@ -135,7 +135,7 @@ struct machine {
 	struct cpu *toucher; /* machine_touch()'s */
 };
 
-/* kvm_open(), and ends the program as a skip if KVM does not offer CET. */
+/* kvm_open(), and ends the program as a skip if KVM does not offer shadow stacks. */
 void vmm_open(const char *program);
 
 /* The CET MSRs, and behind these CET_MSRS IA32_XSS. Guests have them too. */
@@ -157,6 +157,19 @@ const struct test_part *find_test_part(const struct test_part *parts, unsigned i
 /* CPUID(7,0) of KVM_GET_SUPPORTED_CPUID. */
 bool kvm_has_shstk(void);
 bool kvm_has_ibt(void);
+/*
+ * The bits of U_CET and S_CET that guests can have: all, or those of shadow stacks if KVM does not offer IBT, as on
+ * AMD. A guest has a copy, as of any variable.
+ */
+extern uint64_t cet_control_bits;
+/* A value of U_CET or S_CET that is not 0, and enables nothing that a test's code would notice. */
+#define CET_HARMLESS (cet_control_bits & CET_ENDBR ?: CET_WRSS)
+/* The bits of a value of S_CET or U_CET that guests can have. */
+#define cet_control(value) ((value) & cet_control_bits)
+/* Where an indirect branch to a place without ENDBR64 ends: @want, but without IBT "call 66", a gadget there. */
+const char *stop_by_ibt(const char *want);
+/* Whether KVM is kvm-amd: by the CPU's vendor. */
+bool kvm_is_svm(void);
 /* Checks that guests can use G_FORCED. */
 void check_forced_emulation(void);
 
@@ -216,11 +229,17 @@ uint64_t machine_shadow_stack(struct machine *m, uint64_t page, bool user, bool 
 
 /*
  * Reads from these pages inside the guest, and writes it back, on a vCPU of its own, so that EPT has them.
- * machine_create() does so with its shadow stacks, snapshot_restore() too. Do it for every further one, if an
+ * machine_create() and snapshot_restore() call machine_touch_usual(). Do it for every further one, if an
  * interrupt, exception or IRET from one CPL to another will use it: when an EPT violation interrupts such a delivery at
  * the shadow stack, Bochs 3.0 has the new CS and SS already, and KVM's second try goes wrong.
  */
 void machine_touch(struct machine *m, const uint64_t *pages, unsigned int n);
+/*
+ * The machine's shadow stacks; and on SVM all that it has allocated. There KVM must know the length of an INT n whose
+ * delivery a nested page fault interrupts; the emulator gives a wrong one, and on CPUs, which give none, KVM refuses to
+ * find it out if the guest uses shadow stacks.
+ */
+void machine_touch_usual(struct machine *m);
 
 /*
  * CPL0 or CPL3, function(a, b, c) on the vCPU's own stacks, by KVM_SET_SREGS and KVM_SET_REGS. When it returns:
@@ -234,7 +253,7 @@ void cpu_usual_sregs(struct cpu *c, unsigned int cpl, struct kvm_sregs *sregs);
 
 /*
  * CET by KVM_SET_MSRS, KVM_SET_ONE_REG and CR4, for the CPL that cpu_start() takes next, or took. Features for CPL0 and
- * CPL3 apart. WRSS comes with SHSTK; sets PL0_SSP, PL3_SSP and INT_SSP_TAB, too, with SHSTK.
+ * CPL3 apart; IBT only if KVM offers it. WRSS comes with SHSTK; sets PL0_SSP, PL3_SSP and INT_SSP_TAB, too, with SHSTK.
  */
 #define GUEST_SHSTK	 1u /* CPL0 */
 #define GUEST_IBT	 2u
