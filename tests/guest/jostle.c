@@ -36,6 +36,7 @@ struct probe {
 static struct probe *probes;
 static int nprobes;
 
+/* Of the two vendors' modules, one is loaded. */
 static struct hook {
 	const char *name;
 	/* A probe on each instruction, not only on the first. */
@@ -44,21 +45,36 @@ static struct hook {
 	bool there;
 } hooks[] = {
 	{ "kvm_intel:__kvm_cet_load" },
+	{ "kvm_amd:__kvm_cet_load" },
 	{ "kvm_intel:__kvm_cet_save" },
+	{ "kvm_amd:__kvm_cet_save" },
 	{ "kvm_intel:kvm_cet_get_msr" },
+	{ "kvm_amd:kvm_cet_get_msr" },
 	{ "kvm_intel:kvm_cet_set_msr" },
+	{ "kvm_amd:kvm_cet_set_msr" },
 	{ "kvm_intel:kvm_cet_go_live", true },
+	{ "kvm_amd:kvm_cet_go_live", true },
 	{ "kvm_intel:kvm_cet_intercept_switched" },
+	{ "kvm_amd:kvm_cet_intercept_switched" },
 	{ "kvm_intel:kvm_cet_vcpu_reset" },
+	{ "kvm_amd:kvm_cet_vcpu_reset" },
 	{ "kvm_intel:kvm_cet_vcpu_after_set_cpuid" },
+	{ "kvm_amd:kvm_cet_vcpu_after_set_cpuid" },
 	{ "kvm_intel:kvm_cet_enter_smm" },
+	{ "kvm_amd:kvm_cet_enter_smm" },
 	{ "kvm_intel:kvm_cet_leave_smm" },
+	{ "kvm_amd:kvm_cet_leave_smm" },
 	{ "kvm_intel:vmx_cet_read_vmcs" },
 	{ "kvm_intel:vmx_cet_set_constant_host_state" },
 	{ "kvm_intel:vmx_prepare_switch_to_guest" },
 	{ "kvm_intel:vmx_vcpu_load" },
 	{ "kvm_intel:vmx_vcpu_put" },
 	{ "kvm_intel:vmx_vcpu_free" },
+	{ "kvm_amd:svm_prepare_switch_to_guest" },
+	{ "kvm_amd:svm_prepare_host_switch" },
+	{ "kvm_amd:svm_vcpu_load" },
+	{ "kvm_amd:svm_vcpu_put" },
+	{ "kvm_amd:svm_vcpu_free" },
 	{ "kvm:kvm_arch_vcpu_load" },
 	{ "kvm:kvm_arch_vcpu_put" },
 	{ "kvm:kvm_sched_in" },
@@ -68,9 +84,13 @@ static struct hook {
 	{ "kvm:kvm_arch_vcpu_ioctl_run" },
 	/* Of one kernel or the other; elsewhere the compiler makes them part of their callers. */
 	{ "kvm_intel:kvm_cet_set_switched", true },
+	{ "kvm_amd:kvm_cet_set_switched", true },
 	{ "kvm_intel:kvm_cet_set_state", true },
+	{ "kvm_amd:kvm_cet_set_state", true },
 	{ "kvm_intel:kvm_cet_xss_changed", true },
+	{ "kvm_amd:kvm_cet_xss_changed", true },
 	{ "kvm_intel:kvm_cet_vcpu_free" },
+	{ "kvm_amd:kvm_cet_vcpu_free" },
 	{ "fpu_swap_kvm_fpstate" },
 };
 
@@ -235,6 +255,7 @@ static void add_hook(struct hook *hook)
 
 static int __init jostle_init(void)
 {
+	const bool amd = boot_cpu_data.x86_vendor == X86_VENDOR_AMD;
 	int i, r;
 
 	probes = kvcalloc(MAX_PROBES, sizeof(*probes), GFP_KERNEL);
@@ -244,8 +265,10 @@ static int __init jostle_init(void)
 		init_waitqueue_head(per_cpu_ptr(&readers, i));
 		init_irq_work(per_cpu_ptr(&work, i), wake_reader);
 	}
+	/* To look for what is not there takes the emulated host many seconds. */
 	for (i = 0; i < ARRAY_SIZE(hooks); i++)
-		add_hook(&hooks[i]);
+		if (!strstarts(hooks[i].name, amd ? "kvm_intel:" : "kvm_amd:"))
+			add_hook(&hooks[i]);
 	pr_info("jostle: %d probes\n", nprobes);
 	r = misc_register(&device);
 	if (r)
