@@ -5,6 +5,7 @@
  * exact.
  *
  *	snapshot --save FILE	also leaves a snapshot, deep in calls, for another kernel, as FILE.0 and FILE.3
+ *	snapshot --only-save FILE	leaves that, and does nothing else
  *	snapshot --load FILE	goes on with such a snapshot instead, with its SSP, without it, and with a stale one
  *	snapshot --print FILE	no KVM needed: what of it is CET state
  *	snapshot --refused FILE	the KVM here does not offer CET: it refuses such a snapshot, loudly
@@ -304,16 +305,25 @@ static bool is_of_ibt(const struct falsified *f)
 	return f->name && (f->deed == BAD_JUMP || strstr(f->name, "ENDBR_EN"));
 }
 
-static void registers_are_necessary(unsigned int cpl, const char *save)
+/* A snapshot deep in calls, also in a file. */
+static struct snapshot *saved_deep(unsigned int cpl, const char *save)
 {
 	uint64_t base = 0;
 	struct machine *m;
 	struct snapshot *s = snapshot_take(chain_start_deep(&m, cpl, RETURN, &base));
-	unsigned int i;
 
 	machine_destroy(m);
 	if (save)
 		tap_ok(snapshot_save_cpl(s, save, cpl), "CPL%u: a snapshot in a file", cpl);
+	return s;
+}
+
+static void registers_are_necessary(unsigned int cpl, const char *save)
+{
+	struct snapshot *s = saved_deep(cpl, save);
+	const uint64_t base = *snapshot_ssp(s) + 8 * DEPTH;
+	unsigned int i;
+
 	for (i = 0; i < ARRAY_SIZE(falsified); i++) {
 		if (!falsified[i].want[!!cpl])
 			continue;
@@ -486,6 +496,11 @@ int main(int argc, char **argv)
 		return tap_done();
 	}
 	vmm_open(strcmp(mode, "--load") ? "snapshot" : "snapshot --load");
+	if (!strcmp(mode, "--only-save")) {
+		for (cpl = 0; cpl <= 3; cpl += 3)
+			free(saved_deep(cpl, file));
+		return tap_done();
+	}
 	if (!strcmp(mode, "--load")) {
 		go_on(file);
 		return tap_done();

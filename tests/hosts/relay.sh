@@ -49,6 +49,18 @@ cet_parameter() {
 	esac
 }
 
+# distro_module KERNEL NAME FILE: the module that the kernel's package has, unpacked, without debug information, BTF and
+# signature, which would only take time to load
+distro_module() {
+	local from
+	from=$(find "$1/" -name "$2.ko*" -path '*/kvm/*')
+	case $from in
+	*.xz) xz -dc "$from" >"$3" ;;
+	*) cp "$from" "$3" ;;
+	esac
+	objcopy --strip-debug -R .BTF -R .BTF.base "$3"
+}
+
 # run_host NAME HOST KERNEL MODULES COMMANDS [OPTION]...: HOST is that of tests/hosts/run, KERNEL a folder made by
 # tests/debian/kernel, MODULES a folder, or empty for the kernel's own. COMMANDS, one per line, are PROGRAM ARGUMENT...;
 # what they leave in /out is in $tmp/NAME/files. OPTIONS are those of tests/hosts/run, at least -i for each program.

@@ -15,11 +15,6 @@ parameters='ept=0 unrestricted_guest=0 allow_smaller_maxphyaddr=1'
 declare -A because=(["ept=0"]='needs EPT' ["unrestricted_guest=0"]='needs unrestricted guests'
 	["allow_smaller_maxphyaddr=1"]='cannot be combined with kvm_intel.allow_smaller_maxphyaddr')
 
-# lines_of NAME N: what the kernel logged from the start to the end of command N
-lines_of() {
-	awk -v n="$2" '/ start of command / { on = $NF == n } on' "$tmp/$1/dmesg"
-}
-
 # reloaded NAME KERNEL MODULES: load kvm-intel repeatedly in one boot, the last time with CET
 reloaded() {
 	local p commands=''
@@ -83,16 +78,12 @@ END
 # One of our modules with one of the distro's, both ways: they load, and everything is as with the distro's alone,
 # whether CET is requested or not.
 mixed() { # SERIES
-	local series=$1 kernel ours m distro f files=()
+	local series=$1 kernel ours m f files=()
 	kernel=$("$top/tests/debian/kernel" path "$series")
 	ours=$build/$("$top/tests/debian/kernel" release "$series")
 	mkdir "$tmp/mixed-$series"
 	for m in kvm kvm-intel; do
-		distro=$(find "$kernel/" -name "$m.ko*" -path '*/kvm/*')
-		case $distro in
-		*.xz) xz -dc "$distro" >"$tmp/mixed-$series/distro-$m.ko" ;;
-		*) cp "$distro" "$tmp/mixed-$series/distro-$m.ko" ;;
-		esac
+		distro_module "$kernel" $m "$tmp/mixed-$series/distro-$m.ko"
 		cp "$ours/$m.ko" "$tmp/mixed-$series/ours-$m.ko"
 	done
 	# Like another build of ours: change the string that names it.

@@ -1,9 +1,10 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * module - load and unload kernel modules on an emulated host
+ * module - load and unload kernel modules on an emulated host, and look at their parameters
  *
  * Usage: module load FILE [PARAMETER=VALUE]...
  *        module unload NAME...
+ *        module has NAME PARAMETER VALUE
  *
  * Exit status: 0, or 1 with a message.
  */
@@ -43,6 +44,24 @@ static int unload(const char *name)
 	return 1;
 }
 
+static int has(const char *name, const char *parameter, const char *value)
+{
+	char path[128], got[64] = "";
+	FILE *f;
+
+	snprintf(path, sizeof(path), "/sys/module/%s/parameters/%s", name, parameter);
+	f = fopen(path, "r");
+	if (!f || !fgets(got, sizeof(got), f))
+		got[0] = '\0';
+	if (f)
+		fclose(f);
+	got[strcspn(got, "\n")] = '\0';
+	if (!strcmp(got, value))
+		return 0;
+	fprintf(stderr, "module: %s.%s is '%s', not '%s'\n", name, parameter, got, value);
+	return 1;
+}
+
 int main(int argc, char **argv)
 {
 	if (argc >= 3 && !strcmp(argv[1], "load"))
@@ -53,7 +72,10 @@ int main(int argc, char **argv)
 				return 1;
 		return 0;
 	}
+	if (argc == 5 && !strcmp(argv[1], "has"))
+		return has(argv[2], argv[3], argv[4]);
 	fprintf(stderr, "usage: module load FILE [PARAMETER=VALUE]...\n"
-			"       module unload NAME...\n");
+			"       module unload NAME...\n"
+			"       module has NAME PARAMETER VALUE\n");
 	return 2;
 }

@@ -23,6 +23,16 @@ on_host() {
 	run_host "$name" "$host" "$kernel" "$modules" "$commands" "${programs[@]}" "$@"
 }
 
+# lines_of NAME N: what the kernel logged from the start to the end of command N
+lines_of() {
+	awk -v n="$2" '/ start of command / { on = $NF == n } on' "$tmp/$1/dmesg"
+}
+
+# command_of NAME COMMAND: the number of the command that begins so
+command_of() {
+	grep -n -m 1 -F -- "$2" "$tmp/$1/commands" | cut -d : -f 1
+}
+
 # same_as_native HOST: run everything on native and with our modules; native defines what is right.
 same_as_native() {
 	local host=$1 series release bits
