@@ -101,6 +101,30 @@ static void check_first_use(struct cpu *other)
 		}
 }
 
+static GUEST uint64_t write_one(uint64_t msr, uint64_t value)
+{
+	g_wrmsr(msr, value);
+	return 0;
+}
+
+/* Nothing else tells KVM that the vCPU uses it. */
+static void check_only_write(void)
+{
+	struct machine *m;
+	struct cpu *c;
+	unsigned int i;
+
+	for (i = 0; i < CET_MSRS; i++) {
+		m = machine_create(NULL);
+		c = m->cpus[0];
+		cpu_start(c, write_one, cet_msrs[i], cet_value(i, 0x3131));
+		tap_ok(finished(c) && cpu_rdmsr(c, cet_msrs[i]) == cet_value(i, 0x3131) && !host_rdmsr(MSR_PL0_SSP) &&
+			       !host_rdmsr(MSR_PL1_SSP) && !host_rdmsr(MSR_PL2_SSP),
+		       "a guest's only access is to write %s: it is the vCPU's, and not left in the CPU", cet_names[i]);
+		machine_destroy(m);
+	}
+}
+
 /* A vCPU that has no CPUID yet, on the pages of the machine's second one. */
 static struct cpu new_vcpu(struct machine *m)
 {
@@ -209,6 +233,7 @@ void test_first_use(void)
 
 	server_start(m->cpus[0]);
 	check_first_use(m->cpus[0]);
+	check_only_write();
 	check_cpuid_changes(m->cpus[0]);
 	machine_destroy(m);
 }
