@@ -313,7 +313,8 @@ nothing "AMD: not requested, and Y"
 like "... a remark says how to keep it" "$(remarks)" "'options kvm_amd cet=1' >>/etc/modprobe.d/kvm-onereg.conf"
 amd N
 put /etc/modprobe.d/kvm-onereg.conf 'options kvm_amd cet=maybe'
-finds cet-invalid "sed -i 's/cet=maybe/cet=1/' /etc/modprobe.d/kvm-onereg.conf" 'neither yes nor no: kvm_amd does not load'
+finds cet-invalid "sed -i 's/cet=maybe/cet=1/' /etc/modprobe.d/kvm-onereg.conf" \
+	'neither yes nor no: kvm_amd does not load'
 
 # ---- the next boot
 

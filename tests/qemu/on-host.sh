@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0
 # shellcheck shell=bash
 #
-# For the cases here, after tap.sh: run tests/qemu/drive on the emulated vmx host.
+# For the cases here, after tap.sh: run tests/qemu/drive on an emulated host: $HOST, vmx (default) or svm-cet.
 
 # shellcheck source=tests/hosts/relay.sh
 . "$(dirname "${BASH_SOURCE[0]}")/../hosts/relay.sh"
@@ -18,14 +18,15 @@ drive_on() {
 	6.*)
 		modules=$build/$("$top/tests/debian/kernel" release "$kernel")
 		options=(-p kvm_intel.cet=1)
+		[ "${HOST:-vmx}" = vmx ] || options=(-p kvm_amd.cet=1)
 		;;
 	esac
 	kernel=${kernel#distro-}
 	for f in drive forget.so guest.bin; do
 		options+=(-i "$build/tests/qemu/$f")
 	done
-	run_host "$name" vmx "$("$top/tests/debian/kernel" path "$kernel")" "$modules" "$commands" -r 512 -t 1500 \
-		-I "$("$top/tests/qemu/tree" "${qemu:-qemu}")" "${options[@]}" "$@"
+	run_host "$name" "${HOST:-vmx}" "$("$top/tests/debian/kernel" path "$kernel")" "$modules" "$commands" \
+		-r 512 -t 1500 -I "$("$top/tests/qemu/tree" "${qemu:-qemu}")" "${options[@]}" "$@"
 }
 
 # same_points NAME OTHER: OTHER must pass all checks that NAME passed
@@ -36,4 +37,23 @@ same_points() {
 passed_in() {
 	awk '/^# program / { program = $0; next } sub(/^ok [0-9]+ - /, "") { print program ": " $0 }' "$tmp/$1/points" |
 		sort -u
+}
+
+# linux_guest: prepares a Debian kernel with tests/qemu/guest/user.c as its only process. $linux_command moves it, and
+# ${linux_files[@]} are the options of drive_on for that.
+# shellcheck disable=SC2034 # for the caller
+linux_guest() {
+	local kernel line
+	make -s -C "$top/tests/hosts"
+	kernel=$("$top/tests/debian/kernel" path 6.12)
+	mkdir "$tmp/kernel" "$tmp/root"
+	"$build/hosts/bin/mkboot" kernel "$kernel/boot/vmlinuz-$("$top/tests/debian/kernel" release 6.12)" "$tmp/kernel"
+	cp "$build/tests/qemu/user" "$tmp/root/init"
+	(cd "$tmp/root" && echo init | cpio -o -H newc --quiet) >"$tmp/guest-initrd"
+
+	# As tests/hosts/run has it, and no driver for the serial port, as the guest reads it itself
+	line="quiet panic=-1 nokaslr mitigations=off tsc=reliable no_timer_check cryptomgr.notests audit=0 apparmor=0"
+	line+=" numa=off initcall_blacklist=jent_mod_init,trace_eval_init,load_system_certificate_list 8250.nr_uarts=0"
+	linux_command="drive -m 128 -f /tmp/image move -kernel /host/vmlinux -initrd /host/guest-initrd -append '$line'"
+	linux_files=(-i "$tmp/kernel/vmlinux" -i "$tmp/guest-initrd" -r 1024)
 }
