@@ -34,56 +34,59 @@ function fewer(k, call,	percent) {
 		sprintf("%s: %s costs at least 35 %% less than KVM_GET_MSRS with one MSR (%.1f %%)", k, call, percent))
 }
 
-# ---- the vmx host
+# ---- The hosts with CET: P is vmx or svm-cet
 
-# The clock of this host is sometimes off by one instruction, and by a few in a hundred VM exits
-function same_vmx(k, set, call,	most, more) {
+# Their clock is sometimes off by one instruction, and by a few in a hundred VM exits
+function same_cet(p, k, set, call,	plain, most, more) {
+	plain = n[k, p "-plain", call]
 	most = call ~ /^100_/ ? 20 : 1
-	more = n[k, set, call] - n[k, "vmx-plain", call]
-	verdict(n[k, "vmx-plain", call] > 0 && n[k, set, call] > 0 && more <= most && more >= -most,
-		k " " set ": " call " costs the same without our sources (" n[k, set, call] ", without " n[k, "vmx-plain", call] ")")
+	more = n[k, set, call] - plain
+	verdict(plain > 0 && n[k, set, call] > 0 && more <= most && more >= -most,
+		k " " set ": " call " costs the same without our sources (" n[k, set, call] ", without " plain ")")
 }
 
 # A load and a save of guest state, each with a comparison and a branch that is not taken
-function two_branches(k, set, call,	more) {
-	more = n[k, set, call] - n[k, "vmx-plain", call]
-	verdict(n[k, "vmx-plain", call] > 0 && n[k, set, call] > 0 && more <= 5,
+function two_branches(p, k, set, call,	plain) {
+	plain = n[k, p "-plain", call]
+	verdict(plain > 0 && n[k, set, call] > 0 && n[k, set, call] - plain <= 5,
 		k " " set ": " call " costs at most two more instructions per load and per put of the vCPU (" \
-		n[k, set, call] ", without " n[k, "vmx-plain", call] ")")
+		n[k, set, call] ", without " plain ")")
 }
 
-function native_cet_cost(k, call,	ours, native) {
-	ours = n[k, "vmx-cet", call] - n[k, "vmx-cet", "CET_unknown_ioctl"]
-	native = n["native", "vmx-native", call] - n["native", "vmx-native", "CET_unknown_ioctl"]
-	verdict(n[k, "vmx-cet", call] > 0 && native > 0 && ours <= native,
-		k ": " call " costs no more than natively, above an unknown ioctl (" ours ", natively " native ")")
+function native_cet_cost(p, k, call,	set, ours, native) {
+	set = p "-on"
+	ours = n[k, set, call] - n[k, set, "CET_unknown_ioctl"]
+	native = n["native", p "-native", call] - n["native", p "-native", "CET_unknown_ioctl"]
+	verdict(n[k, set, call] > 0 && native > 0 && ours <= native,
+		k " " set ": " call " costs no more than natively, above an unknown ioctl (" ours ", natively " native ")")
 }
 
-function accesses(k, use, most, most_xss,	sum, xss) {
-	sum = n[k, "vmx-cet", use "_MSRs_read"] + n[k, "vmx-cet", use "_MSRs_written"]
-	xss = n[k, "vmx-cet", use "_MSRs_XSS"]
-	verdict(((k, "vmx-cet", use "_MSRs_read") in n) && sum <= most,
-		k ": " use ": at most " most " accesses to CET MSRs in a KVM_RUN of 101 VM exits (" sum ")")
-	verdict(((k, "vmx-cet", use "_MSRs_XSS") in n) && xss <= most_xss,
-		k ": " use ": at most " most_xss " writes of XSS (" xss ")")
+function accesses(p, k, use, most, most_xss,	set, sum, xss) {
+	set = p "-on"
+	sum = n[k, set, use "_MSRs_read"] + n[k, set, use "_MSRs_written"]
+	xss = n[k, set, use "_MSRs_XSS"]
+	verdict(((k, set, use "_MSRs_read") in n) && sum <= most,
+		k " " set ": " use ": at most " most " accesses to CET MSRs in a KVM_RUN of 101 VM exits (" sum ")")
+	verdict(((k, set, use "_MSRs_XSS") in n) && xss <= most_xss,
+		k " " set ": " use ": at most " most_xss " writes of XSS (" xss ")")
 }
 
 # USER, SUPERVISOR: the accesses to CET MSRs that are allowed while user mode's shadow stacks, or all, are in use. BELOW: the
 # writes of XSS that are allowed for a guest whose XSS lacks a bit of the host's
-function vmx(k, user, supervisor, below,	i, sets, reg) {
-	for (i = split("vmx-ours vmx-cet", sets, " "); i > 0; i--) {
-		same_vmx(k, sets[i], "100_VM_exits_CPUID")
-		same_vmx(k, sets[i], "load_put_RUN")
-		two_branches(k, sets[i], "RUN_to_IO_exit")
+function with_cet(p, k, user, supervisor, below,	i, sets, reg) {
+	for (i = split("ours on", sets, " "); i > 0; i--) {
+		same_cet(p, k, p "-" sets[i], "100_VM_exits_CPUID")
+		same_cet(p, k, p "-" sets[i], "load_put_RUN")
+		two_branches(p, k, p "-" sets[i], "RUN_to_IO_exit")
 	}
 	for (i = split("GUEST_SSP S_CET U_CET PL0_SSP", reg, " "); i > 0; i--) {
-		native_cet_cost(k, "CET_GET_ONE_REG_" reg[i])
-		native_cet_cost(k, "CET_SET_ONE_REG_" reg[i])
+		native_cet_cost(p, k, "CET_GET_ONE_REG_" reg[i])
+		native_cet_cost(p, k, "CET_SET_ONE_REG_" reg[i])
 	}
-	accesses(k, "CET_unused", 0, below)
-	accesses(k, "CET_used", user, below)
-	accesses(k, "CET_used_with_XSS", user, 2)
-	accesses(k, "CET_supervisor", supervisor, 2)
+	accesses(p, k, "CET_unused", 0, below)
+	accesses(p, k, "CET_used", user, below)
+	accesses(p, k, "CET_used_with_XSS", user, 2)
+	accesses(p, k, "CET_supervisor", supervisor, 2)
 }
 
 END {
@@ -96,6 +99,11 @@ END {
 		same(k, "RUN_to_IO_exit")
 		same(k, "load_put_RUN")
 	}
-	vmx("6.1", 5, 13, 0)
-	vmx("6.12", 1, 9, 202)
+	for (i = split("vmx svm-cet", hosts, " "); i > 0; i--) {
+		# make check counts on vmx only
+		if (hosts[i] != "vmx" && !(("6.1", hosts[i] "-plain", "unknown_ioctl") in n))
+			continue
+		with_cet(hosts[i], "6.1", 5, 13, 0)
+		with_cet(hosts[i], "6.12", 1, 9, 202)
+	}
 }

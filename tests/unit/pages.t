@@ -35,10 +35,22 @@ cat >"$tmp/counts" <<'END'
 6.1 ours GET_MSRS(1) 1800
 native native GET_ONE_REG 1300
 native native unknown_ioctl 1050
-6.1 vmx-cet CET_used_MSRs_read 4
-6.1 vmx-cet CET_used_MSRs_written 2
+6.1 vmx-on CET_used_MSRs_read 4
+6.1 vmx-on CET_used_MSRs_written 2
 END
 page=$(tests/bench/page 9.9 "$tmp/counts")
+is "without counts of the AMD host with shadow stacks, no requirement is about it" \
+	"$(grep -c '^| AMD with shadow stacks' <<<"$page")" 0
+cat >>"$tmp/counts" <<'END'
+6.1 svm-cet-plain unknown_ioctl 900
+6.1 svm-cet-on CET_used_MSRs_read 3
+6.1 svm-cet-on CET_used_MSRs_written 2
+6.1 svm-cet-on CET_used_RUN_to_IO_exit 4321
+END
+page=$(tests/bench/page 9.9 "$tmp/counts")
+like "the AMD host with shadow stacks" "$page" \
+	'^\| AMD with shadow stacks, cet=1 \| CET used \| few accesses .* \| yes: 5, at most 5 \|'
+like "... and what runs of it cost" "$page" '^\| used \| 4321 \|'
 like "a call that does not exist" "$page" '^\| KVM_GET_ONE_REG, one MSR \| not available \| – \| 1100 \|.*\| 1300 \|$'
 like "a requirement that is met" "$page" \
 	'^\| AMD \| KVM_GET_ONE_REG, one MSR \| costs no more than natively.* \| yes: 200, natively 250 \|'
