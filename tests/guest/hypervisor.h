@@ -131,6 +131,7 @@
 
 #ifndef __ASSEMBLER__
 #include "snap.h"
+#include "triple.h"
 #include "vmm.h"
 
 enum l1_kind {
@@ -179,10 +180,6 @@ struct l1_mail {
 
 /* L2's general registers, in this order: RAX, RCX, RDX, RBX, RBP, RSI, RDI, R8 to R15. */
 enum { L2_RAX, L2_RCX, L2_RDX, L2_RBX, L2_RBP, L2_RSI, L2_RDI, L2_R8, L2_GPRS = 15 };
-
-struct triple {
-	uint64_t s_cet, ssp, table;
-};
 
 /* Where nested_go() stopped. */
 enum place {
@@ -258,13 +255,10 @@ void nested_skip(struct nested *n);
 enum place nested_leave(struct nested *n);
 
 struct triple triple_now(struct nested *n);
-bool same(const struct triple *a, const struct triple *b);
-void tell_triple(const char *name, const struct triple *t);
 /* How the last nested_*() ended, in words: "exit 18", "vmfail 7", or stop_text(). */
 const char *where_text(const struct nested *n, enum place where);
 /* A check: it ended as @want says. */
 bool went(struct nested *n, enum place where, const char *want, const char *fmt, ...) __printf(4, 5);
-bool equals(uint64_t got, uint64_t want, const char *fmt, ...) __printf(3, 4);
 
 /* KVM_GET_NESTED_STATE with one VMCS; L2 has none of its own. */
 struct blob {

@@ -401,49 +401,16 @@ void clear_bits(struct nested *n, uint32_t field, uint64_t bits)
 	vmwrite(n, field, vmread(n, field) & ~bits);
 }
 
-static bool offers_cet(struct nested *n)
-{
-	struct kvm_cpuid_entry2 *e = find_cpuid(n->c->cpuid, 7, 0);
-
-	return e && (e->ecx & 1u << 7 || e->edx & 1u << 20);
-}
-
-static bool offers_shstk(struct nested *n)
-{
-	struct kvm_cpuid_entry2 *e = find_cpuid(n->c->cpuid, 7, 0);
-
-	return e && e->ecx & 1u << 7;
-}
-
 struct triple triple_now(struct nested *n)
 {
-	struct triple t = { 0, 0, 0 };
-
-	if (offers_cet(n))
-		t.s_cet = cpu_rdmsr(n->c, MSR_S_CET);
-	if (offers_shstk(n)) {
-		t.ssp = cpu_ssp(n->c);
-		t.table = cpu_rdmsr(n->c, MSR_INT_SSP_TAB);
-	}
-	return t;
-}
-
-bool same(const struct triple *a, const struct triple *b)
-{
-	return a->s_cet == b->s_cet && a->ssp == b->ssp && a->table == b->table;
-}
-
-void tell_triple(const char *name, const struct triple *t)
-{
-	tap_diag("%s: S_CET 0x%llx, SSP 0x%llx, table 0x%llx", name, (unsigned long long)t->s_cet,
-		 (unsigned long long)t->ssp, (unsigned long long)t->table);
+	return triple_of(n->c);
 }
 
 static void set_triple(struct nested *n, const struct triple *t)
 {
-	if (offers_cet(n))
+	if (cpu_has_cet(n->c))
 		cpu_wrmsr(n->c, MSR_S_CET, t->s_cet);
-	if (offers_shstk(n)) {
+	if (cpu_has_shstk(n->c)) {
 		cpu_set_ssp(n->c, t->ssp);
 		cpu_wrmsr(n->c, MSR_INT_SSP_TAB, t->table);
 	}
@@ -569,7 +536,7 @@ enum place nested_enter_as_is(struct nested *n)
 
 enum place nested_enter(struct nested *n)
 {
-	return enter(n, offers_shstk(n) && cpu_rdmsr(n->c, MSR_S_CET) & CET_SHSTK ? RUN_OWN_SSP : 0);
+	return enter(n, cpu_has_shstk(n->c) && cpu_rdmsr(n->c, MSR_S_CET) & CET_SHSTK ? RUN_OWN_SSP : 0);
 }
 
 void nested_skip(struct nested *n)
@@ -631,18 +598,4 @@ bool went(struct nested *n, enum place where, const char *want, const char *fmt,
 				 (unsigned long long)n->c->stop.frame->cr2);
 	}
 	return ok;
-}
-
-bool equals(uint64_t got, uint64_t want, const char *fmt, ...)
-{
-	char name[160];
-	va_list ap;
-
-	va_start(ap, fmt);
-	vsnprintf(name, sizeof(name), fmt, ap);
-	va_end(ap);
-	tap_ok(got == want, "%s", name);
-	if (got != want)
-		tap_diag("got 0x%llx, wanted 0x%llx", (unsigned long long)got, (unsigned long long)want);
-	return got == want;
 }
