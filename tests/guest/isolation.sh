@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: GPL-2.0
 # shellcheck shell=bash
 #
-# For the cases isolation*.t, life*.t and emulator.t, after tap.sh: run this folder's programs on native, and on 6.12
-# and 6.1 (or the series in $CET_SERIES) with our modules. They must pass the same checks and record the same facts,
-# but for what is in FACTS-differences.
+# For the cases isolation*.t, life*.t, emulator.t and svm-nested.t, after tap.sh: run this folder's programs on native,
+# and on 6.12 and 6.1 (or the series in $CET_SERIES) with our modules. They must pass the same checks and record the
+# same facts, but for what is in FACTS-differences.
 #
 # HOST=svm-cet before a call of these functions: that host, instead of vmx
 HOST=vmx
@@ -16,7 +16,7 @@ HOST=vmx
 # like_native CET COMMANDS [OPTION]...: CET is kvm_intel.cet, or kvm_amd.cet. COMMANDS, one per line, are PROGRAM
 # ARGUMENT..., and leave facts in /out. OPTIONS are those of tests/hosts/run.
 like_native() {
-	local options=(-M msr -p kvm.force_emulation_prefix=1) cet=$1 commands=$2 series modules p f allowed
+	local options=(-M msr -p kvm.force_emulation_prefix=1) cet=$1 commands=$2 series modules here p f allowed
 
 	shift 2
 	options+=(-p "$(cet_parameter "$HOST")=$cet")
@@ -26,9 +26,13 @@ like_native() {
 	for series in native ${CET_SERIES:-6.12 6.1}; do
 		modules=
 		[ "$series" = native ] || modules=$build/$("$top/tests/debian/kernel" release "$series")
-		# The kernel of 6.1 does not know CET itself.
-		[ "$series" != 6.1 ] || commands=$(sed -E 's/^(isolation|life) /&--host-without-cet /' <<<"$commands")
-		run_host "$series" "$HOST" "$("$top/tests/debian/kernel" path "$series")" "$modules" "$commands" \
+		here=$commands
+		case $series in
+		native) here=$(sed -E 's/^svm-hypervisor cet /&--native /' <<<"$commands") ;;
+		# This kernel does not know CET itself.
+		6.1) here=$(sed -E 's/^(isolation|life) /&--host-without-cet /' <<<"$commands") ;;
+		esac
+		run_host "$series" "$HOST" "$("$top/tests/debian/kernel" path "$series")" "$modules" "$here" \
 			"${options[@]}" "$@"
 	done
 	for f in "$tmp"/native/files/*; do

@@ -1,0 +1,418 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * Nested SVM: the state of L1 and L2, saved while L2 is active, in a new VM. KVM_GET_NESTED_STATE has L1's save area
+ * and the controls of vmcb12; L2's state is in the usual places.
+ */
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/ioctl.h>
+
+#include "svm-nested.h"
+
+#define DEPTH 5
+
+/* KVM_GET_NESTED_STATE with the VMCB. */
+struct blob {
+	struct kvm_nested_state head;
+	uint8_t vmcb[KVM_STATE_NESTED_SVM_VMCB_SIZE];
+};
+
+struct saved {
+	struct snapshot *vm;
+	struct blob blob;
+	struct svm svm; /* the VMM's view */
+	struct triple l2;
+};
+
+static void save(struct saved *s, struct svm *n)
+{
+	memset(&s->blob, 0, sizeof(s->blob));
+	s->vm = snapshot_take(n->c);
+	s->blob.head.size = sizeof(s->blob);
+	if (ioctl(n->c->io.vcpu, KVM_GET_NESTED_STATE, &s->blob))
+		tap_bail("KVM_GET_NESTED_STATE");
+	s->svm = *n;
+	s->l2 = triple_of(n->c);
+}
+
+static struct saved copy_of(const struct saved *s)
+{
+	struct saved copy = *s;
+
+	copy.vm = snapshot_copy(s->vm);
+	return copy;
+}
+
+/* @order is in letters: Sregs, Regs, Msrs, sspP (ONE_REG), Events, Nested state; the rest comes last. */
+static void put_state(const struct saved *s, struct cpu *c, const char *order)
+{
+	static const char letters[] = "SRMPE";
+	static const enum part parts[] = { PART_SREGS, PART_REGS, PART_MSRS, PART_ONE_REG, PART_EVENTS },
+			       rest[] = { PART_XCRS, PART_XSAVE, PART_EVENTS, PART_MP_STATE, PART_DEBUGREGS };
+	uint32_t msr = 0;
+	unsigned int i;
+	const char *p;
+	int err;
+
+	for (p = order; *p; p++) {
+		const char *letter = strchr(letters, *p);
+
+		if (letter)
+			err = snapshot_put(s->vm, c, parts[letter - letters], &msr);
+		else
+			err = ioctl(c->io.vcpu, KVM_SET_NESTED_STATE, &s->blob) ? -errno : 0;
+		if (err)
+			tap_bail("order %s, at %c: %s, MSR 0x%x", order, *p, errno_name(-err), msr);
+	}
+	for (i = 0; i < ARRAY_SIZE(rest); i++)
+		snapshot_put(s->vm, c, rest[i], NULL);
+}
+
+static struct svm *restore(const struct saved *s, const char *order)
+{
+	struct machine *m = snapshot_machine(s->vm);
+
+	put_state(s, m->cpus[0], order);
+	return svm_of(m, &s->svm);
+}
+
+/* L2 deep in calls, on its shadow stack; below it L1, on its own. */
+static GUEST uint64_t l2_deep(uint64_t page, uint64_t b, uint64_t c)
+{
+	uint64_t i;
+
+	(void)b;
+	(void)c;
+	for (i = CPU_IST1_PAGE; i <= CPU_SS_IST2_PAGE; i++)
+		(void)*(volatile uint64_t *)(page + i * PAGE);
+	i = svm_chain(DEPTH, CALL_L2);
+	g_call(CALL_L2 + 1, i, g_rdssp(), g_rdmsr(MSR_S_CET));
+	/* Through IST 1, so through the table. */
+	asm volatile("ud2");
+	return 0;
+}
+
+static struct svm *deep(void)
+{
+	struct svm *n = svm_create(&(struct svm_config) { .npt = true });
+	struct triple t;
+	enum place w;
+
+	cpu_wrmsr(n->c, MSR_U_CET, CET_SHSTK);
+	cpu_wrmsr(n->c, MSR_PL3_SSP, 0x33330);
+	svm_prepare(n, true, l2_deep, n->l2.page, 0, 0);
+	/* L1 has bit 1, L2 not. */
+	t = vmcb_triple(n);
+	t.s_cet = CET_SHSTK;
+	vmcb_put_triple(n, &t);
+	w = svm_enter(n);
+	if (w != AT_STOP || n->c->stop.kind != STOP_CALL || n->c->stop.number != CALL_L2)
+		tap_bail("L2 does not get deep: %s", where_text(n, w));
+	return n;
+}
+
+static uint64_t blob_get(const struct blob *b, unsigned int at)
+{
+	uint64_t value;
+
+	memcpy(&value, b->vmcb + at, sizeof(value));
+	return value;
+}
+
+static void blob_set(struct blob *b, unsigned int at, uint64_t value)
+{
+	memcpy(b->vmcb + at, &value, sizeof(value));
+}
+
+static struct triple blob_triple(const struct blob *b)
+{
+	return (struct triple) { blob_get(b, VMCB_S_CET), blob_get(b, VMCB_SSP), blob_get(b, VMCB_ISST) };
+}
+
+/* All that the guest does from there. */
+static void goes_on(struct svm *n, const struct saved *s, const char *name)
+{
+	struct triple l2 = triple_of(n->c), want = s->l2;
+	enum place w;
+
+	same_triple(&l2, &s->l2, "%s: the VMM reads L2's state", name);
+	equals(cpu_rdmsr(n->c, MSR_U_CET), CET_SHSTK, "%s: U_CET", name);
+	equals(cpu_rdmsr(n->c, MSR_PL3_SSP), 0x33330, "%s: PL3_SSP", name);
+	w = svm_go(n);
+	if (went(n, w, "call 273", "%s: L2 returns", name))
+		equals(n->c->stop.a, DEPTH, "%s: from all its calls", name);
+	want.ssp += (DEPTH + 1) * 8;
+	equals(n->c->stop.b, want.ssp, "%s: L2's SSP is right again", name);
+	equals(n->c->stop.c, want.s_cet, "%s: L2's S_CET is right", name);
+	w = svm_go(n);
+	went(n, w, "#UD", "%s: L2 takes an exception on another shadow stack", name);
+	w = svm_leave(n);
+	went(n, w, "exit 0x81", "%s: L2 exits", name);
+	l1_intact(n, name);
+	want.ssp = cpu_shadow_stack(&n->l2, CPU_SS_IST1_PAGE) - 24;
+	l2 = vmcb_triple(n);
+	same_triple(&l2, &want, "%s: the VMCB has L2's state", name);
+	/* L1's VMRUN may say that nothing has changed, though it is the first one of this VM. */
+	vmcb_put(n, VMCB_CLEAN, CLEAN_CET);
+	w = svm_enter(n);
+	went(n, w, "exit 0x81", "%s: L1 enters L2 again", name);
+	l2 = vmcb_triple(n);
+	same_triple(&l2, &want, "%s: which has its state", name);
+	l1_intact(n, name);
+}
+
+static void orders(const struct saved *s)
+{
+	static const char * const list[] = { "SNRMP", "SRMPN", "SMPNR", "PMSRN", "MSNPR" };
+	struct saved again;
+	const char *difference;
+	struct triple t;
+	struct svm *n;
+	char name[40];
+	unsigned int i;
+
+	for (i = 0; i < ARRAY_SIZE(list); i++) {
+		snprintf(name, sizeof(name), "restored, order %s", list[i]);
+		n = restore(s, list[i]);
+		save(&again, n);
+		difference = snapshot_difference(s->vm, again.vm);
+		tap_ok(!difference, "%s: saved again, the state is the same", name);
+		if (difference)
+			tap_diag("%s", difference);
+		t = blob_triple(&again.blob);
+		same_triple(&t, &n->own, "%s: so is the nested state", name);
+		goes_on(n, s, name);
+		free(again.vm);
+		svm_destroy(n);
+	}
+}
+
+/* Each part that is left out or falsified is detected. @want is where the guest stops. */
+struct falsehood {
+	const char *name;
+	void (*falsify)(struct saved *s);
+	const char *want;
+};
+
+static void no_ssp(struct saved *s)
+{
+	*snapshot_ssp(s->vm) = 0;
+}
+
+static void ssp_8_off(struct saved *s)
+{
+	*snapshot_ssp(s->vm) += 8;
+}
+
+static void l1s_ssp(struct saved *s)
+{
+	*snapshot_ssp(s->vm) = s->svm.own.ssp;
+}
+
+static void no_s_cet(struct saved *s)
+{
+	snapshot_drop_msr(s->vm, MSR_S_CET);
+}
+
+static void no_table(struct saved *s)
+{
+	snapshot_drop_msr(s->vm, MSR_INT_SSP_TAB);
+}
+
+static void l1_no_s_cet(struct saved *s)
+{
+	blob_set(&s->blob, VMCB_S_CET, 0);
+}
+
+static void l1_no_ssp(struct saved *s)
+{
+	blob_set(&s->blob, VMCB_SSP, 0);
+}
+
+static void l1_ssp_8_off(struct saved *s)
+{
+	blob_set(&s->blob, VMCB_SSP, s->svm.own.ssp + 8);
+}
+
+static void l1_no_table(struct saved *s)
+{
+	blob_set(&s->blob, VMCB_ISST, 0);
+}
+
+static const struct falsehood falsehoods[] = {
+	{ "nothing false", NULL, "goes on" },
+	{ "SSP left out", no_ssp, "L2: #PF(0x40)" },
+	{ "SSP 8 off", ssp_8_off, "L2: #CP(1)" },
+	{ "SSP of L1", l1s_ssp, "L2: #CP(1)" },
+	{ "S_CET left out", no_s_cet, "L2 has S_CET 0x0" },
+	{ "INT_SSP_TAB left out", no_table, "L2: shutdown" },
+	{ "L1's S_CET left out", l1_no_s_cet, "L1 has S_CET 0x0" },
+	{ "L1's SSP left out", l1_no_ssp, "L1: #PF(0x40)" },
+	{ "L1's SSP 8 off", l1_ssp_8_off, "L1: #CP(1)" },
+	{ "L1's INT_SSP_TAB left out", l1_no_table, "L1 has table 0x0" },
+};
+
+/* Where it stops, in words. */
+static const char *progress(struct svm *n, const struct saved *s)
+{
+	static char text[80];
+	struct triple now;
+	enum place w;
+
+	w = svm_go(n);
+	if (w != AT_STOP || n->c->stop.kind != STOP_CALL || n->c->stop.number != CALL_L2 + 1) {
+		snprintf(text, sizeof(text), "L2: %s", where_text(n, w));
+		return text;
+	}
+	if (n->c->stop.c != s->l2.s_cet) {
+		snprintf(text, sizeof(text), "L2 has S_CET 0x%llx", (unsigned long long)n->c->stop.c);
+		return text;
+	}
+	w = svm_go(n);
+	if (w != AT_STOP || strcmp(stop_text(n->c), "#UD")) {
+		snprintf(text, sizeof(text), "L2: %s", where_text(n, w));
+		return text;
+	}
+	w = svm_leave(n);
+	if (w != AT_EXIT || n->exit != EXIT_VMMCALL) {
+		snprintf(text, sizeof(text), "L1: %s", where_text(n, w));
+		return text;
+	}
+	now = triple_of(n->c);
+	if (now.s_cet != s->svm.own.s_cet) {
+		snprintf(text, sizeof(text), "L1 has S_CET 0x%llx", (unsigned long long)now.s_cet);
+		return text;
+	}
+	if (now.table != s->svm.own.table) {
+		snprintf(text, sizeof(text), "L1 has table 0x%llx", (unsigned long long)now.table);
+		return text;
+	}
+	return "goes on";
+}
+
+static void negatives(const struct saved *s)
+{
+	static const char * const list[] = { "SNRMP", "SRMPN" };
+	unsigned int i, j;
+
+	for (i = 0; i < ARRAY_SIZE(falsehoods); i++) {
+		for (j = 0; j < ARRAY_SIZE(list); j++) {
+			const struct falsehood *f = &falsehoods[i];
+			struct saved copy = copy_of(s);
+			struct svm *n;
+			const char *got;
+
+			if (f->falsify)
+				f->falsify(&copy);
+			n = restore(&copy, list[j]);
+			got = progress(n, s);
+			tap_ok(!strcmp(got, f->want), "%s, order %s: %s", f->name, list[j], f->want);
+			if (strcmp(got, f->want))
+				tap_diag("got: %s", got);
+			svm_destroy(n);
+			free(copy.vm);
+		}
+	}
+}
+
+/* What KVM_SET_NESTED_STATE says to values that a CPU refuses: L1's are not checked. */
+static void odd_values(const struct saved *s)
+{
+	static const struct {
+		const char *name;
+		unsigned int at;
+		uint64_t value;
+	} odd[] = {
+		{ "S_CET bit 2", VMCB_S_CET, CET_SHSTK | CET_ENDBR },
+		{ "SSP misaligned", VMCB_SSP, 1 },
+		{ "INT_SSP_TAB not canonical", VMCB_ISST, 1ull << 47 },
+	};
+	unsigned int i;
+
+	for (i = 0; i < ARRAY_SIZE(odd); i++) {
+		struct blob b = s->blob;
+		struct machine *m = snapshot_machine(s->vm);
+		char name[80];
+		int err;
+
+		blob_set(&b, odd[i].at, odd[i].value);
+		snapshot_put(s->vm, m->cpus[0], PART_SREGS, NULL);
+		err = ioctl(m->cpus[0]->io.vcpu, KVM_SET_NESTED_STATE, &b) ? errno : 0;
+		snprintf(name, sizeof(name), "KVM_SET_NESTED_STATE with L1's %s", odd[i].name);
+		tap_fact(name, "%s", errno_name(err));
+		machine_destroy(m);
+	}
+}
+
+/*
+ * A later nested state replaces an earlier one: L1's state is the later one's, even where vmcb01 was just in use with
+ * another. And L2 that user space ends.
+ */
+static void twice(const struct saved *s)
+{
+	struct saved other = copy_of(s);
+	struct kvm_nested_state none = { .format = KVM_STATE_NESTED_FORMAT_SVM,
+					 .size = sizeof(none),
+					 .flags = KVM_STATE_NESTED_GIF_SET };
+	struct triple t, want;
+	struct svm *n;
+
+	blob_set(&other.blob, VMCB_ISST, 0x77000);
+	n = restore(&other, "SNRMP");
+	if (ioctl(n->c->io.vcpu, KVM_SET_NESTED_STATE, &s->blob))
+		tap_bail("KVM_SET_NESTED_STATE");
+	goes_on(n, s, "a second nested state");
+	svm_destroy(n);
+
+	n = restore(&other, "SNRMP");
+	want = blob_triple(&other.blob);
+	if (ioctl(n->c->io.vcpu, KVM_SET_NESTED_STATE, &none))
+		tap_bail("KVM_SET_NESTED_STATE: none");
+	t = triple_of(n->c);
+	same_triple(&t, &want, "no nested state any more: the VMM reads L1's state");
+	svm_destroy(n);
+	free(other.vm);
+}
+
+/* Into the vCPU that it came from, whose L1 has another state meanwhile, which the CPU may still have. */
+static void same_vcpu(struct svm *n, const struct saved *s, const char *order)
+{
+	uint64_t table = machine_alloc(n->m, 1), page;
+	char name[80];
+
+	snprintf(name, sizeof(name), "restored into the same vCPU, order %s", order);
+	memcpy(machine_at(n->m, table), machine_at(n->m, n->own.table), 64);
+	l1(n, L1_WRMSR, MSR_S_CET, CET_SHSTK, NULL);
+	l1(n, L1_WRMSR, MSR_INT_SSP_TAB, table, NULL);
+	equals(l1(n, L1_CHECK, 0, 0, NULL), FAULT(VECTOR_UD), "%s: L1 has another state before", name);
+	for (page = 0; page < RAM_SIZE / PAGE; page++)
+		if (s->vm->present[page])
+			memcpy(machine_at(n->m, page * PAGE), s->vm->ram + page * PAGE, PAGE);
+	put_state(s, n->c, order);
+	n->own = s->svm.own;
+	goes_on(n, s, name);
+}
+
+void test_state(void)
+{
+	struct svm *n = deep();
+	struct triple t;
+	struct saved s;
+
+	save(&s, n);
+	t = blob_triple(&s.blob);
+	same_triple(&t, &n->own, "the nested state has L1's state");
+	equals(s.l2.s_cet, CET_SHSTK, "KVM_GET_MSRS has L2's S_CET");
+	equals(s.l2.table, l2_table(n), "and L2's INT_SSP_TAB");
+	goes_on(n, &s, "after saving");
+	same_vcpu(n, &s, "SRMPN");
+	same_vcpu(n, &s, "SNRMP");
+	svm_destroy(n);
+	orders(&s);
+	negatives(&s);
+	odd_values(&s);
+	twice(&s);
+	free(s.vm);
+}
