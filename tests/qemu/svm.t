@@ -4,7 +4,7 @@
 # Debian's QEMU 11 moves guests on AMD's shadow stacks, on native KVM and on ours: each host's own, and from native and
 # 6.12 to the others.
 #
-# Environment: QEMU_SVM=all, the other directions as well, and a Debian kernel with a process on its own shadow stack
+# Environment: SVM=all, the other directions as well, and a Debian kernel with a process on its own shadow stack
 # needs: emulated-hosts root-qemu
 # shellcheck source=tests/tap.sh
 . "$(dirname "$0")/../tap.sh"
@@ -43,22 +43,33 @@ from() {
 	done
 }
 
+# refuse NAME...: on a host without shadow stacks
+refuse() {
+	printf "drive -f /host/from-%s -e 'Failed to set special registers' refuse $guest $plain\n" "$@"
+}
+
 drive_on native native "$commands"
 keep native
 drive_on 6.12 6.12 "$(from native)
 $commands
-$without" "${saved[@]}"
+$without
+$(refuse native)" "${saved[@]}"
 keep 6.12
 same_points native 6.12
 drive_on 6.1 6.1 "$(from native 6.12)
 $commands
-$without" "${saved[@]}"
+$without
+$(refuse native 6.12)" "${saved[@]}"
 keep 6.1
 same_points native 6.1
 
-if [ "${QEMU_SVM:-}" = all ]; then
-	drive_on 'native, from the others' native "$(from 6.12 6.1)" "${saved[@]}"
-	drive_on '6.12, from 6.1' 6.12 "$(from 6.1)" "${saved[@]}"
+if [ "${SVM:-}" = all ]; then
+	drive_on 'native, from the others' native "$(from 6.12 6.1)
+drive reload npt=0
+$(refuse 6.12 6.1)" "${saved[@]}"
+	drive_on '6.12, from 6.1' 6.12 "$(from 6.1)
+drive reload cet=0
+$(refuse 6.1)" "${saved[@]}"
 
 	linux_guest
 	drive_on 'native, Linux' native "$linux_command" "${linux_files[@]}"
