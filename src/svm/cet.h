@@ -19,11 +19,11 @@ struct vcpu_svm;
 struct vmcb;
 struct vmcb_save_area;
 
-/* APM volume 2, 15.15.3: the clean bit of S_CET, SSP and ISST_ADDR. The distro's headers do not define it. */
+/*
+ * APM volume 2, 15.15.3: the clean bit of S_CET, SSP and ISST_ADDR. The distro's headers do not define it. As in
+ * mainline, it is used even if guests cannot have CET: the three are 0 then, and nobody writes them.
+ */
 #define VMCB_CET 12
-
-/* BIT(VMCB_CET) if guests can have CET. Otherwise 0: KVM uses the same clean bits as the distro's. */
-extern u32 svm_cet_clean_bit;
 
 /**
  * svm_cet_hardware_setup - Decide whether guests can have shadow stacks, and set them up
@@ -35,6 +35,13 @@ extern u32 svm_cet_clean_bit;
  * Context: module load, after KVM's capabilities have been set up.
  */
 void svm_cet_hardware_setup(struct kvm_x86_ops *ops);
+
+/* The vCPU is being put. Its guest state may have been saved already, or not been @loaded at all. */
+static __always_inline void svm_cet_save(struct kvm_cet *cet, bool loaded)
+{
+	if (unlikely(cet->live) && loaded)
+		__kvm_cet_save(cet);
+}
 
 /* Print the CET state of a VMCB, in the format of KVM's dump_vmcb(). */
 void svm_cet_dump_vmcb(const struct vmcb_save_area *save);
@@ -64,7 +71,7 @@ static __always_inline void svm_cet_nested_save_vmcb02(struct kvm_cet *cet, stru
  */
 static __always_inline u64 svm_cet_nested_page_fault_bits(void)
 {
-	return svm_cet_clean_bit ? BIT_ULL(6) : 0;
+	return kvm_cet_offered ? BIT_ULL(6) : 0;
 }
 
 /* Copy the CET state of L1 that VMRUN saves, between vmcb01 and the host save area or user space's nested state. */

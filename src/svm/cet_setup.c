@@ -15,8 +15,6 @@ static bool __read_mostly enable_cet;
 module_param_named(cet, enable_cet, bool, 0444);
 MODULE_PARM_DESC(cet, "Offer guests shadow stacks (default: 0)");
 
-u32 svm_cet_clean_bit __read_mostly;
-
 static_assert(VMCB_AVIC + 1 == VMCB_CET);
 
 void __init svm_cet_hardware_setup(struct kvm_x86_ops *ops)
@@ -25,12 +23,8 @@ void __init svm_cet_hardware_setup(struct kvm_x86_ops *ops)
 		return;
 
 	/* The shadow page tables of KVM's MMU have no shadow-stack pages. */
-	if (!kvm_cet_setup(ops, npt_enabled ? NULL : "it needs nested paging (kvm_amd.npt)")) {
+	if (!kvm_cet_setup(ops, npt_enabled ? NULL : "it needs nested paging (kvm_amd.npt)"))
 		enable_cet = false;
-		return;
-	}
-
-	svm_cet_clean_bit = BIT(VMCB_CET);
 }
 
 void svm_cet_dump_vmcb(const struct vmcb_save_area *save)

@@ -41,6 +41,9 @@ extern const char kvm_onereg_build[] __weak;
 /* Also defined by our kvm.ko, and not used with another one. */
 DECLARE_PER_CPU(u64, kvm_onereg_xss) __weak;
 
+/* Guests can have CET: every CPU supports it, and nothing else prevents it. */
+extern bool kvm_cet_offered;
+
 /**
  * struct kvm_cet - CET state of a vCPU that no VM entry or exit switches, and the features that the guest has
  * @shstk: the guest has shadow stacks: KVM offers them and its CPUID shows them

@@ -12,9 +12,6 @@ struct kvm_x86_ops;
 #define XSS_CET_KERNEL BIT_ULL(12)
 #define XSS_CET	       (XSS_CET_USER | XSS_CET_KERNEL)
 
-/* Guests can have CET: every CPU supports it, and nothing else prevents it. */
-extern bool kvm_cet_offered;
-
 /**
  * kvm_cet_is_valid_u_s_cet - Whether a guest may have a value in IA32_U_CET or IA32_S_CET
  * @cet: which features the guest has
