@@ -1,6 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0
 /* Nested VMX with CET: an L1 on shadow stacks and IBT, and its L2. */
-#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -201,23 +200,6 @@ static GUEST uint64_t l2_triple(uint64_t a, uint64_t b, uint64_t c)
 	return 0;
 }
 
-static bool check_triple(const struct triple *got, const struct triple *want, const char *fmt, ...)
-{
-	bool ok = same(got, want);
-	char name[160];
-	va_list ap;
-
-	va_start(ap, fmt);
-	vsnprintf(name, sizeof(name), fmt, ap);
-	va_end(ap);
-	tap_ok(ok, "%s", name);
-	if (!ok) {
-		tell_triple("got", got);
-		tell_triple("wanted", want);
-	}
-	return ok;
-}
-
 static struct triple guest_fields(struct nested *n)
 {
 	return (struct triple) { vmread(n, GUEST_S_CET), vmread(n, GUEST_SSP), vmread(n, GUEST_SSP_TABLE) };
@@ -254,10 +236,10 @@ static void combination(struct nested *n, bool entry, bool exit)
 	host.ssp = n->own.ssp;
 	want = entry ? guest : n->own;
 	want.ssp -= 8; /* g_start's call */
-	check_triple(&(struct triple) { s->b, s->a, s->c }, &want, "%s: L2 sees the values of %s", name,
-		     entry ? "the VMCS" : "L1");
+	same_triple(&(struct triple) { s->b, s->a, s->c }, &want, "%s: L2 sees the values of %s", name,
+		    entry ? "the VMCS" : "L1");
 	now = triple_now(n);
-	check_triple(&now, &want, "%s: so does the VMM", name);
+	same_triple(&now, &want, "%s: so does the VMM", name);
 
 	want.s_cet ^= S_CET_NOTRACK;
 	want.ssp -= 4 * 8;
@@ -266,9 +248,9 @@ static void combination(struct nested *n, bool entry, bool exit)
 	if (!went(n, w, "exit 18", "%s: L2 exits", name))
 		return;
 	guest = guest_fields(n);
-	check_triple(&guest, &want, "%s: the exit stores L2's", name);
-	check_triple(&n->after, exit ? &host : &want, "%s: the exit loads %s", name, exit ? "L1's" : "nothing");
-	check_triple(&n->l1_sees, exit ? &host : &want, "%s: L1 sees that too", name);
+	same_triple(&guest, &want, "%s: the exit stores L2's", name);
+	same_triple(&n->after, exit ? &host : &want, "%s: the exit loads %s", name, exit ? "L1's" : "nothing");
+	same_triple(&n->l1_sees, exit ? &host : &want, "%s: L1 sees that too", name);
 	if (exit) {
 		/* By now, returns of L1 were checked with its shadow stack. */
 		cpu_wrmsr(n->c, MSR_S_CET, n->own.s_cet);
@@ -282,14 +264,14 @@ static void combination(struct nested *n, bool entry, bool exit)
 		equals(s->a, 3, "%s: L2 returned from all calls", name);
 	now = triple_now(n);
 	want.ssp += 4 * 8;
-	check_triple(&now, &want, "%s: and has its shadow stack", name);
+	same_triple(&now, &want, "%s: and has its shadow stack", name);
 	w = nested_leave(n);
 	went(n, w, "exit 18", "%s: L2 exits again", name);
 	/* A third entry, which needs only what KVM has kept. */
 	w = nested_enter(n);
 	went(n, w, "exit 18", "%s: and again", name);
 	guest = guest_fields(n);
-	check_triple(&guest, &want, "%s: L2's values are still stored", name);
+	same_triple(&guest, &want, "%s: L2's values are still stored", name);
 }
 
 void test_triples(void)

@@ -8,15 +8,6 @@
 
 #include "hypervisor.h"
 
-static void same_triple(struct triple got, struct triple want, const char *what)
-{
-	tap_ok(same(&got, &want), "%s", what);
-	if (!same(&got, &want)) {
-		tell_triple("got", &got);
-		tell_triple("wanted", &want);
-	}
-}
-
 /*
  * MSR lists of a VMCS: loaded on entry, stored and loaded on exit.
  */
@@ -167,7 +158,7 @@ void test_crs(void)
 {
 	struct nested *n = nested_create(NULL);
 	const struct stop *s = &n->c->stop;
-	struct triple state;
+	struct triple state, now;
 	enum place w;
 
 	nested_prepare(n, GUEST_SHSTK, l2_crs, 0, 0, 0);
@@ -182,7 +173,8 @@ void test_crs(void)
 		equals(s->a, 0, "L2 sees it off");
 		equals(s->b, 0, "and no shadow stack");
 	}
-	same_triple(triple_now(n), state, "the state stays");
+	now = triple_now(n);
+	same_triple(&now, &state, "the state stays");
 	w = nested_go(n);
 	if (went(n, w, "call 274", "CR0.WP in L2 without CR4.CET")) {
 		equals(s->a, DONE, "clearing it: done");

@@ -406,38 +406,12 @@ const char *where_text(const struct svm *n, enum place where)
 
 bool went(struct svm *n, enum place where, const char *want, const char *fmt, ...)
 {
-	const char *got = where_text(n, where);
-	bool ok = !strcmp(got, want);
-	char name[160];
 	va_list ap;
+	bool ok;
 
 	va_start(ap, fmt);
-	vsnprintf(name, sizeof(name), fmt, ap);
+	ok = check_place(where == AT_STOP ? n->c : NULL, where_text(n, where), want, fmt, ap);
 	va_end(ap);
-	tap_ok(ok, "%s", name);
-	if (!ok) {
-		tap_diag("wanted: %s, got: %s", want, got);
-		if (where == AT_STOP && n->c->stop.kind == STOP_EXCEPTION)
-			tap_diag("at 0x%llx, cr2 0x%llx", (unsigned long long)n->c->stop.frame->rip,
-				 (unsigned long long)n->c->stop.frame->cr2);
-	}
-	return ok;
-}
-
-bool same_triple(const struct triple *got, const struct triple *want, const char *fmt, ...)
-{
-	bool ok = same(got, want);
-	char name[160];
-	va_list ap;
-
-	va_start(ap, fmt);
-	vsnprintf(name, sizeof(name), fmt, ap);
-	va_end(ap);
-	tap_ok(ok, "%s", name);
-	if (!ok) {
-		tell_triple("got", got);
-		tell_triple("wanted", want);
-	}
 	return ok;
 }
 

@@ -177,8 +177,7 @@ void svm_init(struct svm *n);
 const char *where_text(const struct svm *n, enum place where);
 /* A check: it ended as @want says. */
 bool went(struct svm *n, enum place where, const char *want, const char *fmt, ...) __printf(4, 5);
-/* Checks: two triples are the same; after the last exit L1 has its own state, and can use it. */
-bool same_triple(const struct triple *got, const struct triple *want, const char *fmt, ...) __printf(3, 4);
+/* Checks: after the last exit L1 has its own state, and can use it. */
 void l1_intact(struct svm *n, const char *name);
 
 /* L1: the first function, and svm-nested-entry.S. */

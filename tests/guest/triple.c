@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 #include <stdarg.h>
 #include <stdio.h>
+#include <string.h>
 
 #include "triple.h"
 
@@ -42,6 +43,23 @@ void tell_triple(const char *name, const struct triple *t)
 		 (unsigned long long)t->ssp, (unsigned long long)t->table);
 }
 
+bool same_triple(const struct triple *got, const struct triple *want, const char *fmt, ...)
+{
+	bool ok = same(got, want);
+	char name[160];
+	va_list ap;
+
+	va_start(ap, fmt);
+	vsnprintf(name, sizeof(name), fmt, ap);
+	va_end(ap);
+	tap_ok(ok, "%s", name);
+	if (!ok) {
+		tell_triple("got", got);
+		tell_triple("wanted", want);
+	}
+	return ok;
+}
+
 bool equals(uint64_t got, uint64_t want, const char *fmt, ...)
 {
 	char name[160];
@@ -54,4 +72,20 @@ bool equals(uint64_t got, uint64_t want, const char *fmt, ...)
 	if (got != want)
 		tap_diag("got 0x%llx, wanted 0x%llx", (unsigned long long)got, (unsigned long long)want);
 	return got == want;
+}
+
+bool check_place(const struct cpu *c, const char *got, const char *want, const char *fmt, va_list ap)
+{
+	bool ok = !strcmp(got, want);
+	char name[160];
+
+	vsnprintf(name, sizeof(name), fmt, ap);
+	tap_ok(ok, "%s", name);
+	if (!ok) {
+		tap_diag("wanted: %s, got: %s", want, got);
+		if (c && c->stop.kind == STOP_EXCEPTION)
+			tap_diag("at 0x%llx, cr2 0x%llx", (unsigned long long)c->stop.frame->rip,
+				 (unsigned long long)c->stop.frame->cr2);
+	}
+	return ok;
 }

@@ -1,7 +1,9 @@
 /* SPDX-License-Identifier: GPL-2.0 */
-/* What VM entries and exits switch of CET, for the tests of nested VMX and SVM. */
+/* What VM entries and exits switch of CET, and checks, for the tests of nested VMX and SVM. */
 #ifndef TESTS_GUEST_TRIPLE_H
 #define TESTS_GUEST_TRIPLE_H
+
+#include <stdarg.h>
 
 #include "vmm.h"
 
@@ -19,5 +21,8 @@ bool cpu_has_cet(struct cpu *c);
 bool cpu_has_shstk(struct cpu *c);
 
 bool equals(uint64_t got, uint64_t want, const char *fmt, ...) __printf(3, 4);
+bool same_triple(const struct triple *got, const struct triple *want, const char *fmt, ...) __printf(3, 4);
+/* Where a guest went, in words. @c: it stopped in the VMM, so that a failure says where, or NULL. */
+bool check_place(const struct cpu *c, const char *got, const char *want, const char *fmt, va_list ap);
 
 #endif

@@ -29,6 +29,19 @@ drive_on() {
 		-r 512 -t 1500 -I "$("$top/tests/qemu/tree" "${qemu:-qemu}")" "${options[@]}" "$@"
 }
 
+# keep NAME: keep its image for the hosts that follow: "${saved[@]}" are options for them
+saved=()
+keep() {
+	cp "$tmp/$1/files/image" "$tmp/from-$1" && saved+=(-i "$tmp/from-$1")
+}
+
+# refuse NAME...: commands for what was kept, on a host without CET. $guest and $plain are options of QEMU: the guest,
+# and a CPU without CET.
+# shellcheck disable=SC2154 # the caller sets them
+refuse() {
+	printf "drive -f /host/from-%s -e 'Failed to set special registers' refuse $guest $plain\n" "$@"
+}
+
 # same_points NAME OTHER: OTHER must pass all checks that NAME passed
 same_points() {
 	is "$1 and $2: the same checks" "$(comm -23 <(passed_in "$1") <(passed_in "$2"))" ""

@@ -29,11 +29,6 @@ drive absent $guest
 drive -e 'Failed to set special registers' refuse $guest $plain
 drive -e \"Host doesn't support requested features\" refuse $guest $model"
 
-saved=()
-# keep NAME: keep its image for the hosts that follow
-keep() {
-	cp "$tmp/$1/files/image" "$tmp/from-$1" && saved+=(-i "$tmp/from-$1")
-}
 # from NAME...: commands for guests that were saved on other hosts
 from() {
 	local name
@@ -41,11 +36,6 @@ from() {
 		printf '%s\n' "drive -f /host/from-$name take $guest $model" \
 			"drive -f /host/from-$name stale $guest $model"
 	done
-}
-
-# refuse NAME...: on a host without shadow stacks
-refuse() {
-	printf "drive -f /host/from-%s -e 'Failed to set special registers' refuse $guest $plain\n" "$@"
 }
 
 drive_on native native "$commands"

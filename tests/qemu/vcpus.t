@@ -23,11 +23,10 @@ drive swap $guest $model
 drive dirty $guest $model
 drive empty $guest $model"
 
-saved=()
-# keep NAME: keep what it left for the hosts that follow
-keep() {
+# keep_both NAME: keep what either VMM left for the hosts that follow
+keep_both() {
 	local files=$tmp/$1/files
-	cp "$files/image" "$tmp/from-$1" && saved+=(-i "$tmp/from-$1" -i "$files/vcpus-$1.0" -i "$files/vcpus-$1.3")
+	keep "$1" && saved+=(-i "$files/vcpus-$1.0" -i "$files/vcpus-$1.3")
 }
 # own NAME: commands for a guest of its own
 own() {
@@ -51,7 +50,7 @@ without_pml=(-i "$build/tests/guest/dirty" -p kvm_intel.pml=0)
 if [ "${VCPUS:-}" != all ]; then
 	two_cpus 6.1 6.1 "$(own 6.1)
 dirty" "${without_pml[@]}"
-	keep 6.1
+	keep_both 6.1
 	two_cpus 6.12 6.12 "$(from 6.1)"
 	done_testing
 fi
@@ -59,17 +58,17 @@ fi
 two_cpus native native "$(own native)
 $losses
 dirty" "${without_pml[@]}"
-keep native
+keep_both native
 two_cpus 6.1 6.1 "$(from native)
 $(own 6.1)
 $losses
 dirty" "${without_pml[@]}"
-keep 6.1
+keep_both 6.1
 same_points native 6.1
 two_cpus 6.12 6.12 "$(from native 6.1)
 $(own 6.12)
 $losses"
-keep 6.12
+keep_both 6.12
 two_cpus 'native, from the others' native "$(from 6.1 6.12)"
 two_cpus '6.1, from 6.12' 6.1 "$(from 6.12)" "${without_pml[@]}"
 done_testing
