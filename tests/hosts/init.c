@@ -21,10 +21,12 @@
 #include <poll.h>
 #include <signal.h>
 #include <stdarg.h>
+#include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/ioctl.h>
+#include <sys/mman.h>
 #include <sys/mount.h>
 #include <sys/reboot.h>
 #include <sys/signalfd.h>
@@ -36,6 +38,7 @@
 #include <unistd.h>
 
 #include "channel.h"
+#include "library.h"
 
 #define WORDS_MAX 256
 
@@ -435,6 +438,102 @@ static void report_taint(void)
 		fclose(f);
 }
 
+/* The panic that follows ends the machine */
+static void fail(const char *what)
+{
+	FILE *f = fopen("/dev/console", "w");
+
+	if (f)
+		fprintf(f, "init: %s: %m\n", what);
+	exit(1);
+}
+
+static int make_file(const struct file *f, const char *path, const char *content)
+{
+	size_t done = 0;
+	int fd;
+
+	if (S_ISDIR(f->mode))
+		return mkdir(path, f->mode & 07777) && errno != EEXIST;
+	/* This program itself is there already, and runs */
+	unlink(path);
+	if (S_ISLNK(f->mode)) {
+		char target[4096] = "";
+
+		memcpy(target, content, f->size < sizeof(target) ? f->size : 0);
+		return symlink(target, path);
+	}
+	if (!S_ISREG(f->mode))
+		return mknod(path, f->mode, f->device);
+	fd = open(path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, f->mode & 07777);
+	if (fd < 0)
+		return -1;
+	while (done < f->size) {
+		ssize_t n = write(fd, content + done, f->size - done);
+
+		if (n <= 0)
+			break;
+		done += n;
+	}
+	return close(fd) || done < f->size;
+}
+
+static const void *map_physical(int fd, uint64_t address, size_t size)
+{
+	const void *p = mmap(NULL, size, PROT_READ, MAP_SHARED, fd, address);
+
+	if (p == MAP_FAILED)
+		fail("/dev/mem");
+	return p;
+}
+
+static void make_files(uint64_t address)
+{
+	int fd = open("/dev/mem", O_RDONLY | O_CLOEXEC);
+	const struct files *all = map_physical(fd, address, sizeof(*all));
+	const char *p, *end;
+	size_t size;
+
+	if (all->magic != FILES_MAGIC)
+		fail("no files in memory");
+	size = all->size;
+	all = map_physical(fd, address, size);
+	umask(0);
+	for (p = (const char *)(all + 1), end = (const char *)all + size; p < end;) {
+		const struct file *f = (const void *)p;
+		const char *path = p + sizeof(*f), *content = path + f->path_size;
+
+		if (make_file(f, path, content))
+			fail(path);
+		p = content + f->size + -(f->path_size + f->size) % FILES_ALIGN;
+	}
+	umask(022);
+	munmap((void *)all, size);
+	close(fd);
+}
+
+/*
+ * With the kernel parameter, the machine's state is saved here. From then on the machine starts here, each time with
+ * other files, so that its boot is emulated only once.
+ */
+static void start_here(void)
+{
+	char line[4096] = "", *parameter;
+	int fd = open("/proc/cmdline", O_RDONLY | O_CLOEXEC);
+
+	if (read(fd, line, sizeof(line) - 1) < 0)
+		fail("/proc/cmdline");
+	close(fd);
+	parameter = strstr(line, FILES_PARAMETER);
+	if (!parameter)
+		return;
+	fd = open("/dev/port", O_WRONLY | O_CLOEXEC);
+	if (pwrite(fd, "", 1, SNAPSHOT_PORT) != 1)
+		fail("/dev/port");
+	close(fd);
+	make_files(strtoull(parameter + strlen(FILES_PARAMETER), NULL, 0));
+}
+
 static void install_busybox(void)
 {
 	pid_t pid;
@@ -458,6 +557,7 @@ int main(void)
 	mkdir("/dev", 0755);
 	if (mount("proc", "/proc", "proc", 0, NULL) || mount("devtmpfs", "/dev", "devtmpfs", 0, NULL))
 		exit(1);
+	start_here();
 	open_channel();
 	kmsg = open("/dev/kmsg", O_RDONLY | O_NONBLOCK | O_CLOEXEC);
 	mount_all();

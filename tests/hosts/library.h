@@ -26,4 +26,25 @@ struct library {
 	struct library_entry entry[LIBRARY_MAX];
 };
 
+/*
+ * Files that a host gets after its boot, if the kernel parameter FILES_PARAMETER tells where in reserved memory they
+ * are: a struct files, then for each a struct file, its path with a final '\0', and its content, or where a symbolic
+ * link leads. Each struct file is aligned to FILES_ALIGN.
+ */
+#define FILES_PARAMETER "tests.files="
+#define FILES_MAGIC	0x3153454c4946ull
+#define FILES_ALIGN	8
+
+/* What is written to this port of Bochs makes it save the machine's state, and end: bochs-snapshot.patch */
+#define SNAPSHOT_PORT 0x8904
+
+struct files {
+	uint64_t magic, size;
+};
+
+struct file {
+	uint64_t size;
+	uint32_t mode, device, path_size, reserved;
+};
+
 #endif

@@ -6,23 +6,27 @@
  *	unpacks a bzImage: DIR/vmlinux (ELF, for QEMU's -kernel) and
  *	DIR/kernel.img, DIR/kernel.map (RAM image and its addresses, for Bochs)
  *
- *   mkboot bochs KERNELDIR INITRD MEGABYTES CMDLINE OPTROM OUT SEEN-AS
+ *   mkboot bochs KERNELDIR INITRD MEGABYTES CMDLINE OPTROM OUT SEEN-AS RESERVED
  *	writes OUT/params.img and OUT/optrom.img, which start the kernel of
  *	KERNELDIR with INITRD, and prints the lines of a bochsrc.  INITRD and
  *	KERNELDIR are named in them relative to SEEN-AS: Bochs runs in a chroot
  *	and sees SEEN-AS/kernel.img, SEEN-AS/initrd.img and so on.  If there is
  *	an OUT/library.img, it is put behind the MEGABYTES, in memory that is
- *	reserved.
+ *	reserved; if there is none, RESERVED megabytes are left for files.
  *
  *   mkboot library FILE DIR...
  *	makes FILE of what run --prepare left in each DIR, see library.h
  *
- * Both start the kernel at its PVH entry, so neither the self-decompression nor
- * a boot loader has to be emulated.
+ *   mkboot files FILE DIR
+ *	makes FILE of all that is in DIR, see library.h
+ *
+ * The first two start the kernel at its PVH entry, so neither the self-decompression
+ * nor a boot loader has to be emulated.
  */
 #include <elf.h>
 #include <err.h>
 #include <fcntl.h>
+#include <ftw.h>
 #include <inttypes.h>
 #include <stdint.h>
 #include <stdio.h>
@@ -260,7 +264,7 @@ static int do_bochs(char **arg)
 {
 	const char *kernel = arg[0], *initrd = arg[1], *cmdline = arg[3];
 	const char *optrom = arg[4], *out = arg[5], *seen_as = arg[6];
-	unsigned long megs = strtoul(arg[2], NULL, 0);
+	unsigned long megs = strtoul(arg[2], NULL, 0), reserved = strtoul(arg[7], NULL, 0);
 	uint32_t base, end, entry, top, ram_end, params, initrd_addr;
 	const char *library = join(out, "library.img");
 	uint64_t library_size = 0;
@@ -285,12 +289,17 @@ static int do_bochs(char **arg)
 	if (rom.size != ROM_SIZE)
 		errx(1, "%s: not %u bytes", optrom, ROM_SIZE);
 
+	library_size = (uint64_t)reserved << 20;
 	if (!stat(library, &st)) {
 		library_size = (st.st_size + IMAGE_ALIGN - 1) & ~(IMAGE_ALIGN - 1ull);
+	} else {
+		library = NULL;
+	}
+	if (library_size) {
 		ram_end = megs << 20;
 		megs += (library_size >> 20) + 2;
 		if (megs > 2048)
-			errx(1, "%s: too large", library);
+			errx(1, "%lu MB: too much memory", megs);
 		top = (megs << 20) - ACPI_SIZE;
 	} else {
 		top = (megs << 20) - ACPI_SIZE;
@@ -341,7 +350,7 @@ static int do_bochs(char **arg)
 	printf("optramimage1: file=%s/kernel.img, address=%#x\n", seen_as, base);
 	printf("optramimage2: file=%s/initrd.img, address=%#x\n", seen_as, initrd_addr);
 	printf("optramimage3: file=%s/params.img, address=%#x\n", seen_as, params);
-	if (library_size)
+	if (library)
 		printf("optramimage4: file=%s/library.img, address=%#x\n", seen_as, ram_end);
 	return 0;
 }
@@ -393,13 +402,71 @@ static int do_library(const char *file, char **dir, unsigned int n)
 	return 0;
 }
 
+static FILE *files_out;
+
+static void write_part(const void *p, size_t size)
+{
+	if (size && fwrite(p, size, 1, files_out) != 1)
+		err(1, "files");
+}
+
+static int add_file(const char *path, const struct stat *st, int type, struct FTW *ftw)
+{
+	struct file f = { .mode = st->st_mode, .device = st->st_rdev, .path_size = strlen(path) + 1 };
+	static const char zero[FILES_ALIGN];
+	char target[4096];
+	struct blob b = { 0 };
+
+	if (!ftw->level)
+		return 0;
+	if (type == FTW_DNR || type == FTW_NS)
+		errx(1, "%s: cannot be read", path);
+	if (S_ISREG(st->st_mode) && st->st_size)
+		b = map_file(path);
+	f.size = b.size;
+	if (S_ISLNK(st->st_mode)) {
+		ssize_t n = readlink(path, target, sizeof(target));
+
+		if (n < 0 || n == sizeof(target))
+			err(1, "%s", path);
+		f.size = n;
+	}
+	write_part(&f, sizeof(f));
+	write_part(path, f.path_size);
+	write_part(b.p ? b.p : (void *)target, f.size);
+	write_part(zero, -(f.path_size + f.size) % FILES_ALIGN);
+	if (b.p)
+		munmap(b.p, b.size);
+	return 0;
+}
+
+static int do_files(const char *file, const char *dir)
+{
+	struct files header = { .magic = FILES_MAGIC };
+
+	files_out = fopen(file, "w");
+	if (!files_out)
+		err(1, "%s", file);
+	write_part(&header, sizeof(header));
+	if (chdir(dir) || nftw(".", add_file, 16, FTW_PHYS))
+		err(1, "%s", dir);
+	header.size = ftell(files_out);
+	rewind(files_out);
+	write_part(&header, sizeof(header));
+	if (fclose(files_out))
+		err(1, "%s", file);
+	return 0;
+}
+
 int main(int argc, char **argv)
 {
 	if (argc == 4 && !strcmp(argv[1], "kernel"))
 		return do_kernel(argv[2], argv[3]);
-	if (argc == 9 && !strcmp(argv[1], "bochs"))
+	if (argc == 10 && !strcmp(argv[1], "bochs"))
 		return do_bochs(argv + 2);
 	if (argc >= 4 && !strcmp(argv[1], "library"))
 		return do_library(argv[2], argv + 3, argc - 3);
+	if (argc == 4 && !strcmp(argv[1], "files"))
+		return do_files(argv[2], argv[3]);
 	errx(2, "wrong arguments");
 }
