@@ -111,6 +111,9 @@ static void kvm_cet_vcpu_after_set_cpuid(struct kvm_vcpu *vcpu)
 	cet->shstk = shstk && kvm_cpu_cap_has(X86_FEATURE_SHSTK) && kvm_cet_vendor_allows(vcpu);
 	cet->ibt = ibt && kvm_cpu_cap_has(X86_FEATURE_IBT);
 	cet->supported_xss = kvm_cet_guest_supported_xss(vcpu);
+	/* KVM would put them into the encrypted state of an SEV-ES guest, which is not offered what they enable. */
+	if (!kvm_cet_vendor_allows(vcpu))
+		cet->supported_xss &= ~XSS_CET;
 
 	/* CPUID may show features that KVM does not offer. */
 	if (!kvm_cet_guest_has(cet))
