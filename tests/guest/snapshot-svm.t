@@ -43,7 +43,7 @@ if [ "${SVM:-}" = all ]; then
 $others"
 else
 	on native native '' '' 'snapshot --only-save /out/native
-snapshot --load /out/native
+snapshot --load /out/native #direction here small moved
 reset'
 fi
 keep native

@@ -21,7 +21,8 @@ find_kernels
 # To be set by the case: the host, as tests/hosts/run knows it, and the programs whose guests go from kernel to kernel.
 host='' travelling=()
 
-# on NAME SERIES MODULES CET COMMANDS [OPTION]...: CET is the parameter's value, or empty where there is no parameter
+# on NAME SERIES MODULES CET COMMANDS [OPTION]...: CET is the parameter's value, or empty where there is no parameter.
+# COMMANDS can have directions (directions_to)
 on() {
 	local name=$1 series=$2 with=$3 cet=$4 commands=$5 p options=()
 	shift 5
@@ -30,7 +31,8 @@ on() {
 		options+=(-i "$build/tests/guest/$p")
 	done < <(awk '$1 != "module" { print $1 }' <<<"$commands" | sort -u)
 	[ -z "$cet" ] || options+=(-p "$(cet_parameter "$host")=$cet")
-	run_host "$name" "$host" "${kernel[$series]}" "$with" "$commands" "${options[@]}" "$@"
+	run_host "$name" "$host" "${kernel[$series]}" "$with" "$(directions_to "$series" "$commands")" \
+		"${options[@]}" "$@"
 }
 
 # saved_as PROGRAM NAME: the file's name
@@ -45,7 +47,8 @@ saved_as() {
 travels() { # NAME
 	local p
 	for p in "${travelling[@]}"; do
-		printf '%s\n' "$p --save /out/$(saved_as "$p" "$1")" "$p --load /out/$(saved_as "$p" "$1")"
+		printf '%s\n' "$p --save /out/$(saved_as "$p" "$1")" \
+			"$p --load /out/$(saved_as "$p" "$1") #direction here small moved"
 	done
 }
 
@@ -61,7 +64,7 @@ from() {
 	local p name
 	for p in "${travelling[@]}"; do
 		for name; do
-			echo "$p --load $(saved_as "$p" "$name")"
+			echo "$p --load $(saved_as "$p" "$name") #direction $name small moved"
 		done
 	done
 }
@@ -82,7 +85,10 @@ same_state() {
 	done
 }
 
-# refused NAME...: a KVM without CET takes none of their snapshots
+# refused NAME...: a KVM without CET takes none of their snapshots. NAME can have a path
 refused() {
-	printf 'snapshot --refused %s\n' "$@"
+	local name
+	for name; do
+		echo "snapshot --refused $name #direction ${name##*/} small refused"
+	done
 }

@@ -5,28 +5,49 @@
 
 # shellcheck disable=SC2154 # tap.sh sets tests, failures, tmp and top
 
-# relay NAME FILE: each program's checks become checks of this case, as "NAME: PROGRAM: CHECK". FILE is the programs'
-# output, one after the other; "# program PROGRAM" announces each.
+# relay NAME FILE [DIRECTIONS]: each program's checks become checks of this case, as "NAME: PROGRAM: CHECK". FILE is the
+# programs' output, one after the other; "# program PROGRAM" announces each. DIRECTIONS is a file with a line for each
+# program: empty, or a direction (run_host), for which the checks that passed, of those made, are reported at the end.
 relay() {
 	local counts
-	awk -v name="$1" -v n="$tests" '
+	awk -v name="$1" -v n="$tests" -v directions="${3:-/dev/null}" '
+		BEGIN { while ((getline line <directions) > 0) direction[++wanted] = line }
 		function finish() {
-			if (program != "" && planned != points)
+			if (program != "" && planned != points) {
 				printf "not ok %d - %s: %s: runs to its end\n", ++n, name, program
+				points++
+			}
+			passed[programs] = good
+			made[programs] = points
 			program = ""
 		}
-		/^# program / { finish(); program = substr($0, 11); points = 0; planned = -1; next }
+		/^# program / { finish(); program = substr($0, 11); programs++; good = points = 0; planned = -1; next }
 		/^(not )?ok [0-9]+ - / {
 			points++
+			good += /^ok/
 			match($0, /ok [0-9]+ - /)
 			printf "%s%d - %s: %s: %s\n", substr($0, 1, RSTART + 2), ++n, name, program, substr($0, RSTART + RLENGTH)
 			next
 		}
-		/^1\.\.0 / { print "not ok " ++n " - " name ": " program ": runs"; planned = points = 0; print "# " $0; next }
+		/^1\.\.0 / {
+			print "not ok " ++n " - " name ": " program ": runs"
+			print "# " $0
+			planned = points = 1
+			next
+		}
 		/^1\.\.[0-9]+$/ { planned = substr($0, 4) + 0; next }
 		/^#/ { print; next }
 		{ print "# " $0 }
-		END { finish() }
+		END {
+			finish()
+			for (i = 1; i <= wanted; i++)
+				if (direction[i] == "")
+					continue
+				else if (programs == wanted)
+					print "# direction: " direction[i] " " passed[i] " of " made[i]
+				else
+					print "# direction: " direction[i] " 0 of 1: some programs did not start"
+		}
 	' "$2" >"$tmp/relayed"
 	cat "$tmp/relayed"
 	counts=$(grep -c '^ok\|^not ok' "$tmp/relayed") || :
@@ -61,16 +82,28 @@ distro_module() {
 	objcopy --strip-debug -R .BTF -R .BTF.base "$3"
 }
 
+# directions_to KERNEL COMMANDS: COMMANDS for run_host, from those that are the same for each kernel: they end with
+# "#direction FROM VMM RESULT", where FROM can be "here"
+directions_to() {
+	sed "s/ #direction here / #direction $1 /; s/ #direction /&$1 /" <<<"$2"
+}
+
 # run_host NAME HOST KERNEL MODULES COMMANDS [OPTION]...: HOST is that of tests/hosts/run, KERNEL a folder made by
 # tests/debian/kernel, MODULES a folder, or empty for the kernel's own. COMMANDS, one per line, are PROGRAM ARGUMENT...;
 # what they leave in /out is in $tmp/NAME/files. OPTIONS are those of tests/hosts/run, at least -i for each program.
+#
+# A command can end with "#direction TO FROM VMM RESULT": it moves a guest to the kernel TO from the kernel FROM (each
+# native, 6.12 or 6.1) under VMM (small, QEMU or two-vCPUs), and there the guest must be RESULT (moved or refused).
+# tests/migration-table counts these checks.
 run_host() {
 	local name=$1 host=$2 kernel=$3 modules=$4 commands=$5
 	local arguments=(-H "$host" -k "$kernel" -o "$tmp/$name" -t 900 -f "$tmp/$name/commands")
 
 	shift 5
 	mkdir -p "$tmp/$name"
-	printf '%s\n' "$commands" >"$tmp/$name/commands"
+	printf '%s\n' "$commands" | sed 's/ *#direction .*//' >"$tmp/$name/commands"
+	# "module" makes no checks.
+	sed -E '/^(module .*)?$/d; s/^.* #direction /#/; s/^[^#].*//; s/^#//' <<<"$commands" >"$tmp/$name/directions"
 	[ -z "$modules" ] || arguments+=(-m "$modules")
 	arguments+=("$@")
 	diag "$name: $host, $kernel${modules:+, modules from $modules}$(
@@ -78,5 +111,5 @@ run_host() {
 	)"
 	ok "$name: the host runs all programs and does not complain" \
 		run_to "$tmp/$name/points" "$top/tests/hosts/run" "${arguments[@]}"
-	relay "$name" "$tmp/$name/points"
+	relay "$name" "$tmp/$name/points" "$tmp/$name/directions"
 }

@@ -9,8 +9,8 @@
 # shellcheck disable=SC2154 # tap.sh sets build, tmp and top
 
 # drive_on NAME KERNEL COMMANDS [OPTION]...: KERNEL is native, distro-6.12 or distro-6.1 as shipped, or 6.12 or 6.1 with
-# our modules and CET. COMMANDS, one per line, run drive. OPTIONS are those of tests/hosts/run. $qemu names the root
-# whose QEMU is used, if not the root qemu.
+# our modules and CET. COMMANDS, one per line, run drive, and can have directions (directions_to). OPTIONS are those of
+# tests/hosts/run. $qemu names the root whose QEMU is used, if not the root qemu.
 drive_on() {
 	local name=$1 kernel=$2 commands=$3 modules='' f options=()
 	shift 3
@@ -25,8 +25,9 @@ drive_on() {
 	for f in drive forget.so guest.bin; do
 		options+=(-i "$build/tests/qemu/$f")
 	done
-	run_host "$name" "${HOST:-vmx}" "$("$top/tests/debian/kernel" path "$kernel")" "$modules" "$commands" \
-		-r 512 -t 1500 -I "$("$top/tests/qemu/tree" "${qemu:-qemu}")" "${options[@]}" "$@"
+	run_host "$name" "${HOST:-vmx}" "$("$top/tests/debian/kernel" path "$kernel")" "$modules" \
+		"$(directions_to "$kernel" "$commands")" -r 512 -t 1500 -I "$("$top/tests/qemu/tree" "${qemu:-qemu}")" \
+		"${options[@]}" "$@"
 }
 
 # keep NAME: keep its image for the hosts that follow: "${saved[@]}" are options for them
@@ -39,7 +40,11 @@ keep() {
 # and a CPU without CET.
 # shellcheck disable=SC2154 # the caller sets them
 refuse() {
-	printf "drive -f /host/from-%s -e 'Failed to set special registers' refuse $guest $plain\n" "$@"
+	local name
+	for name; do
+		echo "drive -f /host/from-$name -e 'Failed to set special registers' refuse $guest $plain" \
+			"#direction $name QEMU refused"
+	done
 }
 
 # same_points NAME OTHER: OTHER must pass all checks that NAME passed

@@ -17,24 +17,26 @@ plain='-cpu qemu64,+xsave,+xsaves'
 model="$plain,+cet-ss,enforce"
 
 # What each host runs with a guest of its own
-commands="drive move $guest $model
-drive forget $guest $model
-drive stale $guest $model
-drive -e 'Failed to set special registers' refuse $guest $plain
-drive -e 'Failed to set special registers' stay $guest $model --to $plain
-drive -e \"Host doesn't support requested features\" refuse $guest $model,+cet-ibt"
+moved='#direction here QEMU moved' refused='#direction here QEMU refused'
+commands="drive move $guest $model $moved
+drive forget $guest $model $moved
+drive stale $guest $model $moved
+drive -e 'Failed to set special registers' refuse $guest $plain $refused
+drive -e 'Failed to set special registers' stay $guest $model --to $plain $refused
+drive -e \"Host doesn't support requested features\" refuse $guest $model,+cet-ibt $refused"
 # On our hosts, as kvm_amd of a native kernel has no such parameter
 without="drive reload cet=0
 drive absent $guest
-drive -e 'Failed to set special registers' refuse $guest $plain
-drive -e \"Host doesn't support requested features\" refuse $guest $model"
+drive -e 'Failed to set special registers' refuse $guest $plain $refused
+drive -e \"Host doesn't support requested features\" refuse $guest $model $refused"
 
 # from NAME...: commands for guests that were saved on other hosts
 from() {
-	local name
+	local name scenario
 	for name; do
-		printf '%s\n' "drive -f /host/from-$name take $guest $model" \
-			"drive -f /host/from-$name stale $guest $model"
+		for scenario in take stale; do
+			echo "drive -f /host/from-$name $scenario $guest $model #direction $name QEMU moved"
+		done
 	done
 }
 

@@ -18,10 +18,11 @@ guest='-bios /host/guest.bin'
 # A CPU model that all three hosts have
 model='-cpu qemu64,+xsave,+xsaves,+cet-ss,+cet-ibt,enforce -smp 2'
 # QEMU with a fault: it loses part of the state
-losses="drive second $guest $model
-drive swap $guest $model
-drive dirty $guest $model
-drive empty $guest $model"
+moved='#direction here two-vCPUs moved'
+losses="drive second $guest $model $moved
+drive swap $guest $model $moved
+drive dirty $guest $model $moved
+drive empty $guest $model $moved"
 
 # keep_both NAME: keep what either VMM left for the hosts that follow
 keep_both() {
@@ -30,13 +31,14 @@ keep_both() {
 }
 # own NAME: commands for a guest of its own
 own() {
-	printf '%s\n' "drive busy $guest $model" "vcpus --save /out/vcpus-$1" "vcpus --load /out/vcpus-$1"
+	printf '%s\n' "drive busy $guest $model $moved" "vcpus --save /out/vcpus-$1" "vcpus --load /out/vcpus-$1 $moved"
 }
 # from NAME...: commands for guests that were saved on other hosts
 from() {
-	local name
+	local name come
 	for name; do
-		printf '%s\n' "drive -f /host/from-$name take $guest $model" "vcpus --load vcpus-$name"
+		come="#direction $name two-vCPUs moved"
+		printf '%s\n' "drive -f /host/from-$name take $guest $model $come" "vcpus --load vcpus-$name $come"
 	done
 }
 # two_cpus NAME KERNEL COMMANDS [OPTION]...

@@ -4,6 +4,8 @@
 # The pages of results that programs write: failures and unknown results are visible
 # shellcheck source=tests/tap.sh
 . "$(dirname "$0")/../tap.sh"
+# shellcheck source=tests/hosts/relay.sh
+. "$(dirname "$0")/../hosts/relay.sh"
 cd "$top" || exit 1
 
 # ---- docs/kernels.md
@@ -59,7 +61,67 @@ is "... all requirements are there" \
 	"$(sed '1,/^## Requirements/d' <<<"$page" | grep -o -E '(yes|\*\*no\*\*): ' | wc -l)" \
 	"$(awk -f tests/bench/verdict.awk "$tmp/counts" | wc -l)"
 not_ok "wrong usage" 2 tests/bench/page 9.9
-for f in docs/kernels.md docs/benchmark.md; do
+
+# ---- docs/migration.md
+
+# A host with three programs. The last one moves a guest, too.
+cat >"$tmp/points" <<'END'
+# program before
+ok 1 - a title
+1..1
+# program take
+ok 1 - 6.12, from 6.1: this title says nothing about directions
+ok 2 - nor this one
+1..2
+# program refuse
+ok 1 - says no
+1..1
+END
+# relayed DIRECTION...: the directions that relay reports for these programs
+relayed() {
+	printf '%s\n' "$@" >"$tmp/directions"
+	relay host "$tmp/points" "$tmp/directions" | grep '^# direction: '
+}
+relay_two() { relayed '' '6.1 native QEMU moved' '6.1 native QEMU refused'; }
+is "the checks of a command with a direction are counted" "$(relay_two)" \
+	$'# direction: 6.1 native QEMU moved 2 of 2\n# direction: 6.1 native QEMU refused 1 of 1'
+sed -i 's/^ok 2/not ok 2/' "$tmp/points"
+like "... one that fails" "$(relay_two)" ' moved 1 of 2$'
+sed -i '/nor this one/d' "$tmp/points"
+like "... a program that does not come to its end" "$(relay_two)" ' moved 1 of 2$'
+sed -i '1,3d' "$tmp/points"
+is "... a program that does not start: none of the host's directions is good" \
+	"$(relay_two | grep -c ' 0 of 1: some programs did not start$')" 2
+is "a command for each kernel gets its direction" \
+	"$(directions_to 6.1 $'a b #direction here QEMU moved\nc\nd #direction native QEMU moved')" \
+	$'a b #direction 6.1 6.1 QEMU moved\nc\nd #direction 6.1 native QEMU moved'
+
+for to in 6.1 6.12 native; do
+	for from in 6.1 6.12 native; do
+		for result in 'small moved 7' 'QEMU moved 5' 'two-vCPUs moved 8' 'small refused 3' 'QEMU refused 4'; do
+			echo "# direction: $to $from $result of ${result##* }"
+		done
+	done
+done >"$tmp/log"
+echo '# exit status of the case: 0' >>"$tmp/log"
+is "every direction was tried and is good" \
+	"$(tests/migration-table vcpus=1 "$tmp/log" | tail -n +3 | cut -d '|' -f 4- | sort -u)" \
+	' 7 of 7 | 5 of 5 | 8 of 8 | 7 of 7 |'
+ok "... exit status" tests/migration-table "$tmp/log"
+# changed_table SCRIPT: the table when sed has changed the log
+# shellcheck disable=SC2317 # not_ok calls it
+changed_table() {
+	sed "$1" "$tmp/log" >"$tmp/changed"
+	tests/migration-table vcpus=1 "$tmp/changed"
+}
+not_ok "a check that failed" 1 changed_table 's/6.1 native small moved 7/6.1 native small moved 6/'
+like "... is in the table" "$output" '^\| native \| 6\.1 \| 6 of 7 \|'
+not_ok "a direction that was not tried" 1 changed_table '/6.1 native QEMU moved/d'
+like "... is in the table" "$output" '^\| native \| 6\.1 \| 7 of 7 \| not tried \|'
+not_ok "no guest with two vCPUs" 1 changed_table '/two-vCPUs/d'
+not_ok "a case that did not end well" 1 changed_table 's/case: 0/case: 1/'
+
+for f in docs/kernels.md docs/benchmark.md docs/migration.md; do
 	is "$f has no internal words of the programs" \
 		"$(grep -n -E 'not built yet|on offer|EINVAL|FAILS|not ok|vmx-|CET_' $f)" ""
 	ok "... and results" grep -q '^| .*[0-9]' $f
