@@ -454,6 +454,11 @@ static int says(struct vm *vm, const char *wanted)
 	point(good, "%s: the guest comes to its %s", vm->name, *wanted == 'w' ? "next place to wait" : "end");
 	if (!good) {
 		remark("instead: %s", line ? line : "nothing");
+		/* A guest that was reset, or a QEMU that is gone */
+		while ((line = next_line(vm, &vm->qmp, now() + 1)))
+			remark("%s: %s", vm->name, line);
+		if (vm->qmp.closed)
+			remark("%s: QEMU has ended", vm->name);
 		show_errors(vm, "");
 	}
 	return good;

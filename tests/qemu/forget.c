@@ -81,12 +81,15 @@ static int copy_late_page(int fd, struct uffdio_copy *copy)
 	struct uffdio_copy empty = *copy;
 	int ret;
 
-	/* In the meantime the guest reaches them: it has the pages below */
+	/*
+	 * In the meantime each CPU of the guest reaches its own: it has the pages below. On a busy host one of them may
+	 * have to wait for its turn
+	 */
 	if (is("slow")) {
 		static int waited;
 
 		if (gpa >= SHADOWS && gpa < SHADOW_END && !waited++)
-			usleep(50000);
+			usleep(500000);
 		return real(fd, UFFDIO_COPY, copy);
 	}
 	if (gpa < SHADOWS || gpa >= SHADOW_END || (gpa - SHADOWS) % SHADOW_SIZE < SHADOW_SYSCALL)
