@@ -1,8 +1,8 @@
 #!/bin/bash
 # SPDX-License-Identifier: GPL-2.0
 #
-# kvm-onereg preflight with made-up files: each kind of obstacle, each with a neighbour that is not an obstacle; damaged
-# files; wrong usage, also of regs; and the messages of both if KVM cannot be queried. Everything runs under ASan and
+# kvm-onereg preflight with made-up files: each kind of obstacle, each with a neighbour that is not an obstacle;
+# baselines; damaged files; wrong usage, also of regs; and the messages of both if KVM cannot be queried. Everything runs under ASan and
 # UBSan.
 # shellcheck disable=SC2016 # Perl and scripts in quotes
 # shellcheck source=tests/tap.sh
@@ -145,6 +145,15 @@ verdict "... which cannot" 'tsc(2500000, 0)' 'ok ! TSC' ok
 verdict "the same within what KVM tolerates" 'tsc(2000499, 0)' ok ok
 verdict "... and not" 'tsc(2000501, 0)' 'ok ! TSC' ok
 
+verdict "nested state that is larger than the destination takes" 'capability("NESTED_STATE", 2048)' \
+	'no nested: KVM_CAP_NESTED_STATE' ok
+verdict "a quirk that only one KVM knows" '$d->{kvm}{quirks} = "0x7f"' 'ok ! KVM_X86_QUIRK_SLOT_ZAP_ALL' ok
+verdict "a quirk that nobody knows" '$d->{kvm}{quirks} = "0x800000ff"' ok 'ok ! quirk 31'
+verdict "the PAT of a nested guest" 'amd; $d->{kvm}{quirks} = "0x8ff" -- amd' \
+	'ok ! KVM_X86_QUIRK_NESTED_SVM_SHARED_PAT' ok
+verdict "... where there is none" '$d->{kvm}{quirks} = "0x8ff" -- 1' ok ok
+verdict "a file of the older format, which has no quirks" 'old_format; $d->{host}{id} = undef' ok ok
+
 # ---- text
 
 "$offer" make "$tmp/other" no_cet
@@ -160,6 +169,129 @@ is "... in 80 columns, apart from names of files" "$(sed 1,4d <<<"$output" | awk
 ok "text from a file does not control the terminal" preflight --compare "$tmp/base" "$tmp/other"
 not_ok "..." 1 grep -q -a -P '[^\n -~]' <<<"$output"
 is "... and does not fill it" "$(awk 'length > 600' <<<"$output")" ""
+
+ok "equal hosts" preflight --compare "$tmp/base" "$tmp/base"
+like "what is not compared is told, with the way to look" "$output" "QEMU's version: qemu-system-x86_64 --version"
+"$offer" make "$tmp/other" 'old_format; other("b")'
+ok "a file of the older format is compared" preflight --compare "$tmp/base" "$tmp/other"
+text=$(tr -s '\n ' ' ' <<<"$output")
+like "... and what it lacks is told" "$text" \
+	"$tmp/other is of version 1 of the format, without quirks and the parameter nested: save it again"
+is "... and not of the other one" "$(grep -o "$tmp/base is of version" <<<"$text")" ""
+"$offer" make "$tmp/other" 'other("b"); $d->{kvm}{quirks} = "0x37f"; $d->{kvm}{nested} = "N"'
+ok "quirks differ" preflight --compare "$tmp/base" "$tmp/other"
+text=$(tr -s '\n ' ' ' <<<"$output")
+like "... those of one" "$text" 'quirks that only the KVM of A knows: KVM_X86_QUIRK_SLOT_ZAP_ALL'
+like "... and of the other" "$text" \
+	'quirks that only the KVM of B knows: KVM_X86_QUIRK_STUFF_FEATURE_MSRS, KVM_X86_QUIRK_IGNORE_GUEST_PAT'
+like "... which are on by default" "$text" 'on by default: of A KVM_X86_QUIRK_CD_NW_CLEARED; of B none'
+like "... and the parameter nested" "$text" 'parameter nested: Y, N'
+
+# ---- baselines
+
+# baseline_of NAME CODE...: $tmp/NAME.json, of the base and of hosts changed by each CODE; OPTIONS in $with
+with=()
+baseline_of() {
+	local name=$1 files=("$tmp/base") n=1 code
+	shift
+	for code; do
+		n=$((n + 1))
+		"$offer" make "$tmp/host$n" "other('host$n'); $code"
+		files+=("$tmp/host$n")
+	done
+	preflight --json "${with[@]}" --baseline "${files[@]}" >"$tmp/$name.json" 2>"$tmp/err" || cat "$tmp/err"
+}
+get() { "$top/tests/command/baseline" get "$2" <"$tmp/$1.json"; } # NAME PERL
+cpu() { get "$1" '$j->{qemu_cpu}'; }
+taken() { get "$1" '[map { my $t = $_; "$t->{name}:" . join "+", map { s,.*/,,r } @{$t->{lacking}} } @{$j->{taken}}]'; }
+left_out() { get "$1" '[map { "$_->{name}" } @{$j->{left_out}}]'; }
+
+baseline_of same 1
+is "baseline: of equal hosts, nothing is taken away" "$(taken same)" ""
+like "... it is a model, with features, address bits and enforce" "$(cpu same)" \
+	'^[A-Z][A-Za-z-]+,[-+].*,\+cet-ss,.*,\+cet-ibt,.*,phys-bits=46,enforce$'
+is "... the same features for libvirt" "$(get same '$j->{libvirt_cpu}' | grep -c "policy='require' name='cet-ss'")" 1
+like "... with its own names" "$(get same '$j->{libvirt_cpu}')" "<feature policy='require' name='tsc_adjust'/>"
+is "... and none of KVM's own, which it does not know" "$(get same '$j->{libvirt_cpu}' | grep -c kvm)" 0
+like "... those QEMU has" "$(cpu same)" ',\+kvm-pv-unhalt,'
+is "... what needs more than the host is left out" "$(left_out same)" full-width-write
+is "... and told is which versions know it" "$(get same '$j->{needs_qemu}{version} . " " . $j->{needs_libvirt}{version}')" \
+	"11 12"
+
+baseline_of less 'clear(7, 0, "ebx", 5)' 'no_cet' 'clear(7, 0, "ebx", 5, 8)'
+is "baseline: who takes what away" "$(taken less)" \
+	"avx2:host2+host4 bmi2:host4 cet-ss:host3 cet-ibt:host3 vmx-any-errcode:host3 vmx-exit-save-cet:host3 vmx-entry-load-cet:host3"
+is "... these are not in it" "$(cpu less | grep -o -E '[+](avx2|bmi2|cet-ss|cet-ibt)\b')" ""
+is "... nor for libvirt" "$(get less '$j->{libvirt_cpu}' | grep -E "require' name='(avx2|bmi2|cet-)")" ""
+ok "... which says that the model's are off" grep -q "policy='disable' name='avx2'" <(get less '$j->{libvirt_cpu}')
+baseline_of no_ssp '$d->{kvm_defined_registers} = []'
+is "baseline: shadow stacks need their pointer saved" "$(taken no_ssp)" "cet-ss:host2"
+baseline_of pkru 'put(0xd, 9, "eax", 8); put(0xd, 9, "ebx", 0xa80); set(7, 0, "ecx", 3)'
+is "baseline: one host has PKU" "$(taken pkru)" "pku:base"
+"$offer" make "$tmp/base2" 'other("base2"); set(7, 0, "ecx", 3); put(0xd, 9, "eax", 8); put(0xd, 9, "ebx", 0x340)'
+preflight --json --baseline "$tmp/base2" "$tmp/host2" >"$tmp/moved.json"
+is "... both have it, and its state is elsewhere" "$(left_out moved)" "pku full-width-write"
+like "... which is told" "$(get moved '$j->{left_out}[0]{why}')" 'its XSAVE state is in another place on .*host2 than on .*base2'
+baseline_of nameless 'set(7, 2, "edx", 30)'
+"$offer" make "$tmp/base2" 'other("base2"); set(7, 2, "edx", 30)'
+preflight --json --baseline "$tmp/base2" "$tmp/host2" >"$tmp/nameless.json"
+is "baseline: a bit that QEMU has no name for" "$(left_out nameless)" "full-width-write CPUID 7.2:EDX[30]"
+with=(--without cet --without nested)
+baseline_of plain 'feature_clear(0x48b, 33)'
+like "baseline: without CET and nested VMs" "$(cpu plain)" ',enforce$'
+is "... there are none" "$(cpu plain | grep -o -E 'cet|vmx')" ""
+is "... what concerns these alone is not told" "$(taken plain)" ""
+with=(--qemu 10.0.2)
+baseline_of old_qemu 1
+is "baseline: for an older QEMU" "$(get old_qemu '$j->{needs_qemu}{version}')" 10
+is "... what it does not know is not there" "$(cpu old_qemu | grep -o -E '[+]cet-(ss|ibt)')" ""
+like "... and is told" "$(get old_qemu '[map { "$_->{name}: $_->{why}" } @{$j->{left_out}}]')" \
+	'cet-ss: QEMU 10 does not know it'
+with=()
+baseline_of rest 'put(0x80000008, 0, "eax", 0x3027); tsc(2500000, 0); capability("VCPU_EVENTS", 0); feature_set(0x10a, 2);
+	set(7, 0, "edx", 29)'
+like "baseline: the fewest address bits" "$(cpu rest)" 'phys-bits=39,'
+text=$(get rest '[map { "$_\n" } @{$j->{warnings}}]')
+like "... which is told" "$text" 'guests get 39 bits, hosts have up to 46'
+like "... clocks that go wrong" "$text" 'TSC: 2000000 kHz on .*base, 2500000 kHz on .*host2'
+like "... a capability of KVM's" "$text" 'KVM_CAP_VCPU_EVENTS: not on .*host2'
+"$offer" make "$tmp/host2" 'other("host2"); set(7, 0, "ebx", 4, 11)'
+"$offer" make "$tmp/host3" 'other("host3"); set(7, 0, "ebx", 4, 11); $d->{cpu}{model} = 60'
+preflight --json --baseline "$tmp/host2" "$tmp/host3" >"$tmp/haswell.json"
+is "baseline: TSX that QEMU gives to nobody" "$(taken haswell)" "hle:host3 rtm:host3"
+"$offer" make "$tmp/a1" 'amd; other("a1")'
+"$offer" make "$tmp/a2" 'amd; other("a2"); clear(0x8000000a, 0, "edx", 3)'
+preflight --json --baseline "$tmp/a1" "$tmp/a2" >"$tmp/amd.json"
+like "baseline: AMD" "$(get amd '$j->{libvirt_cpu}')" '<vendor>AMD</vendor>'
+like "... nested SVM" "$(taken amd)" '(^| )nrip-save:a2( |$)'
+like "... which a host has" "$(cpu amd)" ',\+svm,'
+"$offer" make "$tmp/old" 'old_format; other("old"); delete $d->{host}{id}'
+ok "baseline: a file of the older format" preflight --baseline "$tmp/base" "$tmp/old"
+ok "baseline: of one host" preflight --baseline "$tmp/base"
+like "... text: a -cpu" "$output" '^-cpu [A-Z].*,enforce$'
+like "... libvirt's" "$output" "^  <model fallback='forbid'>"
+like "... what is not compared" "$output" 'machine types: qemu-system-x86_64 -M help'
+ok "baseline: of several" preflight --baseline "$tmp/host2" "$tmp/host3"
+like "... text: who takes what away" "$(tr -s '\n ' ' ' <<<"$output")" 'because these hosts lack it: - .*/host3: hle, rtm '
+
+not_ok "baseline: no files" 2 preflight --baseline
+like "... says how to get them" "$output" 'needs files; on each host: kvm-onereg preflight --save FILE'
+not_ok "baseline: one file twice" 2 preflight --baseline "$tmp/base" "$tmp/base"
+like "... is reported" "$output" 'base .* and .*base .* are both of the host made-up$'
+like "... with what to do" "$output" '  to fix: name one of the two, or save the other'
+"$offer" make "$tmp/other" '$d->{host}{name} = "renamed"; $d->{host}{kernel} = "7"; $d->{host}{date} = "2026-02-02"'
+not_ok "baseline: two files of one host, with another kernel" 2 preflight --baseline "$tmp/base" "$tmp/other"
+"$offer" make "$tmp/other" 'old_format'
+not_ok "baseline: one of them in the older format" 2 preflight --baseline "$tmp/base" "$tmp/other"
+"$offer" make "$tmp/other" 'old_format; $d->{host}{name} = "b"'
+ok "... another host's" preflight --baseline "$tmp/base" "$tmp/other"
+not_ok "baseline: two vendors" 1 preflight --baseline "$tmp/base" "$tmp/a1"
+like "... says which" "$output" 'no guest can move between CPUs of GenuineIntel \(.*base\) and AuthenticAMD \(.*a1\)'
+like "... and what to do" "$output" '  to fix: make a baseline for the hosts of each vendor'
+head -c 500 "$tmp/base" >"$tmp/x"
+not_ok "baseline: a truncated file" 2 preflight --baseline "$tmp/base" "$tmp/x"
+like "... is reported" "$output" 'x: damaged: it ends too early'
+not_ok "baseline: no such file" 2 preflight --baseline "$tmp/base" "$tmp/nothing"
 
 # ---- files that cannot be used
 
@@ -178,12 +310,14 @@ echo 'hello' >"$tmp/x"
 unusable "something else" "$tmp/x" 'damaged, or not a file of preflight'
 head -c 5000000 /dev/zero >"$tmp/x"
 unusable "a large file" "$tmp/x" 'too large'
-"$offer" make "$tmp/x" '$d->{version} = 2'
-unusable "a newer format" "$tmp/x" 'by a newer kvm-onereg, in version 2 of the format; this one knows version 1'
+"$offer" make "$tmp/x" '$d->{version} = 3'
+unusable "a newer format" "$tmp/x" 'by a newer kvm-onereg, in version 3 of the format; this one knows version 2'
 "$offer" make "$tmp/x" '$d->{version} = 0'
 unusable "version 0" "$tmp/x" 'damaged: version 0'
 "$offer" make "$tmp/x" 'delete $d->{guest}'
 unusable "a part is missing" "$tmp/x" "damaged: .*'guest' is missing"
+"$offer" make "$tmp/x" 'delete $d->{kvm}{quirks}'
+unusable "what version 2 has is missing" "$tmp/x" "damaged: in kvm\[0\], 'quirks' is missing"
 "$offer" make "$tmp/x" '$d->{cpuid}[3]{eax} = "0x100000000"'
 unusable "a register of 33 bits" "$tmp/x" 'damaged: cpuid\[3\] eax is too large'
 "$offer" make "$tmp/x" '$d->{cpuid}[3]{eax} = 5'
@@ -215,7 +349,8 @@ for ((seed = 1; seed <= 400; seed++)); do
 	"$offer" damage "$tmp/base" "$tmp/x" $seed
 	preflight --compare "$tmp/x" "$tmp/base" >"$tmp/out" 2>&1 && status=0 || status=$?
 	statuses[status]=$((${statuses[status]:-0} + 1))
-	if [ "$status" -gt 2 ] || grep -q -a 'Sanitizer\|runtime error' "$tmp/out" ||
+	preflight --baseline "$tmp/x" "$tmp/host2" >"$tmp/out2" 2>&1 && status2=0 || status2=$?
+	if [ "$status" -gt 2 ] || [ "$status2" -gt 2 ] || grep -q -a 'Sanitizer\|runtime error' "$tmp/out" "$tmp/out2" ||
 		{ [ "$status" = 2 ] && ! grep -q '^kvm-onereg: ' "$tmp/out"; }; then
 		bad+="seed $seed: status $status "
 	fi
@@ -239,7 +374,13 @@ wrong "'c' is too much" preflight --compare a b c
 wrong "'a' is too much" preflight a
 wrong "goes alone" preflight --save a --compare b
 wrong "cet or nested, not 'x'" preflight --without x --compare a
-wrong "goes with --compare" preflight --without cet
+wrong "goes with --compare or --baseline" preflight --without cet
+wrong "goes alone" preflight --save a --baseline b
+wrong "do not go together" preflight --compare a --baseline b
+wrong "goes with --baseline" preflight --qemu 10 a
+wrong "takes a version, such as 10, not 'new'" preflight --qemu new --baseline a
+wrong "takes a version" preflight --qemu 0 --baseline a
+wrong "knows QEMU 7 and later, not 6.2" preflight --qemu 6.2 --baseline a
 wrong "unknown option '--foo'" regs --foo
 # The messages name the option that is wrong, not the word before it
 while read -r command; do
@@ -296,5 +437,6 @@ for arguments in "preflight" "preflight --json" "preflight --save $tmp/saved" "p
 		$'kvm-onereg: no permission to open /dev/kvm\n  to fix: run it as root, or as a user of the group kvm'
 done
 not_ok "nothing was saved" 1 test -e "$tmp/saved"
+ok "a baseline needs no KVM" without_kvm preflight --baseline "$tmp/base"
 ok "two files are compared without KVM" without_kvm preflight --compare "$tmp/base" "$tmp/base"
 done_testing

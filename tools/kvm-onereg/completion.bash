@@ -10,7 +10,8 @@ _kvm_onereg() {
 	1/*) words='status doctor regs swap preflight --help --version' ;;
 	*/-k | */--kernel) words=$(cd /lib/modules 2>/dev/null && echo *) ;;
 	*/--without) words='cet nested' ;;
-	*/--save | */--compare)
+	*/--qemu) words='7.2 10 11' ;;
+	*/--save | */--compare | */--baseline)
 		compopt -o default
 		COMPREPLY=()
 		return
@@ -22,7 +23,7 @@ _kvm_onereg() {
 		swap) words='ours distro --dry-run --json --help' ;;
 		regs) words="--json --bare --features --names --help $(kvm-onereg regs --names 2>/dev/null)" ;;
 		preflight)
-			words='--json --save --compare --without --help'
+			words='--json --save --compare --baseline --qemu --without --help'
 			[[ $word = -* ]] || compopt -o default
 			;;
 		esac

@@ -85,3 +85,9 @@ void print_wrapped(int column, int indent, const char *text)
 		}
 	}
 }
+
+void print_labelled(const char *label, int indent, const char *text)
+{
+	print_wrapped(printf("%-*s", indent, label), indent, text);
+	putchar('\n');
+}

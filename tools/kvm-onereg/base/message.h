@@ -31,6 +31,8 @@ void usage_error(const char *command, const char *format, ...) __attribute__((fo
  * @indent: where the others do, but for those that the text itself begins
  */
 void print_wrapped(int column, int indent, const char *text);
+/* "LABEL    text", a line, or more, where text goes on below itself */
+void print_labelled(const char *label, int indent, const char *text);
 /* A space at which lines are not broken */
 #define NO_BREAK '\1'
 

@@ -50,6 +50,20 @@ static void put_line(struct json_object *object, const char *key, const char *na
 	put_string(object, key, line_of(name));
 }
 
+/*
+ * Equal in two files of one host. It is derived from /etc/machine-id, which should not leave the host (machine-id(5)):
+ * by FNV-1a, to half of the bits, so there is no way back.
+ */
+static char *host_id(void)
+{
+	const char *id = line_of("/etc/machine-id");
+	__u64 hash = 0xcbf29ce484222325;
+
+	for (const char *c = id ?: ""; *c; c++)
+		hash = (hash ^ (unsigned char)*c) * 0x100000001b3;
+	return id && *id ? format("%016llx", hash) : NULL;
+}
+
 static struct json_object *ask_host(void)
 {
 	struct json_object *host = json_object_new_object();
@@ -59,6 +73,7 @@ static struct json_object *ask_host(void)
 
 	uname(&names);
 	put_string(host, "name", names.nodename);
+	put_string(host, "id", host_id());
 	strftime(date, sizeof(date), "%FT%TZ", gmtime(&now));
 	put_string(host, "date", date);
 	text = debian ? format("Debian %s", debian) : NULL;
@@ -101,6 +116,8 @@ static struct json_object *ask_cpu(void)
 static struct json_object *ask_kvm(const struct vcpu *vcpu)
 {
 	struct json_object *kvm = json_object_new_object(), *caps = json_object_new_object();
+	const char *nested;
+	int quirks;
 
 	/* Only kvm-onereg's modules have a version */
 	put_line(kvm, "version", "/sys/module/kvm/version");
@@ -108,6 +125,10 @@ static struct json_object *ask_kvm(const struct vcpu *vcpu)
 	put_line(kvm, "kvm_amd_version", "/sys/module/kvm_amd/version");
 	put_line(kvm, "kvm_intel_cet", "/sys/module/kvm_intel/parameters/cet");
 	put_line(kvm, "kvm_amd_cet", "/sys/module/kvm_amd/parameters/cet");
+	nested = line_of("/sys/module/kvm_intel/parameters/nested");
+	put_string(kvm, "nested", nested ?: line_of("/sys/module/kvm_amd/parameters/nested"));
+	quirks = ioctl(vcpu->vm, KVM_CHECK_EXTENSION, KVM_CAP_DISABLE_QUIRKS2);
+	put(kvm, "quirks", json_hexadecimal(quirks > 0 ? quirks : 0));
 	put(kvm, "one_reg", json_object_new_boolean(vcpu->one_reg));
 	for (const struct known_capability *one = known_capabilities; one->name; one++)
 		put(caps, one->name, json_object_new_int(ioctl(vcpu->vm, KVM_CHECK_EXTENSION, one->number)));

@@ -10,6 +10,7 @@
 #include "model/names.h"
 #include "preflight/compare.h"
 #include "preflight/offer.h"
+#include "preflight/quirks.h"
 #include "preflight/rules.h"
 
 #define COUNT(a) (sizeof(a) / sizeof(*(a)))
@@ -21,7 +22,7 @@ static void add(struct json_object *list, unsigned int of, char *name, const cha
 {
 	struct json_object *object = json_object_new_object();
 	va_list arguments;
-	char text[160];
+	char text[200];
 
 	va_start(arguments, what);
 	vsnprintf(text, sizeof(text), what, arguments);
@@ -31,26 +32,6 @@ static void add(struct json_object *list, unsigned int of, char *name, const cha
 	json_object_object_add(object, "cet", json_object_new_boolean(of & CET));
 	json_object_object_add(object, "nested", json_object_new_boolean(of & NESTED));
 	json_object_array_add(list, object);
-}
-
-static char *leaf_name(__u32 leaf, __u32 subleaf)
-{
-	if (subleaf || leaf == 7 || leaf == 0xd || leaf == 0x12 || leaf == 0x14 || leaf == 0x1e || leaf == 0x24)
-		return leaf < 10 ? format("CPUID %u.%u", leaf, subleaf) : format("CPUID 0x%x.%u", leaf, subleaf);
-	return leaf < 10 ? format("CPUID %u", leaf) : format("CPUID 0x%x", leaf);
-}
-
-/* "SHSTK (CPUID 7.0:ECX[7])"; the two that this package is about have a name with any headers. */
-static char *bit_name(__u32 leaf, __u32 subleaf, enum cpuid_register which, unsigned int bit)
-{
-	static const char * const registers[] = { [EAX] = "EAX", [EBX] = "EBX", [ECX] = "ECX", [EDX] = "EDX" };
-	const char *known = cpuid_bit_name(leaf, subleaf, which, bit);
-	char *where = leaf_name(leaf, subleaf);
-
-	if (!known && leaf == 7 && !subleaf && which == ECX && bit == 7)
-		known = "SHSTK";
-	return known ? format("%s (%s:%s[%u])", known, where, registers[which], bit) :
-		       format("%s:%s[%u]", where, registers[which], bit);
 }
 
 static unsigned int concerns_leaf(__u32 leaf, __u32 subleaf, enum cpuid_register which, unsigned int bit)
@@ -197,14 +178,6 @@ static void compare_features(const struct offer *from, const struct offer *to, s
 	}
 }
 
-static bool lists_msr(const struct offer *offer, __u32 index)
-{
-	for (size_t i = 0; i < offer->n_msrs; i++)
-		if (offer->msrs[i] == index)
-			return true;
-	return false;
-}
-
 #define MSR_XSS	     0xda0
 #define HYPERV_FIRST 0x40000000
 #define HYPERV_LAST  0x40001fff
@@ -243,7 +216,7 @@ static void compare_msrs(const struct offer *from, const struct offer *to, struc
 	for (size_t i = 0; i < from->n_msrs; i++) {
 		__u32 index = from->msrs[i];
 
-		if (lists_msr(to, index) || is_vmx_msr(index) || is_pmu_msr(index))
+		if (offer_lists_msr(to, index) || is_vmx_msr(index) || is_pmu_msr(index))
 			continue;
 		/* U_CET, S_CET, PL0_SSP to PL3_SSP, INT_SSP_TAB; XSS if there is nothing else in it */
 		if ((index >= 0x6a0 && index <= 0x6a8) || (index == MSR_XSS && !(offer_xss(from) & ~XSS_CET)))
@@ -270,25 +243,14 @@ static void compare_registers(const struct offer *from, const struct offer *to, 
 		    "the destination does not have it, so the shadow stack pointer would be lost");
 	for (size_t i = 0; i < from->n_registers; i++) {
 		const char *known = kvm_register_name(from->registers[i]);
-		bool there = false;
 
-		for (size_t j = 0; j < to->n_registers; j++)
-			there |= to->registers[j] == from->registers[i];
-		if (!there)
+		if (!offer_has_register(to, from->registers[i]))
 			add(obstacles, from->registers[i] == guest_ssp ? CET : 0,
 			    known && from->registers[i] == KVM_X86_REG_KVM((__u32)from->registers[i]) ?
 				    format("kvm:%s", known) :
 				    format("register 0x%llx", from->registers[i]),
 			    "not a register of the destination, so its value would be lost");
 	}
-}
-
-static int capability(const struct offer *offer, const char *name)
-{
-	for (size_t i = 0; i < offer->n_capabilities; i++)
-		if (!strcmp(offer->capabilities[i].name, name))
-			return offer->capabilities[i].value;
-	return 0;
 }
 
 static void compare_capabilities(const struct offer *from, const struct offer *to, struct json_object *obstacles,
@@ -300,18 +262,43 @@ static void compare_capabilities(const struct offer *from, const struct offer *t
 
 	for (size_t i = 0; i < from->n_capabilities; i++) {
 		const char *name = from->capabilities[i].name;
-		int a = from->capabilities[i].value, b = capability(to, name);
+		int a = from->capabilities[i].value, b = offer_capability(to, name);
 		bool skip = false, optional = false, nested = !strcmp(name, "KVM_CAP_NESTED_STATE");
 
 		for (size_t j = 0; j < COUNT(elsewhere); j++)
 			skip |= !strcmp(name, elsewhere[j]);
 		for (size_t j = 0; j < COUNT(on_demand); j++)
 			optional |= !strcmp(name, on_demand[j]);
-		if (!strcmp(name, "KVM_CAP_MAX_VCPUS") && b < a)
+		/* The size of what KVM_GET_NESTED_STATE returns, and the destination must take */
+		if (nested && b > 0 && b < a)
+			add(obstacles, NESTED, format("%s", name), "%d bytes, at the destination %d", a, b);
+		else if (!strcmp(name, "KVM_CAP_MAX_VCPUS") && b < a)
 			add(warnings, 0, format("%s", name), "%d, at the destination %d", a, b);
 		else if (!skip && a > 0 && b <= 0)
 			add(optional ? warnings : obstacles, nested ? NESTED : 0, format("%s", name),
 			    "the destination does not have it");
+	}
+}
+
+/*
+ * Each quirk that a kernel knows is on, unless the VMM disables it. A kernel that does not know one behaves as if it
+ * were on: so it matters only to a guest whose VMM disables it.
+ */
+static void compare_quirks(const struct offer *from, const struct offer *to, struct json_object *warnings)
+{
+	__u64 missing = from->quirks & ~to->quirks;
+
+	if (from->version < 2 || to->version < 2)
+		return;
+	for (unsigned int bit = 0; bit < 64; bit++) {
+		if (!(missing >> bit & 1))
+			continue;
+		if (bit != QUIRK_NESTED_SVM_SHARED_PAT)
+			add(warnings, 0, quirk_name(bit),
+			    "cannot be disabled at the destination (matters to guests whose VMM disables it)");
+		else if (has_svm(from) && has_svm(to))
+			add(warnings, NESTED, quirk_name(bit),
+			    "cannot be disabled at the destination: a VMM that does loses the PAT of nested guests");
 	}
 }
 
@@ -329,6 +316,7 @@ void offer_compare(const struct offer *from, const struct offer *to, struct json
 	compare_features(from, to, obstacles);
 	compare_registers(from, to, obstacles);
 	compare_capabilities(from, to, obstacles, warnings);
+	compare_quirks(from, to, warnings);
 	if (!same_speed(from, to) && !to->tsc_scaling)
 		add(warnings, 0, format("TSC"),
 		    "%d kHz, at the destination %d kHz, which cannot scale it, so clocks of the guest go wrong",

@@ -6,6 +6,7 @@
 #include "model/names.h"
 #include "preflight/differences.h"
 #include "preflight/offer.h"
+#include "preflight/quirks.h"
 #include "preflight/rules.h"
 
 static void note(struct json_object *notes, char *text)
@@ -60,6 +61,20 @@ static bool same_leaves(const struct leaf *a, size_t n, const struct leaf *b, si
 	return true;
 }
 
+static void note_quirks(struct json_object *notes, const struct offer *a, const struct offer *b)
+{
+	bool amd = !strcmp(a->vendor, AMD);
+	__u64 on_a = quirks_on(a->quirks, amd), on_b = quirks_on(b->quirks, amd), known = a->quirks & b->quirks;
+
+	if (a->quirks & ~b->quirks)
+		note(notes, format("quirks that only the KVM of A knows: %s", quirk_names(a->quirks & ~b->quirks)));
+	if (b->quirks & ~a->quirks)
+		note(notes, format("quirks that only the KVM of B knows: %s", quirk_names(b->quirks & ~a->quirks)));
+	if ((on_a ^ on_b) & known)
+		note(notes, format("quirks that both know, and are on by default: of A %s; of B %s",
+				   quirk_names(on_a & ~on_b & known), quirk_names(on_b & ~on_a & known)));
+}
+
 void offer_differences(const struct offer *a, const struct offer *b, struct json_object *notes)
 {
 	note_text(notes, "kernel", a->kernel, b->kernel);
@@ -70,6 +85,10 @@ void offer_differences(const struct offer *a, const struct offer *b, struct json
 				   b->family, b->model, b->stepping));
 	if (strcmp(a->vendor, b->vendor))
 		return;
+	if (a->version >= 2 && b->version >= 2) {
+		note_text(notes, "parameter nested", a->nested, b->nested);
+		note_quirks(notes, a, b);
+	}
 	if (!same_speed(a, b))
 		note(notes, format("TSC: %d kHz, %d kHz", a->tsc_khz, b->tsc_khz));
 	note_leaves(a, b, notes, false);

@@ -125,6 +125,10 @@ static void read_kvm(struct offer *offer, struct json_object *kvm, struct place 
 	at->part = "kvm";
 	offer->kvm_version = get_text(kvm, "version", true, at);
 	offer->one_reg = get_bool(kvm, "one_reg", at);
+	if (offer->version >= 2) {
+		offer->nested = get_text(kvm, "nested", true, at);
+		offer->quirks = get_number(kvm, "quirks", ULLONG_MAX, at);
+	}
 	caps = get(kvm, "capabilities", json_type_object, at);
 	at->part = "capabilities";
 	offer->capabilities = allocate(json_object_object_length(caps) + 1, sizeof(*offer->capabilities));
@@ -140,7 +144,9 @@ static void read_kvm(struct offer *offer, struct json_object *kvm, struct place 
 struct offer offer_read(struct json_object *json, const char *file)
 {
 	struct place at = { file, "document", 0 };
-	struct offer offer = { .json = json };
+	struct offer offer = {
+		.json = json,
+	};
 	struct json_object *object, *array;
 	int format_version;
 
@@ -155,10 +161,13 @@ struct offer offer_read(struct json_object *json, const char *file)
 		    format_version, VERSION_NOW);
 	if (format_version < 1)
 		die(STATUS_USAGE, ADVICE, "%s: damaged: version %d", file, format_version);
+	offer.version = format_version;
 
 	object = get(json, "host", json_type_object, &at);
 	at.part = "host";
 	offer.host = get_text(object, "name", false, &at);
+	offer.date = get_text(object, "date", false, &at);
+	offer.id = format_version < 2 ? NULL : get_text(object, "id", true, &at);
 	offer.system = get_text(object, "system", true, &at);
 	offer.kernel = get_text(object, "kernel", false, &at);
 	offer.kernel_version = get_text(object, "kernel_version", false, &at);

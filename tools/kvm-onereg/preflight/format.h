@@ -7,7 +7,8 @@
 #define ABOUT                                                               \
 	"What the KVM of a host offers guests that matters for migration. " \
 	"To compare: kvm-onereg preflight --compare FILE"
-#define VERSION_NOW 1
+/* 2 has the host's id, the parameter nested, and KVM's quirks. Files of version 1 are read, too. */
+#define VERSION_NOW 2
 
 /* What QEMU's migration stream is made of, or depends on; ended by .name NULL */
 extern const struct known_capability {

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 /* kvm-onereg preflight: what a host offers. */
 #include <stdlib.h>
+#include <string.h>
 
 #include "model/names.h"
 #include "preflight/offer.h"
@@ -43,6 +44,30 @@ const struct msr_value *offer_feature(const struct offer *offer, __u32 index)
 		if (offer->features[i].index == index)
 			return &offer->features[i];
 	return NULL;
+}
+
+int offer_capability(const struct offer *offer, const char *name)
+{
+	for (size_t i = 0; i < offer->n_capabilities; i++)
+		if (!strcmp(offer->capabilities[i].name, name))
+			return offer->capabilities[i].value;
+	return 0;
+}
+
+bool offer_lists_msr(const struct offer *offer, __u32 index)
+{
+	for (size_t i = 0; i < offer->n_msrs; i++)
+		if (offer->msrs[i] == index)
+			return true;
+	return false;
+}
+
+bool offer_has_register(const struct offer *offer, __u64 id)
+{
+	for (size_t i = 0; i < offer->n_registers; i++)
+		if (offer->registers[i] == id)
+			return true;
+	return false;
 }
 
 /* KVM scales no difference that is within this, as its tsc_tolerance_ppm has it */

@@ -139,6 +139,18 @@ bool is_of_one_host(__u32 leaf)
 	return false;
 }
 
+bool is_feature_leaf(__u32 leaf)
+{
+	static const __u32 leaves[] = {
+		0x1, 0x6, 0x7, 0xd, 0x80000001, 0x80000007, 0x80000008, 0x8000000a, 0x80000021
+	};
+
+	for (size_t i = 0; i < sizeof(leaves) / sizeof(*leaves); i++)
+		if (leaves[i] == leaf)
+			return true;
+	return false;
+}
+
 __u64 violation(enum relation relation, __u64 from, __u64 to, __u64 mask)
 {
 	from &= mask;
@@ -159,6 +171,25 @@ __u64 violation(enum relation relation, __u64 from, __u64 to, __u64 mask)
 __u64 field_value(__u64 value, __u64 mask)
 {
 	return (value & mask) >> (ffsll(mask) - 1);
+}
+
+char *leaf_name(__u32 leaf, __u32 subleaf)
+{
+	if (subleaf || leaf == 7 || leaf == 0xd || leaf == 0x12 || leaf == 0x14 || leaf == 0x1e || leaf == 0x24)
+		return leaf < 10 ? format("CPUID %u.%u", leaf, subleaf) : format("CPUID 0x%x.%u", leaf, subleaf);
+	return leaf < 10 ? format("CPUID %u", leaf) : format("CPUID 0x%x", leaf);
+}
+
+char *bit_name(__u32 leaf, __u32 subleaf, enum cpuid_register which, unsigned int bit)
+{
+	static const char * const registers[] = { [EAX] = "EAX", [EBX] = "EBX", [ECX] = "ECX", [EDX] = "EDX" };
+	const char *known = cpuid_bit_name(leaf, subleaf, which, bit);
+	char *where = leaf_name(leaf, subleaf);
+
+	if (!known && leaf == 7 && !subleaf && which == ECX && bit == 7)
+		known = "SHSTK";
+	return known ? format("%s (%s:%s[%u])", known, where, registers[which], bit) :
+		       format("%s:%s[%u]", where, registers[which], bit);
 }
 
 char *name_of_msr(__u32 index)

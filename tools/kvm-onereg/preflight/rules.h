@@ -44,10 +44,17 @@ bool is_vmx_msr(__u32 index);
 /* It describes one host: its caches, its topology, its clocks, its name, what it holds. */
 bool is_of_one_host(__u32 leaf);
 
+/* All of its bits are features that do not depend on a PMU, on enclaves or the like. */
+bool is_feature_leaf(__u32 leaf);
+
 /* The bits that are obstacles; for a field, all of it. */
 __u64 violation(enum relation relation, __u64 from, __u64 to, __u64 mask);
 /* The value of a field */
 __u64 field_value(__u64 value, __u64 mask);
 char *name_of_msr(__u32 index);
+/* "CPUID 7.0" */
+char *leaf_name(__u32 leaf, __u32 subleaf);
+/* "SHSTK (CPUID 7.0:ECX[7])"; the two that this package is about have a name with any headers. */
+char *bit_name(__u32 leaf, __u32 subleaf, enum cpuid_register which, unsigned int bit);
 
 #endif
