@@ -345,11 +345,13 @@ done
 is "a truncated file is recognized" "$bad" ""
 
 statuses=() bad=''
+: >"$tmp/out2"
 for ((seed = 1; seed <= 400; seed++)); do
 	"$offer" damage "$tmp/base" "$tmp/x" $seed
 	preflight --compare "$tmp/x" "$tmp/base" >"$tmp/out" 2>&1 && status=0 || status=$?
 	statuses[status]=$((${statuses[status]:-0} + 1))
-	preflight --baseline "$tmp/x" "$tmp/host2" >"$tmp/out2" 2>&1 && status2=0 || status2=$?
+	status2=0
+	[ $((seed % 4)) != 0 ] || preflight --baseline "$tmp/x" "$tmp/host2" >"$tmp/out2" 2>&1 || status2=$?
 	if [ "$status" -gt 2 ] || [ "$status2" -gt 2 ] || grep -q -a 'Sanitizer\|runtime error' "$tmp/out" "$tmp/out2" ||
 		{ [ "$status" = 2 ] && ! grep -q '^kvm-onereg: ' "$tmp/out"; }; then
 		bad+="seed $seed: status $status "

@@ -20,6 +20,7 @@
 #include "model/outlook.h"
 #include "model/packages.h"
 #include "model/series.h"
+#include "model/vmm.h"
 #include "status.h"
 
 static const char * const access_names[] = {
@@ -277,7 +278,20 @@ static void print_cet(const struct cet *cet, const struct running *running)
 		puts("          the kernel's log says why: dmesg | grep 'guests get no CET'");
 }
 
-static void print_holders(const struct holders *holders)
+/* What a guest with CET would lose, in red if this one has it */
+static void print_vmm(const struct holder *holder)
+{
+	struct vmm vmm = look_at_vmm(holder);
+	const char *text = describe_vmm(&vmm);
+
+	if (!text)
+		return;
+	printf("            %s", colour(loses_cet(&vmm) ? RED : PLAIN));
+	print_wrapped(12, 12, text);
+	printf("%s\n", colour(PLAIN));
+}
+
+static void print_holders(const struct holders *holders, bool cet)
 {
 	char *unnamed = describe_unnamed(holders);
 
@@ -286,8 +300,13 @@ static void print_holders(const struct holders *holders)
 		puts(holders->complete ? "none" : "none that this user can see");
 	else
 		printf("%d\n", holders->vms);
-	for (int i = 0; i < holders->processes; i++)
-		printf("          %s\n", describe_holder(&holders->process[i]));
+	for (int i = 0; i < holders->processes; i++) {
+		const struct holder *holder = &holders->process[i];
+
+		printf("          %s\n", describe_holder(holder));
+		if (cet && holder->vms)
+			print_vmm(holder);
+	}
 	if (!holders->complete)
 		puts("          (processes of other users were not examined: run this as root)");
 	for (char **module = holders->module; *module; module++)
@@ -406,7 +425,7 @@ int cmd_status(int argc, char **argv)
 	struct running running;
 	struct outlook outlook;
 	struct holders holders;
-	struct json_object *json;
+	struct json_object *json, *cet_object;
 	struct cet cet;
 	char *verdict;
 	bool good;
@@ -442,7 +461,7 @@ int cmd_status(int argc, char **argv)
 		print_next_boot(&outlook);
 		print_access(access);
 		print_cet(&cet, &running);
-		print_holders(&holders);
+		print_holders(&holders, offers_cet(&cet, running.set == NATIVE));
 		printf("\n%s%s%s\n", colour(good ? GREEN : RED), verdict, colour(PLAIN));
 		return good ? STATUS_OK : STATUS_NO;
 	}
@@ -457,7 +476,10 @@ int cmd_status(int argc, char **argv)
 	json_object_object_add(json, "next_boot", next_boot_json(&outlook));
 	json_object_object_add(json, "pending", pending_json(&outlook));
 	json_object_object_add(json, "dev_kvm", *host_root() ? NULL : json_string(access_names[access]));
-	json_object_object_add(json, "cet", cet_json(&cet));
+	cet_object = cet_json(&cet);
+	json_object_object_add(cet_object, "vmms",
+			       offers_cet(&cet, running.set == NATIVE) ? vmms_json(&holders) : NULL);
+	json_object_object_add(json, "cet", cet_object);
 	json_object_object_add(json, "vms", holders_json(&holders));
 	json_object_object_add(json, "one_reg", json_object_new_boolean(good));
 	json_object_object_add(json, "verdict", json_string(verdict));

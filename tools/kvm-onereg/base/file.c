@@ -4,6 +4,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <stdarg.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -12,6 +13,8 @@
 #include "base/memory.h"
 #include "base/text.h"
 
+#define TEXT_CHUNK   (1u << 20)
+#define LONGEST_TEXT 200
 #define LARGEST_FILE (64u << 20)
 
 const char *host_root(void)
@@ -120,6 +123,40 @@ char *read_file(const char *form, ...)
 static int not_hidden(const struct dirent *entry)
 {
 	return entry->d_name[0] != '.';
+}
+
+char *find_text(const char *file, const char *begin)
+{
+	size_t n = strlen(begin), have = 0;
+	char *buffer = allocate(1, TEXT_CHUNK + 1), *found = NULL;
+	FILE *stream = fopen(file, "re");
+
+	while (stream && !found) {
+		size_t more = fread(buffer + have, 1, TEXT_CHUNK - have, stream);
+
+		have += more;
+		found = memmem(buffer, have, begin, n);
+		/* What is found near the end may go on behind it: then it is found again at the beginning */
+		if (found && more && found + n + LONGEST_TEXT > buffer + have) {
+			have -= found - buffer;
+			memmove(buffer, found, have);
+			have += fread(buffer + have, 1, TEXT_CHUNK - have, stream);
+			found = buffer;
+		}
+		if (found) {
+			buffer[have] = '\0';
+			found = format("%.*s", LONGEST_TEXT, found);
+		} else if (!more) {
+			break;
+		} else if (have >= n) {
+			/* The beginning may be split */
+			memmove(buffer, buffer + have - (n - 1), n - 1);
+			have = n - 1;
+		}
+	}
+	if (stream)
+		fclose(stream);
+	return found;
 }
 
 char **list_folder(const char *form, ...)

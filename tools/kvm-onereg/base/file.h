@@ -21,6 +21,11 @@ const char *without_root(const char *file);
 char *read_file(const char *format, ...) __attribute__((format(printf, 1, 2)));
 /* The same for binary content, with its size; @file is used as it is. */
 unsigned char *read_bytes(const char *file, size_t *size);
+/*
+ * The text that begins with @begin in a binary file, such as a program: up to its NUL, at most 200 bytes; or NULL.
+ * @file is used as it is.
+ */
+char *find_text(const char *file, const char *begin);
 /* Names in a folder, sorted as versions, ended by NULL; never NULL itself. */
 char **list_folder(const char *format, ...) __attribute__((format(printf, 1, 2)));
 

@@ -15,11 +15,14 @@
 #include "doctor/report.h"
 #include "model/cet.h"
 #include "model/configuration.h"
+#include "model/hold.h"
+#include "model/holders.h"
 #include "model/kernel.h"
 #include "model/kvm.h"
 #include "model/loaded.h"
 #include "model/module-file.h"
 #include "model/series.h"
+#include "model/vmm.h"
 
 static const char *vendor_module(void)
 {
@@ -282,6 +285,45 @@ void check_cet(void)
 			       "kvm-onereg swap distro && kvm-onereg swap ours     # loads it with the option",
 			       format("%s asks for %s.cet=1, but it is N: the module was loaded before that was set",
 				      cet->asked_in, cet->module));
+}
+
+void check_vmms(void)
+{
+	struct holders holders;
+	int vms = 0, losing = 0;
+
+	begin_check("VMMs and CET");
+	if (!offers_cet(&host.cet, host.running.set == NATIVE)) {
+		check_is_good("guests have no CET");
+		return;
+	}
+	holders = who_holds_kvm();
+	for (int i = 0; i < holders.processes; i++) {
+		const struct holder *holder = &holders.process[i];
+		struct vmm vmm;
+		char *text;
+
+		if (!holder->vms)
+			continue;
+		vms++;
+		vmm = look_at_vmm(holder);
+		text = describe_vmm(&vmm);
+		if (!text)
+			continue;
+		losing += loses_cet(&vmm);
+		text = format("%d %s%s: %s", holder->pid, holder->command,
+			      holder->name ? format(" (%s)", holder->name) : "", text);
+		if (loses_cet(&vmm))
+			report_problem("vmm-loses-cet",
+				       "shut this guest down instead of moving or saving it; see docs/cet-migration.md",
+				       format("%s, and its guest has CET: a migration or snapshot breaks it", text));
+		else
+			report_remark(text, NULL);
+	}
+	if (!holders.complete)
+		skip_check("not every process could be examined: run this as root");
+	else if (!losing)
+		check_is_good(vms ? format("%d VM%s", vms, vms == 1 ? "" : "s") : "no VM");
 }
 
 void check_disk(void)

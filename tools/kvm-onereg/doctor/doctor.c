@@ -24,7 +24,7 @@
 
 /* In the order in which they are reported */
 static void (* const host_checks[])(void) = {
-	check_cpu,	     check_device,	check_loaded, check_cet,
+	check_cpu,	     check_device,	check_loaded, check_cet,       check_vmms,
 	check_configuration, check_secure_boot, check_boot,   check_next_boot,
 };
 

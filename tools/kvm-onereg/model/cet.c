@@ -97,6 +97,11 @@ struct cet look_at_cet(void)
 	return cet;
 }
 
+bool offers_cet(const struct cet *cet, bool native)
+{
+	return cet->value ? cet->value == 'Y' : native && cet->shadow_stacks == YES;
+}
+
 bool wants_cet(const struct cet *cet)
 {
 	return cet->asked || cet->value == 'Y';

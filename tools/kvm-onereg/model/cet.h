@@ -21,6 +21,8 @@ struct cet {
 };
 
 struct cet look_at_cet(void);
+/* KVM offers it to guests, as far as can be told: by the parameter, or by the CPU if there is none (@native) */
+bool offers_cet(const struct cet *cet, bool native);
 /* Whether guests have it, or should have it: it is on or requested. */
 bool wants_cet(const struct cet *cet);
 const char *answer_name(enum answer answer);
