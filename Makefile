@@ -25,10 +25,14 @@ export SOURCE_DIR ?= /usr/src
 # To sign what deb-modules packages: a private key and its certificate.
 SIGN_KEY ?=
 SIGN_CERT ?=
-# Of nested-stress; empty: as in make check.
+# Of nested-stress; empty: as in make check. fuzz takes SEED, too.
 ROUNDS ?=
 SEED ?=
 HOSTS ?=
+# Of fuzz: an emulated host, a kernel series, and the least number of operations.
+HOST ?= svm
+KERNEL ?= 6.12
+OPS ?= 100000
 # y makes every compiler warning an error.
 WERROR ?=
 # no: without debug information, as DKMS builds, where BTF does not need it.
@@ -105,6 +109,10 @@ debug-check: ## run tests on kernels that it builds: 6.12 and 6.1 with KASAN, lo
 .PHONY: nested-stress
 nested-stress: ## run nested guests with CET for so many ROUNDS, from SEED, on each kernel (as root, 100000 take an hour)
 	@STRESS_ROUNDS='$(ROUNDS)' STRESS_SEED='$(SEED)' STRESS_HOSTS='$(HOSTS)' TEST_TIMEOUT=86400 tests/run tests/guest/nested-stress.t
+
+.PHONY: fuzz
+fuzz: ## compare ours with native over random operations: HOST=svm KERNEL=6.1 or 6.12, SEED, OPS (as root)
+	@tests/fuzz/run -H '$(HOST)' -k '$(KERNEL)' -s '$(or $(SEED),1)' -n '$(OPS)'
 
 .PHONY: bench
 bench: ## count instructions per call: distro, ours, native; writes docs/benchmark.md (as root)

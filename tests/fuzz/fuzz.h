@@ -1,0 +1,103 @@
+/* SPDX-License-Identifier: GPL-2.0 */
+/*
+ * The differential fuzzer: from a seed, sequences of operations on VMs and vCPUs. What each operation results in is
+ * noted, and depends on nothing but the seed and KVM, so that two kernels can be compared.
+ *
+ * A sequence has VMs of its own, and consists of steps. The random numbers of a step come from the seed, the sequence
+ * and the step alone: the rest of a sequence stays as it is if steps are left out.
+ */
+#ifndef TESTS_FUZZ_FUZZ_H
+#define TESTS_FUZZ_FUZZ_H
+
+#include "random.h"
+#include "vmm.h"
+
+#define STEPS 500 /* of a sequence */
+
+/* The first VM has two vCPUs, or one that is an L1 hypervisor; the second has one. */
+#define FUZZ_CPUS 3
+
+/* Bits 32 to 47 of each address that a step of a VM may put somewhere: what another VM sees of it is a leak. */
+#define TAG(vm)	   (0x3a50ull + (vm))
+#define TAGGED(vm) (TAG(vm) << 32)
+#define TAG_OF(v)  ((v) >> 32 & 0xffff)
+
+struct fuzz {
+	struct machine *machines[2];
+	struct cpu *cpus[FUZZ_CPUS];
+	unsigned int ncpus;
+	bool irqchip;		/* of the first VM */
+	bool nested;		/* cpus[0] is an L1 hypervisor */
+	bool emulate;		/* KVM has no ONE_REG, and it is emulated */
+	uint64_t code, data;	/* pages of the guests, at the same address in both VMs */
+	struct area argp, addr; /* for pointers */
+	/* What a vCPU had once, for any other. */
+	struct kvm_nested_state *nested_states[4];
+	struct kvm_xsave *xsaves[4];
+	/* A guest did not end, or KVM's answer is not to be compared: the rest of the sequence is left out. */
+	const char *ended;
+	/* Of the notes. */
+	uint64_t hash;
+	unsigned long operations;
+	unsigned int step;
+	bool verbose;
+};
+
+/* What the second VM may see of the first, and the first of the second. */
+unsigned int vm_of(const struct fuzz *f, const struct cpu *c);
+
+/* Notes a value, under a name for whoever reads it. */
+void note(struct fuzz *f, const char *name, uint64_t value);
+/* The same of memory. */
+void note_bytes(struct fuzz *f, const char *name, const void *p, size_t size);
+/* One operation: what an ioctl() returned, with its errno. Returns @ret. */
+int note_result(struct fuzz *f, const char *name, int ret);
+/* A value that a guest, or the VMM of it, can see must not carry the tag of the other VM. */
+void check_tag(struct fuzz *f, const struct cpu *c, const char *where, uint64_t value);
+
+/* Numbers that the other VM does not use, as far as they look like addresses. */
+uint64_t fuzz_value(struct fuzz *f, const struct cpu *c);
+/* An MSR of which answers can be compared, at least whether there is one. */
+uint32_t fuzz_msr(void);
+/* It changes by itself: its value is not noted. */
+bool msr_moves(uint32_t msr);
+/* A value that it may get: for some MSRs it is none that starts something which depends on the clock. */
+uint64_t msr_value(struct fuzz *f, const struct cpu *c, uint32_t msr);
+
+/* CPUID with what all supported kernels offer. */
+void fuzz_cpuid(struct kvm_cpuid2 *cpuid, unsigned int cpu);
+
+/* Steps: calls.c */
+void step_one_reg(struct fuzz *f, struct cpu *c);
+void step_reg_list(struct fuzz *f, struct cpu *c);
+void step_get_msrs(struct fuzz *f, struct cpu *c);
+void step_set_msrs(struct fuzz *f, struct cpu *c);
+void step_cet(struct fuzz *f, struct cpu *c);
+void step_cpuid(struct fuzz *f, struct cpu *c);
+void step_sregs(struct fuzz *f, struct cpu *c);
+void step_regs(struct fuzz *f, struct cpu *c);
+void step_xsave(struct fuzz *f, struct cpu *c);
+void step_xcrs(struct fuzz *f, struct cpu *c);
+void step_events(struct fuzz *f, struct cpu *c);
+void step_mp_state(struct fuzz *f, struct cpu *c);
+void step_nested_state(struct fuzz *f, struct cpu *c);
+void step_filter(struct fuzz *f, struct cpu *c);
+void step_interrupts(struct fuzz *f, struct cpu *c);
+void step_debug(struct fuzz *f, struct cpu *c);
+void step_odd_ioctl(struct fuzz *f, struct cpu *c);
+void step_threads(struct fuzz *f, struct cpu *c);
+
+/* guests.c */
+void step_run(struct fuzz *f, struct cpu *c);
+void step_continue(struct fuzz *f, struct cpu *c);
+void note_state(struct fuzz *f, struct cpu *c);
+/* KVM_RUN, noted. */
+void fuzz_run(struct fuzz *f, struct cpu *c);
+
+/* code.c: at most a page of instructions that only go forward, and end with an OUT, if they do not fault. */
+void fuzz_code(struct fuzz *f, struct cpu *c, uint8_t *at);
+
+/* l1.c: the hypervisor is told to do something, and runs. */
+void step_l1(struct fuzz *f, struct cpu *c);
+
+#endif

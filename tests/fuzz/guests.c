@@ -1,0 +1,266 @@
+// SPDX-License-Identifier: GPL-2.0
+/* The steps that run a guest, and what is noted of it afterwards. */
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/ioctl.h>
+#include <sys/time.h>
+
+#include "fuzz.h"
+
+/*
+ * A guest that has not ended by then has a loop. By the clock of the emulated hosts, which counts instructions: those
+ * that do end, even if every page they use has left the nested page tables, take a tenth of it.
+ */
+#define LIMIT_US 3000
+
+static void limit(unsigned int us)
+{
+	const struct itimerval t = { .it_value.tv_usec = us };
+
+	setitimer(ITIMER_REAL, &t, NULL);
+}
+
+static void note_segment(struct fuzz *f, const char *name, const struct kvm_segment *s)
+{
+	/* Of an unusable segment, the rest means nothing. */
+	note(f, name, s->unusable);
+	if (s->unusable)
+		return;
+	note(f, "base", s->base);
+	note(f, "attributes",
+	     (uint64_t)s->limit << 32 | s->selector << 16 | s->type << 8 | s->present << 7 | s->dpl << 5 | s->db << 4 |
+		     s->s << 3 | s->l << 2 | s->g << 1 | s->avl);
+}
+
+static void note_regs(struct fuzz *f, struct cpu *c)
+{
+	static const char * const names[] = {
+		"rax", "rbx", "rcx", "rdx", "rsi", "rdi", "rsp", "rbp", "r8",
+		"r9",  "r10", "r11", "r12", "r13", "r14", "r15", "rip", "rflags",
+	};
+	struct kvm_regs r;
+	unsigned int i;
+
+	if (note_result(f, "regs", ioctl(c->io.vcpu, KVM_GET_REGS, &r)))
+		return;
+	for (i = 0; i < ARRAY_SIZE(names); i++) {
+		note(f, names[i], (&r.rax)[i]);
+		check_tag(f, c, names[i], (&r.rax)[i]);
+	}
+}
+
+static void note_sregs(struct fuzz *f, struct cpu *c)
+{
+	struct kvm_sregs s;
+
+	if (note_result(f, "sregs", ioctl(c->io.vcpu, KVM_GET_SREGS, &s)))
+		return;
+	note_segment(f, "cs", &s.cs);
+	note_segment(f, "ss", &s.ss);
+	note_segment(f, "ds", &s.ds);
+	note_segment(f, "gs", &s.gs);
+	note_segment(f, "tr", &s.tr);
+	note(f, "gdt", s.gdt.base ^ (uint64_t)s.gdt.limit << 48);
+	note(f, "idt", s.idt.base ^ (uint64_t)s.idt.limit << 48);
+	note(f, "cr0", s.cr0);
+	note(f, "cr2", s.cr2);
+	check_tag(f, c, "CR2", s.cr2);
+	note(f, "cr3", s.cr3);
+	note(f, "cr4", s.cr4);
+	note(f, "cr8", s.cr8);
+	note(f, "efer", s.efer);
+	note(f, "apic_base", s.apic_base);
+}
+
+static void note_events(struct fuzz *f, struct cpu *c)
+{
+	struct kvm_vcpu_events e;
+
+	memset(&e, 0, sizeof(e));
+	if (note_result(f, "events", ioctl(c->io.vcpu, KVM_GET_VCPU_EVENTS, &e)))
+		return;
+	note(f, "exception", e.exception.injected ? 0x100 | e.exception.nr : 0);
+	if (e.exception.injected && e.exception.has_error_code)
+		note(f, "error", e.exception.error_code);
+	note(f, "interrupt", e.interrupt.injected << 8 | e.interrupt.soft << 1 | e.interrupt.shadow << 2);
+	note(f, "nmi", e.nmi.injected | e.nmi.pending << 1 | e.nmi.masked << 2);
+	note(f, "smi", e.smi.smm | e.smi.pending << 1 | e.smi.smm_inside_nmi << 2 | e.smi.latched_init << 3);
+}
+
+static void note_cet(struct fuzz *f, struct cpu *c)
+{
+	struct {
+		struct kvm_msrs head;
+		struct kvm_msr_entry entries[CET_MSRS_XSS];
+	} m = { .head.nmsrs = CET_MSRS_XSS };
+	uint64_t ssp = 0;
+	int i, done;
+
+	for (i = 0; i < CET_MSRS_XSS; i++)
+		m.entries[i].index = cet_msrs[i];
+	done = note_result(f, "cet", ioctl(c->io.vcpu, KVM_GET_MSRS, &m));
+	for (i = 0; i < done; i++) {
+		note(f, "msr", m.entries[i].data);
+		check_tag(f, c, "a CET MSR", m.entries[i].data);
+	}
+	if (note_result(f, "one_reg", get_reg(&c->io, ID_GUEST_SSP, &ssp).ret))
+		return;
+	note(f, "ssp", ssp);
+	check_tag(f, c, "SSP", ssp);
+}
+
+void note_state(struct fuzz *f, struct cpu *c)
+{
+	note_regs(f, c);
+	note_sregs(f, c);
+	note_events(f, c);
+	note_cet(f, c);
+}
+
+static void note_exit(struct fuzz *f, struct cpu *c)
+{
+	struct kvm_run *run = c->io.run;
+
+	note(f, "exit", run->exit_reason);
+	switch (run->exit_reason) {
+	case KVM_EXIT_IO:
+		note(f, "io", run->io.direction << 24 | run->io.size << 16 | run->io.port);
+		note(f, "count", run->io.count);
+		if (run->io.direction == KVM_EXIT_IO_IN)
+			memset((uint8_t *)run + run->io.data_offset, 0x5a, run->io.size * run->io.count);
+		break;
+	case KVM_EXIT_MMIO:
+		note(f, "mmio", run->mmio.phys_addr);
+		note(f, "length", run->mmio.len << 1 | run->mmio.is_write);
+		if (run->mmio.is_write)
+			note_bytes(f, "data", run->mmio.data, sizeof(run->mmio.data));
+		else
+			memset(run->mmio.data, 0x5a, sizeof(run->mmio.data));
+		break;
+	case KVM_EXIT_INTERNAL_ERROR:
+		note(f, "suberror", run->internal.suberror);
+		break;
+	case KVM_EXIT_FAIL_ENTRY:
+		note(f, "reason", (uint32_t)run->fail_entry.hardware_entry_failure_reason);
+		break;
+	case KVM_EXIT_DEBUG:
+		note(f, "debug", run->debug.arch.exception);
+		note(f, "pc", run->debug.arch.pc);
+		note(f, "dr6", run->debug.arch.dr6);
+		break;
+	case KVM_EXIT_X86_RDMSR:
+	case KVM_EXIT_X86_WRMSR:
+		note(f, "index", run->msr.index);
+		note(f, "why", run->msr.reason);
+		if (run->exit_reason == KVM_EXIT_X86_WRMSR)
+			note(f, "data", run->msr.data);
+		else
+			run->msr.data = fuzz_value(f, c);
+		run->msr.error = random_one_in(4);
+		break;
+	}
+}
+
+static void note_exception(struct fuzz *f, struct cpu *c)
+{
+	struct kvm_run *run = c->io.run;
+	struct exception_frame frame;
+	struct kvm_regs r;
+
+	if (run->exit_reason != KVM_EXIT_IO || run->io.port != PORT_EXCEPTION || ioctl(c->io.vcpu, KVM_GET_REGS, &r) ||
+	    r.rdi > RAM_SIZE - sizeof(frame))
+		return;
+	memcpy(&frame, machine_at(c->machine, r.rdi), sizeof(frame));
+	note(f, "vector", frame.vector);
+	note(f, "code", frame.error);
+	note(f, "at", frame.rip);
+	note(f, "from", frame.cs);
+	note(f, "address", frame.cr2);
+	check_tag(f, c, "an address that faulted", frame.cr2);
+}
+
+/* The vCPU does not run, but waits for an interrupt or another vCPU. */
+static bool waits(struct fuzz *f, struct cpu *c)
+{
+	struct kvm_mp_state s;
+
+	if (ioctl(c->io.vcpu, KVM_GET_MP_STATE, &s) || s.mp_state == KVM_MP_STATE_RUNNABLE)
+		return false;
+	note(f, "waits", s.mp_state);
+	errno = EINTR;
+	return true;
+}
+
+void fuzz_run(struct fuzz *f, struct cpu *c)
+{
+	int ret;
+
+	limit(LIMIT_US);
+	ret = ioctl(c->io.vcpu, KVM_RUN, 0);
+	limit(0);
+	if (ret && errno == EINTR && !waits(f, c)) {
+		f->operations++;
+		f->ended = "a guest does not end";
+		return;
+	}
+	note_result(f, "ret", ret);
+	if (!ret) {
+		note_exit(f, c);
+		/* QEMU's TCG writes the host's state to the VMCB then. */
+		if (c->io.run->exit_reason == KVM_EXIT_FAIL_ENTRY && kvm_is_svm()) {
+			f->ended = "a VM entry failed";
+			return;
+		}
+		note_exception(f, c);
+	}
+	note_state(f, c);
+}
+
+/* A page of random code, on the stacks that the library made, at CPL0 or CPL3. */
+void step_run(struct fuzz *f, struct cpu *c)
+{
+	const unsigned int cpl = random_below(2) * 3;
+	uint64_t cet = 0;
+	__u64 *gpr;
+	struct kvm_sregs sregs;
+	struct kvm_regs regs;
+
+	/* It would lose what the hypervisor is about. */
+	if (f->nested && c == f->cpus[0]) {
+		step_l1(f, c);
+		return;
+	}
+	fuzz_code(f, c, machine_at(c->machine, f->code));
+	note_bytes(f, "bytes", machine_at(c->machine, f->code), PAGE);
+	if (note_result(f, "get", ioctl(c->io.vcpu, KVM_GET_SREGS, &sregs)))
+		return;
+	cpu_usual_sregs(c, cpl, &sregs);
+	note_result(f, "sregs", ioctl(c->io.vcpu, KVM_SET_SREGS, &sregs));
+	memset(&regs, 0, sizeof(regs));
+	for (gpr = &regs.rax; gpr <= &regs.r15; gpr++)
+		*gpr = fuzz_value(f, c);
+	regs.rip = f->code;
+	regs.rsp = cpl ? cpu_stack(c, CPU_USER_PAGE, 2) : cpu_stack(c, CPU_STACK_PAGE, 2);
+	regs.rflags = RFLAGS_FIXED | RFLAGS_IF | (cpl ? RFLAGS_IOPL3 : 0);
+	note_result(f, "set", ioctl(c->io.vcpu, KVM_SET_REGS, &regs));
+	if (msrs_get(&c->io, cpl ? MSR_U_CET : MSR_S_CET, &cet) && cet & CET_SHSTK && random_below(8))
+		note_result(f, "put",
+			    set_reg(&c->io, ID_GUEST_SSP,
+				    cpu_shadow_stack(c, cpl ? CPU_SS_USER_PAGE : CPU_SS_PAGE) - 64)
+				    .ret);
+	fuzz_run(f, c);
+}
+
+void step_continue(struct fuzz *f, struct cpu *c)
+{
+	c->io.run->immediate_exit = random_one_in(8);
+	if (c->io.run->immediate_exit) {
+		/* It completes what the last exit was about. */
+		note_result(f, "complete", ioctl(c->io.vcpu, KVM_RUN, 0));
+		c->io.run->immediate_exit = 0;
+		note_state(f, c);
+		return;
+	}
+	fuzz_run(f, c);
+}

@@ -1,0 +1,86 @@
+// SPDX-License-Identifier: GPL-2.0
+/* The steps of a hypervisor: L1 is told to do something, or L2 goes on. */
+#include <stdlib.h>
+#include <string.h>
+#include <sys/ioctl.h>
+
+#include "l1.h"
+
+/* KVM_RUN's own flag for it is younger than some kernels. */
+static bool l2_is_active(const struct cpu *c)
+{
+	static uint8_t buffer[0x4000];
+	struct kvm_nested_state *s = (void *)buffer;
+
+	memset(s, 0, sizeof(*s));
+	s->size = sizeof(buffer);
+	return !ioctl(c->io.vcpu, KVM_GET_NESTED_STATE, s) && s->flags & KVM_STATE_NESTED_GUEST_MODE;
+}
+
+static void go_on(struct fuzz *f, struct cpu *c)
+{
+	struct kvm_regs regs;
+
+	note_result(f, "get", ioctl(c->io.vcpu, KVM_GET_REGS, &regs));
+	switch (random_below(4)) {
+	case 0:
+		fuzz_code(f, c, machine_at(c->machine, f->code));
+		regs.rip = f->code;
+		break;
+	case 1:
+		break;
+	default:
+		regs.rip = (uintptr_t)l1_functions.leave;
+	}
+	note_result(f, "set", ioctl(c->io.vcpu, KVM_SET_REGS, &regs));
+}
+
+/* L1 starts anew, whatever became of it. */
+static void restart(struct fuzz *f, struct cpu *c)
+{
+	struct kvm_sregs sregs;
+	struct kvm_regs regs = {
+		.rip = (uintptr_t)g_start,
+		.rsp = cpu_stack(c, CPU_STACK_PAGE, 2),
+		.rflags = RFLAGS_FIXED | RFLAGS_IF,
+		.rbx = (uintptr_t)l1_functions.first,
+	};
+
+	if (note_result(f, "get", ioctl(c->io.vcpu, KVM_GET_SREGS, &sregs)))
+		return;
+	cpu_usual_sregs(c, 0, &sregs);
+	sregs.cr4 |= l1_functions.cr4;
+	note_result(f, "sregs", ioctl(c->io.vcpu, KVM_SET_SREGS, &sregs));
+	note_result(f, "set", ioctl(c->io.vcpu, KVM_SET_REGS, &regs));
+	note_result(f, "ssp", set_reg(&c->io, ID_GUEST_SSP, cpu_shadow_stack(c, CPU_SS_PAGE)).ret);
+}
+
+void step_l1(struct fuzz *f, struct cpu *c)
+{
+	struct l1_request *request;
+
+	if (!f->nested || c != f->cpus[0]) {
+		step_continue(f, c);
+		return;
+	}
+	request = l1_request();
+	if (l2_is_active(c)) {
+		go_on(f, c);
+	} else {
+		if (random_one_in(16))
+			restart(f, c);
+		l1_operation(f, c);
+		note(f, "kind", request->kind);
+		note(f, "a", request->a);
+		note(f, "b", request->b);
+	}
+	fuzz_run(f, c);
+	if (f->ended)
+		return;
+	note(f, "status", request->status);
+	if (!msr_moves(request->a)) {
+		note(f, "result", request->result);
+		check_tag(f, c, "what L1 read", request->result);
+	}
+	l1_note(f, c);
+}

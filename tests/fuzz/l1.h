@@ -1,0 +1,30 @@
+/* SPDX-License-Identifier: GPL-2.0 */
+/* What fuzzer-vmx.c and fuzzer-svm.c have for l1.c: a hypervisor in a VM, of the libraries for nested VMX and SVM. */
+#ifndef TESTS_FUZZ_L1_H
+#define TESTS_FUZZ_L1_H
+
+#include "fuzz.h"
+
+/* How the mail of both libraries begins. */
+struct l1_request {
+	uint64_t kind, a, b;
+	uint64_t status, result;
+};
+
+struct l1_functions {
+	void (*first)(void); /* of L1 */
+	void (*leave)(void); /* of L2: an exit */
+	uint64_t cr4;	     /* bits that L1 needs */
+};
+
+extern const struct l1_functions l1_functions;
+
+/* A VM whose vCPU is a hypervisor, which has not entered its guest yet. */
+struct machine *l1_create(void);
+struct l1_request *l1_request(void);
+/* A request to L1; on the way, what L1 and L2 will find changes. */
+void l1_operation(struct fuzz *f, struct cpu *c);
+/* What can be seen from outside afterwards. */
+void l1_note(struct fuzz *f, struct cpu *c);
+
+#endif
