@@ -100,8 +100,8 @@ start_on() {
 	local host=$1 files=() cpu
 	shift
 	for cpu; do files+=(-i "$tmp/cpus/$cpu"); done
-	boot "$host" "/usr/bin/bash /host/start.sh $*" -I "$("$top/tests/qemu/tree" "${qemu:-qemu}")" -I "$tree" -r 512 \
-		-t 600 -i "$tmp/start.sh" "${files[@]}"
+	boot "$host" "/usr/bin/bash /host/start.sh $*" -I "$("$top/tests/qemu/tree" "${qemu:-qemu}")" -I "$tree" \
+		-r 512 -t 600 -i "$tmp/start.sh" "${files[@]}"
 }
 starts() { # HOST CPU JSON
 	local libvirt=()

@@ -2,8 +2,8 @@
 # SPDX-License-Identifier: GPL-2.0
 #
 # kvm-onereg preflight with made-up files: each kind of obstacle, each with a neighbour that is not an obstacle;
-# baselines; damaged files; wrong usage, also of regs; and the messages of both if KVM cannot be queried. Everything runs under ASan and
-# UBSan.
+# baselines; damaged files; wrong usage, also of regs; and the messages of both if KVM cannot be queried. Everything
+# runs under ASan and UBSan.
 # shellcheck disable=SC2016 # Perl and scripts in quotes
 # shellcheck source=tests/tap.sh
 . "$(dirname "$0")/../tap.sh"
@@ -215,7 +215,8 @@ like "... with its own names" "$(get same '$j->{libvirt_cpu}')" "<feature policy
 is "... and none of KVM's own, which it does not know" "$(get same '$j->{libvirt_cpu}' | grep -c kvm)" 0
 like "... those QEMU has" "$(cpu same)" ',\+kvm-pv-unhalt,'
 is "... what needs more than the host is left out" "$(left_out same)" full-width-write
-is "... and told is which versions know it" "$(get same '$j->{needs_qemu}{version} . " " . $j->{needs_libvirt}{version}')" \
+is "... and told is which versions know it" \
+	"$(get same '$j->{needs_qemu}{version} . " " . $j->{needs_libvirt}{version}')" \
 	"11 12"
 
 baseline_of less 'clear(7, 0, "ebx", 5)' 'no_cet' 'clear(7, 0, "ebx", 5, 8)'
@@ -231,7 +232,8 @@ is "baseline: one host has PKU" "$(taken pkru)" "pku:base"
 "$offer" make "$tmp/base2" 'other("base2"); set(7, 0, "ecx", 3); put(0xd, 9, "eax", 8); put(0xd, 9, "ebx", 0x340)'
 preflight --json --baseline "$tmp/base2" "$tmp/host2" >"$tmp/moved.json"
 is "... both have it, and its state is elsewhere" "$(left_out moved)" "pku full-width-write"
-like "... which is told" "$(get moved '$j->{left_out}[0]{why}')" 'its XSAVE state is in another place on .*host2 than on .*base2'
+like "... which is told" "$(get moved '$j->{left_out}[0]{why}')" \
+	'its XSAVE state is in another place on .*host2 than on .*base2'
 baseline_of nameless 'set(7, 2, "edx", 30)'
 "$offer" make "$tmp/base2" 'other("base2"); set(7, 2, "edx", 30)'
 preflight --json --baseline "$tmp/base2" "$tmp/host2" >"$tmp/nameless.json"
@@ -248,8 +250,8 @@ is "... what it does not know is not there" "$(cpu old_qemu | grep -o -E '[+]cet
 like "... and is told" "$(get old_qemu '[map { "$_->{name}: $_->{why}" } @{$j->{left_out}}]')" \
 	'cet-ss: QEMU 10 does not know it'
 with=()
-baseline_of rest 'put(0x80000008, 0, "eax", 0x3027); tsc(2500000, 0); capability("VCPU_EVENTS", 0); feature_set(0x10a, 2);
-	set(7, 0, "edx", 29)'
+baseline_of rest 'put(0x80000008, 0, "eax", 0x3027); tsc(2500000, 0); capability("VCPU_EVENTS", 0);
+	feature_set(0x10a, 2); set(7, 0, "edx", 29)'
 like "baseline: the fewest address bits" "$(cpu rest)" 'phys-bits=39,'
 text=$(get rest '[map { "$_\n" } @{$j->{warnings}}]')
 like "... which is told" "$text" 'guests get 39 bits, hosts have up to 46'
@@ -272,7 +274,8 @@ like "... text: a -cpu" "$output" '^-cpu [A-Z].*,enforce$'
 like "... libvirt's" "$output" "^  <model fallback='forbid'>"
 like "... what is not compared" "$output" 'machine types: qemu-system-x86_64 -M help'
 ok "baseline: of several" preflight --baseline "$tmp/host2" "$tmp/host3"
-like "... text: who takes what away" "$(tr -s '\n ' ' ' <<<"$output")" 'because these hosts lack it: - .*/host3: hle, rtm '
+like "... text: who takes what away" "$(tr -s '\n ' ' ' <<<"$output")" \
+	'because these hosts lack it: - .*/host3: hle, rtm '
 
 not_ok "baseline: no files" 2 preflight --baseline
 like "... says how to get them" "$output" 'needs files; on each host: kvm-onereg preflight --save FILE'
@@ -352,7 +355,8 @@ for ((seed = 1; seed <= 400; seed++)); do
 	statuses[status]=$((${statuses[status]:-0} + 1))
 	status2=0
 	[ $((seed % 4)) != 0 ] || preflight --baseline "$tmp/x" "$tmp/host2" >"$tmp/out2" 2>&1 || status2=$?
-	if [ "$status" -gt 2 ] || [ "$status2" -gt 2 ] || grep -q -a 'Sanitizer\|runtime error' "$tmp/out" "$tmp/out2" ||
+	if [ "$status" -gt 2 ] || [ "$status2" -gt 2 ] ||
+		grep -q -a 'Sanitizer\|runtime error' "$tmp/out" "$tmp/out2" ||
 		{ [ "$status" = 2 ] && ! grep -q '^kvm-onereg: ' "$tmp/out"; }; then
 		bad+="seed $seed: status $status "
 	fi

@@ -47,7 +47,8 @@ process 14 cloud-hyperviso "$(program cloud-hypervisor x)"
 process 15 fc_vcpu "$(program firecracker x)"
 process 16 mine "$(program mine x)"
 process 17 qemu-system-x86 "$(program qemu-system-x86_64 'QEMU emulator version 12.0 (own)')"
-process 18 qemu-system-x86 "$(program 'qemu-system-x86_64 (deleted)' 'QEMU emulator version 9.2.1')" -cpu host,-migratable
+process 18 qemu-system-x86 "$(program 'qemu-system-x86_64 (deleted)' 'QEMU emulator version 9.2.1')" \
+	-cpu host,-migratable
 process 19 qemu-kvm "$(program qemu-kvm 'nothing')"
 process 20 kvm "$tmp/programs/gone"
 vm 21 libvirtd 0 0 libvirtd
@@ -77,9 +78,11 @@ onereg doctor --json
 is "doctor: those whose guests lose CET" \
 	"$(json 'join " ", sort map { $_->{problem} =~ /^(\d+)/ } grep { $_->{code} eq "vmm-loses-cet" } @{$j->{problems}}')" \
 	"13 14 15 18"
-like "... what to do" "$(json '(grep { $_->{code} eq "vmm-loses-cet" } @{$j->{problems}})[0]{fix}')" 'shut this guest down'
+like "... what to do" "$(json '(grep { $_->{code} eq "vmm-loses-cet" } @{$j->{problems}})[0]{fix}')" \
+	'shut this guest down'
 is "... and remarks on the others" \
-	"$(json 'join " ", sort map { ($_->{remark} // $_->{problem} // $_) =~ /^(\d+) / } @{$j->{remarks}}')" "12 16 19 20"
+	"$(json 'join " ", sort map { ($_->{remark} // $_->{problem} // $_) =~ /^(\d+) / } @{$j->{remarks}}')" \
+	"12 16 19 20"
 
 with_cet N
 process 14 cloud-hyperviso "$tmp/programs/cloud-hypervisor"
