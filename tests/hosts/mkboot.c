@@ -290,11 +290,10 @@ static int do_bochs(char **arg)
 		errx(1, "%s: not %u bytes", optrom, ROM_SIZE);
 
 	library_size = (uint64_t)reserved << 20;
-	if (!stat(library, &st)) {
+	if (!stat(library, &st))
 		library_size = (st.st_size + IMAGE_ALIGN - 1) & ~(IMAGE_ALIGN - 1ull);
-	} else {
+	else
 		library = NULL;
-	}
 	if (library_size) {
 		ram_end = megs << 20;
 		megs += (library_size >> 20) + 2;
