@@ -75,15 +75,21 @@ static inline __attribute__((always_inline)) uint64_t own_msr(int fd, uint64_t m
 
 static int msr_fd;
 
-/* U_CET and PL3_SSP of the CPU are this process's own. */
+/*
+ * U_CET and PL3_SSP of the CPU are this process's own. A thread that loses the CPU in the kernel before it reads the MSR
+ * gets it back with the state of another process, and its own is loaded only on the way to user mode: read once more.
+ */
 static void check_own(uint64_t u_cet)
 {
 	uint64_t ssp, got, pl3;
+	int i;
 
-	got = own_msr(msr_fd, MSR_U_CET, &ssp);
-	pl3 = own_msr(msr_fd, MSR_PL3_SSP, &ssp);
-	if (got == u_cet && pl3 == ssp)
-		return;
+	for (i = 0; i < 2; i++) {
+		got = own_msr(msr_fd, MSR_U_CET, &ssp);
+		pl3 = own_msr(msr_fd, MSR_PL3_SSP, &ssp);
+		if (got == u_cet && pl3 == ssp)
+			return;
+	}
 	COUNT(found->wrong_msrs, 1);
 	found->u_cet = got;
 	found->pl3_ssp = pl3;
