@@ -78,7 +78,7 @@ is "... and the first baseline tells who it was" \
 more=$("$here/baseline" get '[map { $_->{name} } grep { "@{$_->{lacking}}" =~ /vmx-6.1.json/ } @{$j->{taken}}]' \
 	<"$tmp/intel.json")
 ok "intel: something is taken away by 6.1" test -n "$more"
-sed "s/,enforce/,+${more%% *},enforce/" "$tmp/cpus/intel" >"$tmp/cpus/intel-more"
+sed "s/,enforce/,+${more// /,+},enforce/" "$tmp/cpus/intel" >"$tmp/cpus/intel-more"
 
 # ---- they start
 
