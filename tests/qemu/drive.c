@@ -693,6 +693,7 @@ static int late_stacks(struct vm *vm)
 		if (!at)
 			continue;
 		offset = strtoul(at + strlen("offset="), NULL, 16);
+		remark("the guest asked for 0x%lx", offset);
 		pages++;
 		if (offset == SHADOWS + SHADOW_USER - 0x1000)
 			found |= 1;

@@ -7,10 +7,12 @@
  *   stale      restores it 8 too high
  *   swap       gives each of two vCPUs that of the other
  *   dirty      does not see that pages with shadow stacks have become dirty
- *   slow       loses nothing: in postcopy, the shadow stacks take some time on their way
+ *   slow       loses nothing: in postcopy, the shadow stack that each CPU waits on comes when the guest asks for it, and
+ *              not before
  *   empty      in postcopy, has zeros instead of the pages with the stacks that the guest waits on
  */
 #include <dlfcn.h>
+#include <pthread.h>
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -26,7 +28,7 @@
 
 #include "guest/layout.h"
 
-#define PAGE 0x1000
+#define PAGE 0x1000ul
 
 static int (*real)(int fd, unsigned long request, void *argument);
 /* By their numbers */
@@ -74,6 +76,88 @@ static void lose_dirty(const struct kvm_dirty_log *log)
 		((uint8_t *)log->dirty_bitmap)[page / 8] &= ~(1 << page % 8);
 }
 
+/* Of each CPU, the page with the shadow stack that it waits on in postcopy */
+static struct {
+	uint64_t gpa;
+	/* The guest has asked for it; it has come, and is in @content */
+	int wanted, held;
+	uint8_t content[PAGE] __attribute__((aligned(PAGE)));
+} slow_pages[CPUS] = {
+	{ .gpa = SHADOWS + SHADOW_USER - PAGE },
+	{ .gpa = SHADOWS + 2 * SHADOW_SIZE - PAGE },
+};
+
+static pthread_mutex_t slow_lock = PTHREAD_MUTEX_INITIALIZER;
+static int userfault = -1;
+
+static int slow_page(uint64_t gpa)
+{
+	int i;
+
+	for (i = 0; i < CPUS && slow_pages[i].gpa != gpa; i++)
+		;
+	return i;
+}
+
+static void give_slow_page(int i)
+{
+	struct uffdio_copy copy = {
+		.dst = memory + slow_pages[i].gpa,
+		.src = (uintptr_t)slow_pages[i].content,
+		.len = PAGE,
+	};
+
+	if (slow_pages[i].held)
+		real(userfault, UFFDIO_COPY, &copy);
+	slow_pages[i].held = 0;
+}
+
+static int copy_slow_page(int fd, struct uffdio_copy *copy)
+{
+	int i = slow_page(copy->dst - memory), ret = 0, tries;
+
+	/* Postcopy does not end meanwhile. The CPU may need another page first, which comes behind this one */
+	for (tries = 0; i < CPUS && !__atomic_load_n(&slow_pages[i].wanted, __ATOMIC_RELAXED) && tries < 500; tries++)
+		usleep(1000);
+	pthread_mutex_lock(&slow_lock);
+	if (i < CPUS && !slow_pages[i].wanted) {
+		memcpy(slow_pages[i].content, (void *)(uintptr_t)copy->src, PAGE);
+		slow_pages[i].held = 1;
+		copy->copy = PAGE;
+	} else {
+		ret = real(fd, UFFDIO_COPY, copy);
+	}
+	pthread_mutex_unlock(&slow_lock);
+	return ret;
+}
+
+/* QEMU believes that it has the page, and would not ask for it any more */
+static void want_slow_page(uint64_t gpa)
+{
+	int i = slow_page(gpa);
+
+	if (i == CPUS)
+		return;
+	pthread_mutex_lock(&slow_lock);
+	__atomic_store_n(&slow_pages[i].wanted, 1, __ATOMIC_RELAXED);
+	give_slow_page(i);
+	pthread_mutex_unlock(&slow_lock);
+}
+
+ssize_t read(int fd, void *buffer, size_t size)
+{
+	static ssize_t (*real_read)(int fd, void *buffer, size_t size);
+	const struct uffd_msg *message = buffer;
+	ssize_t n;
+
+	if (!real_read)
+		real_read = dlsym(RTLD_NEXT, "read");
+	n = real_read(fd, buffer, size);
+	if (fd == userfault && is("slow") && n == sizeof(*message) && message->event == UFFD_EVENT_PAGEFAULT)
+		want_slow_page((message->arg.pagefault.address & -PAGE) - memory);
+	return n;
+}
+
 static int copy_late_page(int fd, struct uffdio_copy *copy)
 {
 	static uint8_t zeros[PAGE] __attribute__((aligned(PAGE)));
@@ -81,17 +165,8 @@ static int copy_late_page(int fd, struct uffdio_copy *copy)
 	struct uffdio_copy empty = *copy;
 	int ret;
 
-	/*
-	 * In the meantime each CPU of the guest reaches its own: it has the pages below. On a busy host one of them may
-	 * have to wait for its turn
-	 */
-	if (is("slow")) {
-		static int waited;
-
-		if (gpa >= SHADOWS && gpa < SHADOW_END && !waited++)
-			usleep(500000);
-		return real(fd, UFFDIO_COPY, copy);
-	}
+	if (is("slow"))
+		return copy_slow_page(fd, copy);
 	if (gpa < SHADOWS || gpa >= SHADOW_END || (gpa - SHADOWS) % SHADOW_SIZE < SHADOW_SYSCALL)
 		return real(fd, UFFDIO_COPY, copy);
 	empty.src = (uintptr_t)zeros;
@@ -106,7 +181,7 @@ int ioctl(int fd, unsigned long request, ...)
 	const struct kvm_one_reg *reg;
 	void *argument;
 	va_list ap;
-	int ret;
+	int i, ret;
 
 	va_start(ap, request);
 	argument = va_arg(ap, void *);
@@ -120,7 +195,13 @@ int ioctl(int fd, unsigned long request, ...)
 		return restore_ssp(fd, *(uint64_t *)(uintptr_t)reg->addr);
 	if (request == UFFDIO_COPY && (is("empty") || is("slow")))
 		return copy_late_page(fd, argument);
+	/* No page may be missing when postcopy ends */
+	if (request == UFFDIO_UNREGISTER)
+		for (i = 0; i < CPUS; i++)
+			give_slow_page(i);
 	ret = real(fd, request, argument);
+	if (request == UFFDIO_REGISTER)
+		userfault = fd;
 	if (request == KVM_CREATE_VCPU && (uintptr_t)argument < CPUS)
 		vcpus[(uintptr_t)argument] = ret;
 	/* KVM_SET_USER_MEMORY_REGION2 begins with the same */
