@@ -135,12 +135,12 @@ static struct common find_common(const struct hosts *hosts, struct json_object *
 	while (features[n].name)
 		n++;
 	common.features = allocate(n, sizeof(*common.features));
-	for (const struct feature *feature = features; feature->name; feature++) {
+	for (const struct feature *feature = next_name(NULL); feature; feature = next_name(feature)) {
 		struct json_object *lacking;
 		const char *why;
 		size_t without = 0;
 
-		if (find_feature(feature->name) != feature || is_excluded(hosts, feature))
+		if (is_excluded(hosts, feature))
 			continue;
 		lacking = json_object_new_array();
 		for (size_t i = 0; i < hosts->n; i++) {
@@ -195,10 +195,9 @@ static unsigned int distance(const struct cpu_model *model, const struct common 
 {
 	unsigned int n = 0;
 
-	for (const struct feature *feature = features; feature->name; feature++) {
+	for (const struct feature *feature = next_name(NULL); feature; feature = next_name(feature)) {
 		/* Those of KVM's own are in no model */
-		if (find_feature(feature->name) != feature || feature->leaf == 0x40000001 ||
-		    is_idle(common, feature->name))
+		if (feature->leaf == 0x40000001 || is_idle(common, feature->name))
 			continue;
 		n += has(common, feature->name) != has_word(model->features, feature->name);
 	}
@@ -211,10 +210,13 @@ static const struct cpu_model *choose_model(const struct hosts *hosts, const str
 	unsigned int shortest = 0;
 
 	for (const struct cpu_model *model = cpu_models; model->name; model++) {
-		unsigned int n = distance(model, common);
+		unsigned int n;
 
 		if ((*model->vendor && strcmp(model->vendor, hosts->offers[0].vendor)) ||
-		    (hosts->qemu && model->qemu_since > hosts->qemu) || (best && n >= shortest))
+		    (hosts->qemu && model->qemu_since > hosts->qemu))
+			continue;
+		n = distance(model, common);
+		if (best && n >= shortest)
 			continue;
 		best = model;
 		shortest = n;
@@ -239,10 +241,10 @@ static char *qemu_cpu(const struct hosts *hosts, const struct cpu_model *model, 
 {
 	char *text = format("%s", model->name);
 
-	for (const struct feature *feature = features; feature->name; feature++) {
+	for (const struct feature *feature = next_name(NULL); feature; feature = next_name(feature)) {
 		bool wanted = has(common, feature->name), there = has_word(model->features, feature->name);
 
-		if (find_feature(feature->name) == feature && wanted != there && !is_idle(common, feature->name))
+		if (wanted != there && !is_idle(common, feature->name))
 			text = format("%s,%c%s", text, wanted ? '+' : '-', feature->name);
 	}
 	return format("%s,phys-bits=%u,enforce", text, address_bits(hosts, false));
@@ -263,12 +265,11 @@ static char *libvirt_cpu(const struct hosts *hosts, const struct cpu_model *mode
 	if (vendor)
 		text = format("%s  <vendor>%s</vendor>\n", text, vendor);
 	text = format("%s  <maxphysaddr mode='emulate' bits='%u'/>\n", text, address_bits(hosts, false));
-	for (const struct feature *feature = features; feature->name; feature++) {
+	for (const struct feature *feature = next_name(NULL); feature; feature = next_name(feature)) {
 		bool wanted = has(common, feature->name), there = has_word(model->features, feature->name),
 		     assumed = has_word(model->libvirt, feature->name);
 
-		if (find_feature(feature->name) != feature || !feature->libvirt || is_idle(common, feature->name) ||
-		    (wanted ? there : !there && !assumed))
+		if (!feature->libvirt || is_idle(common, feature->name) || (wanted ? there : !there && !assumed))
 			continue;
 		text = format("%s  <feature policy='%s' name='%s'/>\n", text, wanted ? "require" : "disable",
 			      feature->libvirt);

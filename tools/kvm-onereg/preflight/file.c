@@ -144,9 +144,7 @@ static void read_kvm(struct offer *offer, struct json_object *kvm, struct place 
 struct offer offer_read(struct json_object *json, const char *file)
 {
 	struct place at = { file, "document", 0 };
-	struct offer offer = {
-		.json = json,
-	};
+	struct offer offer = { .json = json };
 	struct json_object *object, *array;
 	int format_version;
 

@@ -26,6 +26,14 @@ const struct feature *find_feature(const char *name)
 	return NULL;
 }
 
+const struct feature *next_name(const struct feature *feature)
+{
+	feature = feature ? feature + 1 : features;
+	while (feature->name && find_feature(feature->name) != feature)
+		feature++;
+	return feature->name ? feature : NULL;
+}
+
 const char *belongs_to(const struct feature *feature)
 {
 	if (feature->where != IN_MSR)

@@ -12,6 +12,8 @@
 bool gives(const struct offer *offer, const char *name);
 /* The line of features[] that has a name first, or NULL */
 const struct feature *find_feature(const char *name);
+/* The first of such lines, after NULL, or the one after this; NULL at the end */
+const struct feature *next_name(const struct feature *feature);
 /* Why a feature belongs in no baseline, although all hosts may offer it; or NULL */
 const char *unfit(const char *name);
 /* The feature without which this one means nothing, or NULL */

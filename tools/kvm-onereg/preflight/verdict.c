@@ -8,6 +8,7 @@
 #include "base/text.h"
 #include "preflight/compare.h"
 #include "preflight/differences.h"
+#include "preflight/grouped.h"
 #include "preflight/offer.h"
 #include "preflight/rules.h"
 #include "preflight/verdict.h"
@@ -63,36 +64,6 @@ static struct json_object *one_way(const struct offer *from, const struct offer 
 	return way;
 }
 
-/* "name: what", or "what: name, name, ..." for all that have the same. */
-static void print_items(struct json_object *items, const char *mark)
-{
-	size_t n = json_object_array_length(items);
-
-	for (size_t i = 0; i < n; i++) {
-		const char *what = json_text_in(json_object_array_get_idx(items, i), "what");
-		unsigned int same = 0;
-		char *names = NULL;
-
-		for (size_t j = 0; j < n; j++) {
-			struct json_object *item = json_object_array_get_idx(items, j);
-			char *name;
-
-			if (strcmp(json_text_in(item, "what"), what))
-				continue;
-			if (j < i)
-				break;
-			name = format("%s", json_text_in(item, "name"));
-			for (char *c = name; *c; c++)
-				if (*c == ' ')
-					*c = NO_BREAK;
-			names = same++ ? format("%s, %s", names, name) : name;
-		}
-		if (same)
-			print_labelled(mark, 4,
-				       same > 1 ? format("%s: %s", what, names) : format("%s: %s", names, what));
-	}
-}
-
 static void print_way(const char *from, const char *to, struct json_object *way)
 {
 	struct json_object *obstacles = json_object_object_get(way, "obstacles");
@@ -100,8 +71,8 @@ static void print_way(const char *from, const char *to, struct json_object *way)
 
 	printf("\n%s%s -> %s: a guest with all of %s %s%s%s%s\n", colour(BOLD), from, to, from,
 	       colour(good ? GREEN : RED), good ? "can go" : "CANNOT go", colour(PLAIN), good ? "" : ":");
-	print_items(obstacles, "  -");
-	print_items(json_object_object_get(way, "warnings"), "  !");
+	print_grouped(obstacles, "what", "  -", true);
+	print_grouped(json_object_object_get(way, "warnings"), "what", "  !", true);
 	if (good)
 		return;
 	if (ok(obstacles, CET))
@@ -187,9 +158,8 @@ int compare(const struct offer *a, const char *file_a, const struct offer *b, co
 			printf("\nDifferences that do not matter, A and B:\n");
 		for (size_t i = 0; i < json_object_array_length(notes); i++)
 			print_labelled("  .", 4, json_object_get_string(json_object_array_get_idx(notes, i)));
-	}
-	if (!json)
 		print_not_compared();
+	}
 	result = json_object_new_object();
 	json_object_object_add(result, "first", describe_host(a, file_a));
 	json_object_object_add(result, "second", describe_host(b, file_b));
