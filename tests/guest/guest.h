@@ -103,13 +103,14 @@
 #define RFLAGS_IF    0x200
 #define RFLAGS_IOPL3 0x3000
 
-#define VECTOR_DB 1
-#define VECTOR_BP 3
-#define VECTOR_UD 6
-#define VECTOR_DF 8
-#define VECTOR_GP 13
-#define VECTOR_PF 14
-#define VECTOR_CP 21
+#define VECTOR_DB  1
+#define VECTOR_NMI 2
+#define VECTOR_BP  3
+#define VECTOR_UD  6
+#define VECTOR_DF  8
+#define VECTOR_GP  13
+#define VECTOR_PF  14
+#define VECTOR_CP  21
 
 #define CP_RET		1
 #define CP_FAR_RET	2

@@ -306,10 +306,6 @@ extern uint64_t nested_gprs[L2_GPRS];
 extern uint64_t nested_l1_cet; /* L1 may read its CET MSRs */
 extern struct triple nested_seen;
 
-/* Interrupts a guest that may not return: STOP_SIGNAL after so many milliseconds. 0 disables this. */
-void time_limit(unsigned int ms);
-/* One signal after so many microseconds. */
-void time_limit_once(unsigned int us);
 /* The host's S_CET as the CPU has it now, by /dev/cpu/0/msr. */
 uint64_t host_s_cet(void);
 /* KVM's count of this vCPU's exits. */

@@ -1,41 +1,13 @@
 // SPDX-License-Identifier: GPL-2.0
 /* What nested.h declares about the host. */
 #include <fcntl.h>
-#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/ioctl.h>
-#include <sys/time.h>
 #include <unistd.h>
 
 #include "hypervisor.h"
-
-static void on_alarm(int number)
-{
-	(void)number;
-}
-
-static void alarm_in(unsigned int us, unsigned int again)
-{
-	struct sigaction action = { .sa_handler = on_alarm };
-	struct itimerval timer = { { .tv_usec = again }, { .tv_usec = us } };
-
-	sigaction(SIGALRM, &action, NULL);
-	if (setitimer(ITIMER_REAL, &timer, NULL))
-		tap_bail("setitimer");
-}
-
-void time_limit(unsigned int ms)
-{
-	/* Repeatedly, because the first one may come before KVM_RUN. */
-	alarm_in(ms * 1000, ms * 1000);
-}
-
-void time_limit_once(unsigned int us)
-{
-	alarm_in(us, 0);
-}
 
 uint64_t host_s_cet(void)
 {

@@ -20,7 +20,6 @@
 #include "hypervisor.h"
 #include "smram.h"
 
-#define VECTOR_NMI 2
 #define TABLE_SIZE 64 /* of an INT_SSP_TAB */
 
 /* The distance from a token to a handler's SSP: CS, LIP and SSP are pushed. */

@@ -79,7 +79,6 @@
 #define MSR_VM_HSAVE_PA 0xc0010117
 #define EFER_SVME	0x1000
 
-#define VECTOR_NMI 2
 #define VECTOR_IRQ 0x40 /* svm_interrupt()'s */
 
 enum l1_kind {

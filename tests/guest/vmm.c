@@ -10,6 +10,7 @@
 #include <sys/auxv.h>
 #include <sys/ioctl.h>
 #include <sys/mman.h>
+#include <sys/time.h>
 #include <unistd.h>
 
 #include <asm/kvm_onereg.h>
@@ -114,12 +115,37 @@ static void no_op(int number)
 	(void)number;
 }
 
-void signals_end_run(void)
+static void end_run_by(int number)
 {
 	struct sigaction sa = { .sa_handler = no_op };
 
-	if (sigaction(SIGUSR1, &sa, NULL))
+	if (sigaction(number, &sa, NULL))
 		tap_bail("sigaction");
+}
+
+void signals_end_run(void)
+{
+	end_run_by(SIGUSR1);
+}
+
+static void alarm_in(unsigned int us, unsigned int again)
+{
+	struct itimerval timer = { { .tv_usec = again }, { .tv_usec = us } };
+
+	end_run_by(SIGALRM);
+	if (setitimer(ITIMER_REAL, &timer, NULL))
+		tap_bail("setitimer");
+}
+
+void time_limit(unsigned int ms)
+{
+	/* Repeatedly, because the first one may come before KVM_RUN. */
+	alarm_in(ms * 1000, ms * 1000);
+}
+
+void time_limit_once(unsigned int us)
+{
+	alarm_in(us, 0);
 }
 
 const struct test_part *find_test_part(const struct test_part *parts, unsigned int n, const char *name)
@@ -500,20 +526,25 @@ void cpu_usual_sregs(struct cpu *c, unsigned int cpl, struct kvm_sregs *sregs)
 	sregs->efer = EFER_SCE | EFER_LME | EFER_LMA | EFER_NXE;
 }
 
-void cpu_start_at(struct cpu *c, unsigned int cpl, uint64_t function, const uint64_t arguments[3])
+struct kvm_regs cpu_usual_regs(const struct cpu *c, unsigned int cpl, uint64_t function)
 {
-	struct kvm_sregs sregs;
-	struct kvm_regs regs = {
+	return (struct kvm_regs) {
 		.rip = (uintptr_t)g_start,
 		.rsp = cpl ? cpu_stack(c, CPU_USER_PAGE, 2) : cpu_stack(c, CPU_STACK_PAGE, 2),
 		.rflags = RFLAGS_FIXED | RFLAGS_IF | (cpl ? RFLAGS_IOPL3 : 0),
 		.rbx = function,
-		.rdi = arguments[0],
-		.rsi = arguments[1],
-		.rdx = arguments[2],
 	};
+}
+
+void cpu_start_at(struct cpu *c, unsigned int cpl, uint64_t function, const uint64_t arguments[3])
+{
+	struct kvm_sregs sregs;
+	struct kvm_regs regs = cpu_usual_regs(c, cpl, function);
 	uint64_t cet;
 
+	regs.rdi = arguments[0];
+	regs.rsi = arguments[1];
+	regs.rdx = arguments[2];
 	cpu_usual_sregs(c, cpl, &sregs);
 	cpu_set_sregs(c, &sregs);
 	cpu_set_regs(c, &regs);

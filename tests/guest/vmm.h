@@ -145,6 +145,10 @@ extern const uint32_t cet_msrs[CET_MSRS_XSS];
 
 /* From now on SIGUSR1 does nothing but end the KVM_RUN that a thread is in. */
 void signals_end_run(void);
+/* Interrupts a guest that may not return: STOP_SIGNAL after so many milliseconds. 0 disables this. */
+void time_limit(unsigned int ms);
+/* One signal after so many microseconds; 0: none. */
+void time_limit_once(unsigned int us);
 
 /* A part of a program, which its arguments name. */
 struct test_part {
@@ -248,7 +252,8 @@ void machine_touch_usual(struct machine *m);
 #define cpu_start(c, function, ...)	 cpu_start_at(c, 0, (uintptr_t)(function), (uint64_t[3]) { __VA_ARGS__ })
 #define cpu_start_user(c, function, ...) cpu_start_at(c, 3, (uintptr_t)(function), (uint64_t[3]) { __VA_ARGS__ })
 void cpu_start_at(struct cpu *c, unsigned int cpl, uint64_t function, const uint64_t arguments[3]);
-/* The special registers for that, not yet set. */
+/* The registers and special registers for that, not yet set. @function may be 0. */
+struct kvm_regs cpu_usual_regs(const struct cpu *c, unsigned int cpl, uint64_t function);
 void cpu_usual_sregs(struct cpu *c, unsigned int cpl, struct kvm_sregs *sregs);
 
 /*
