@@ -4,12 +4,10 @@
 
 #include "fuzz.h"
 
-#define ROOM 3600 /* of a page; the rest is for what the last instruction may need */
-
 struct emitter {
 	struct fuzz *f;
 	const struct cpu *c;
-	uint8_t *at, *end;
+	uint8_t *at, *start;
 };
 
 static void emit(struct emitter *e, const void *bytes, size_t n)
@@ -135,7 +133,7 @@ static void shadow_stack(struct emitter *e)
 
 static void branch(struct emitter *e)
 {
-	uint32_t distance = random_below(2) ? 0 : 4;
+	const bool endbr = !random_below(2);
 
 	switch (random_below(8)) {
 	case 0: /* call 1f; 1: the return address stays on both stacks */
@@ -146,7 +144,7 @@ static void branch(struct emitter *e)
 		BYTES(e, 0xe8, 2, 0, 0, 0, 0xeb, 1, 0xc3);
 		break;
 	case 2: /* push of an address, and a return to it: the shadow stack has none */
-		load(e, RAX, e->f->code + (e->at - (e->end - ROOM)) + 12);
+		load(e, RAX, e->f->code + (e->at - e->start) + 12);
 		BYTES(e, 0x50, 0xc3);
 		break;
 	case 3: /* lea 1f(%rip), %rax; jmp *%rax; 1: without ENDBR64, or with it, or with NOTRACK */
@@ -155,7 +153,7 @@ static void branch(struct emitter *e)
 		if (e->at[-4] == 3)
 			BYTES(e, 0x3e);
 		BYTES(e, 0xff, 0xe0);
-		if (distance)
+		if (endbr)
 			BYTES(e, 0xf3, 0x0f, 0x1e, 0xfa);
 		break;
 	case 4: /* lea 1f(%rip), %rax; call *%rax; 1: endbr64 */
@@ -344,7 +342,7 @@ static void other(struct emitter *e)
 
 void fuzz_code(struct fuzz *f, struct cpu *c, uint8_t *at)
 {
-	struct emitter e = { f, c, at, at + ROOM };
+	struct emitter e = { f, c, at, at };
 	unsigned int n = 1 + random_below(12);
 
 	memset(at, 0xcc, PAGE);

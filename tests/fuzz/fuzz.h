@@ -14,6 +14,9 @@
 
 #define STEPS 500 /* of a sequence */
 
+/* Room for what KVM_GET_NESTED_STATE returns. */
+#define NESTED_SIZE 0x4000
+
 /* The first VM has two vCPUs, or one that is an L1 hypervisor; the second has one. */
 #define FUZZ_CPUS 3
 
@@ -43,7 +46,7 @@ struct fuzz {
 	bool verbose;
 };
 
-/* What the second VM may see of the first, and the first of the second. */
+/* The number of its VM: 0 or 1. */
 unsigned int vm_of(const struct fuzz *f, const struct cpu *c);
 
 /* Notes a value, under a name for whoever reads it. */

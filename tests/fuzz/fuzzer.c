@@ -11,7 +11,6 @@
  */
 #include <errno.h>
 #include <getopt.h>
-#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -173,8 +172,6 @@ static void protect_handlers(struct machine *m)
 		machine_map(m, page, page, PTE_NORMAL & ~PTE_U);
 }
 
-#define VECTOR_NMI 2
-
 /* What can come inside a handler must not overwrite its frame, from which it would return for ever. */
 static void separate_stacks(struct machine *m)
 {
@@ -328,11 +325,6 @@ static void choose(unsigned long number)
 	chosen[number] = true;
 }
 
-static void no_op(int number)
-{
-	(void)number;
-}
-
 int main(int argc, char **argv)
 {
 	static const struct option options[] = {
@@ -342,7 +334,6 @@ int main(int argc, char **argv)
 		{ "verbose", no_argument, NULL, 'v' },
 		{},
 	};
-	struct sigaction sa = { .sa_handler = no_op };
 	const char *which = "0";
 	bool all = true;
 	int o;
@@ -376,8 +367,6 @@ int main(int argc, char **argv)
 	/* What was noted before a crash is what a reader needs most. */
 	if (verbose)
 		setlinebuf(file);
-	/* Ends a KVM_RUN. */
-	sigaction(SIGALRM, &sa, NULL);
 	kvm_open("fuzzer");
 	emulate = ioctl(kvm_dev, KVM_CHECK_EXTENSION, (unsigned long)CAP_ONE_REG) <= 0;
 	area_create(&argp);

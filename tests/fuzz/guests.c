@@ -4,7 +4,6 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/ioctl.h>
-#include <sys/time.h>
 
 #include "fuzz.h"
 
@@ -13,13 +12,6 @@
  * that do end, even if every page they use has left the nested page tables, take a tenth of it.
  */
 #define LIMIT_US 3000
-
-static void limit(unsigned int us)
-{
-	const struct itimerval t = { .it_value.tv_usec = us };
-
-	setitimer(ITIMER_REAL, &t, NULL);
-}
 
 static void note_segment(struct fuzz *f, const char *name, const struct kvm_segment *s)
 {
@@ -196,9 +188,9 @@ void fuzz_run(struct fuzz *f, struct cpu *c)
 {
 	int ret;
 
-	limit(LIMIT_US);
+	time_limit_once(LIMIT_US);
 	ret = ioctl(c->io.vcpu, KVM_RUN, 0);
-	limit(0);
+	time_limit_once(0);
 	if (ret && errno == EINTR && !waits(f, c)) {
 		f->operations++;
 		f->ended = "a guest does not end";
@@ -223,8 +215,9 @@ void step_run(struct fuzz *f, struct cpu *c)
 	const unsigned int cpl = random_below(2) * 3;
 	uint64_t cet = 0;
 	__u64 *gpr;
+	const struct kvm_regs usual = cpu_usual_regs(c, cpl, 0);
+	struct kvm_regs regs = usual;
 	struct kvm_sregs sregs;
-	struct kvm_regs regs;
 
 	/* It would lose what the hypervisor is about. */
 	if (f->nested && c == f->cpus[0]) {
@@ -237,12 +230,10 @@ void step_run(struct fuzz *f, struct cpu *c)
 		return;
 	cpu_usual_sregs(c, cpl, &sregs);
 	note_result(f, "sregs", ioctl(c->io.vcpu, KVM_SET_SREGS, &sregs));
-	memset(&regs, 0, sizeof(regs));
 	for (gpr = &regs.rax; gpr <= &regs.r15; gpr++)
 		*gpr = fuzz_value(f, c);
 	regs.rip = f->code;
-	regs.rsp = cpl ? cpu_stack(c, CPU_USER_PAGE, 2) : cpu_stack(c, CPU_STACK_PAGE, 2);
-	regs.rflags = RFLAGS_FIXED | RFLAGS_IF | (cpl ? RFLAGS_IOPL3 : 0);
+	regs.rsp = usual.rsp;
 	note_result(f, "set", ioctl(c->io.vcpu, KVM_SET_REGS, &regs));
 	if (msrs_get(&c->io, cpl ? MSR_U_CET : MSR_S_CET, &cet) && cet & CET_SHSTK && random_below(8))
 		note_result(f, "put",

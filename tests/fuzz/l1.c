@@ -9,7 +9,7 @@
 /* KVM_RUN's own flag for it is younger than some kernels. */
 static bool l2_is_active(const struct cpu *c)
 {
-	static uint8_t buffer[0x4000];
+	static uint8_t buffer[NESTED_SIZE];
 	struct kvm_nested_state *s = (void *)buffer;
 
 	memset(s, 0, sizeof(*s));
@@ -39,12 +39,7 @@ static void go_on(struct fuzz *f, struct cpu *c)
 static void restart(struct fuzz *f, struct cpu *c)
 {
 	struct kvm_sregs sregs;
-	struct kvm_regs regs = {
-		.rip = (uintptr_t)g_start,
-		.rsp = cpu_stack(c, CPU_STACK_PAGE, 2),
-		.rflags = RFLAGS_FIXED | RFLAGS_IF,
-		.rbx = (uintptr_t)l1_functions.first,
-	};
+	struct kvm_regs regs = cpu_usual_regs(c, 0, (uintptr_t)l1_functions.first);
 
 	if (note_result(f, "get", ioctl(c->io.vcpu, KVM_GET_SREGS, &sregs)))
 		return;

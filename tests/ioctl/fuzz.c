@@ -7,8 +7,8 @@
  * cet: the vCPUs have shadow stacks and IBT, which KVM must support.
  *
  * Two equal VMs: one takes the calls, the other is driven by KVM_GET_MSRS and
- * KVM_SET_MSRS only and says what a type 2 register does. Everything else is decided by the
- * model below, in the order in which the ABI checks. Ends at the first difference; the same
+ * KVM_SET_MSRS only and says what a type 2 register does. Everything else is decided by
+ * model.c, in the order in which the ABI checks. Ends at the first difference; the same
  * SEED repeats it.
  */
 #include <errno.h>
@@ -17,7 +17,7 @@
 #include <string.h>
 
 #include "kvm.h"
-#include "random.h"
+#include "model.h"
 
 static struct kvm_msr_list *listed;
 
@@ -50,16 +50,6 @@ struct call {
 
 /* vCPUs with shadow stacks have one KVM-defined register: GUEST_SSP. */
 static bool shadow_stacks;
-
-static int model_list(const struct call *c)
-{
-	if (!place_writable(c->argp))
-		return -EFAULT;
-	if (c->value < shadow_stacks)
-		return -E2BIG;
-	/* The id goes behind n, where memory may have ended. */
-	return shadow_stacks && c->argp == PLACE_AT_END ? -EFAULT : 0;
-}
 
 struct fuzz {
 	struct vm vm; /* takes the calls */
@@ -126,7 +116,7 @@ static const char *try_list(const struct fuzz *f, const struct call *c, struct o
 	uint64_t n, id;
 
 	area_fill(&f->argp, c->argp, &c->value, sizeof(c->value));
-	*want = model_list(c);
+	*want = reg_list_model(c->argp, c->value, shadow_stacks);
 	*o = xioctl(f->vm.vcpu, c->nr, (void *)(uintptr_t)argp);
 
 	if (*want ? o->ret != -1 || o->err != -*want : o->ret != 0)

@@ -1,5 +1,4 @@
 // SPDX-License-Identifier: GPL-2.0
-#include <errno.h>
 #include <string.h>
 #include <sys/mman.h>
 #include <unistd.h>
@@ -195,35 +194,4 @@ uint64_t random_value(void)
 	default:
 		return random_next();
 	}
-}
-
-uint32_t one_reg_msr(uint64_t id)
-{
-	return id == ID_GUEST_SSP ? MSR_INTERNAL_SSP : id;
-}
-
-int one_reg_model(const struct vm *vm, unsigned int nr, enum pointer_place argp, enum pointer_place addr, uint64_t id,
-		  uint64_t value, bool shadow_stacks, uint64_t *got)
-{
-	if (!place_readable(argp))
-		return -EFAULT;
-	if (id >> 56 != 0x20)
-		return -EINVAL;
-	if (id >> 40 & 0xfff)
-		return -EINVAL;
-	/* Without shadow stacks there is no KVM-defined register. */
-	if ((id >> 32 & 0xff) == 3 && (!shadow_stacks || (uint32_t)id))
-		return -EINVAL;
-	if ((id >> 32 & 0xff) != 2 && (id >> 32 & 0xff) != 3)
-		return -EINVAL;
-	if ((id >> 52 & 0xf) != 3)
-		return -EINVAL;
-	if (nr == GET_ONE_REG) {
-		if (!msrs_get(vm, one_reg_msr(id), got))
-			return -EINVAL;
-		return place_writable(addr) ? 0 : -EFAULT;
-	}
-	if (!place_readable(addr))
-		return -EFAULT;
-	return msrs_set(vm, one_reg_msr(id), value) ? 0 : -EINVAL;
 }

@@ -59,15 +59,4 @@ uint32_t random_dense_msr(void);
 /* A value as registers may have it: 0, a bit, a small number, an address, all bits, any. */
 uint64_t random_value(void);
 
-struct vm;
-
-/* The MSR that a host may use in place of register @id. */
-uint32_t one_reg_msr(uint64_t id);
-/*
- * What KVM_GET_ONE_REG or KVM_SET_ONE_REG (@nr) returns according to the ABI, in its order of checks: 0 or a negative
- * errno; of MSRs, KVM_GET_MSRS and KVM_SET_MSRS on @vm say it, which changes. @shadow_stacks: GUEST_SSP is there.
- */
-int one_reg_model(const struct vm *vm, unsigned int nr, enum pointer_place argp, enum pointer_place addr, uint64_t id,
-		  uint64_t value, bool shadow_stacks, uint64_t *got);
-
 #endif
