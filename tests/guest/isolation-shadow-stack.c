@@ -76,8 +76,9 @@ static inline __attribute__((always_inline)) uint64_t own_msr(int fd, uint64_t m
 static int msr_fd;
 
 /*
- * U_CET and PL3_SSP of the CPU are this process's own. A thread that loses the CPU in the kernel before it reads the MSR
- * gets it back with the state of another process, and its own is loaded only on the way to user mode: read once more.
+ * U_CET and PL3_SSP of the CPU are this process's own. A thread that loses the CPU in the kernel before it reads the
+ * MSR gets it back with the state of another process, and its own is loaded only on the way to user mode: read once
+ * more.
  */
 static void check_own(uint64_t u_cet)
 {

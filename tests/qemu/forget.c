@@ -7,8 +7,8 @@
  *   stale      restores it 8 too high
  *   swap       gives each of two vCPUs that of the other
  *   dirty      does not see that pages with shadow stacks have become dirty
- *   slow       loses nothing: in postcopy, the shadow stack that each CPU waits on comes when the guest asks for it, and
- *              not before
+ *   slow       loses nothing: in postcopy, the shadow stack that each CPU waits on comes when the guest asks for it,
+ *              and not before
  *   empty      in postcopy, has zeros instead of the pages with the stacks that the guest waits on
  */
 #include <dlfcn.h>
