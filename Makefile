@@ -25,8 +25,9 @@ export SOURCE_DIR ?= /usr/src
 # To sign what deb-modules packages: a private key and its certificate.
 SIGN_KEY ?=
 SIGN_CERT ?=
-# Of nested-stress; empty: as in make check. fuzz takes SEED, too.
+# Of nested-stress; empty: as in make check. fuzz and fuzz-parsers take SEED, too.
 ROUNDS ?=
+RUNS ?=
 SEED ?=
 HOSTS ?=
 # Of fuzz: an emulated host, a kernel series (the newest), and the least number of operations.
@@ -113,6 +114,11 @@ nested-stress: ## run nested guests with CET for so many ROUNDS, from SEED, on e
 .PHONY: fuzz
 fuzz: ## compare ours with native over random operations: HOST, KERNEL, SEED, OPS (as root)
 	@tests/fuzz/run -H '$(HOST)' $(if $(KERNEL),-k '$(KERNEL)') -s '$(or $(SEED),1)' -n '$(OPS)'
+
+.PHONY: fuzz-parsers
+fuzz-parsers: ## let libFuzzer look for files that the command kvm-onereg does not take well: RUNS, SEED (as root)
+	@tests/debian/root run compilers -n -b '$(CURDIR)' -w '$(CURDIR)' -- tests/fuzz/parsers -c \
+		$(if $(RUNS),-n '$(RUNS)') $(if $(SEED),-s '$(SEED)')
 
 .PHONY: bench
 bench: ## count instructions per call: distro, ours, native; writes docs/benchmark.md (as root)

@@ -39,11 +39,17 @@ static char *line_at(const char *lines, const char *at)
 	return format("%.*s", (int)strcspn(start, "\n"), start);
 }
 
+const char *next_line(const char *line)
+{
+	line += strcspn(line, "\n");
+	return line + !!*line;
+}
+
 char *value_of(const char *lines, const char *key, const char *separator)
 {
 	size_t length = strlen(key);
 
-	for (const char *at = lines; at && *at; at = strchr(at, '\n'), at += !!at) {
+	for (const char *at = lines; at && *at; at = next_line(at)) {
 		const char *value = at + length;
 
 		if (strncmp(at, key, length))

@@ -13,6 +13,8 @@ char *vformat(const char *form, va_list arguments) __attribute__((format(printf,
 /* Both are not NULL, and equal */
 bool same_text(const char *a, const char *b);
 
+/* The line behind that at @line, "" if there is none. */
+const char *next_line(const char *line);
 /* Value of "key" in lines of "key<separator>value", or NULL. */
 char *value_of(const char *lines, const char *key, const char *separator);
 /* The first or last line of @lines that holds @word, ignoring case; NULL if there is none. */

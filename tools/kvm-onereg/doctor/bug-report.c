@@ -23,7 +23,7 @@ static char *last_of_kvm(const char *log)
 	char *lines[12] = { NULL }, *all = "";
 	int n = 0;
 
-	for (const char *line = log; line && *line; line = strchr(line, '\n'), line += !!line) {
+	for (const char *line = log; line && *line; line = next_line(line)) {
 		char *one = format("%.*s", (int)strcspn(line, "\n"), line);
 
 		if (strcasestr(one, "kvm") && !strcasestr(one, "kvm-clock") && !strcasestr(one, "kvm-guest") &&

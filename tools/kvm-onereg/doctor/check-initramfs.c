@@ -17,7 +17,7 @@ static char *settings(const char *lines)
 {
 	char *all = "";
 
-	for (const char *line = lines; line && *line; line = strchr(line, '\n'), line += !!line) {
+	for (const char *line = lines; line && *line; line = next_line(line)) {
 		const char *start = line + strspn(line, " \t");
 
 		if (*start && *start != '#' && *start != '\n')

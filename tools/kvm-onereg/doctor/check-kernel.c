@@ -63,7 +63,7 @@ static char *decisive(const char *log, char **fix)
 	*fix = NULL;
 	if (!failed)
 		return NULL;
-	for (const char *line = log; line && *line && n < 4; line = strchr(line, '\n'), line += !!line) {
+	for (const char *line = log; line && *line && n < 4; line = next_line(line)) {
 		char *one = format("%.*s", (int)strcspn(line, "\n"), line);
 
 		if (!strncmp(one, "  to fix: ", 10)) {

@@ -71,7 +71,7 @@ static struct menu read_menu(const char *config)
 	struct menu menu = { .entries = allocate(1, sizeof(*menu.entries)) };
 	int open[32], depth = 0; /* of each brace that is open: its entry, or that around it */
 
-	for (const char *line = config; line && *line; line = strchr(line, '\n'), line += !!line) {
+	for (const char *line = config; line && *line; line = next_line(line)) {
 		int inside = depth ? open[depth - 1] : -1;
 		size_t length = strcspn(line, "\n");
 		const char *rest;

@@ -103,7 +103,8 @@ char *elf_modinfo(const unsigned char *elf, size_t size, const char *key)
 	Elf64_Shdr names, section;
 	Elf64_Ehdr header;
 
-	if (!read_header(elf, size, &header) || !read_section(elf, size, header.e_shstrndx, &names))
+	if (!read_header(elf, size, &header) || !read_section(elf, size, header.e_shstrndx, &names) ||
+	    names.sh_type == SHT_NOBITS)
 		return NULL;
 	for (unsigned int n = 0; n < header.e_shnum; n++) {
 		const char *at, *end;

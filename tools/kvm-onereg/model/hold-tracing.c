@@ -67,7 +67,7 @@ static void look_at_trigger(struct holders *holders, const char *file, const cha
 {
 	char *lines = read_file("%s", file);
 
-	for (char *line = lines; line && *line; line += strcspn(line, "\n"), line += !!*line) {
+	for (const char *line = lines; line && *line; line = next_line(line)) {
 		char *one = format("%.*s", (int)strcspn(line, "\n"), line), *other = strstr(one, "_event:"), *colon;
 		size_t length;
 
@@ -117,7 +117,7 @@ static void look_at_dynamic_events(struct holders *holders, const char *at)
 {
 	char *lines = read_file("%s/dynamic_events", at);
 
-	for (char *line = lines; line && *line; line += strcspn(line, "\n"), line += !!*line) {
+	for (const char *line = lines; line && *line; line = next_line(line)) {
 		char *one = format("%.*s", (int)strcspn(line, "\n"), line), *on = strchr(one, ' '), *name;
 
 		if (!on || (*one != 'e' && *one != 't'))

@@ -31,10 +31,8 @@ bool find_package(const char *name, char **version, char **status)
 	size_t length = strlen(name);
 	char *fields;
 
-	while (*line && (strncmp(line, name, length) || line[length] != '\t')) {
-		line += strcspn(line, "\n");
-		line += !!*line;
-	}
+	while (*line && (strncmp(line, name, length) || line[length] != '\t'))
+		line = next_line(line);
 	line += *line ? length + 1 : 0;
 	fields = format("%.*s", (int)strcspn(line, "\n"), line);
 	if (version)
