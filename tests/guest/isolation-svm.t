@@ -4,7 +4,7 @@
 # On an AMD host, the shadow-stack state of a guest, of other guests, and of the host are kept apart; also when the host
 # sleeps, KVM is unloaded and loaded, VMMs are killed, and vCPUs are reset
 #
-# SVM=all in the environment adds what KVM's emulator refuses, a host with two CPUs, and preempted threads.
+# THOROUGH=y adds what KVM's emulator refuses, a host with two CPUs, and preempted threads.
 # needs: emulated-hosts jostle
 . "$(dirname "$0")/../tap.sh"
 . "$(dirname "$0")/isolation.sh"
@@ -14,14 +14,14 @@
 commands='isolation --facts /out/isolation
 controls
 life --facts /out/life --loads 4 --smis 100 cpuid smi reset kill close load sleep disk'
-[ "${SVM:-}" != all ] || commands+=$'\nemulator --facts /out/emulator'
+[ "${THOROUGH:-}" != y ] || commands+=$'\nemulator --facts /out/emulator'
 # The test writes to S_CET for a moment: writing to MSRs taints (S).
 HOST=svm-cet like_native 1 "$commands" --taint-ok S -p kvm_amd.dump_invalid_vmcb=1
 for series in 6.12 6.1; do
 	like "$series: the dump of a rejected VMCB has the guest's shadow-stack state" "$(cat "$tmp/$series/dmesg")" \
 		's_cet: +0{15}3 ssp: +[0-9a-f]{16}'
 done
-if [ "${SVM:-}" = all ]; then
+if [ "${THOROUGH:-}" = y ]; then
 	HOST=svm-cet like_native 1 'isolation cpus
 life hotplug kill oom sleep' --cpus 2
 	HOST=svm-cet jostled

@@ -3,8 +3,8 @@
 #
 # A host does kexec while guests run: the next kernel boots as usual, and its guests see nothing of the previous ones
 #
-# KEXEC=all in the environment takes every way from each kernel to each, and crash kernels, with our modules and the
-# distro's: ten minutes. SVM=all adds a part of it on an AMD host.
+# THOROUGH=y takes every way from each kernel to each, and crash kernels, with our modules and the distro's, and a part
+# of it on an AMD host: fifteen minutes.
 # needs: emulated-hosts
 . "$(dirname "$0")/../tap.sh"
 . "$(dirname "$0")/../hosts/relay.sh"
@@ -53,7 +53,7 @@ way() {
 	cat "$tmp/points" >>"$tmp/$HOST-points"
 }
 
-if [ "${KEXEC:-}" = all ]; then
+if [ "${THOROUGH:-}" = y ]; then
 	# Each starts with another kernel; together they go from each of the three to each other one.
 	prepare 1 6.1 6.12 native 6.1-distro 6.12-distro
 	way 1 6.1,6.1,6.12,6.12,native,native,6.1,native,6.12,6.1
@@ -85,7 +85,7 @@ same_states() {
 }
 same_states 2
 
-if [ "${SVM:-}" = all ]; then
+if [ "${THOROUGH:-}" = y ]; then
 	HOST=svm-cet
 	prepare 2 6.1 6.12 native
 	way 2 6.12,6.1,native,6.12,crash:6.1

@@ -4,7 +4,7 @@
 # Guests that use shadow stacks on an AMD host are saved and restored: on a native kernel, the reference, and on 6.12
 # and 6.1 with our modules; from each of the three to each; and refused if KVM does not offer shadow stacks
 #
-# SVM=all in the environment does all of it on native, too, and adds programs whose results depend less on the vendor.
+# THOROUGH=y does all of it on native, too, and adds programs whose results depend less on the vendor.
 # needs: emulated-hosts
 . "$(dirname "$0")/../tap.sh"
 . "$(dirname "$0")/snapshot.sh"
@@ -14,7 +14,7 @@
 # shellcheck disable=SC2034 # snapshot.sh uses them
 host=svm-cet travelling=(snapshot)
 others=$(printf '%s\n' reset smm)
-[ "${SVM:-}" != all ] || others+=$'\nredeliver\nguest32\ndirty'
+[ "${THOROUGH:-}" != y ] || others+=$'\nredeliver\nguest32\ndirty'
 
 # without_cet PARAMETER NAME...: the same host, when its module has been loaded anew, without shadow stacks
 without_cet() {
@@ -38,7 +38,7 @@ distro() {
 	done
 }
 
-if [ "${SVM:-}" = all ]; then
+if [ "${THOROUGH:-}" = y ]; then
 	on native native '' '' "$(travels native)
 $others"
 else

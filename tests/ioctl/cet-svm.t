@@ -5,7 +5,7 @@
 # paging, nor with modules that are not all ours; and without kvm_amd.cet=1, VMMs and guests see the same as with the
 # distro's modules. One boot for each kernel, with the modules loaded again and again
 #
-# SVM=all in the environment adds a 32-bit VMM and random calls.
+# THOROUGH=y adds a 32-bit VMM and random calls.
 # needs: emulated-hosts
 . "$(dirname "$0")/../tap.sh"
 . "$(dirname "$0")/on-host.sh"
@@ -15,9 +15,9 @@
 nothing='64-cet --kvm none advertised ssp list'
 refusal='kvm_amd: guests get no CET, although kvm_amd.cet=1: '
 
-# What SVM=all adds, and the facts that are compared with native.
+# What THOROUGH=y adds, and the facts that are compared with native.
 more='' compared='cet-64 onereg'
-if [ "${SVM:-}" = all ]; then
+if [ "${THOROUGH:-}" = y ]; then
 	more=$'32-cet --kvm shstk --facts /out/cet-32\n64-fuzz 4000 3 cet\n'
 	compared='cet-64 cet-32 onereg'
 fi

@@ -5,7 +5,7 @@
 # installation, upgrade, an upgrade of the kernel under the same name, removal and purge; after a kill; and once a full
 # /boot has room again. One that contains none is left alone. One of them is booted on an emulated host, and loads ours.
 #
-# Environment: INITRAMFS=all, dracut on Debian 12, too
+# THOROUGH=y: dracut on Debian 12, too
 # shellcheck disable=SC1091,SC2034,SC2154,SC2016 # the files set the variables; the root's shell expands the scripts
 . "$(dirname "$0")/../tap.sh"
 . "$(dirname "$0")/lib.sh"
@@ -51,7 +51,7 @@ boots() {
 for release in $releases; do
 	begin_deb
 	for generator in initramfs-tools dracut; do
-		[ "$release/$generator" != bookworm/dracut ] || [ "${INITRAMFS:-}" = all ] || continue
+		[ "$release/$generator" != bookworm/dracut ] || [ "${THOROUGH:-}" = y ] || continue
 		layer=$("$top/tests/packaging/initramfs" "$release" $generator) ||
 			{
 				report 1 "$release: a root with $generator" || true

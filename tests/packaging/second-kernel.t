@@ -6,7 +6,7 @@
 # before. The first kernel is not changed, and its source is kept. Removing the second kernel's packages removes the
 # modules that were built for it.
 #
-# Environment: SECOND_KERNEL=all, real builds on both releases
+# THOROUGH=y: real builds on both releases
 # shellcheck disable=SC1091,SC2034,SC2154,SC2016 # the files set the variables; the root's shell expands the scripts
 . "$(dirname "$0")/../tap.sh"
 . "$(dirname "$0")/lib.sh"
@@ -37,7 +37,7 @@ for release in $releases; do
 		continue
 	fi
 	options=()
-	[ "$release" = trixie ] || [ "${SECOND_KERNEL:-}" = all ] || built_once
+	[ "$release" = trixie ] || [ "${THOROUGH:-}" = y ] || built_once
 	while read -r p; do options+=(-b "$p:/debs/$(basename "$p"):ro"); done <"$tmp/debs"
 	out=$(in_root -o "$deb" -- "k=$kernel"'
 		first=$K

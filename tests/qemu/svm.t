@@ -4,7 +4,7 @@
 # Debian's QEMU 11 moves guests on AMD's shadow stacks, on native KVM and on ours: each host's own, and from native and
 # 6.12 to the others.
 #
-# Environment: SVM=all, the other directions as well, and a Debian kernel with a process on its own shadow stack
+# THOROUGH=y: the other directions as well, and a Debian kernel with a process on its own shadow stack
 # needs: emulated-hosts root-qemu
 # shellcheck source=tests/tap.sh
 . "$(dirname "$0")/../tap.sh"
@@ -55,7 +55,7 @@ $(refuse native 6.12)" "${saved[@]}"
 keep 6.1
 same_points native 6.1
 
-if [ "${SVM:-}" = all ]; then
+if [ "${THOROUGH:-}" = y ]; then
 	drive_on 'native, from the others' native "$(from 6.12 6.1)
 drive reload npt=0
 $(refuse 6.12 6.1)" "${saved[@]}"

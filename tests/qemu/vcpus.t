@@ -6,7 +6,7 @@
 # the shadow stacks arrive late; and under the VMM of tests/guest. On 6.1 this is without PML: KVM write-protects the
 # pages that it logs.
 #
-# By default only a part: a QEMU that loses nothing, on 6.1, and from there to 6.12. VCPUS=all also tests native, and
+# By default only a part: a QEMU that loses nothing, on 6.1, and from there to 6.12. THOROUGH=y also tests native, and
 # each direction between the three.
 # needs: emulated-hosts root-qemu
 # shellcheck source=tests/tap.sh
@@ -49,7 +49,7 @@ two_cpus() {
 }
 without_pml=(-i "$build/tests/guest/dirty" -p kvm_intel.pml=0)
 
-if [ "${VCPUS:-}" != all ]; then
+if [ "${THOROUGH:-}" != y ]; then
 	two_cpus 6.1 6.1 "$(own 6.1)
 dirty" "${without_pml[@]}"
 	keep_both 6.1

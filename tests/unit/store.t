@@ -125,7 +125,7 @@ cp -rp "$w/out" "$w/done"
 sweep() { # START MODE STEP: interrupt at every STEPth command
 	local start=$1 mode=$2 step=$3 v='' bad='' points=0 at
 	case $mode in half) v=HALF=1 ;; fail) v=FAIL=1 ;; esac
-	[ -z "${THOROUGH:-}" ] || step=1
+	[ "${THOROUGH:-}" != y ] || step=1
 	for ((at = 1; at < 200; at += step)); do
 		rm -rf "$w/out"
 		case $start in
