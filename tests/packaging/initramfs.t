@@ -5,7 +5,7 @@
 # installation, upgrade, an upgrade of the kernel under the same name, removal and purge; after a kill; and once a full
 # /boot has room again. One that contains none is left alone. One of them is booted on an emulated host, and loads ours.
 #
-# THOROUGH=y: dracut on Debian 12, too
+# THOROUGH=y: dracut on Debian 12, too, and on 13 all of it with initramfs-tools
 # shellcheck disable=SC1091,SC2034,SC2154,SC2016 # the files set the variables; the root's shell expands the scripts
 . "$(dirname "$0")/../tap.sh"
 . "$(dirname "$0")/lib.sh"
@@ -61,13 +61,16 @@ for release in $releases; do
 
 		rm -rf "$tmp/tree"
 		mkdir "$tmp/tree"
-		out=$(in_root -o "$layer" -b "$tmp/tree:/tree" -- "$functions"'
+		only_boot=no
+		[ "$release/$generator/${THOROUGH:-}" != trixie/initramfs-tools/ ] || only_boot=yes
+		out=$(in_root -o "$layer" -b "$tmp/tree:/tree" -- "only_boot=$only_boot;$functions"'
 			compared before
 			apt install /packages/kvm-onereg-dkms_*.deb
 			compared installed
 			# Early parts of an image come out in folders of their own.
 			if [ -d /tmp/image/main ]; then for d in /tmp/image/*; do cp -a "$d/." /tree/; done
 			else cp -a /tmp/image/. /tree/; fi
+			[ "$only_boot" = no ] || exit
 			was=$(made); apt install --reinstall /packages/kvm-onereg-dkms_*.deb >/dev/null
 			[ "$was" = "$(made)" ] && echo "nothing changed: left alone"
 			repack 9.1.0 9.1.0
@@ -85,14 +88,16 @@ for release in $releases; do
 			compared purged')
 		like "$what: before" "$out" '^before: distro distro distro , image: 3 same, without conf$'
 		like "$what: installed" "$out" "^installed: ours ours ours [0-9.]+, image: 3 same, with conf\$"
-		like "$what: with nothing new, the image is left alone" "$out" '^nothing changed: left alone$'
-		like "$what: upgraded" "$out" '^upgraded: ours ours ours 9\.1\.0, image: 3 same, with conf$'
-		like "$what: the kernel upgraded under its name, its source missing" "$out" \
-			'^kernel without source: distro distro distro , image: 3 same, with conf$'
-		like "$what: and with its source" "$out" \
-			'^kernel with source: ours ours ours 9\.1\.0, image: 3 same, with conf$'
-		like "$what: removed" "$out" '^removed: distro distro distro , image: 3 same, with conf$'
-		like "$what: purged" "$out" '^purged: distro distro distro , image: 3 same, without conf$'
+		if [ "$only_boot" = no ]; then
+			like "$what: with nothing new, the image is left alone" "$out" '^nothing changed: left alone$'
+			like "$what: upgraded" "$out" '^upgraded: ours ours ours 9\.1\.0, image: 3 same, with conf$'
+			like "$what: the kernel upgraded under its name, its source missing" "$out" \
+				'^kernel without source: distro distro distro , image: 3 same, with conf$'
+			like "$what: and with its source" "$out" \
+				'^kernel with source: ours ours ours 9\.1\.0, image: 3 same, with conf$'
+			like "$what: removed" "$out" '^removed: distro distro distro , image: 3 same, with conf$'
+			like "$what: purged" "$out" '^purged: distro distro distro , image: 3 same, without conf$'
+		fi
 		is "$what: apt succeeds each time" "$(grep '^apt ' <<<"$out" | sort -u)" "apt 0"
 		[ "$failures" = 0 ] || diag "$out"
 		[ "$release/$generator" != trixie/initramfs-tools ] || boots

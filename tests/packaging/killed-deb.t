@@ -2,6 +2,8 @@
 # SPDX-License-Identifier: GPL-2.0
 #
 # The same as killed.t with the Debian package: dpkg is killed while it upgrades the package, and while it removes it.
+#
+# THOROUGH=y: each step on both releases, not on one of them
 # shellcheck disable=SC1091,SC2034,SC2154,SC2016 # the files set the variables; the root's shell expands the scripts
 # shellcheck disable=SC2317 # killed.t goes on behind its first part only when it is run itself
 . "$(dirname "$0")/killed.t"

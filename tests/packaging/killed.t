@@ -4,6 +4,8 @@
 # Installation is killed with kill -9 in the middle of each step, as by a power failure. At every moment modprobe finds
 # a complete set, ours or the distro's. The next run recovers, and a removal after that restores the distro's modules,
 # byte for byte. This case tests make install; killed-deb.t, which sources this one, tests dpkg with the Debian package.
+#
+# THOROUGH=y: each step on both releases, not on one of them
 # shellcheck disable=SC1091,SC2034,SC2154,SC2016 # the files set the variables; the root's shell expands the scripts
 . "$(dirname "$0")/../tap.sh"
 . "$(dirname "$0")/lib.sh"
@@ -62,6 +64,7 @@ run_points() {
 	local layer=$1 list=$2 first=$3 again=$4 wanted=$5 what program pattern how out good binds=("${options[@]}")
 	while IFS='|' read -r what program pattern how; do
 		[ -n "$what" ] || continue
+		take_turn || continue
 		read -r what <<<"$what"
 		read -r program <<<"$program"
 		read -r pattern <<<"$pattern"

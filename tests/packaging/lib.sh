@@ -10,6 +10,9 @@
 #                                  kernel's source extracted
 #   in_root [OPTION]... -- SCRIPT  run a bash script in the root of $release, with no network, and what is
 #                                  written thrown away; OPTION as of tests/debian/root run (-o, -l, -b)
+#   take_turn                      false for every other of its calls in a release, beginning with the first call in
+#                                  one release and the second in the other: for checks that hardly depend on the
+#                                  release, and are made in one of them. With THOROUGH=y it is always true
 #   built_once                     from here on `make` gives modules that were built before (see below)
 #
 # The project, as it was installed, is at /kvm-onereg in the root, read-only. Scripts have set -u and these:
@@ -33,6 +36,12 @@ begin() {
 	made=$("$top/tests/packaging/installed" "$release") || return
 	made=${made%/root}
 	installed=$made/layer light=$made/light ready=$made/ready
+}
+
+take_turn() {
+	[ "${turn_in:-}" = "$release" ] || turn=0 turn_in=$release
+	turn=$((turn + 1))
+	case $release/$((turn % 2))/${THOROUGH:-} in bookworm/1/* | trixie/0/* | */y) ;; *) return 1 ;; esac
 }
 
 built_once() {

@@ -153,19 +153,19 @@ sweep() { # START MODE STEP: interrupt at every STEPth command
 	is "$start, $mode at $points moments: the store is intact, and the next run recovers" "$bad" ""
 	ok "... which are not empty" test $points -ge 3
 }
-sweep fresh kill 1
-sweep fresh half 2
-sweep fresh fail 1
-sweep replace kill 2
-sweep update kill 2
-sweep update fail 2
+sweep fresh kill 2
+sweep fresh half 3
+sweep fresh fail 2
+sweep replace kill 3
+sweep update kill 3
+sweep update fail 3
 # The same source from apt.
 rm -r "$SOURCE_DIR"
 package "$debian"
 offer
 with=(-f)
-sweep download kill 2
-sweep download half 3
+sweep download kill 3
+sweep download half 4
 with=()
 tarball "$debian"
 
