@@ -4,6 +4,8 @@
 # kvm-onereg-modules-KVER, built by make deb-modules: a signed one, and what is refused before anything is built; on a
 # host without compiler, headers and DKMS; updates of the image, of the package, and of both; together with
 # kvm-onereg-dkms; killed at each step.
+#
+# THOROUGH=y: each step that is killed on both releases, not on one of them
 # shellcheck disable=SC1091,SC2034,SC2154,SC2016 # the files set the variables; the root's shell expands the scripts
 # shellcheck disable=SC2317 # killed.t goes on behind its first part only when it is run itself
 . "$(dirname "$0")/killed.t"
