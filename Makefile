@@ -111,6 +111,10 @@ debug-check: ## run tests on kernels that it builds: 6.12 and 6.1 with KASAN, lo
 nested-stress: ## run nested guests with CET for so many ROUNDS, from SEED, on each kernel (as root, 100000 take an hour)
 	@STRESS_ROUNDS='$(ROUNDS)' STRESS_SEED='$(SEED)' STRESS_HOSTS='$(HOSTS)' TEST_TIMEOUT=86400 tests/run tests/guest/nested-stress.t
 
+.PHONY: rust-vmm
+rust-vmm: ## move CET guests under a VMM on rust-vmm's kvm-ioctls, from Debian unstable (as root)
+	@tests/run rust
+
 .PHONY: fuzz
 fuzz: ## compare ours with native over random operations: HOST, KERNEL, SEED, OPS (as root)
 	@tests/fuzz/run -H '$(HOST)' $(if $(KERNEL),-k '$(KERNEL)') -s '$(or $(SEED),1)' -n '$(OPS)'
