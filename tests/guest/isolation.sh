@@ -50,7 +50,7 @@ like_native() {
 # there are no headers of that kernel here, for which the module could be built. The case needs: jostle
 jostled() {
 	local series release without
-	for series in 6.12 6.1; do
+	for series in ${CET_SERIES:-6.12 6.1}; do
 		release=$("$top/tests/debian/kernel" release "$series")
 		without=
 		[ "$series" != 6.1 ] || without=--host-without-cet

@@ -3,6 +3,8 @@
 #
 # A full disk in each of the places that an installation writes to: a message, exit status 1 or 5, and the distro's
 # modules.
+#
+# THOROUGH=y: each place on both releases, not on one of them
 # shellcheck disable=SC1091,SC2034,SC2154,SC2016 # the files set the variables; the root's shell expands the scripts
 . "$(dirname "$0")/../tap.sh"
 . "$(dirname "$0")/lib.sh"
@@ -10,6 +12,7 @@
 # full WHAT FOLDER SIZE: make install with FOLDER a file system of SIZE
 full() {
 	local out
+	take_turn || return 0
 	out=$(in_root -o "$ready" -- "dir=$2 size=$3"'
 		dir=${dir//KVER/$K}
 		mkdir -p "$dir" /keep && cp -a "$dir"/. /keep/

@@ -4,6 +4,8 @@
 # For cases that install into Debian roots; source it after tests/tap.sh.
 #
 #   releases                       what cases loop over
+#   on_one RELEASE                 loop over that one only: for cases that hardly depend on the release. With
+#                                  THOROUGH=y they loop over both
 #   begin                          make sure that $release has had its real install (tests/packaging/installed) and
 #                                  set the layers, for -o: $installed, after it; $light, the same with few modules,
 #                                  where depmod takes no time; $ready, few modules, nothing installed, the
@@ -31,6 +33,8 @@ releases="bookworm trixie"
 root=$top/tests/debian/root
 [ "$(id -u)" = 0 ] || skip_all "needs root"
 command -v mmdebstrap >/dev/null || skip_all "mmdebstrap is missing: apt-get install mmdebstrap"
+
+on_one() { [ "${THOROUGH:-}" = y ] || releases=$1; }
 
 begin() {
 	made=$("$top/tests/packaging/installed" "$release") || return

@@ -5,7 +5,7 @@
 # host without compiler, headers and DKMS; updates of the image, of the package, and of both; together with
 # kvm-onereg-dkms; killed at each step.
 #
-# THOROUGH=y: each step that is killed on both releases, not on one of them
+# THOROUGH=y: on both releases
 # shellcheck disable=SC1091,SC2034,SC2154,SC2016 # the files set the variables; the root's shell expands the scripts
 # shellcheck disable=SC2317 # killed.t goes on behind its first part only when it is run itself
 . "$(dirname "$0")/killed.t"
@@ -30,6 +30,7 @@ package() {
 keep() { mv build/deb-modules/*.deb "/to/$1.deb"; }
 '
 
+on_one trixie
 for release in $releases; do
 	begin_deb
 	to=$tmp/$release

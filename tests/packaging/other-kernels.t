@@ -3,6 +3,8 @@
 #
 # Kernels that this package does not support: the installation of their headers runs dkms autoinstall, which must leave
 # them alone and let dpkg finish; make install says about each what it is.
+#
+# THOROUGH=y: on both releases
 # shellcheck disable=SC1091,SC2034,SC2154,SC2016 # the files set the variables; the root's shell expands the scripts
 . "$(dirname "$0")/../tap.sh"
 . "$(dirname "$0")/lib.sh"
@@ -39,6 +41,7 @@ fake() {
 '
 good=': dpkg 0, install ok installed, 0 installed$'
 
+on_one bookworm
 for release in $releases; do
 	begin
 	built_once

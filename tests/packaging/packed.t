@@ -4,6 +4,8 @@
 # Modules are compressed so that the kernel can decompress them, whatever DKMS does: with the suffix of the distro's
 # modules, and .xz with CRC32. Modules that an earlier installation compressed in another way are recompressed without a
 # build. Their content and signature stay the same, and DKMS still has them as installed.
+#
+# THOROUGH=y: on both releases
 # shellcheck disable=SC1091,SC2034,SC2154,SC2016 # the files set the variables; the root's shell expands the scripts
 . "$(dirname "$0")/../tap.sh"
 . "$(dirname "$0")/lib.sh"
@@ -29,6 +31,7 @@ packed() {
 		diff -r "$d" "$kept" >/dev/null && echo equal) $(ls "$d" "$kept" | grep -c part)"
 }
 '
+on_one trixie
 for release in $releases; do
 	begin
 	built_once

@@ -3,10 +3,13 @@
 #
 # The kernel's package was updated under the same kernel name: modules that were built from the older source are rebuilt
 # or, without the newer source, removed.
+#
+# THOROUGH=y: on both releases
 # shellcheck disable=SC1091,SC2034,SC2154,SC2016 # the files set the variables; the root's shell expands the scripts
 . "$(dirname "$0")/../tap.sh"
 . "$(dirname "$0")/lib.sh"
 
+on_one bookworm
 for release in $releases; do
 	begin
 	built_once

@@ -3,6 +3,8 @@
 #
 # Something is missing or does not match: each case has its message with the command that helps, and nothing is
 # installed.
+#
+# THOROUGH=y: on both releases
 # shellcheck disable=SC1091,SC2034,SC2154,SC2016 # the files set the variables; the root's shell expands the scripts
 . "$(dirname "$0")/../tap.sh"
 . "$(dirname "$0")/lib.sh"
@@ -24,6 +26,7 @@ refused() {
 		"^resolved ${5:-(distro distro distro|none.*)}\$"
 }
 
+on_one trixie
 for release in $releases; do
 	begin
 	refused "source missing" 3 \

@@ -4,6 +4,8 @@
 # Kernels whose exact source is not on the machine: apt does not download it, and ends with what to do. By hand, or by
 # the systemd service, it is downloaded, and the modules are built. Also the attempts of the service when the archive
 # cannot be reached and when it does not have that version; disabling the service; and dpkg running at the same time.
+#
+# THOROUGH=y: on both releases
 # shellcheck disable=SC1091,SC2034,SC2154,SC2016 # the files set the variables; the root's shell expands the scripts
 . "$(dirname "$0")/../tap.sh"
 . "$(dirname "$0")/lib.sh"
@@ -30,6 +32,7 @@ service() { status $(sed -n "s/^ExecStart=//p" /lib/systemd/system/kvm-onereg-so
 offline() { echo "deb [trusted=yes] http://127.0.0.1:9 ./" >/etc/apt/sources.list; rm -rf /var/lib/apt/lists/*; }
 '
 
+on_one bookworm
 for release in $releases; do
 	begin_deb
 	run() {

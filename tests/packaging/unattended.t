@@ -3,6 +3,8 @@
 #
 # unattended-upgrades and needrestart, the real programs, while a kernel is upgraded under its old name, and while a
 # build of ours fails: all other packages are upgraded, and a line in the log reports the failed build.
+#
+# THOROUGH=y: on both releases
 # shellcheck disable=SC1091,SC2034,SC2154,SC2016 # the files set the variables; the root's shell expands the scripts
 . "$(dirname "$0")/../tap.sh"
 . "$(dirname "$0")/lib.sh"
@@ -37,6 +39,7 @@ upgrade() {
 '
 shows() { like "$what: $1" "$out" "$2"; }
 
+on_one trixie
 for release in $releases; do
 	begin_deb
 	newer=$(dpkg-deb -f "$("$top/tests/packaging/repo" "$release")"/source/linux-source-*.deb Version)

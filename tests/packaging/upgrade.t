@@ -3,6 +3,8 @@
 #
 # A new version of this package, or changed files of the same version: the modules are rebuilt, and the older version is
 # removed.
+#
+# THOROUGH=y: on both releases
 # shellcheck disable=SC1091,SC2034,SC2154,SC2016 # the files set the variables; the root's shell expands the scripts
 . "$(dirname "$0")/../tap.sh"
 . "$(dirname "$0")/lib.sh"
@@ -13,6 +15,7 @@ sed -i "s/^PACKAGE_VERSION=.*/PACKAGE_VERSION=\"0.0.9\"/" /older/dkms.conf
 VERSION_IS=0.0.9 status /older/tools/install
 echo "older: $(resolved) $(modinfo -k "$K" -F version kvm)"
 '
+on_one trixie
 for release in $releases; do
 	begin
 	built_once

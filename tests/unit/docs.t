@@ -45,7 +45,7 @@ is "... they are numbered" "$(grep -o -E '^\| I[0-9]+' docs/design.md | cut -c4-
 	"$(seq -s' ' "$(grep -c -E '^\| I[0-9]+' docs/design.md)")"
 # What make check leaves out
 is "docs/develop.md lists the cases that know THOROUGH=y" \
-	"$(sed -n '/what `THOROUGH=y` adds |$/,/^$/p' docs/develop.md | grep -o -E '`tests/[^`]*`' | tr -d '`' | sort)" \
+	"$(sed -n '/what `THOROUGH=y` adds |$/,/^$/p' docs/develop.md | grep -o '`tests/[^`]*`' | tr -d '`' | sort)" \
 	"$(grep -l THOROUGH tests/*/*.t | grep -v -x tests/unit/docs.t)"
 # wide FILE: lines of prose that are too long, except tables, code and lines with a URL. Generated pages have their own
 # form.

@@ -113,4 +113,16 @@ a_case ugly/one one 'skip_all "no"'
 run ugly
 is "a case that is skipped" "$status $(tail -n 1 <<<"$out")" "0 0 passed, 0 failed, 1 skipped"
 
+export TEST_SECONDS=0
+run unit ugly
+is "no time left: cases are skipped" "$status $(tail -n 1 <<<"$out")" "0 0 passed, 0 failed, 2 skipped"
+like "... and listed" "$out" 'not begun within 0 s, and skipped: ugly-one unit-small$'
+TEST_SECONDS=1000
+run unit
+is "time left: they run" "$status $(tail -n 1 <<<"$out")" "0 1 passed, 0 failed, 0 skipped"
+TEST_SECONDS=soon
+run unit
+is "TEST_SECONDS is not a number: wrong use" "$status" 2
+unset TEST_SECONDS
+
 done_testing
