@@ -3,6 +3,10 @@
  * fuzz - random ONE_REG calls against a model
  *
  * Usage: fuzz [COUNT [SEED [cet]]]
+ *        fuzz --calls FILE [cet]
+ *
+ * FILE has the calls, one a line: "get ID", "set ID VALUE" or "list N", in hexadecimal. Pointers
+ * are random.
  *
  * cet: the vCPUs have shadow stacks and IBT, which KVM must support.
  *
@@ -138,6 +142,30 @@ static const char *try_list(const struct fuzz *f, const struct call *c, struct o
 	return NULL;
 }
 
+static bool try_call(const struct fuzz *f, struct call *c)
+{
+	struct outcome o;
+	const char *bad;
+	int want;
+
+	/* A bitmap base that is not canonical makes the native kernel complain. */
+	if ((uint32_t)c->id == 0x6a0)
+		c->value = (uint64_t)((int64_t)(c->value << 17) >> 17);
+	if (c->nr == GET_REG_LIST)
+		bad = try_list(f, c, &o, &want);
+	else
+		bad = try_reg(f, c, &o, &want);
+	if (!bad)
+		return true;
+	tap_diag("%s differs", bad);
+	tap_diag("ioctl 0x%x, id 0x%016llx, value 0x%llx", c->nr, (unsigned long long)c->id,
+		 (unsigned long long)c->value);
+	tap_diag("argp %s, addr %s", place_name(c->argp), place_name(c->addr));
+	tap_diag("wanted: %s", errno_name(-want));
+	tap_diag("got: %d %s", o.ret, errno_name(o.err));
+	return false;
+}
+
 static bool fuzz_once(const struct fuzz *f)
 {
 	static const unsigned int ioctls[] = {
@@ -149,30 +177,57 @@ static bool fuzz_once(const struct fuzz *f)
 		.addr = random_place(),
 		.id = random_id(random_msr()),
 	};
-	struct outcome o;
-	const char *bad;
-	int want;
 
 	c.value = random_value_for(&f->oracle, c.id);
-	/* A bitmap base that is not canonical makes the native kernel complain. */
-	if ((uint32_t)c.id == 0x6a0)
-		c.value = (uint64_t)((int64_t)(c.value << 17) >> 17);
-	if (c.nr == GET_REG_LIST)
-		bad = try_list(f, &c, &o, &want);
-	else
-		bad = try_reg(f, &c, &o, &want);
-	if (!bad)
-		return true;
-	tap_diag("%s differs", bad);
-	tap_diag("ioctl 0x%x, id 0x%016llx, value 0x%llx", c.nr, (unsigned long long)c.id, (unsigned long long)c.value);
-	tap_diag("argp %s, addr %s", place_name(c.argp), place_name(c.addr));
-	tap_diag("wanted: %s", errno_name(-want));
-	tap_diag("got: %d %s", o.ret, errno_name(o.err));
-	return false;
+	return try_call(f, &c);
+}
+
+/* The next call of a file: false at its end, or if a line is not one. */
+static bool read_call(FILE *from, struct call *c)
+{
+	unsigned long long a, b = 0;
+	char line[80], name[8];
+	int n;
+
+	if (!fgets(line, sizeof(line), from))
+		return false;
+	n = sscanf(line, "%7s %llx %llx", name, &a, &b);
+	*c = (struct call) { .argp = random_place(), .addr = random_place(), .id = a, .value = b };
+	if (n == 2 && !strcmp(name, "get")) {
+		c->nr = GET_ONE_REG;
+	} else if (n == 3 && !strcmp(name, "set")) {
+		c->nr = SET_ONE_REG;
+	} else if (n == 2 && !strcmp(name, "list")) {
+		c->nr = GET_REG_LIST;
+		c->id = 0;
+		c->value = a;
+	} else {
+		tap_ok(false, "each line is a call");
+		tap_diag("this is not: %s", line);
+		return false;
+	}
+	return true;
+}
+
+static void run_calls(const struct fuzz *f, const char *file)
+{
+	FILE *from = fopen(file, "re");
+	unsigned long calls = 0;
+	bool good = true;
+	struct call c;
+
+	tap_ok(from, "the file of calls is there");
+	while (from && good && read_call(from, &c)) {
+		good = try_call(f, &c);
+		calls++;
+	}
+	tap_ok(good && calls, "its calls answer as the model says");
+	tap_diag("%lu calls", calls);
 }
 
 int main(int argc, char **argv)
 {
+	const char *file = argc > 2 && !strcmp(argv[1], "--calls") ? argv[2] : NULL;
 	unsigned long count = argc > 1 ? strtoul(argv[1], NULL, 0) : 10000;
 	unsigned long seed = argc > 2 ? strtoul(argv[2], NULL, 0) : 1;
 	unsigned int flags = VM_CPUID | VM_MEMORY | VM_IRQCHIP;
@@ -188,8 +243,12 @@ int main(int argc, char **argv)
 	vm_create(&f.oracle, flags);
 	area_create(&f.argp);
 	area_create(&f.addr);
-	random_seed(seed);
+	random_seed(file ? 1 : seed);
 
+	if (file) {
+		run_calls(&f, file);
+		return tap_done();
+	}
 	for (i = 0; i < count; i++)
 		if (!fuzz_once(&f))
 			break;
