@@ -78,14 +78,18 @@ function accesses(p, k, use, most, most_xss,	set, sum, xss) {
 # USER, SUPERVISOR: the accesses to CET MSRs that are allowed while user mode's shadow stacks, or all, are in use. BELOW: the
 # writes of XSS that are allowed for a guest whose XSS lacks a bit of the host's
 function with_cet(p, k, user, supervisor, below,	i, sets, reg) {
+	for (i = split("GUEST_SSP S_CET U_CET PL0_SSP", reg, " "); i > 0; i--) {
+		native_cet_cost(p, k, "CET_GET_ONE_REG_" reg[i])
+		native_cet_cost(p, k, "CET_SET_ONE_REG_" reg[i])
+	}
+	# On the host svm-cet, the timer interrupts KVM_RUN more often than on vmx: the vCPU is loaded twice. What KVM_RUN costs
+	# with kvm_amd is tested on the host svm.
+	if (p == "svm-cet")
+		return
 	for (i = split("ours on", sets, " "); i > 0; i--) {
 		same_cet(p, k, p "-" sets[i], "100_VM_exits_CPUID")
 		same_cet(p, k, p "-" sets[i], "load_put_RUN")
 		two_branches(p, k, p "-" sets[i], "RUN_to_IO_exit")
-	}
-	for (i = split("GUEST_SSP S_CET U_CET PL0_SSP", reg, " "); i > 0; i--) {
-		native_cet_cost(p, k, "CET_GET_ONE_REG_" reg[i])
-		native_cet_cost(p, k, "CET_SET_ONE_REG_" reg[i])
 	}
 	accesses(p, k, "CET_unused", 0, below)
 	accesses(p, k, "CET_used", user, below)
