@@ -26,6 +26,7 @@
 #include "model/loaded.h"
 #include "model/module-file.h"
 #include "model/series.h"
+#include "swap/libvirt.h"
 #include "swap/parameters.h"
 #include "swap/report.h"
 #include "swap/set.h"
@@ -122,6 +123,8 @@ static int swap(const struct kernel *kernel, struct running *running, struct way
 		if (to->wanted[i])
 			add_step(format("load %s", without_root(to->module[i].file)));
 	add_step("verify what is loaded");
+	if (has_libvirt())
+		add_step("touch " QEMU_MODULES ", so that libvirt asks KVM again what it offers");
 	if (dry_run)
 		return finish_swap(STATUS_OK, "dry run",
 				   format("Nothing was done (--dry-run); with %s loaded, %s.", describe_set(to), after),
@@ -158,6 +161,7 @@ static int swap(const struct kernel *kernel, struct running *running, struct way
 		why = verify_set(to);
 	if (why)
 		return roll_back(ways, why, NULL, NULL);
+	renew_libvirt();
 	return finish_swap(STATUS_OK, "swapped", format("%s is loaded; %s.", describe_set(to), after), NULL);
 }
 

@@ -6,6 +6,7 @@
 #include "base/text.h"
 #include "model/loaded.h"
 #include "model/module-file.h"
+#include "swap/libvirt.h"
 #include "swap/parameters.h"
 #include "swap/report.h"
 #include "swap/set.h"
@@ -90,6 +91,7 @@ int roll_back(struct ways *ways, const char *why, const char *holds, const char 
 					  failure, holds ? ": " : "", holds ? holds : ""),
 				   now ? now : "run it again, or: modprobe kvm_intel (AMD: kvm_amd), or reboot");
 	}
+	renew_libvirt();
 	return finish_swap(STATUS_ROLLED_BACK, "rolled back",
 			   loaded == &ways->before ?
 				   format("%s; the previous modules are loaded again%s", why, and_held) :
@@ -115,6 +117,7 @@ int complete_loaded(struct ways *ways, const char *holds, const char *fix)
 				   format("%s; and the vendor module of the loaded kvm could not be loaded: %s", holds,
 					  why),
 				   fix);
+	renew_libvirt();
 	return finish_swap(STATUS_ROLLED_BACK, "rolled back",
 			   format("%s; the vendor module of the loaded kvm (%s) was loaded, so that VMs can run", holds,
 				  whose_names[ways->before.whose]),

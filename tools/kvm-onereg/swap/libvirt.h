@@ -1,0 +1,20 @@
+/* SPDX-License-Identifier: GPL-2.0 */
+/*
+ * libvirt asks QEMU what KVM offers, and keeps the answer, also over restarts of libvirtd and of the host. It asks again
+ * when the kernel, the microcode, QEMU or QEMU's folder of modules has changed, but not when other modules of KVM are
+ * loaded: it would refuse CPUs that the new ones offer, and offer what they have not.
+ */
+#ifndef SWAP_LIBVIRT_H
+#define SWAP_LIBVIRT_H
+
+#include <stdbool.h>
+
+/* The folder that libvirt looks at each time; a new time of it makes all daemons ask again, without a restart */
+#define QEMU_MODULES "/usr/lib/x86_64-linux-gnu/qemu"
+
+/* Is libvirt's driver for QEMU installed? */
+bool has_libvirt(void);
+/* Other modules are loaded: make libvirt ask again; a note if that cannot be done */
+void renew_libvirt(void);
+
+#endif
