@@ -2,14 +2,16 @@
 # SPDX-License-Identifier: GPL-2.0
 #
 # kvm-onereg preflight --baseline, of the files of emulated hosts: Debian's QEMU 11 starts on each of them with the CPU,
-# as -cpu and as libvirt makes it of <cpu>, and the guest has exactly its features. With what one host does not offer,
-# QEMU does not start there.
+# as -cpu and as libvirt makes it of <cpu>, and the guest has exactly its features. On the Intel hosts, libvirt starts a
+# domain with <cpu>. With what one host does not offer, QEMU does not start there.
 # needs: emulated-hosts root-qemu root-emulators
 # shellcheck disable=SC2016 # Perl in quotes
 # shellcheck source=tests/tap.sh
 . "$(dirname "$0")/../tap.sh"
 # shellcheck source=tests/command/lib.sh
 . "$(dirname "$0")/lib.sh"
+# shellcheck source=tests/hosts/relay.sh
+. "$top/tests/hosts/relay.sh"
 
 command_tree=$("$here/tree") || skip_all "the command cannot be built"
 # shellcheck disable=SC2317 # ok calls it
@@ -95,13 +97,22 @@ for name; do
 done
 END
 
-# start_on HOST CPU...: start QEMU of the root $qemu with each; what comes of it is in $tmp/boot/HOST
+# start_on HOST CPU...: start QEMU of the root $qemu with each; what comes of it is in $tmp/boot/HOST. With $domain, a
+# domain with the <cpu> of this file is started, too
 start_on() {
-	local host=$1 files=() cpu
+	local host=$1 files=() cpu commands
 	shift
 	for cpu; do files+=(-i "$tmp/cpus/$cpu"); done
-	boot "$host" "/usr/bin/bash /host/start.sh $*" -I "$("$top/tests/qemu/tree" "${qemu:-qemu}")" -I "$tree" \
-		-r 512 -t 600 -i "$tmp/start.sh" "${files[@]}"
+	commands="/usr/bin/bash /host/start.sh $*"
+	if [ -n "${domain:-}" ]; then
+		commands+=$'\n'"/usr/bin/bash /host/inside.sh 'start /host/${domain##*/}'"
+		files+=(-I "$("$top/tests/libvirt/tree")" -i "$top/tests/libvirt/inside.sh" -i "$domain"
+			-i "$build/tests/qemu/guest.bin")
+	else
+		files+=(-I "$("$top/tests/qemu/tree" "${qemu:-qemu}")" -I "$tree")
+	fi
+	boot "$host" "$commands" -r 512 -t 600 -i "$tmp/start.sh" "${files[@]}"
+	[ -z "${domain:-}" ] || relay "$host, libvirt" <(tr -d '\r' <<<"$output")
 }
 starts() { # HOST CPU JSON
 	local libvirt=()
@@ -114,8 +125,9 @@ refuses() { # HOST CPU MESSAGE
 	is "$1: QEMU does not start with $2" "$(cat "$tmp/boot/$1/$2.status")" 1
 	like "... and says why" "$(cat "$tmp/boot/$1/$2.stderr")" "$3"
 }
+"$here/baseline" get '$j->{libvirt_cpu}' <"$tmp/intel.json" >"$tmp/intel.xml"
 for host in "${intel[@]}"; do
-	start_on "$host" intel intel-libvirt intel-plain intel-plain-libvirt "own-$host" intel-more
+	domain=$tmp/intel.xml start_on "$host" intel intel-libvirt intel-plain intel-plain-libvirt "own-$host" intel-more
 	starts "$host" intel intel
 	starts "$host" intel-libvirt intel
 	starts "$host" intel-plain intel-plain
