@@ -107,7 +107,7 @@ start_on() {
 	if [ -n "${domain:-}" ]; then
 		commands+=$'\n'"/usr/bin/bash /host/inside.sh 'start /host/${domain##*/}'"
 		files+=(-I "$("$top/tests/libvirt/tree")" -i "$top/tests/libvirt/inside.sh" -i "$domain"
-			-i "$build/tests/qemu/guest.bin")
+		-i "$build/tests/qemu/guest.bin")
 	else
 		files+=(-I "$("$top/tests/qemu/tree" "${qemu:-qemu}")" -I "$tree")
 	fi

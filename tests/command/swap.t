@@ -31,9 +31,18 @@ run to distro -- kvm-onereg swap distro
 run after to distro -- kvm-onereg status
 run parameters distro -- parameters
 run again -- kvm-onereg swap distro
+libs=/usr/lib/x86_64-linux-gnu
+mkdir -p $libs/qemu $libs/libvirt/connection-driver
+: >$libs/libvirt/connection-driver/libvirt_driver_qemu.so
+: >/tmp/marker
 run to ours -- kvm-onereg swap ours --json
+[ $libs/qemu -nt /tmp/marker ] && echo "libvirt: told"
 run after to ours -- kvm-onereg status
 run parameters ours -- parameters
+rmdir $libs/qemu
+run libvirt not told -- kvm-onereg swap distro
+rm -r $libs/libvirt
+run no libvirt -- kvm-onereg swap ours
 
 hold vm -name guest=web1,debug-threads=on; echo "pid $!"
 run vm -- kvm-onereg swap distro
@@ -219,6 +228,14 @@ for release in bookworm trixie; do
 	like "$r: ... exit 0" "$(part to ours)" '^== status 0$'
 	like "$r: ... status says so" "$(part after to ours)" 'our KVM is loaded, complete'
 	like "$r: ... exit 0" "$(part after to ours)" '^== status 0$'
+
+	like "$r: libvirt is installed: a step says so" "$(part to ours)" '"touch .*/qemu, so that libvirt asks KVM again'
+	like "$r: ... it is done" "$out" '^libvirt: told$'
+	like "$r: ... it cannot be done: a note says what to do" "$(part libvirt not told)" \
+		'note: libvirt may still report .*No such file.*rm /var/cache/libvirt'
+	like "$r: ... which is no failure" "$(part libvirt not told)" '^== status 0$'
+	is "$r: libvirt is not installed: no word of it" "$(part no libvirt | grep -c -v -e '^==' -e libvirt)" \
+		"$(part no libvirt | grep -c -v '^==')"
 
 	pid=$(sed -n 's/^pid //p' <<<"$out" | head -n 1)
 	like "$r: refused while a VM runs, with its process and name" "$(part vm)" \

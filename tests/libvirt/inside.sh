@@ -30,7 +30,10 @@ point() { # GOOD TEXT
 	n=$((n + 1))
 	echo "${not}ok $n - $2"
 }
-remark() { sed 's/^/# /' <<<"$*"; }
+remark() {
+	local text=$*
+	echo "# ${text//$'\n'/$'\n# '}"
+}
 
 # try TEXT COMMAND...: the command succeeds; what it prints is $output
 try() {
@@ -228,7 +231,7 @@ start() {
 }
 
 # What libvirtd thinks of the CPU of the guest, and says that the host has for guests
-compares() { virsh hypervisor-cpu-compare /host/cpu.xml; }
+compares() { virsh hypervisor-cpu-compare $domain; }
 cet_is_there() { # TEXT
 	is "$1: domcapabilities have CET" "$(offers)" "cet-ibt cet-ss"
 	try "$1: hypervisor-cpu-compare takes the CPU" compares
@@ -287,17 +290,17 @@ plain() {
 	to_its_end
 }
 
+# Those that only one libvirtd can use
+folders="/run/libvirt /var/lib/libvirt /var/log/libvirt /var/cache/libvirt"
 live() {
 	local d other=/tmp/other
-	for d in /run/libvirt /var/lib/libvirt /var/log/libvirt /var/cache/libvirt; do
-		mkdir -p $d $other$d
-	done
+	for d in $folders; do mkdir -p "$d" "$other$d"; done
 	cp -a /var/cache/libvirt/. $other/var/cache/libvirt/
 	cat /etc/libvirt/libvirtd.conf - >$other/libvirtd.conf <<-'END'
 		host_uuid = "11111111-2222-3333-4444-555555555555"
 	END
-	unshare --mount bash -c 'for d in /run/libvirt /var/lib/libvirt /var/log/libvirt /var/cache/libvirt; do
-		mount --bind '$other'$d $d; done; exec libvirtd -p '$other'/pid -f '$other'/libvirtd.conf' >$other/out 2>&1 &
+	unshare --mount bash -c "for d in $folders; do mount --bind $other\$d \$d; done
+		exec libvirtd -p $other/pid -f $other/libvirtd.conf" >$other/out 2>&1 &
 	until [ -S $other/run/libvirt/libvirt-sock ]; do
 		kill -0 $! 2>/dev/null || give_up "the second libvirtd ended: $(cat $other/out)"
 		sleep 0.1

@@ -12,7 +12,8 @@
 # our modules and CET. DEEDS, one per line, are those of inside.sh. OPTIONS are those of tests/hosts/run, at least
 # -i cpu.xml. $libvirt names the root whose libvirt and QEMU are used, if not the root qemu.
 libvirt_on() {
-	local name=$1 kernel=$2 deeds=$3 modules='' f options=()
+	local name=$1 kernel=$2 modules='' f options=() deeds=()
+	mapfile -t deeds <<<"$3"
 	shift 3
 	case $kernel in
 	6.*)
@@ -24,7 +25,7 @@ libvirt_on() {
 		options+=(-i "$build/tests/qemu/$f")
 	done
 	run_host "$name" "${HOST:-vmx}" "$("$top/tests/debian/kernel" path "${kernel#distro-}")" "$modules" \
-		"/usr/bin/bash /host/inside.sh $(sed "s/.*/'&'/" <<<"$deeds" | tr '\n' ' ')" -r 512 -t 1500 \
+		"/usr/bin/bash /host/inside.sh $(printf "'%s' " "${deeds[@]}")" -r 512 -t 1500 \
 		-I "$("$top/tests/libvirt/tree" "${libvirt:-qemu}")" -i "$top/tests/libvirt/inside.sh" "${options[@]}" "$@"
 }
 

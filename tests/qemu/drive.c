@@ -20,6 +20,8 @@
  *           dirty    as busy, but QEMU does not see that shadow stacks have changed: the guest finds old ones
  *           empty    postcopy as in busy, but shadow stacks come as zeros: the guest faults
  *           absent   the guest finds no CET
+ *           leave    to a file at its first place, whatever it has until then
+ *           outcome  the file into a QEMU that may or may not take it: prints "outcome: " and what comes of it
  *           reload   no QEMU: loads /host/kvm-intel.ko or kvm-amd.ko anew, with QEMU-OPTION as its parameters
  *   -t  tell a story instead, for people: move, with forget in it
  *   -m  memory of the guest, default 4
@@ -877,6 +879,73 @@ static void absent(void)
 	finish(&vm);
 }
 
+static void leave_it(void)
+{
+	struct vm vm;
+	char *line;
+
+	start(&vm, "only", NULL);
+	if (!point(greet(&vm), "only: QEMU starts"))
+		show_errors(&vm, "");
+	do
+		line = next_line(&vm, &vm.console, now() + PATIENCE);
+	while (line && !begins(line, "wait ") && strcmp(line, "end"));
+	/* One without CET has ended */
+	point(line && leave(&vm, image_uri()) && migrated(&vm), "only: migrates to a file");
+	finish(&vm);
+}
+
+/* The first line of QEMU's stderr that is not a warning, without the name of the program: the cause */
+static void first_error(struct vm *vm, char *text, size_t size)
+{
+	FILE *f = fopen(vm->errors, "r");
+	char line[512];
+
+	*text = '\0';
+	while (f && fgets(line, sizeof(line), f)) {
+		char *from = line;
+
+		line[strcspn(line, "\n")] = '\0';
+		if (strstr(line, LATE) || strstr(line, "warning: "))
+			continue;
+		if (begins(from, "qemu-system-x86_64: "))
+			from += strlen("qemu-system-x86_64: ");
+		remark("QEMU says: %s", from);
+		if (!*text)
+			snprintf(text, size, "%s", from);
+	}
+	if (f)
+		fclose(f);
+}
+
+/* Prints what becomes of a guest: "runs", what is wrong with it, or what QEMU says */
+static void outcome(void)
+{
+	char text[512] = "";
+	struct vm vm;
+	char *line;
+
+	start(&vm, "new", "defer");
+	if (greet(&vm) && come(&vm, image_uri()) && migrated(&vm) && run(&vm)) {
+		snprintf(text, sizeof(text), "runs");
+		go_on(&vm);
+		while ((line = next_line(&vm, &vm.console, now() + PATIENCE)) && strcmp(line, "end")) {
+			if (begins(line, "wait "))
+				go_on(&vm);
+			if (!begins(line, "not ok ") || strcmp(text, "runs"))
+				continue;
+			snprintf(text, sizeof(text), "runs, but: %s", line + strlen("not ok "));
+			if (begins(line, "not ok exception"))
+				break;
+		}
+	} else {
+		first_error(&vm, text, sizeof(text));
+	}
+	finish(&vm);
+	printf("outcome: %s\n", *text ? text : "nothing");
+	point(*text, "it ends in one way or the other");
+}
+
 static void reload(void)
 {
 	char parameters[256] = "";
@@ -898,10 +967,10 @@ int main(int argc, char **argv)
 		const char *name;
 		void (*run)(void);
 	} scenarios[] = {
-		{ "move", move },     { "take", take },	  { "forget", forget }, { "stale", stale },
-		{ "refuse", refuse }, { "stay", stay },	  { "busy", busy },	{ "second", second },
-		{ "swap", swap },     { "dirty", dirty }, { "empty", empty },	{ "absent", absent },
-		{ "reload", reload },
+		{ "move", move },     { "take", take },	     { "forget", forget },   { "stale", stale },
+		{ "refuse", refuse }, { "stay", stay },	     { "busy", busy },	     { "second", second },
+		{ "swap", swap },     { "dirty", dirty },    { "empty", empty },     { "absent", absent },
+		{ "reload", reload }, { "leave", leave_it }, { "outcome", outcome },
 	};
 	unsigned int i;
 	int c;

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * A guest without an operating system that lives on shadow stacks and IBT (on AMD's CPUs: on shadow stacks), at CPL 3
- * and at CPL 0, on one CPU or two
+ * A guest without an operating system that lives on shadow stacks and IBT (on AMD's CPUs, or if it has no more: on one
+ * of them), at CPL 3 and at CPL 0, on one CPU or two
  *
  * It calls itself some levels deep, waits there to be migrated, and goes all the way back. On the way back each level
  * compares its shadow stack pointer with what it was, and the return address that lies there with its own. Before
@@ -284,12 +284,13 @@ static void check_at(const char *place, int good, const char *text)
 	send_line(&line);
 }
 
-static int is_amd;
+/* What the CPU has: shadow stacks, IBT, the MSR XSS */
+static int has_ss, has_ibt, has_xss;
 
 /* For U_CET and S_CET */
 static inline __attribute__((always_inline)) uint32_t cet_controls(uint32_t number)
 {
-	return CET_SHSTK | (is_amd ? 0 : CET_ENDBR) | (number ? CET_WRSS : 0);
+	return (has_ss ? CET_SHSTK : 0) | (has_ibt ? CET_ENDBR : 0) | (has_ss && number ? CET_WRSS : 0);
 }
 
 /*
@@ -300,14 +301,18 @@ static void misbehave(const char *place)
 {
 	void (* volatile deed)(void) = forged_return;
 	struct cpu *c = this_cpu();
-	uint32_t returns = c->caught_returns, jumps = c->caught_jumps, landed = c->landings;
+	uint32_t returns = c->caught_returns, jumps = c->caught_jumps, landed = c->landings, escaped = c->escapes;
 
 	deed();
-	check_at(place, c->caught_returns == returns + 1 && !c->escapes,
-		 "a forged return address gives #CP (near return)");
+	if (has_ss)
+		check_at(place, c->caught_returns == returns + 1 && !c->escapes,
+			 "a forged return address gives #CP (near return)");
+	else
+		check_at(place, c->caught_returns == returns && c->escapes == escaped + 1,
+			 "a forged return address is free");
 	deed = stray_jump;
 	deed();
-	if (is_amd)
+	if (!has_ibt)
 		check_at(place, c->caught_jumps == jumps && c->landings == landed + 1, "a jump past ENDBR is free");
 	else
 		check_at(place, c->caught_jumps == jumps + 1 && c->landings == landed + 1,
@@ -408,7 +413,7 @@ static void __attribute__((noinline)) chain(uint32_t depth, void (*bottom)(void)
 		next(depth - 1, bottom);
 	else
 		last();
-	this_cpu()->right_levels += ssp_now() == ssp && *ssp == (uintptr_t)__builtin_return_address(0);
+	this_cpu()->right_levels += ssp_now() == ssp && (!has_ss || *ssp == (uintptr_t)__builtin_return_address(0));
 }
 
 static void go_deep(const char *place, uint32_t depth, void (*bottom)(void))
@@ -418,12 +423,30 @@ static void go_deep(const char *place, uint32_t depth, void (*bottom)(void))
 	check_at(place, this_cpu()->right_levels == depth, "all levels returned to where they were called from");
 }
 
+/* Of MSRS, 0 if the CPU does not have it */
+static uint64_t read_state(uint32_t i)
+{
+	switch (msrs[i].index) {
+	case MSR_U_CET:
+	case MSR_S_CET:
+		break;
+	case MSR_XSS:
+		if (!has_xss)
+			return 0;
+		break;
+	default:
+		if (!has_ss)
+			return 0;
+	}
+	return rdmsr(msrs[i].index);
+}
+
 static void remember(void)
 {
 	uint32_t i;
 
 	for (i = 0; i < MSRS; i++)
-		this_cpu()->remembered[i] = rdmsr(msrs[i].index);
+		this_cpu()->remembered[i] = read_state(i);
 }
 
 static void compare(const char *place)
@@ -432,7 +455,7 @@ static void compare(const char *place)
 	uint64_t cr4;
 
 	for (i = 0; i < MSRS; i++) {
-		if (rdmsr(msrs[i].index) == this_cpu()->remembered[i])
+		if (read_state(i) == this_cpu()->remembered[i])
 			same++;
 		else
 			tell("say changed: ", msrs[i].name);
@@ -587,16 +610,18 @@ static void set_up_shadow_stacks(uint32_t number)
 	uint64_t *entries = (uint64_t *)LAST_TABLE, base = SHADOWS + number * SHADOW_SIZE, page;
 	struct cpu *c = &cpus[number];
 
+	wrmsr(MSR_U_CET, cet_controls(number));
+	/* An old QEMU shows CET, but not its XSAVE state */
+	if ((cpuid(0xd, 1).c & XSS_CET) == XSS_CET)
+		wrmsr(MSR_XSS, number ? XSS_CET_U : XSS_CET);
+	if (!has_ss)
+		return;
 	wrmsr(MSR_PL0_SSP, shadow_token(base + SHADOW_BOOT));
 	wrmsr(MSR_PL1_SSP, 0x111111111110 + (number << 16));
 	wrmsr(MSR_PL2_SSP, 0x222222222220 + (number << 16));
 	wrmsr(MSR_PL3_SSP, base + SHADOW_SIZE);
 	c->ist_ssp[1] = shadow_token(base + SHADOW_FAULT);
 	wrmsr(MSR_INT_SSP_TAB, (uintptr_t)c->ist_ssp);
-	/* An old QEMU shows CET, but not its XSAVE state */
-	if ((cpuid(0xd, 1).c & XSS_CET) == XSS_CET)
-		wrmsr(MSR_XSS, number ? XSS_CET_U : XSS_CET);
-	wrmsr(MSR_U_CET, cet_controls(number));
 	shadow_token(base + SHADOW_USER - PAGE_SIZE);
 	/* A shadow stack's page is one that is dirty and not writable; all are dirty here */
 	for (page = base; page < base + SHADOW_SIZE; page += PAGE_SIZE) {
@@ -616,8 +641,12 @@ static inline void __attribute__((noreturn, always_inline)) live(uint32_t number
 	asm volatile("movq %%cr4, %0" : "=r"(cr4));
 	asm volatile("movq %0, %%cr4" : : "r"(cr4 | CR4_CET));
 	/* Between the two nothing can be called, as there is no shadow stack yet; and the caller could not return */
-	asm volatile("wrmsr; setssbsy" : : "c"(MSR_S_CET), "a"(cet_controls(number)), "d"(0) : "memory");
-	wrmsr(MSR_PL0_SSP, SHADOWS + number * SHADOW_SIZE + SHADOW_USER - sizeof(uint64_t));
+	if (has_ss) {
+		asm volatile("wrmsr; setssbsy" : : "c"(MSR_S_CET), "a"(cet_controls(number)), "d"(0) : "memory");
+		wrmsr(MSR_PL0_SSP, SHADOWS + number * SHADOW_SIZE + SHADOW_USER - sizeof(uint64_t));
+	} else {
+		wrmsr(MSR_S_CET, cet_controls(number));
+	}
 	enter_user(user, user_stacks[number + 1]);
 }
 
@@ -637,10 +666,11 @@ static void set_up_second_addresses(void)
 	tables[SECOND_ADDRESS / 0x200000] = (uintptr_t)entries | PAGE_USER | PAGE_PRESENT;
 }
 
-/* All that the CPUs of this vendor can have */
-static int has_cet(void)
+static void look_at_cpu(void)
 {
-	return cpuid(7, 0).c >> 7 & (is_amd || cpuid(7, 0).d >> 20) & 1;
+	has_ss = cpuid(7, 0).c >> 7 & 1;
+	has_ibt = cpuid(7, 0).d >> 20 & 1;
+	has_xss = cpuid(0xd, 1).a >> 3 & 1;
 }
 
 static uint32_t count_cpus(void)
@@ -654,9 +684,13 @@ void __attribute__((noreturn)) main(void)
 {
 	set_up_traps();
 	set_up_cpu(0);
-	is_amd = cpuid(0, 0).c == VENDOR_AMD;
-	check(has_cet(), is_amd ? "the guest has shadow stacks" : "the guest has shadow stacks and IBT");
-	if (!has_cet())
+	look_at_cpu();
+	/* All that the CPUs of this vendor can have */
+	if (cpuid(0, 0).c == VENDOR_AMD)
+		check(has_ss, "the guest has shadow stacks");
+	else
+		check(has_ss && has_ibt, "the guest has shadow stacks and IBT");
+	if (!has_ss && !has_ibt)
 		stop();
 	set_up_second_addresses();
 	cpu_count = count_cpus();

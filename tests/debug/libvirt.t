@@ -3,7 +3,7 @@
 #
 # The libvirt and QEMU of Debian 12 and 13 themselves, which do not know CET: a domain is saved and restored, and by
 # managedsave, over swaps of KVM's modules in both directions, and the guest counts on.
-# needs: emulated-hosts root-libvirt-bookworm root-libvirt-trixie
+# needs: emulated-hosts root-qemu
 # shellcheck source=tests/tap.sh
 . "$(dirname "$0")/../tap.sh"
 # shellcheck source=tests/command/lib.sh
