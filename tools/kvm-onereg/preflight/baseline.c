@@ -255,11 +255,15 @@ static const char *libvirt_vendor(const char *vendor)
 	return !strcmp(vendor, INTEL) ? "Intel" : !strcmp(vendor, AMD) ? "AMD" : NULL;
 }
 
+/*
+ * With check='partial', libvirt starts a domain without features that it requires, if KVM does not offer them. With
+ * 'full', all that the guest has must be named, unless libvirt takes it for a part of the model.
+ */
 static char *libvirt_cpu(const struct hosts *hosts, const struct cpu_model *model, const struct common *common)
 {
 	const char *vendor = libvirt_vendor(hosts->offers[0].vendor);
 	char *text =
-		format("<cpu mode='custom' match='exact' check='partial'>\n  <model fallback='forbid'>%s</model>\n",
+		format("<cpu mode='custom' match='exact' check='full'>\n  <model fallback='forbid'>%s</model>\n",
 		       model->name);
 
 	if (vendor)
@@ -269,7 +273,7 @@ static char *libvirt_cpu(const struct hosts *hosts, const struct cpu_model *mode
 		bool wanted = has(common, feature->name), there = has_word(model->features, feature->name),
 		     assumed = has_word(model->libvirt, feature->name);
 
-		if (!feature->libvirt || is_idle(common, feature->name) || (wanted ? there : !there && !assumed))
+		if (!feature->libvirt || is_idle(common, feature->name) || (!wanted && !there && !assumed))
 			continue;
 		text = format("%s  <feature policy='%s' name='%s'/>\n", text, wanted ? "require" : "disable",
 			      feature->libvirt);
