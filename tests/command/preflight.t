@@ -213,6 +213,9 @@ like "... it is a model, with features, address bits and enforce" "$(cpu same)" 
 is "... the same features for libvirt" "$(get same '$j->{libvirt_cpu}' | grep -c "policy='require' name='cet-ss'")" 1
 like "... with its own names" "$(get same '$j->{libvirt_cpu}')" "<feature policy='require' name='tsc_adjust'/>"
 is "... and none of KVM's own, which it does not know" "$(get same '$j->{libvirt_cpu}' | grep -c kvm)" 0
+like "... which libvirt is to check, as it has CET" "$(get same '$j->{libvirt_cpu}')" "^<cpu .* check='full'>"
+like "... so that what belongs to the model is named, too" "$(get same '$j->{libvirt_cpu}')" \
+	"<feature policy='require' name='hypervisor'/>"
 like "... those QEMU has" "$(cpu same)" ',\+kvm-pv-unhalt,'
 is "... what needs more than the host is left out" "$(left_out same)" full-width-write
 is "... and told is which versions know it" \
@@ -225,6 +228,8 @@ is "baseline: who takes what away" "$(taken less)" \
 is "... these are not in it" "$(cpu less | grep -o -E '[+](avx2|bmi2|cet-ss|cet-ibt)\b')" ""
 is "... nor for libvirt" "$(get less '$j->{libvirt_cpu}' | grep -E "require' name='(avx2|bmi2|cet-)")" ""
 ok "... which says that the model's are off" grep -q "policy='disable' name='avx2'" <(get less '$j->{libvirt_cpu}')
+like "... without CET, libvirt checks a part, so that an older one need not know all names" "$(get less '$j->{libvirt_cpu}')" "^<cpu .* check='partial'>"
+is "... where those of the model are not named" "$(get less '$j->{libvirt_cpu}' | grep hypervisor)" ""
 baseline_of no_ssp '$d->{kvm_defined_registers} = []'
 is "baseline: shadow stacks need their pointer saved" "$(taken no_ssp)" "cet-ss:host2"
 baseline_of pkru 'put(0xd, 9, "eax", 8); put(0xd, 9, "ebx", 0xa80); set(7, 0, "ecx", 3)'

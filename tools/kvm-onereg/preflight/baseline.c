@@ -256,15 +256,16 @@ static const char *libvirt_vendor(const char *vendor)
 }
 
 /*
- * With check='partial', libvirt starts a domain without features that it requires, if KVM does not offer them. With
- * 'full', all that the guest has must be named, unless libvirt takes it for a part of the model.
+ * With check='partial', libvirt starts a domain without features that it requires, if KVM does not offer them: its guest
+ * would silently be without CET. With 'full', all that the guest has must be named, which only a libvirt that knows CET
+ * can be expected to have names for.
  */
 static char *libvirt_cpu(const struct hosts *hosts, const struct cpu_model *model, const struct common *common)
 {
 	const char *vendor = libvirt_vendor(hosts->offers[0].vendor);
-	char *text =
-		format("<cpu mode='custom' match='exact' check='full'>\n  <model fallback='forbid'>%s</model>\n",
-		       model->name);
+	bool full = has(common, "cet-ss") || has(common, "cet-ibt");
+	char *text = format("<cpu mode='custom' match='exact' check='%s'>\n  <model fallback='forbid'>%s</model>\n",
+			    full ? "full" : "partial", model->name);
 
 	if (vendor)
 		text = format("%s  <vendor>%s</vendor>\n", text, vendor);
@@ -273,7 +274,8 @@ static char *libvirt_cpu(const struct hosts *hosts, const struct cpu_model *mode
 		bool wanted = has(common, feature->name), there = has_word(model->features, feature->name),
 		     assumed = has_word(model->libvirt, feature->name);
 
-		if (!feature->libvirt || is_idle(common, feature->name) || (!wanted && !there && !assumed))
+		if (!feature->libvirt || is_idle(common, feature->name) ||
+		    (wanted ? there && !full : !there && !assumed))
 			continue;
 		text = format("%s  <feature policy='%s' name='%s'/>\n", text, wanted ? "require" : "disable",
 			      feature->libvirt);
