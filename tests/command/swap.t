@@ -232,7 +232,7 @@ for release in bookworm trixie; do
 	like "$r: libvirt is installed: a step says so" "$(part to ours)" '"touch .*/qemu, so that libvirt asks KVM again'
 	like "$r: ... it is done" "$out" '^libvirt: told$'
 	like "$r: ... it cannot be done: a note says what to do" "$(part libvirt not told)" \
-		'note: libvirt may still report .*No such file.*rm /var/cache/libvirt'
+		'note: libvirt may still report .*No such file.*restart libvirtd'
 	like "$r: ... which is no failure" "$(part libvirt not told)" '^== status 0$'
 	is "$r: libvirt is not installed: no word of it" "$(part no libvirt | grep -c -v -e '^==' -e libvirt)" \
 		"$(part no libvirt | grep -c -v '^==')"

@@ -32,6 +32,6 @@ void renew_libvirt(void)
 			return;
 	}
 	add_note(format("libvirt may still report what the previous KVM offered (" QEMU_MODULES ": %s): "
-			"rm /var/cache/libvirt/qemu/capabilities/*.xml, and restart libvirtd (or virtqemud)",
+			"restart libvirtd (or virtqemud); domains go on",
 			strerror(errno)));
 }

@@ -1,15 +1,15 @@
 /* SPDX-License-Identifier: GPL-2.0 */
 /*
- * libvirt asks QEMU what KVM offers, and keeps the answer, also over restarts of libvirtd and of the host. It asks again
- * when the kernel, the microcode, QEMU or QEMU's folder of modules has changed, but not when other modules of KVM are
- * loaded: it would refuse CPUs that the new ones offer, and offer what they have not.
+ * libvirt asks QEMU what KVM offers, and keeps the answer. It looks at KVM again when libvirtd starts; while libvirtd runs
+ * it notices when QEMU or QEMU's folder of modules has changed, but not when other modules of KVM are loaded: it would
+ * report, and give domains with host-model, what the previous ones offered.
  */
 #ifndef SWAP_LIBVIRT_H
 #define SWAP_LIBVIRT_H
 
 #include <stdbool.h>
 
-/* The folder that libvirt looks at each time; a new time of it makes all daemons ask again, without a restart */
+/* The folder that libvirt looks at each time: with a new time of it, all daemons ask again, without a restart */
 #define QEMU_MODULES "/usr/lib/x86_64-linux-gnu/qemu"
 
 /* Is libvirt's driver for QEMU installed? */
