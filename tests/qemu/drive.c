@@ -929,7 +929,7 @@ static void outcome(void)
 	if (greet(&vm) && come(&vm, image_uri()) && migrated(&vm) && run(&vm)) {
 		snprintf(text, sizeof(text), "runs");
 		go_on(&vm);
-		while ((line = next_line(&vm, &vm.console, now() + PATIENCE)) && strcmp(line, "end")) {
+		while ((line = next_line(&vm, &vm.console, now() + PATIENCE / 6)) && strcmp(line, "end")) {
 			if (begins(line, "wait "))
 				go_on(&vm);
 			if (!begins(line, "not ok ") || strcmp(text, "runs"))
