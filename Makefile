@@ -103,6 +103,12 @@ matrix: ## build for every kernel that Debian offers; writes docs/kernels.md (as
 matrix-migration: ## move CET guests from every host to every host; writes docs/migration.md (as root, long)
 	@tests/matrix-migration
 
+.PHONY: outcomes
+outcomes: ## move CET guests to CPUs that have less or more of CET; writes docs/cet-outcomes.md (as root, minutes)
+	@$(MAKE) -s -C tests emulated-hosts root-qemu
+	@tests/qemu/outcomes >docs/cet-outcomes.md.part || { rm -f docs/cet-outcomes.md.part; exit 1; }
+	@mv docs/cet-outcomes.md.part docs/cet-outcomes.md
+
 .PHONY: debug-check
 debug-check: ## run tests on kernels that it builds: 6.12 and 6.1 with KASAN, lockdep and more, one that is not Debian's (as root, hours)
 	@TEST_TIMEOUT=14400 tests/run debug
