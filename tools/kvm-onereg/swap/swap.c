@@ -26,7 +26,7 @@
 #include "model/loaded.h"
 #include "model/module-file.h"
 #include "model/series.h"
-#include "swap/libvirt.h"
+#include "swap/libvirt-cache.h"
 #include "swap/parameters.h"
 #include "swap/report.h"
 #include "swap/set.h"

@@ -6,7 +6,7 @@
 #include "base/text.h"
 #include "model/loaded.h"
 #include "model/module-file.h"
-#include "swap/libvirt.h"
+#include "swap/libvirt-cache.h"
 #include "swap/parameters.h"
 #include "swap/report.h"
 #include "swap/set.h"

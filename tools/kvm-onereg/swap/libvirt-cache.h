@@ -4,8 +4,8 @@
  * it notices when QEMU or QEMU's folder of modules has changed, but not when other modules of KVM are loaded: it would
  * report, and give domains with host-model, what the previous ones offered.
  */
-#ifndef SWAP_LIBVIRT_H
-#define SWAP_LIBVIRT_H
+#ifndef SWAP_LIBVIRT_CACHE_H
+#define SWAP_LIBVIRT_CACHE_H
 
 #include <stdbool.h>
 

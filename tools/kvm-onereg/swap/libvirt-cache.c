@@ -8,7 +8,7 @@
 
 #include "base/file.h"
 #include "base/text.h"
-#include "swap/libvirt.h"
+#include "swap/libvirt-cache.h"
 #include "swap/report.h"
 
 bool has_libvirt(void)
