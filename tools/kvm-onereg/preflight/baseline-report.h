@@ -5,7 +5,7 @@
 
 #include <json-c/json.h>
 
-#include "preflight/offer.h"
+#include "model/offer.h"
 
 /* @baseline: what baseline_make() made of these */
 void print_baseline(struct json_object *baseline, const struct offer *offers, char **files, size_t n);

@@ -6,11 +6,11 @@
 #include "base/memory.h"
 #include "base/message.h"
 #include "base/text.h"
+#include "model/offer-format.h"
+#include "model/offer-rules.h"
 #include "preflight/baseline.h"
 #include "preflight/cpu-models.h"
-#include "preflight/format.h"
 #include "preflight/gives.h"
-#include "preflight/rules.h"
 #include "preflight/verdict.h"
 
 #define MSR_ARCH_CAPABILITIES 0x10a

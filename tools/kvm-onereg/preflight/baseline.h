@@ -6,7 +6,7 @@
 #include <json-c/json.h>
 #include <stddef.h>
 
-#include "preflight/offer.h"
+#include "model/offer.h"
 
 /*
  * baseline_make - the CPU that guests can have on each of these hosts

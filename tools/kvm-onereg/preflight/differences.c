@@ -4,10 +4,10 @@
 
 #include "base/text.h"
 #include "model/names.h"
+#include "model/offer-quirks.h"
+#include "model/offer-rules.h"
+#include "model/offer.h"
 #include "preflight/differences.h"
-#include "preflight/offer.h"
-#include "preflight/quirks.h"
-#include "preflight/rules.h"
 
 static void note(struct json_object *notes, char *text)
 {

@@ -3,7 +3,7 @@
 #ifndef DIFFERENCES_H
 #define DIFFERENCES_H
 
-#include "preflight/offer.h"
+#include "model/offer.h"
 
 /* As strings */
 void offer_differences(const struct offer *a, const struct offer *b, struct json_object *notes);

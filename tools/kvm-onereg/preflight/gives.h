@@ -5,8 +5,8 @@
 
 #include <stdbool.h>
 
+#include "model/offer.h"
 #include "preflight/features.h"
-#include "preflight/offer.h"
 
 /* QEMU with "enforce" starts on this host with the feature: all bits of its name are offered. */
 bool gives(const struct offer *offer, const char *name);

@@ -6,11 +6,11 @@
 #include "base/json.h"
 #include "base/message.h"
 #include "base/text.h"
-#include "preflight/compare.h"
+#include "model/offer-compare.h"
+#include "model/offer-rules.h"
+#include "model/offer.h"
 #include "preflight/differences.h"
 #include "preflight/grouped.h"
-#include "preflight/offer.h"
-#include "preflight/rules.h"
 #include "preflight/verdict.h"
 
 /* The suggested solution */

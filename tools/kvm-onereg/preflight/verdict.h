@@ -6,7 +6,7 @@
 #include <json-c/json.h>
 #include <stdbool.h>
 
-#include "preflight/offer.h"
+#include "model/offer.h"
 
 /*
  * compare - print what is in the way of a guest that goes from @a to @b, and back

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0 */
 /* Ask the KVM of this host what it offers guests. */
-#ifndef ASK_H
-#define ASK_H
+#ifndef MODEL_OFFER_ASK_H
+#define MODEL_OFFER_ASK_H
 
 #include <json-c/json.h>
 

@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0
-/* kvm-onereg preflight: KVM's quirks. */
+/* KVM's quirks. */
 #include <stddef.h>
 
 #include "base/text.h"
-#include "preflight/quirks.h"
+#include "model/offer-quirks.h"
 
 #define QUIRK_CD_NW_CLEARED    0x002ull
 #define QUIRK_IGNORE_GUEST_PAT 0x200ull

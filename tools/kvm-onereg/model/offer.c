@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: GPL-2.0
-/* kvm-onereg preflight: what a host offers. */
+/* What a host offers. */
 #include <stdlib.h>
 #include <string.h>
 
 #include "model/names.h"
-#include "preflight/offer.h"
+#include "model/offer.h"
 
 void offer_free(struct offer *offer)
 {

@@ -1,11 +1,11 @@
 /* SPDX-License-Identifier: GPL-2.0 */
 /* Read and write the document. */
-#ifndef FILE_H
-#define FILE_H
+#ifndef MODEL_OFFER_FILE_H
+#define MODEL_OFFER_FILE_H
 
 #include <json-c/json.h>
 
-#include "preflight/offer.h"
+#include "model/offer.h"
 
 /*
  * offer_read - take apart what offer_ask() made, or a file holds

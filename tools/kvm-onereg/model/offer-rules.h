@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0 */
 /* Which parts of CPUID and which MSRs matter for migration, and how. */
-#ifndef RULES_H
-#define RULES_H
+#ifndef MODEL_OFFER_RULES_H
+#define MODEL_OFFER_RULES_H
 
 #include <linux/types.h>
 #include <stdbool.h>

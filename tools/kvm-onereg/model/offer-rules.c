@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: GPL-2.0
-/* kvm-onereg preflight: which parts of CPUID and which MSRs matter, and how. */
+/* Which parts of CPUID and which MSRs matter, and how. */
 #include <strings.h>
 
 #include "base/text.h"
 #include "model/names.h"
-#include "preflight/rules.h"
+#include "model/offer-rules.h"
 
 #define BIT(n)	  (1ull << (n))
 #define MUST_BE_1 0xffffffffull

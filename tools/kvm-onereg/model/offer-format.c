@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: GPL-2.0
-/* kvm-onereg preflight: the document that --save writes. */
+/* The document that --save writes. */
 #include <linux/kvm.h>
 #include <asm/kvm_onereg.h>
 
 #include "base/text.h"
-#include "preflight/format.h"
+#include "model/offer-format.h"
 
 /* clang-format off */
 #define CAP(name) { #name, name }

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0
-/* kvm-onereg preflight: ask the KVM of this host what it offers guests. */
+/* Ask the KVM of this host what it offers guests. */
 #include <cpuid.h>
 #include <string.h>
 #include <sys/ioctl.h>
@@ -16,8 +16,8 @@
 #include "model/kvm.h"
 #include "model/lists.h"
 #include "model/names.h"
-#include "preflight/ask.h"
-#include "preflight/format.h"
+#include "model/offer-ask.h"
+#include "model/offer-format.h"
 
 #define REQUEST_GUEST_PERMISSION 0x1025 /* arch_prctl(2), ARCH_REQ_XCOMP_GUEST_PERM */
 #define XTILE_DATA		 18

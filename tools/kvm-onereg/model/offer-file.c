@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0
-/* kvm-onereg preflight: read and write the document. */
+/* Read and write the document. */
 #include <errno.h>
 #include <limits.h>
 #include <stdio.h>
@@ -12,9 +12,9 @@
 #include "base/message.h"
 #include "base/text.h"
 #include "model/names.h"
-#include "preflight/file.h"
-#include "preflight/format.h"
-#include "preflight/offer.h"
+#include "model/offer-file.h"
+#include "model/offer-format.h"
+#include "model/offer.h"
 
 /* A file of a large host has 60 KiB */
 #define LARGEST_FILE  (4 << 20)

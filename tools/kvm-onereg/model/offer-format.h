@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0 */
 /* The document that --save writes: what it is called, and what it names. */
-#ifndef FORMAT_H
-#define FORMAT_H
+#ifndef MODEL_OFFER_FORMAT_H
+#define MODEL_OFFER_FORMAT_H
 
 #define FORMAT "kvm-onereg preflight"
 #define ABOUT                                                               \

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: GPL-2.0 */
 /* What keeps a guest from moving between two hosts. */
-#ifndef COMPARE_H
-#define COMPARE_H
+#ifndef MODEL_OFFER_COMPARE_H
+#define MODEL_OFFER_COMPARE_H
 
-#include "preflight/offer.h"
+#include "model/offer.h"
 
 /*
  * Can a guest that was given all of @from go on at @to? Appends to @obstacles and @warnings what is in the way, as

@@ -8,10 +8,10 @@
 #include "base/text.h"
 #include "model/lists.h"
 #include "model/names.h"
-#include "preflight/compare.h"
-#include "preflight/offer.h"
-#include "preflight/quirks.h"
-#include "preflight/rules.h"
+#include "model/offer-compare.h"
+#include "model/offer-quirks.h"
+#include "model/offer-rules.h"
+#include "model/offer.h"
 
 #define COUNT(a) (sizeof(a) / sizeof(*(a)))
 

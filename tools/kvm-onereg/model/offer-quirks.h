@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0 */
 /* KVM's quirks: behaviour that differs from hardware's, is on by default, and that a VMM can disable. */
-#ifndef QUIRKS_H
-#define QUIRKS_H
+#ifndef MODEL_OFFER_QUIRKS_H
+#define MODEL_OFFER_QUIRKS_H
 
 #include <linux/types.h>
 #include <stdbool.h>

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0 */
 /* What a host offers a guest that matters for migration: asked of KVM, or read from a file. */
-#ifndef OFFER_H
-#define OFFER_H
+#ifndef MODEL_OFFER_H
+#define MODEL_OFFER_H
 
 #include <json-c/json.h>
 #include <linux/types.h>
