@@ -13,13 +13,20 @@
  *   perf:N      before it, another process opens a perf event on a tracepoint of kvm, if that is loaded
  *   both:N      the same, and then it fails
  *   gone:N      before it, all modules of KVM vanish from disk, and then it fails
+ *
+ * or
+ *
+ *   step:N      before the Nth of all these steps, the command is killed: a module is loaded or unloaded, a file gets
+ *               its name (the journal), QEMU is asked something
  */
 #include <dlfcn.h>
 #include <errno.h>
 #include <signal.h>
 #include <stdarg.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/socket.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -61,6 +68,16 @@ static void load_kvm(void)
 	waitpid(pid, NULL, 0);
 }
 
+/* At the Nth step of any kind */
+static void step(void)
+{
+	const char *what = getenv("BETWEEN");
+	static int steps;
+
+	if (what && !strncmp(what, "step:", 5) && atoi(what + 5) == ++steps)
+		raise(SIGKILL);
+}
+
 /* Do what should happen before the Nth call; returns whether that call fails */
 static int before(void)
 {
@@ -72,7 +89,8 @@ static int before(void)
 	const char *what = getenv("BETWEEN"), *number = what ? strchr(what, ':') : NULL;
 	static int calls;
 
-	if (!number || atoi(number + 1) != ++calls)
+	step();
+	if (!strncmp(what ?: "", "step:", 5) || !number || atoi(number + 1) != ++calls)
 		return 0;
 	if (!strncmp(what, "kill:", 5))
 		raise(SIGKILL);
@@ -117,6 +135,22 @@ int init_module(void *image, unsigned long size, const char *parameters)
 	__typeof__(init_module) *real = dlsym(RTLD_NEXT, "init_module");
 
 	return before() ? -1 : real(image, size, parameters);
+}
+
+int rename(const char *from, const char *to)
+{
+	__typeof__(rename) *real = dlsym(RTLD_NEXT, "rename");
+
+	step();
+	return real(from, to);
+}
+
+ssize_t sendmsg(int socket, const struct msghdr *message, int flags)
+{
+	__typeof__(sendmsg) *real = dlsym(RTLD_NEXT, "sendmsg");
+
+	step();
+	return real(socket, message, flags);
 }
 
 /* glibc has no finit_module() */

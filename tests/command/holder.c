@@ -19,6 +19,7 @@
  *   pinned     ... pinned to /sys/fs/bpf/held; the process is gone
  *   stat       a file of KVM in debugfs
  *   tracefs    nothing: mounts it, and ends
+ *   tmpfs      nothing: mounts one on the folder ARGUMENT, with the options that follow, and ends
  */
 #include <fcntl.h>
 #include <linux/bpf.h>
@@ -216,13 +217,15 @@ int main(int argc, char **argv)
 		check("debugfs", open("/sys/kernel/debug/kvm/exits", O_RDONLY));
 	else if (!strcmp(kind, "tracefs"))
 		check("tracefs", mount("tracefs", "/sys/kernel/tracing", "tracefs", 0, NULL));
+	else if (!strcmp(kind, "tmpfs") && argc == 4)
+		check("tmpfs", mount("tmpfs", argv[2], "tmpfs", 0, argv[3]));
 	else
 		return 2;
 	if (strcmp(kind, "node"))
 		unlink("/tmp/other");
 	puts("ready");
 	fflush(stdout);
-	if (strcmp(kind, "pinned") && strcmp(kind, "tracefs"))
+	if (strcmp(kind, "pinned") && strcmp(kind, "tracefs") && strcmp(kind, "tmpfs"))
 		pause();
 	return 0;
 }

@@ -43,9 +43,9 @@ long milliseconds(void)
 }
 
 /* Read to the end, to the limit, or until the time is up; returns false for the latter two */
-static bool collect(int fd, struct program_result *result)
+static bool collect(int fd, struct program_result *result, int seconds)
 {
-	long end = milliseconds() + RUN_SECONDS * 1000;
+	long end = milliseconds() + seconds * 1000L;
 	char *output = NULL;
 	size_t room = 0;
 
@@ -64,7 +64,7 @@ static bool collect(int fd, struct program_result *result)
 			output = more;
 			output[result->size] = '\0';
 		}
-		if (left <= 0 || !poll(&p, 1, left))
+		if (seconds && (left <= 0 || !poll(&p, 1, left)))
 			break;
 		n = read(fd, output + result->size, room - result->size - 1);
 		if (n < 0 && errno == EINTR)
@@ -81,6 +81,11 @@ static bool collect(int fd, struct program_result *result)
 }
 
 struct program_result run_program(const char * const argument[])
+{
+	return run_program_for(RUN_SECONDS, argument);
+}
+
+struct program_result run_program_for(int seconds, const char * const argument[])
 {
 	static char * const environment[] = { "PATH=/usr/sbin:/usr/bin:/sbin:/bin", "LC_ALL=C", "HOME=/", NULL };
 	const char *program = find_program(argument[0]);
@@ -110,7 +115,7 @@ struct program_result run_program(const char * const argument[])
 		close(pipes[0]);
 		return result;
 	}
-	result.ended = collect(pipes[0], &result);
+	result.ended = collect(pipes[0], &result, seconds);
 	close(pipes[0]);
 	if (!result.ended)
 		kill(-pid, SIGKILL);

@@ -19,6 +19,8 @@ struct program_result {
  * @argument: its name, which is searched in the system's folders alone, and its arguments, ended by NULL
  */
 struct program_result run_program(const char * const argument[]);
+/* The same for at most @seconds; 0: as long as it takes */
+struct program_result run_program_for(int seconds, const char * const argument[]);
 #define RUN_PROGRAM(...) run_program((const char * const[]) { __VA_ARGS__, NULL })
 
 /* The time since some point in the past, for time limits */

@@ -8,7 +8,8 @@
 
 bool as_json, dry_run;
 
-static struct json_object *steps, *notes, *users;
+static struct json_object *steps, *notes, *users, *guests;
+static struct swap_end end;
 
 void start_report(void)
 {
@@ -45,27 +46,50 @@ void add_note(const char *line)
 
 int finish_swap(int status, const char *result, const char *sentence, const char *fix)
 {
+	end.status = status;
+	end.result = result;
+	end.sentence = sentence;
+	end.fix = fix;
+	return status;
+}
+
+struct swap_end swap_end(void)
+{
+	return end;
+}
+
+void report_guests(struct json_object *json)
+{
+	json_object_put(guests);
+	guests = json;
+}
+
+int print_swap(void)
+{
 	if (as_json) {
 		struct json_object *json = json_object_new_object();
 
-		json_object_object_add(json, "result", json_object_new_string(result));
-		json_object_object_add(json, "message", json_object_new_string(sentence));
-		json_object_object_add(json, "fix", fix ? json_object_new_string(fix) : NULL);
+		json_object_object_add(json, "result", json_object_new_string(end.result));
+		json_object_object_add(json, "message", json_object_new_string(end.sentence));
+		json_object_object_add(json, "fix", end.fix ? json_object_new_string(end.fix) : NULL);
 		json_object_object_add(json, "dry_run", json_object_new_boolean(dry_run));
 		json_object_object_add(json, "steps", steps);
 		json_object_object_add(json, "notes", notes);
 		json_object_object_add(json, "vms", users);
+		if (guests)
+			json_object_object_add(json, "guests", guests);
 		print_json(json);
-		return status;
+		return end.status;
 	}
 	json_object_put(steps);
 	json_object_put(notes);
 	json_object_put(users);
-	if (status == STATUS_OK)
-		printf("%s%s%s\n", colour(GREEN), sentence, colour(PLAIN));
+	json_object_put(guests);
+	if (end.status == STATUS_OK)
+		printf("%s%s%s\n", colour(GREEN), end.sentence, colour(PLAIN));
 	else
-		complain(fix, "%s", sentence);
-	return status;
+		complain(end.fix, "%s", end.sentence);
+	return end.status;
 }
 
 int refuse_as_busy(const char *sentence, const char *fix)

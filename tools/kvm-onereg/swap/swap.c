@@ -8,7 +8,6 @@
  */
 #include <errno.h>
 #include <fcntl.h>
-#include <libkmod.h>
 #include <linux/capability.h>
 #include <signal.h>
 #include <stdio.h>
@@ -26,13 +25,16 @@
 #include "model/loaded.h"
 #include "model/module-file.h"
 #include "model/series.h"
-#include "swap/libvirt-cache.h"
+#include "model/unfinished.h"
+#include "swap/exchange.h"
 #include "swap/parameters.h"
+#include "swap/qemu-look.h"
 #include "swap/report.h"
 #include "swap/set.h"
 #include "swap/swap.h"
 #include "swap/users.h"
 #include "swap/way-back.h"
+#include "swap/with-guests.h"
 
 /* Which vendor module this CPU takes: those that are loaded, or else by its flags */
 static void choose(struct set *set, const struct running *running)
@@ -100,71 +102,6 @@ static int not_there(const struct kernel *kernel, enum whose whose, const struct
 			   format("apt-get install --reinstall linux-image-%s", kernel->release));
 }
 
-static int swap(const struct kernel *kernel, struct running *running, struct ways *ways, bool keep_kvm)
-{
-	struct set *to = &ways->to;
-	const char *after = kernel->set == to->whose ?
-				    "the same at the next boot" :
-				    format("the next boot loads what modprobe finds: %s", describe_kernel(kernel));
-	int blocker = -1, error = 0;
-	bool unchanged = true;
-	sigset_t all;
-	char *why;
-
-	if (running->set != MISSING && !keep_kvm) {
-		char *loaded = "";
-
-		for (int i = 0; i < MODULES; i++)
-			if (running->module[i].there)
-				loaded = format("%s%s%s", loaded, *loaded ? " " : "", loaded_names[i]);
-		add_step(format("unload %s (%s)", loaded, whose_names[running->set]));
-	}
-	for (int i = keep_kvm ? KVM_INTEL : KVM; i < MODULES; i++)
-		if (to->wanted[i])
-			add_step(format("load %s", without_root(to->module[i].file)));
-	add_step("verify what is loaded");
-	if (has_libvirt())
-		add_step("touch " QEMU_MODULES ", so that libvirt asks KVM again what it offers");
-	if (dry_run)
-		return finish_swap(STATUS_OK, "dry run",
-				   format("Nothing was done (--dry-run); with %s loaded, %s.", describe_set(to), after),
-				   NULL);
-
-	/* From here on, Ctrl-C or a lost terminal must not leave half of it */
-	sigfillset(&all);
-	sigprocmask(SIG_BLOCK, &all, NULL);
-	if (!keep_kvm)
-		error = unload_all(&blocker);
-	for (int i = 0; i < MODULES; i++)
-		unchanged &= !running->module[i].there || is_loaded(i);
-	if (error && unchanged && (error == EWOULDBLOCK || error == EBUSY)) {
-		/* A VM was started in the meantime */
-		char *fix, *holds = who_holds(&fix);
-
-		return refuse_as_busy(format("nothing was changed: %s came into use in the meantime: %s",
-					     loaded_names[blocker], holds ? holds : strerror(error)),
-				      fix ? fix : "run this again");
-	}
-	if (error && unchanged)
-		return finish_swap(STATUS_CANNOT, "refused",
-				   format("nothing was changed: cannot unload %s: %s", loaded_names[blocker],
-					  strerror(error)),
-				   "run this on the host itself, outside of containers");
-	if (error) {
-		char *fix, *holds = who_holds(&fix);
-
-		return roll_back(ways, format("cannot unload %s: %s", loaded_names[blocker], strerror(error)), holds,
-				 fix);
-	}
-	why = load_set(to, ways->had, keep_kvm);
-	if (!why)
-		why = verify_set(to);
-	if (why)
-		return roll_back(ways, why, NULL, NULL);
-	renew_libvirt();
-	return finish_swap(STATUS_OK, "swapped", format("%s is loaded; %s.", describe_set(to), after), NULL);
-}
-
 /* Why this process could not load or unload modules here, or NULL */
 static const char *cannot_load(void)
 {
@@ -178,7 +115,7 @@ static const char *cannot_load(void)
 	return NULL;
 }
 
-static const char help[] = "usage: kvm-onereg swap ours|distro [--dry-run] [--json]\n"
+static const char help[] = "usage: kvm-onereg swap ours|distro [--keep-guests] [--dry-run] [--json]\n"
 			   "\n"
 			   "  Unload kvm and kvm_intel or kvm_amd, and load those of this package (ours) or\n"
 			   "  of the kernel's package (distro), with their current parameters. No VM may be\n"
@@ -188,41 +125,52 @@ static const char help[] = "usage: kvm-onereg swap ours|distro [--dry-run] [--js
 			   "  -n, --dry-run  make all checks and print the steps, but change nothing\n"
 			   "      --json     print JSON\n"
 			   "\n"
+			   "  -g, --keep-guests  save running guests, and restore them after the swap: domains\n"
+			   "                     of libvirt, and QEMUs that have a QMP socket. Says first what\n"
+			   "                     pauses, and refuses what cannot be kept. If it was\n"
+			   "                     interrupted, the same command goes on; with the other set,\n"
+			   "                     it goes back\n"
+			   "      --qmp PID=PATH     the QMP socket of a QEMU that does not name it on its\n"
+			   "                         command line (repeatable); PATH alone: of whoever\n"
+			   "                         listens there\n"
+			   "      --state-dir FOLDER for the guests' states, of root alone; default:\n"
+			   "                         " GUESTS_FOLDER "\n"
+			   "\n"
 			   "Exit status: 0 done, or nothing to do; 2 wrong usage; 3 not possible here: not\n"
 			   "root, no such modules on disk; 4 refused: VMs are running, or something else\n"
 			   "holds KVM; 5 failed, but the previous modules, or others that work, are loaded;\n"
 			   "6 failed, and the previous modules could not be loaded again.\n";
 
-int cmd_swap(int argc, char **argv)
+static bool keep_guests, given;
+static const char *folder = GUESTS_FOLDER;
+
+static void take_socket(const char *argument)
 {
-	static const struct known_option options[] = {
-		{ "dry-run", 'n', .flag = &dry_run },
-		{ "json", .flag = &as_json },
-		{},
-	};
-	struct ways ways = { 0 };
+	const char *path = argument + strspn(argument, "0123456789");
+
+	path = *path == '=' && path > argument ? path + 1 : argument;
+	if (*path != '/')
+		usage_error("swap", "--qmp takes PID=PATH or PATH, with a whole path, not '%s'", argument);
+	given = true;
+	add_given_socket(argument);
+}
+
+/* All of it, up to the result, which is not printed yet */
+static int swap(enum whose whose, const char *name)
+{
+	struct unfinished unfinished = look_at_unfinished();
+	struct ways ways = { .to.whose = whose };
 	struct set *to = &ways.to;
 	int lock, vendor, missing = KVM;
 	struct running running;
 	struct kernel *kernel;
+	bool half, keep, there = false;
 	const char *cannot;
 	char *holds, *fix;
-	bool half, keep;
 
-	if (!read_options("swap", help, options, argc, argv))
-		return STATUS_OK;
-	if (argc - optind != 1)
-		usage_error("swap", "say what to load: ours or distro");
-	if (!strcmp(argv[optind], "ours"))
-		to->whose = OURS;
-	else if (!strcmp(argv[optind], "distro"))
-		to->whose = DISTRO;
-	else
-		usage_error("swap", "'%s' is neither ours nor distro", argv[optind]);
-	if (*host_root() && !dry_run)
-		usage_error("swap", "KVM_ONEREG_ROOT is set: only --dry-run is possible");
-
-	start_report();
+	if (unfinished.there && (!keep_guests || unfinished.damaged))
+		return finish_swap(STATUS_BUSY, "refused", describe_unfinished(&unfinished),
+				   fix_unfinished(&unfinished));
 	kernel = find_kernel(find_kernels(), running_release());
 	if (is_native(running_release()))
 		return finish_swap(STATUS_OK, "nothing to do",
@@ -258,17 +206,16 @@ int cmd_swap(int argc, char **argv)
 				   "use a kernel that is configured for this CPU");
 	half = running.module[KVM].there && !running.vendor;
 	if (running.vendor && running.set != MIXED) {
-		bool same = true;
-
+		there = true;
 		for (int i = 0; i < MODULES; i++)
-			same &= !to->wanted[i] || same_module(&running.module[i], &to->module[i]);
-		if (same)
+			there &= !to->wanted[i] || same_module(&running.module[i], &to->module[i]);
+		if (there && !unfinished.there)
 			return finish_swap(STATUS_OK, "nothing to do",
 					   format("Nothing to do: %s is loaded.", describe_set(to)), NULL);
 	}
 	if (!dry_run && geteuid())
 		return finish_swap(STATUS_CANNOT, "refused", "loading modules needs root",
-				   format("sudo kvm-onereg swap %s", argv[optind]));
+				   format("sudo kvm-onereg swap %s%s", name, keep_guests ? " --keep-guests" : ""));
 	cannot = cannot_load();
 	if (cannot)
 		return finish_swap(STATUS_CANNOT, "refused", format("nothing was changed: %s", cannot),
@@ -298,14 +245,46 @@ int cmd_swap(int argc, char **argv)
 	if (!ways.have_before && !keep)
 		add_note(format("the file that %s was loaded from is gone: if this fails, there is no way back to it",
 				loaded_names[missing]));
-	holds = who_holds(&fix);
 	if (!as_json)
 		printf("%s: %s to %s\n", kernel->release,
 		       running.set == MISSING ? "from nothing" : format("from %s", whose_names[running.set]),
 		       describe_set(to));
+	if (keep_guests)
+		return swap_with_guests(kernel, &running, &ways, keep, &unfinished, folder, there);
+	holds = who_holds(&fix);
 	if (holds && half && !keep && ways.have_before)
 		return complete_loaded(&ways, holds, fix);
 	if (holds && !keep)
 		return refuse_as_busy(format("nothing was changed: %s", holds), fix);
-	return swap(kernel, &running, &ways, keep);
+	return exchange_modules(kernel, &running, &ways, keep);
+}
+
+int cmd_swap(int argc, char **argv)
+{
+	static const struct known_option options[] = {
+		{ "dry-run", 'n', .flag = &dry_run },	      { "json", .flag = &as_json },
+		{ "keep-guests", 'g', .flag = &keep_guests }, { "qmp", .take = take_socket },
+		{ "state-dir", .argument = &folder },	      {},
+	};
+	enum whose whose = MISSING;
+
+	if (!read_options("swap", help, options, argc, argv))
+		return STATUS_OK;
+	if (argc - optind != 1)
+		usage_error("swap", "say what to load: ours or distro");
+	if (!strcmp(argv[optind], "ours"))
+		whose = OURS;
+	else if (!strcmp(argv[optind], "distro"))
+		whose = DISTRO;
+	else
+		usage_error("swap", "'%s' is neither ours nor distro", argv[optind]);
+	if (*host_root() && !dry_run)
+		usage_error("swap", "KVM_ONEREG_ROOT is set: only --dry-run is possible");
+	if (!keep_guests && (given || strcmp(folder, GUESTS_FOLDER)))
+		usage_error("swap", "--qmp and --state-dir go with --keep-guests");
+	if (*folder != '/')
+		usage_error("swap", "--state-dir takes a whole path, not '%s'", folder);
+	start_report();
+	swap(whose, argv[optind]);
+	return print_swap();
 }

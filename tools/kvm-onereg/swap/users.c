@@ -15,6 +15,13 @@ static char *joined(char *list, const char *between, const char *one)
 char *who_holds(char **fix)
 {
 	struct holders holders = who_holds_kvm();
+
+	return describe_holds(&holders, fix);
+}
+
+char *describe_holds(const struct holders *of, char **fix)
+{
+	struct holders holders = *of;
 	char *names = NULL, *modules = NULL, *maybe = NULL, *end = NULL, *unnamed = describe_unnamed(&holders);
 
 	report_users(holders_json(&holders));

@@ -1,0 +1,67 @@
+/* SPDX-License-Identifier: GPL-2.0 */
+/*
+ * A guest that counts, for keep-guests.t: the 64 KiB that a machine finds in place of a BIOS. It writes each number,
+ * in hexadecimal, to the debug console, a line each. A number is the one in memory before it, plus one, and what it
+ * wrote to other places of memory must still be there: otherwise it writes "bad", and stops.
+ */
+#define NUMBER	0x1000
+#define TABLE	0x2000
+#define ENTRIES 0x1000
+#define CONSOLE 0xe9
+/* Between two numbers, so that the host has time for other things */
+#define DELAY	400000
+
+	.text
+	.code16
+start:
+	cli
+	xorl	%eax, %eax
+	movw	%ax, %ds
+	movw	%ax, %ss
+	movw	$0x800, %sp
+
+1:	movl	NUMBER, %ebx
+	testl	%ebx, %ebx
+	jz	2f
+	movl	%ebx, %esi
+	andl	$ENTRIES - 1, %esi
+	cmpl	%ebx, TABLE(, %esi, 4)
+	jne	bad
+2:	incl	%ebx
+	movl	%ebx, NUMBER
+	movl	%ebx, %esi
+	andl	$ENTRIES - 1, %esi
+	movl	%ebx, TABLE(, %esi, 4)
+
+	movw	$8, %cx
+3:	roll	$4, %ebx
+	movb	%bl, %al
+	andb	$15, %al
+	addb	$'0', %al
+	cmpb	$'9', %al
+	jbe	4f
+	addb	$'a' - '9' - 1, %al
+4:	outb	%al, $CONSOLE
+	loop	3b
+	movb	$'\n', %al
+	outb	%al, $CONSOLE
+
+	movl	$DELAY, %ecx
+5:	decl	%ecx
+	jnz	5b
+	jmp	1b
+
+bad:	movb	$'b', %al
+	outb	%al, $CONSOLE
+	movb	$'a', %al
+	outb	%al, $CONSOLE
+	movb	$'d', %al
+	outb	%al, $CONSOLE
+	movb	$'\n', %al
+	outb	%al, $CONSOLE
+6:	hlt
+	jmp	6b
+
+	.org	0xfff0
+	ljmpw	$0xf000, $start
+	.org	0x10000
