@@ -16,8 +16,8 @@
  *
  * or
  *
- *   step:N      before the Nth of all these steps, the command is killed: a module is loaded or unloaded, a file gets
- *               its name (the journal), QEMU is asked something
+ *   step:N      before the Nth of all these steps, the command is killed: the journal is written, a module is loaded
+ *               or unloaded, QEMU is asked something; the first is the first journal
  */
 #include <dlfcn.h>
 #include <errno.h>
@@ -68,13 +68,14 @@ static void load_kvm(void)
 	waitpid(pid, NULL, 0);
 }
 
-/* At the Nth step of any kind */
-static void step(void)
+/* At the Nth step of any kind; what comes before the journal is none */
+static void step(int journal)
 {
 	const char *what = getenv("BETWEEN");
-	static int steps;
+	static int steps, begun;
 
-	if (what && !strncmp(what, "step:", 5) && atoi(what + 5) == ++steps)
+	begun |= journal;
+	if (what && !strncmp(what, "step:", 5) && begun && atoi(what + 5) == ++steps)
 		raise(SIGKILL);
 }
 
@@ -89,7 +90,7 @@ static int before(void)
 	const char *what = getenv("BETWEEN"), *number = what ? strchr(what, ':') : NULL;
 	static int calls;
 
-	step();
+	step(0);
 	if (!strncmp(what ?: "", "step:", 5) || !number || atoi(number + 1) != ++calls)
 		return 0;
 	if (!strncmp(what, "kill:", 5))
@@ -141,7 +142,7 @@ int rename(const char *from, const char *to)
 {
 	__typeof__(rename) *real = dlsym(RTLD_NEXT, "rename");
 
-	step();
+	step(1);
 	return real(from, to);
 }
 
@@ -149,7 +150,7 @@ ssize_t sendmsg(int socket, const struct msghdr *message, int flags)
 {
 	__typeof__(sendmsg) *real = dlsym(RTLD_NEXT, "sendmsg");
 
-	step();
+	step(0);
 	return real(socket, message, flags);
 }
 

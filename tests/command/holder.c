@@ -19,7 +19,9 @@
  *   pinned     ... pinned to /sys/fs/bpf/held; the process is gone
  *   stat       a file of KVM in debugfs
  *   tracefs    nothing: mounts it, and ends
- *   tmpfs      nothing: mounts one on the folder ARGUMENT, with the options that follow, and ends
+ *   mount      nothing: mounts a file system of type ARGUMENT on the folder that follows, with the options that follow
+ *              that, and ends
+ *   qmp        nothing: connects to the QMP socket ARGUMENT, and sends the commands that follow, or stays connected
  */
 #include <fcntl.h>
 #include <linux/bpf.h>
@@ -39,6 +41,7 @@
 #include <sys/stat.h>
 #include <sys/syscall.h>
 #include <sys/sysmacros.h>
+#include <sys/un.h>
 #include <unistd.h>
 
 static long check(const char *what, long result)
@@ -182,6 +185,28 @@ static void pinned(void)
 	check("pin", syscall(SYS_bpf, BPF_OBJ_PIN, &pin, sizeof(pin)));
 }
 
+/* Prints the answers */
+static void qmp(char **words)
+{
+	struct sockaddr_un address = { .sun_family = AF_UNIX };
+	int fd = check("socket", socket(AF_UNIX, SOCK_STREAM, 0));
+	FILE *stream = fdopen(fd, "r+");
+	char line[65536];
+
+	strncpy(address.sun_path, *words, sizeof(address.sun_path) - 1);
+	check(*words, connect(fd, (struct sockaddr *)&address, sizeof(address)));
+	setbuf(stream, NULL);
+	check("greeting", fgets(line, sizeof(line), stream) ? 0 : -1);
+	for (const char *word = "{\"execute\":\"qmp_capabilities\"}"; word; word = *++words) {
+		dprintf(fd, "%s\n", word);
+		do
+			check(word, fgets(line, sizeof(line), stream) ? 0 : -1);
+		while (strncmp(line, "{\"return\"", 9) && strncmp(line, "{\"error\"", 8));
+		fputs(line, stdout);
+	}
+	fflush(stdout);
+}
+
 int main(int argc, char **argv)
 {
 	const char *kind = argc > 1 ? argv[1] : "vm";
@@ -217,15 +242,18 @@ int main(int argc, char **argv)
 		check("debugfs", open("/sys/kernel/debug/kvm/exits", O_RDONLY));
 	else if (!strcmp(kind, "tracefs"))
 		check("tracefs", mount("tracefs", "/sys/kernel/tracing", "tracefs", 0, NULL));
-	else if (!strcmp(kind, "tmpfs") && argc == 4)
-		check("tmpfs", mount("tmpfs", argv[2], "tmpfs", 0, argv[3]));
+	else if (!strcmp(kind, "mount") && argc == 5)
+		check(argv[2], mount(argv[2], argv[3], argv[2], 0, argv[4]));
+	else if (!strcmp(kind, "qmp") && argc > 2)
+		qmp(argv + 2);
 	else
 		return 2;
 	if (strcmp(kind, "node"))
 		unlink("/tmp/other");
 	puts("ready");
 	fflush(stdout);
-	if (strcmp(kind, "pinned") && strcmp(kind, "tracefs") && strcmp(kind, "tmpfs"))
+	if (strcmp(kind, "pinned") && strcmp(kind, "tracefs") && strcmp(kind, "mount") &&
+	    (strcmp(kind, "qmp") || argc == 3))
 		pause();
 	return 0;
 }

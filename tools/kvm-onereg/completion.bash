@@ -11,7 +11,7 @@ _kvm_onereg() {
 	*/-k | */--kernel) words=$(cd /lib/modules 2>/dev/null && echo *) ;;
 	*/--without) words='cet nested' ;;
 	*/--qemu) words='7.2 10 11' ;;
-	*/--save | */--compare | */--baseline)
+	*/--save | */--compare | */--baseline | */--qmp | */--state-dir)
 		compopt -o default
 		COMPREPLY=()
 		return
@@ -20,7 +20,7 @@ _kvm_onereg() {
 		case $command in
 		status) words='--json --kernel --check --help' ;;
 		doctor) words='--json --kernel --help' ;;
-		swap) words='ours distro --dry-run --json --help' ;;
+		swap) words='ours distro --keep-guests --qmp --state-dir --dry-run --json --help' ;;
 		regs) words="--json --bare --features --names --help $(kvm-onereg regs --names 2>/dev/null)" ;;
 		preflight)
 			words='--json --save --compare --baseline --qemu --without --help'

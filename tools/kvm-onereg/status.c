@@ -20,6 +20,7 @@
 #include "model/outlook.h"
 #include "model/packages.h"
 #include "model/series.h"
+#include "model/unfinished.h"
 #include "model/vmm.h"
 #include "status.h"
 
@@ -291,6 +292,15 @@ static void print_vmm(const struct holder *holder)
 	printf("%s\n", colour(PLAIN));
 }
 
+static void print_unfinished(const struct unfinished *unfinished)
+{
+	if (!unfinished->there)
+		return;
+	printf("Guests    %s", colour(RED));
+	print_wrapped(10, 10, describe_unfinished(unfinished));
+	printf("%s\n          to fix: %s\n", colour(PLAIN), fix_unfinished(unfinished));
+}
+
 static void print_holders(const struct holders *holders, bool cet)
 {
 	char *unnamed = describe_unnamed(holders);
@@ -371,7 +381,8 @@ static bool judge(const struct running *running, enum kvm_access access, const s
  * For a monitoring system, as its plugins do it: one line, and an exit status. What guests lack now, or will after the
  * next reboot, is critical; what is loaded and older than what is on disk is a warning.
  */
-static int monitor(const struct running *running, const struct outlook *outlook, bool good, const char *verdict)
+static int monitor(const struct running *running, const struct outlook *outlook, const struct unfinished *unfinished,
+		   bool good, const char *verdict)
 {
 	static const char * const levels[] = { "OK", "WARNING", "CRITICAL", "UNKNOWN" };
 	enum { FINE, WARNING, CRITICAL, UNSURE } level = FINE;
@@ -393,7 +404,11 @@ static int monitor(const struct running *running, const struct outlook *outlook,
 			      outlook->loses_ours);
 	if (outlook->next_unloadable)
 		line = format("%s After the next boot no KVM loads: %s.", line, outlook->next_unloadable);
-	if (!good || outlook->loses_cet || outlook->next_unloadable)
+	if (unfinished->there) {
+		level = WARNING;
+		line = format("%s Note: %s.", line, describe_unfinished(unfinished));
+	}
+	if (!good || outlook->loses_cet || outlook->next_unloadable || unfinished->damaged || unfinished->guests)
 		level = CRITICAL;
 	if (running->set == MISSING && !path_exists("/sys/module"))
 		level = UNSURE;
@@ -415,7 +430,8 @@ static const char help[] = "usage: kvm-onereg status [--json] [-k KERNEL]\n"
 			   "Exit status: 0 the loaded KVM has ONE_REG (with -k and a kernel that is not\n"
 			   "running: the modules on disk have it), 1 it does not, 2 wrong usage.\n"
 			   "With --check: 0 all is well; 1 warning: a swap or a reboot is pending;\n"
-			   "2 critical: no ONE_REG now, or the next boot loses CET or KVM; 3 unknown.\n";
+			   "2 critical: no ONE_REG now, or the next boot loses CET or KVM, or guests of an\n"
+			   "interrupted swap do not run; 3 unknown.\n";
 
 int cmd_status(int argc, char **argv)
 {
@@ -424,6 +440,7 @@ int cmd_status(int argc, char **argv)
 	struct kernel_options options;
 	struct running running;
 	struct outlook outlook;
+	struct unfinished unfinished;
 	struct holders holders;
 	struct json_object *json, *cet_object;
 	struct cet cet;
@@ -441,6 +458,7 @@ int cmd_status(int argc, char **argv)
 	cet = look_at_cet();
 	outlook = look_ahead(all, kernel, &running, &cet);
 	holders = who_holds_kvm();
+	unfinished = look_at_unfinished();
 	good = judge(&running, access, kernel, &verdict);
 	if (only && !only->running) {
 		good = only->set == OURS || only->set == NATIVE;
@@ -453,7 +471,7 @@ int cmd_status(int argc, char **argv)
 				 good ? "with" : "without");
 	}
 	if (options.check)
-		return monitor(&running, &outlook, good, verdict);
+		return monitor(&running, &outlook, &unfinished, good, verdict);
 	if (!options.json) {
 		print_kernels(all, options.release, &outlook);
 		putchar('\n');
@@ -462,6 +480,7 @@ int cmd_status(int argc, char **argv)
 		print_access(access);
 		print_cet(&cet, &running);
 		print_holders(&holders, offers_cet(&cet, running.set == NATIVE));
+		print_unfinished(&unfinished);
 		printf("\n%s%s%s\n", colour(good ? GREEN : RED), verdict, colour(PLAIN));
 		return good ? STATUS_OK : STATUS_NO;
 	}
@@ -481,6 +500,7 @@ int cmd_status(int argc, char **argv)
 			       offers_cet(&cet, running.set == NATIVE) ? vmms_json(&holders) : NULL);
 	json_object_object_add(json, "cet", cet_object);
 	json_object_object_add(json, "vms", holders_json(&holders));
+	json_object_object_add(json, "unfinished_swap", unfinished_json(&unfinished));
 	json_object_object_add(json, "one_reg", json_object_new_boolean(good));
 	json_object_object_add(json, "verdict", json_string(verdict));
 	print_json(json);

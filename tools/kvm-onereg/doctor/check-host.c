@@ -22,6 +22,7 @@
 #include "model/loaded.h"
 #include "model/module-file.h"
 #include "model/series.h"
+#include "model/unfinished.h"
 #include "model/vmm.h"
 
 static const char *vendor_module(void)
@@ -324,6 +325,19 @@ void check_vmms(void)
 		skip_check("not every process could be examined: run this as root");
 	else if (!losing)
 		check_is_good(vms ? format("%d VM%s", vms, vms == 1 ? "" : "s") : "no VM");
+}
+
+void check_swap(void)
+{
+	struct unfinished unfinished = look_at_unfinished();
+
+	begin_check("swaps that keep guests");
+	if (unfinished.there)
+		report_problem("swap-interrupted", fix_unfinished(&unfinished), describe_unfinished(&unfinished));
+	else if (unfinished.readable)
+		check_is_good("none is interrupted");
+	else
+		skip_check("only root can see whether one is interrupted");
 }
 
 void check_disk(void)

@@ -9,6 +9,7 @@ void check_device(void);
 void check_loaded(void);
 void check_cet(void);
 void check_vmms(void);
+void check_swap(void);
 void check_disk(void);
 
 #endif

@@ -24,8 +24,8 @@
 
 /* In the order in which they are reported */
 static void (* const host_checks[])(void) = {
-	check_cpu,	     check_device,	check_loaded, check_cet,       check_vmms,
-	check_configuration, check_secure_boot, check_boot,   check_next_boot,
+	check_cpu,  check_device,	 check_loaded,	    check_cet,	check_vmms,
+	check_swap, check_configuration, check_secure_boot, check_boot, check_next_boot,
 };
 
 static void (* const kernel_checks[])(struct kernel *kernel, const char *only) = { check_kernel, check_initramfs };

@@ -186,6 +186,10 @@ bool read_journal(struct json_object *json, struct journal *journal)
 	*journal = (struct journal) {
 		.from = copy_in(json, "from"), .to = copy_in(json, "to"), .boot = copy_in(json, "boot"), .written = true
 	};
+	journal->device_known = flag_in(json, "device_known");
+	journal->device_user = number_in(json, "device_user");
+	journal->device_group = number_in(json, "device_group");
+	journal->device_mode = number_in(json, "device_mode");
 	parameters = json_object_object_get(json, "parameters");
 	offer = json_object_object_get(json, "offer");
 	if (!journal->boot || !json_object_is_type(guests, json_type_array) ||
@@ -212,6 +216,10 @@ int write_journal(struct journal *journal)
 	json_object_object_add(json, "from", json_string(journal->from));
 	json_object_object_add(json, "to", json_string(journal->to));
 	json_object_object_add(json, "boot", json_string(journal->boot));
+	json_object_object_add(json, "device_known", json_object_new_boolean(journal->device_known));
+	json_object_object_add(json, "device_user", json_object_new_int64(journal->device_user));
+	json_object_object_add(json, "device_group", json_object_new_int64(journal->device_group));
+	json_object_object_add(json, "device_mode", json_object_new_int64(journal->device_mode));
 	for (const struct parameter *one = journal->parameters; one && one->name; one++) {
 		struct json_object *parameter = json_object_new_object();
 
@@ -251,6 +259,8 @@ int remove_journal(struct journal *journal)
 {
 	int error = journal->written ? remove_durably(rooted_path("%s", JOURNAL)) : 0;
 
+	/* Of a write that was interrupted */
+	unlink(rooted_path("%s.part", JOURNAL));
 	journal->written &= !!error;
 	return error;
 }

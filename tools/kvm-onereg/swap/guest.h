@@ -61,7 +61,8 @@ struct guest {
 	struct json_object *refused; /* why it cannot be kept: "reason" and "fix" */
 	struct qmp qmp;
 	int cgroup_holder;
-	char *remark; /* what the user should know */
+	long long said; /* bytes that its messages had before its new process began */
+	char *remark;	/* what the user should know */
 };
 
 /* Refuse a guest: @reason and @fix are a sentence each */
@@ -76,6 +77,10 @@ struct journal {
 	struct json_object *offer;	    /* what KVM offered before, as offer_ask() has it; NULL: not known */
 	struct guest *guest;
 	int guests;
+	bool device_known; /* whose /dev/kvm was, and its mode */
+	uid_t device_user;
+	gid_t device_group;
+	mode_t device_mode;
 	bool written; /* there is a file */
 };
 

@@ -344,6 +344,11 @@ static char *continue_one(struct journal *journal, struct guest *guest)
 							 NULL;
 		return why ?: enter(journal, guest, phase == GONE ? GONE : RUNNING);
 	}
+	/* QEMU would leave one that was paused in a state from which it cannot be saved again: it is restored */
+	if (guest->phase == SAVED && !guest->ran) {
+		why = qemu_end(guest);
+		return why ?: enter(journal, guest, GONE);
+	}
 	/* From here on its file is old */
 	why = enter(journal, guest, guest->phase == SAVING ? SAVING : RESUMING);
 	if (why)

@@ -132,6 +132,7 @@ bool look_at_domain(const struct holder *holder, bool with_cet, struct guest *gu
 		guest->name = domain_in(format("/run/user/%s/libvirt/qemu/run", *user), holder->pid);
 		if (!guest->name)
 			continue;
+		guest->file = format("%s/%s.save", LIBVIRT_SAVES, guest->name);
 		refuse_guest(guest, format("it belongs to a libvirt of user %s (qemu:///session)", *user),
 			     format("as this user: virsh -c qemu:///session managedsave %s; start it after the swap",
 				    guest->name));
@@ -140,6 +141,7 @@ bool look_at_domain(const struct holder *holder, bool with_cet, struct guest *gu
 	if (!name)
 		return false;
 	guest->name = name;
+	guest->file = format("%s/%s.save", LIBVIRT_SAVES, name);
 	state = state_of(name, &why);
 	if (!state) {
 		refuse_guest(guest, why, "see that libvirtd runs: systemctl start libvirtd");
@@ -155,7 +157,6 @@ bool look_at_domain(const struct holder *holder, bool with_cet, struct guest *gu
 	check_xml(holder, with_cet, guest);
 	memory = info(name, "Used memory");
 	guest->bytes = MARGIN + (memory ? atoll(memory) << 10 : 0);
-	guest->file = format("%s/%s.save", LIBVIRT_SAVES, name);
 	return true;
 }
 

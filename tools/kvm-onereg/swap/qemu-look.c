@@ -56,7 +56,9 @@ bool is_qemu(const struct holder *holder)
 {
 	struct vmm vmm = look_at_vmm(holder);
 
-	return !strcmp(vmm.name, "QEMU");
+	/* Whatever its file is called */
+	return !strcmp(vmm.name, "QEMU") ||
+	       find_text(rooted_path("/proc/%d/exe", holder->pid), "QEMU emulator version ");
 }
 
 static size_t length(struct json_object *array)
@@ -110,7 +112,7 @@ static char *in_its_folder(const struct guest *guest, const char *path)
 
 static void connect_monitor(struct guest *guest)
 {
-	char *own = qmp_socket_of(guest->started.words), *why = NULL, *path = NULL;
+	char **own = qmp_sockets_of(guest->started.words), *why = NULL, *path = NULL;
 	const char *give = "start it with -qmp unix:PATH,server=on,wait=off, or name a QMP socket that it has: --qmp "
 			   "PID=PATH";
 
@@ -130,22 +132,22 @@ static void connect_monitor(struct guest *guest)
 		refuse_guest(guest, format("its QMP socket %s: %s", one->path, why), give);
 		return;
 	}
-	if (!own) {
-		refuse_guest(guest, "it has no QMP socket of its own on its command line", give);
-		return;
+	for (; *own; own++) {
+		path = in_its_folder(guest, *own);
+		if (qmp_open(&guest->qmp, path, &why)) {
+			if (guest->qmp.pid == guest->pid) {
+				guest->socket = path;
+				return;
+			}
+			why = format("process %d listens there", guest->qmp.pid);
+			qmp_close(&guest->qmp);
+		}
 	}
-	path = in_its_folder(guest, own);
-	if (!qmp_open(&guest->qmp, path, &why)) {
+	if (path)
 		refuse_guest(guest, format("its QMP socket %s: %s", path, why),
 			     "end what is connected to it, or name another QMP socket of it: --qmp PID=PATH");
-		return;
-	}
-	if (guest->qmp.pid != guest->pid) {
-		refuse_guest(guest, format("its QMP socket %s: process %d listens there", path, guest->qmp.pid), give);
-		qmp_close(&guest->qmp);
-		return;
-	}
-	guest->socket = path;
+	else
+		refuse_guest(guest, "it has no QMP socket on its command line", give);
 }
 
 /* ---- the command line */
@@ -391,7 +393,8 @@ static void check_state(struct guest *guest)
 	bool rests = !moves;
 
 	guest->ran = !strcmp(state, "running");
-	if (status && !guest->ran && strcmp(state, "paused"))
+	/* Started with -S, and never run */
+	if (status && !guest->ran && strcmp(state, "paused") && strcmp(state, "prelaunch"))
 		refuse_guest(guest, format("its state is %s, neither running nor paused", state),
 			     "resume this guest, or shut it down");
 	for (size_t i = 0; moves && i < sizeof(at_rest) / sizeof(*at_rest); i++)

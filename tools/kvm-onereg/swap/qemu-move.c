@@ -20,6 +20,7 @@
 #include "base/json.h"
 #include "base/process.h"
 #include "base/text.h"
+#include "model/hold.h"
 #include "swap/guest.h"
 #include "swap/qemu-move.h"
 #include "swap/qemu-words.h"
@@ -372,13 +373,28 @@ char *qemu_end(struct guest *guest)
 
 /* ---- restore */
 
+/* The file where its messages go, or NULL */
+static const char *messages_of(const struct guest *guest)
+{
+	const char *file = guest->started.stdio[2];
+	struct stat status;
+
+	if (guest->log && !stat(guest->log, &status))
+		return guest->log;
+	return file && !stat(file, &status) && S_ISREG(status.st_mode) ? file : NULL;
+}
+
 char *qemu_start(struct guest *guest, int *go)
 {
+	const char *messages;
+	struct stat status;
 	char *note;
 	int pid;
 
 	if (guest->log)
 		unlink(guest->log);
+	messages = messages_of(guest);
+	guest->said = messages && !stat(messages, &status) ? status.st_size : 0;
 	pid = hold_new(&guest->started, words_to_restore(guest->started.words), guest->log, go, &note);
 	if (pid < 0)
 		return format("no process: %m");
@@ -388,14 +404,21 @@ char *qemu_start(struct guest *guest, int *go)
 	return NULL;
 }
 
-/* What QEMU said before it ended */
+/* What QEMU said before it ended: the last line */
 static char *last_words(const struct guest *guest)
 {
-	char *text = guest->log ? read_file("%s", without_root(guest->log)) : NULL;
-	char *line = text ? strrchr(text, '\n') : NULL;
+	const char *file = messages_of(guest);
+	size_t size;
+	char *text = file ? (char *)read_bytes(file, &size) : NULL, *line;
 
-	line = line ? line + 1 : text;
-	return line && *line ? line : NULL;
+	if (!text || (long long)size <= guest->said)
+		return NULL;
+	text += guest->said;
+	while (*text && text[strlen(text) - 1] == '\n')
+		text[strlen(text) - 1] = '\0';
+	line = strrchr(text, '\n');
+	line = printable(line ? line + 1 : text);
+	return *line ? line : NULL;
 }
 
 static char *why_not(const struct guest *guest, const char *why)
@@ -488,7 +511,9 @@ char *qemu_restore(struct guest *guest, int go)
 		return why_not(guest, why);
 	set_as_before(guest);
 	state = qemu_state(guest);
-	return same_text(state, "paused") ? NULL : format("its state is %s, not paused", state ?: "not known");
+	return same_text(state, "paused") || same_text(state, "prelaunch") ?
+		       NULL :
+		       format("its state is %s, not paused", state ?: "not known");
 }
 
 char *qemu_resume(struct guest *guest)

@@ -136,10 +136,11 @@ static char *socket_with_id(char **words, const char *id)
 	return NULL;
 }
 
-char *qmp_socket_of(char **words)
+char **qmp_sockets_of(char **words)
 {
+	char **paths = allocate(1, sizeof(*paths));
 	const char *option, *value;
-	int at = 1;
+	int at = 1, n = 0;
 
 	while ((option = next_option(words, &at, &value))) {
 		char *path = NULL, *first;
@@ -154,10 +155,12 @@ char *qmp_socket_of(char **words)
 		} else if (!strcmp(option, "mon") && same_text(part_of(value, "mode"), "control")) {
 			path = socket_with_id(words, first_part(value, "chardev"));
 		}
-		if (path)
-			return path;
+		if (!path)
+			continue;
+		paths = enlarged(paths, n, 2, sizeof(*paths));
+		paths[n++] = path;
 	}
-	return NULL;
+	return paths;
 }
 
 bool words_have(char **words, const char *text)

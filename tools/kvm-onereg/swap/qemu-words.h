@@ -23,8 +23,8 @@ char *part_of(const char *value, const char *key);
 /* Whether the value of a key means yes */
 bool part_is_on(const char *value, const char *key);
 
-/* The path of a Unix socket on which QEMU listens with QMP, as it is on the command line, or NULL */
-char *qmp_socket_of(char **words);
+/* The paths of Unix sockets on which QEMU listens with QMP, as they are on the command line, ended by NULL */
+char **qmp_sockets_of(char **words);
 /* Whether this text, such as the name of a file, is part of a word */
 bool words_have(char **words, const char *text);
 /*

@@ -165,6 +165,7 @@ static int swap(enum whose whose, const char *name)
 	struct running running;
 	struct kernel *kernel;
 	bool half, keep, there = false;
+	char *native;
 	const char *cannot;
 	char *holds, *fix;
 
@@ -172,15 +173,20 @@ static int swap(enum whose whose, const char *name)
 		return finish_swap(STATUS_BUSY, "refused", describe_unfinished(&unfinished),
 				   fix_unfinished(&unfinished));
 	kernel = find_kernel(find_kernels(), running_release());
-	if (is_native(running_release()))
-		return finish_swap(STATUS_OK, "nothing to do",
-				   format("Kernel %s has ONE_REG itself: there is nothing to swap.", running_release()),
+	native = format("kernel %s has ONE_REG itself", running_release());
+	if (is_native(running_release()) && !unfinished.there)
+		return finish_swap(STATUS_OK, "nothing to do", format("K%s: there is nothing to swap.", native + 1),
 				   NULL);
 	if (!kernel)
 		return finish_swap(STATUS_CANNOT, "refused",
 				   format("the running kernel, %s, has no modules in /lib/modules", running_release()),
 				   format("apt-get install linux-image-%s", running_release()));
 	running = what_runs(kernel);
+	/* Guests from before a reboot */
+	if (is_native(running_release()) && !geteuid()) {
+		ways.had = loaded_parameters(true);
+		return swap_with_guests(kernel, &running, &ways, false, &unfinished, folder, native);
+	}
 	if (running.set == BUILTIN)
 		return finish_swap(STATUS_CANNOT, "refused",
 				   "KVM is built into the running kernel: it cannot be unloaded", NULL);
@@ -250,7 +256,8 @@ static int swap(enum whose whose, const char *name)
 		       running.set == MISSING ? "from nothing" : format("from %s", whose_names[running.set]),
 		       describe_set(to));
 	if (keep_guests)
-		return swap_with_guests(kernel, &running, &ways, keep, &unfinished, folder, there);
+		return swap_with_guests(kernel, &running, &ways, keep, &unfinished, folder,
+					there ? format("%s is loaded", describe_set(to)) : NULL);
 	holds = who_holds(&fix);
 	if (holds && half && !keep && ways.have_before)
 		return complete_loaded(&ways, holds, fix);

@@ -9,10 +9,13 @@
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
 
 #include "base/durable.h"
 #include "base/json.h"
 #include "base/message.h"
+#include "base/process.h"
 #include "base/text.h"
 #include "model/cet.h"
 #include "model/hold.h"
@@ -179,16 +182,47 @@ static char *both(char *one, char *other)
 	return one && other ? format("%s; %s", one, other) : one ?: other;
 }
 
+static void note_device(struct journal *journal)
+{
+	struct stat status;
+
+	if (stat("/dev/kvm", &status) || !S_ISCHR(status.st_mode))
+		return;
+	journal->device_known = true;
+	journal->device_user = status.st_uid;
+	journal->device_group = status.st_gid;
+	journal->device_mode = status.st_mode & 07777;
+}
+
+/* /dev/kvm is new: guests of other users than root need the rights that it had. udev gives them, but when it gets to it */
+static void restore_device(const struct journal *journal)
+{
+	struct stat status;
+
+	if (!journal->guests)
+		return;
+	RUN_PROGRAM("udevadm", "settle", "--timeout=15");
+	if (!journal->device_known || stat("/dev/kvm", &status))
+		return;
+	if ((status.st_uid != journal->device_user || status.st_gid != journal->device_group) &&
+	    chown("/dev/kvm", journal->device_user, journal->device_group))
+		add_note(format("/dev/kvm: its owner cannot be set: %m"));
+	if ((status.st_mode & 07777) != journal->device_mode && chmod("/dev/kvm", journal->device_mode))
+		add_note(format("/dev/kvm: its mode cannot be set: %m"));
+}
+
 /* Restore all guests on whatever is loaded now, and let them run; NULL, or who could not be */
 static char *bring_back(struct journal *journal)
 {
-	char *why = restore_guests(journal, false);
+	char *why;
 
+	restore_device(journal);
+	why = restore_guests(journal, false);
 	return both(why, resume_guests(journal));
 }
 
 /* The end: the journal goes, unless guests still need it */
-static int conclude(struct journal *journal, const char *failed)
+static int conclude(struct journal *journal, char *failed)
 {
 	struct swap_end end = swap_end();
 	int waiting = waiting_guests(journal), error = waiting ? write_journal(journal) : remove_journal(journal);
@@ -200,12 +234,14 @@ static int conclude(struct journal *journal, const char *failed)
 				strerror(error)));
 	if (!failed)
 		return end.status;
+	failed = format("%.*s; but %s", (int)strlen(end.sentence) - (end.sentence[strlen(end.sentence) - 1] == '.'),
+			end.sentence, failed);
 	if (waiting)
-		return finish_swap(STATUS_BROKEN, "broken", format("%s; but %s", end.sentence, failed),
+		return finish_swap(STATUS_BROKEN, "broken", failed,
 				   format("kvm-onereg swap %s --keep-guests tries it again; kvm-onereg swap %s "
 					  "--keep-guests goes back",
 					  journal->to, journal->from));
-	return finish_swap(STATUS_BROKEN, "broken", format("%s; but %s", end.sentence, failed), end.fix);
+	return finish_swap(STATUS_BROKEN, "broken", failed, end.fix);
 }
 
 static void tell_steps(const struct journal *journal)
@@ -216,15 +252,14 @@ static void tell_steps(const struct journal *journal)
 }
 
 static int dry(const struct kernel *kernel, struct running *running, struct ways *ways, bool keep_kvm,
-	       const struct journal *journal, bool there)
+	       const struct journal *journal, const char *there)
 {
 	int status = STATUS_OK;
 
 	report(journal);
 	if (there) {
 		finish_swap(STATUS_OK, "dry run",
-			    format("Nothing was done (--dry-run); %s is loaded already.", describe_set(&ways->to)),
-			    NULL);
+			    format("Nothing was done (--dry-run); %s, so only guests are restored.", there), NULL);
 	} else {
 		tell_steps(journal);
 		status = exchange_modules(kernel, running, ways, keep_kvm);
@@ -249,7 +284,7 @@ static int exchange(const struct kernel *kernel, struct running *running, struct
 }
 
 static int go(const struct kernel *kernel, struct running *running, struct ways *ways, bool keep_kvm,
-	      struct journal *journal, bool there)
+	      struct journal *journal, const char *there)
 {
 	char *why, *failed;
 	int status;
@@ -257,7 +292,7 @@ static int go(const struct kernel *kernel, struct running *running, struct ways 
 	if (there) {
 		/* Those whose processes are still there need not be restored */
 		failed = continue_guests(journal);
-		finish_swap(STATUS_OK, "swapped", format("%s is loaded.", describe_set(&ways->to)), NULL);
+		finish_swap(STATUS_OK, "swapped", format("The guests are restored; %s.", there), NULL);
 		return conclude(journal, both(failed, bring_back(journal)));
 	}
 	why = save_guests(journal, &failed);
@@ -278,6 +313,7 @@ static int go(const struct kernel *kernel, struct running *running, struct ways 
 				   format("%s; then: kvm-onereg swap %s --keep-guests", end.fix, journal->from));
 	}
 	if (status == STATUS_OK) {
+		restore_device(journal);
 		why = restore_guests(journal, true);
 		if (!why)
 			return conclude(journal, resume_guests(journal));
@@ -287,7 +323,7 @@ static int go(const struct kernel *kernel, struct running *running, struct ways 
 }
 
 int swap_with_guests(const struct kernel *kernel, struct running *running, struct ways *ways, bool keep_kvm,
-		     const struct unfinished *unfinished, const char *folder, bool there)
+		     const struct unfinished *unfinished, const char *folder, const char *there)
 {
 	struct journal journal = { .parameters = ways->had, .boot = boot_id() };
 	struct holders holders;
@@ -331,6 +367,8 @@ int swap_with_guests(const struct kernel *kernel, struct running *running, struc
 	journal.from = format("%s", other_name(ways->to.whose));
 	if (!journal.offer && journal.guests && running->vendor)
 		journal.offer = ask_offer();
+	if (!journal.device_known)
+		note_device(&journal);
 	error = journal.guests ? make_private_folder(folder) : 0;
 	if (!error && journal.guests)
 		error = write_journal(&journal);
