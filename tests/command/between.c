@@ -18,9 +18,13 @@
  *
  *   step:N      before the Nth of all these steps, the command is killed: the journal is written, a module is loaded
  *               or unloaded, QEMU is asked something; the first is the first journal
+ *   resumed     after a guest runs again, and before the journal says so, the command is killed
+ *   full        the disk gets full while the state of a guest is written
+ *   only:SET    any program: does not start while other modules than SET (ours, distro) are loaded
  */
 #include <dlfcn.h>
 #include <errno.h>
+#include <fcntl.h>
 #include <signal.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -138,11 +142,16 @@ int init_module(void *image, unsigned long size, const char *parameters)
 	return before() ? -1 : real(image, size, parameters);
 }
 
+/* QEMU was told to let its guest run */
+static int resumed;
+
 int rename(const char *from, const char *to)
 {
 	__typeof__(rename) *real = dlsym(RTLD_NEXT, "rename");
 
 	step(1);
+	if (resumed && !strcmp(getenv("BETWEEN") ?: "", "resumed"))
+		raise(SIGKILL);
 	return real(from, to);
 }
 
@@ -151,7 +160,30 @@ ssize_t sendmsg(int socket, const struct msghdr *message, int flags)
 	__typeof__(sendmsg) *real = dlsym(RTLD_NEXT, "sendmsg");
 
 	step(0);
+	resumed |= message->msg_iovlen == 1 &&
+		   memmem(message->msg_iov->iov_base, message->msg_iov->iov_len, "\"cont\"", 6);
 	return real(socket, message, flags);
+}
+
+ssize_t splice(int from, off_t *from_offset, int to, off_t *to_offset, size_t size, unsigned int flags)
+{
+	__typeof__(splice) *real = dlsym(RTLD_NEXT, "splice");
+
+	if (!strcmp(getenv("BETWEEN") ?: "", "full")) {
+		errno = ENOSPC;
+		return -1;
+	}
+	return real(from, from_offset, to, to_offset, size, flags);
+}
+
+static void __attribute__((constructor)) begin(void)
+{
+	const char *what = getenv("BETWEEN"), *loaded = access("/sys/module/kvm/version", F_OK) ? "distro" : "ours";
+
+	if (!what || strncmp(what, "only:", 5) || !strcmp(what + 5, loaded))
+		return;
+	dprintf(2, "not with these modules\n");
+	_exit(1);
 }
 
 /* glibc has no finit_module() */

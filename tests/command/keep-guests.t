@@ -148,3 +148,295 @@ like "$r: -pidfile works, as it did with -daemonize" "$out" '^pidfile: of it$'
 is "$r: libvirt's domain was saved and started twice" "$(grep -c -x 'managedsave dom --running' "$tmp/$r.out/files/virsh.log"), $(
 	grep -c -x 'start dom --paused' "$tmp/$r.out/files/virsh.log"), $(grep -c -x 'resume dom ' "$tmp/$r.out/files/virsh.log")" "2, 2, 2"
 is "$r: status knows of no interrupted swap" "$(part status | grep -c '^Guests')" 0
+
+# ---- What cannot be kept: all of it is named, and nothing stops
+
+# bad NAME OPTION...: a QEMU whose guest does not run
+refused='
+bad() {
+	local name=$1
+	shift
+	"${qemu[@]}" $machine -S -name $name "$@" >/tmp/$name.log 2>&1 &
+	pid=$!
+}
+qemu=(qemu-system-x86_64)
+modprobe kvm_amd
+cd /out
+guest good
+mkdir -p /var/tmp
+for f in 1 2; do dd if=/dev/zero of=/tmp/disk$f bs=65536 count=1 2>/tmp/null; done
+exec 5</tmp/disk1
+bad many $(monitor many) -snapshot -drive file=/tmp/disk1,format=raw,if=none,id=d1 -drive file=/tmp/disk2,format=raw,if=none,id=d2 \
+	-device ide-hd,drive=d1 -device ide-hd,drive=d2 -add-fd fd=5,set=2 -device piix3-usb-uhci,id=u -device usb-mouse,id=cold \
+	-object memory-backend-file,id=other,size=1M,mem-path=/shm/other,share=on -device ivshmem-plain,memdev=other
+bad silent
+bad busy $(monitor busy)
+bad moving $(monitor moving) -incoming defer
+qemu=(unshare --net qemu-system-x86_64)
+bad elsewhere $(monitor elsewhere)
+cp /usr/bin/qemu-system-x86_64 /tmp/qemu-system-x86_64
+qemu=(/tmp/qemu-system-x86_64)
+bad replaced $(monitor replaced)
+qemu=(qemu-system-x86_64)
+bad session $(monitor session)
+mkdir -p /run/user/1000/libvirt/qemu/run
+echo $pid >/run/user/1000/libvirt/qemu/run/inner.pid
+bad service $(monitor service)
+service=$pid
+for d in transient strange passing; do
+	/host/holder vm -name guest=$d >/tmp/null &
+	echo $! >/run/libvirt/qemu/$d.pid
+	echo running >/run/libvirt/$d.state
+	echo "<domain/>" >/run/libvirt/$d.xml
+done
+echo no >/run/libvirt/transient.persistent
+echo "in shutdown" >/run/libvirt/strange.state
+echo "<domain><devices><hostdev mode=\"subsystem\"/></devices></domain>" >/run/libvirt/passing.xml
+hold vm -name guest=mine
+/host/holder tracefs >/tmp/null
+hold perf
+for q in many busy moving elsewhere replaced session service; do until_true [ -S /tmp/$q.qmp ]; done
+[ -S /tmp/many.qmp ] || cat /tmp/many.log
+until_true test -n "$(pid_of silent)"
+rm /tmp/qemu-system-x86_64
+/host/holder mount cgroup2 /sys/fs/cgroup "" || cat /proc/filesystems
+mkdir /sys/fs/cgroup/own.service
+echo $service >/sys/fs/cgroup/own.service/cgroup.procs
+qmp many "{\"execute\":\"device_add\",\"arguments\":{\"driver\":\"usb-tablet\",\"id\":\"hot\"}}" \
+	"{\"execute\":\"device_del\",\"arguments\":{\"id\":\"cold\"}}" \
+	"{\"execute\":\"object-add\",\"arguments\":{\"qom-type\":\"memory-backend-ram\",\"id\":\"more\",\"size\":1048576}}" \
+	"{\"execute\":\"blockdev-snapshot-sync\",\"arguments\":{\"device\":\"d2\",\"snapshot-file\":\"/tmp/disk4\",\"format\":\"qcow2\"}}" \
+	"{\"execute\":\"block-dirty-bitmap-add\",\"arguments\":{\"node\":\"d2\",\"name\":\"b\"}}" \
+	"{\"execute\":\"nbd-server-start\",\"arguments\":{\"addr\":{\"type\":\"unix\",\"data\":{\"path\":\"/tmp/nbd\"}}}}" \
+	"{\"execute\":\"nbd-server-add\",\"arguments\":{\"device\":\"d2\"}}"
+/host/holder qmp /tmp/busy.qmp >/tmp/busy.held &
+sleep 1
+run refused -- kvm-onereg swap distro --keep-guests
+echo "refused: $(loaded), $(left)"
+run refused json -- kvm-onereg swap distro --keep-guests --json --dry-run
+goes_on good
+for p in /proc/[0-9]*; do
+	{ read -r c <$p/comm; } 2>/tmp/null
+	case "$(tail -n 1 $p/cmdline 2>/tmp/null | tr "\0" " ")" in *"-name good "*) continue ;; esac
+	case $c in qemu-* | holder) kill -9 ${p#/proc/} ;; esac
+done
+sleep 0.5
+rm /run/libvirt/qemu/*
+
+mkdir -p /small /tmp/open
+/host/holder mount tmpfs /small size=2m
+run space -- kvm-onereg swap distro --keep-guests --state-dir /small/states
+chmod 755 /tmp/open
+run open -- kvm-onereg swap distro --keep-guests --state-dir /tmp/open
+for words in "--qmp /x" "--state-dir /x" "-g --state-dir x" "-g --qmp x" "-g --qmp =/x"; do
+	run usage $words -- kvm-onereg swap distro $words
+done
+bad other -chardev socket,id=m,path=/tmp/other.qmp,server=on,wait=off -mon chardev=m,mode=control $(monitor taken)
+other=$pid
+until_true [ -S /tmp/taken.qmp ]
+run sockets -- kvm-onereg swap distro -g -n --qmp 1=/tmp/nothing --qmp /tmp/other.qmp
+/host/holder qmp /tmp/other.qmp >/tmp/null &
+sleep 1
+run second socket -- kvm-onereg swap distro -g -n
+run wrong socket -- kvm-onereg swap distro -g -n --qmp $other=/tmp/good.qmp
+'
+on_host trixie svm "$setup$refused" -t 400 -r 1024 "${trees[@]}"
+names() { like "$r: refused: $1" "$(part refused)" "$2"; }
+names "a temporary disk" 'many \([0-9]+\): the changes to its disk .* end with its process \(snapshot\)'
+names "... a file from its parent" 'many \([0-9]+\): it has a file from its parent process: -add-fd fd=5,set=2'
+names "... shared memory" 'many \([0-9]+\): it has memory that other guests share \(ivshmem\)'
+names "... a device that was plugged in" 'many \([0-9]+\): device hot was plugged in since it was started'
+names "... one that was unplugged" 'many \([0-9]+\): device cold was unplugged since it was started'
+names "... an object that was added" 'many \([0-9]+\): object more was added since it was started'
+names "... a disk in another file" 'many \([0-9]+\): its disk .* is in /tmp/disk4 now, which its command line does not'
+names "... a bitmap" 'many \([0-9]+\): the bitmap b of its disk'
+names "... an export" 'many \([0-9]+\): it exports a disk to others'
+names "no QMP socket" 'silent \([0-9]+\): it has no QMP socket on its command line'
+names "... what to do" 'to fix: start it with -qmp unix:PATH,server=on,wait=off, or name a QMP socket'
+names "a monitor with another client" 'busy \([0-9]+\): its QMP socket /tmp/busy.qmp: it does not answer: another program'
+names "one that waits for a migration" 'moving \([0-9]+\): its state is inmigrate'
+names "one in a network of its own" 'elsewhere \([0-9]+\): it is in name spaces of its own \(net\)'
+names "a program that is gone" 'replaced \([0-9]+\): its program, /tmp/qemu-system-x86_64, was replaced or deleted'
+names "a service" 'service \([0-9]+\): it belongs to the systemd service own.service'
+names "a libvirt of a user" "inner \([0-9]+\): it belongs to a libvirt of user 1000 \(qemu:///session\)"
+names "a transient domain" 'transient \([0-9]+\): it is transient'
+names "a domain in another state" 'strange \([0-9]+\): its state is in shutdown, neither running nor paused'
+names "a domain with the host's device" 'passing \([0-9]+\): it has a passed-through device \(hostdev\)'
+names "a VM that is no QEMU's" 'mine \([0-9]+\): it is neither libvirt.s nor a QEMU'
+names "something else that holds KVM" 'maybe [0-9]+ holder: has a perf event open'
+is "$r: ... nothing else is: not the good one" "$(part refused | grep -c '^    good')" 0
+like_part $r refused "... exit 4" '^== status 4$'
+like "$r: ... nothing was done" "$out" '^refused: ours, left: \*?$'
+like "$r: ... in JSON" "$(part refused json | tr -d '\n')" '"name": "silent",.*"refused": \[ *\{ *"reason": "it has no QMP'
+like "$r: the good guest goes on" "$out" '^good goes on$'
+like_part $r space "no space: refused, with the numbers" 'good \([0-9]+\): /small has [0-9]+ MiB free, and the guests up to'
+like_part $r space "... exit 4" '^== status 4$'
+like_part $r open "a folder that others can enter: refused" '/tmp/open cannot be written: Operation not permitted'
+like_part $r open "... exit 3" '^== status 3$'
+is "$r: wrong use: exit 2" "$(grep -A9 '^== usage' <<<"$out" | grep -c '^== status 2$')" 5
+like_part $r sockets "a socket that was given" '^  other \([0-9]+\): is paused, and stays so'
+like_part $r 'second socket' "another socket, if one is taken" '^  other \([0-9]+\): is paused, and stays so'
+like_part $r 'wrong socket' "one of another QEMU: refused" 'other \([0-9]+\): its QMP socket /tmp/good.qmp: process [0-9]+'
+
+# ---- What fails
+
+fails='
+cd /out
+modprobe kvm_amd
+dd if=/dev/zero of=disk bs=65536 count=1 2>/tmp/null
+guest one -drive file=disk,format=raw,if=none,id=d1 -device ide-hd,drive=d1
+BETWEEN=only:ours LD_PRELOAD=/host/between.so guest two $(shared two)
+run no restore -- kvm-onereg swap distro -g
+echo "no restore: $(loaded), $(left)"
+for g in one two; do goes_on $g; done
+echo "<domain/>" >/run/libvirt/dom.xml
+echo running >/run/libvirt/dom.state
+/host/holder vm -name guest=dom >/tmp/null &
+echo $! >/run/libvirt/qemu/dom.pid
+touch /run/libvirt/dom.refuses
+run no save -- kvm-onereg swap distro -g
+echo "no save: $(loaded), $(left)"
+for g in one two; do goes_on $g; done
+kill -9 $(cat /run/libvirt/qemu/dom.pid); rm /run/libvirt/qemu/dom.pid
+kill -9 $(pid_of two)
+sleep 0.5
+
+between=full run full -- kvm-onereg swap distro -g
+echo "full: $(loaded), $(left)"
+goes_on one
+between=load run other loads -- kvm-onereg swap distro -g
+echo "other loads: $(loaded), $(left)"
+goes_on one
+between=fail:3 run does not load -- kvm-onereg swap ours -g
+echo "does not load: $(loaded), $(left)"
+goes_on one
+
+# saved and interrupted: what may be restored, and what may not
+saved() { # until its process has ended
+	between=kill:1 run saved -- kvm-onereg swap $(other) -g
+	until_true test -z "$(pid_of one)"
+}
+saved
+run plain -- kvm-onereg swap $(other)
+run saved status -- kvm-onereg status
+run saved json -- kvm-onereg status --json
+run saved check -- kvm-onereg status --check
+run saved doctor -- kvm-onereg doctor
+journal=/var/lib/kvm-onereg/guests/journal.json
+cp $journal /tmp/journal
+echo "{" >$journal
+run damaged -- kvm-onereg swap $(other) -g
+run damaged status -- kvm-onereg status
+echo "damaged: $(left)"
+cp /tmp/journal $journal
+run dry on -- kvm-onereg swap $(other) -g -n
+echo x >>disk
+run written -- kvm-onereg swap $(loaded) -g
+echo "written: $(left)"
+dd if=/dev/zero of=disk bs=65536 count=1 2>/tmp/null
+rm /var/lib/kvm-onereg/guests/*
+
+rm one.count
+guest one
+between=resumed run resumed -- kvm-onereg swap $(other) -g
+kill -9 $(pid_of one)
+sleep 0.5
+run run already -- kvm-onereg swap $(loaded) -g
+echo "run already: $(pid_of one), $(left)"
+
+rm one.count /var/lib/kvm-onereg/guests/*
+guest one
+saved
+sed -i "s/\"boot\":\"[^\"]*\"/\"boot\":\"another\"/" $journal
+run rebooted -- kvm-onereg swap $(loaded) -g
+goes_on one
+kill -9 $(pid_of one)
+sleep 0.5
+guest memory $(shared memory)
+between=kill:1 run saved -- kvm-onereg swap $(other) -g
+rm /shm/memory
+run memory gone -- kvm-onereg swap $(loaded) -g
+'
+on_host trixie svm "$setup$fails" -t 500 -r 768 "${trees[@]}"
+like_part $r 'no restore' "a guest is not restored: the previous modules are loaded again" \
+	'two cannot be restored: its new process has ended; QEMU said: not with these modules; the previous modules are loaded again'
+like_part $r 'no restore' "... exit 5" '^== status 5$'
+like_part $r 'no restore' "... both guests come back" '^  one \([0-9]+\) paused for'
+like "$r: ... on ours" "$out" '^no restore: ours, left: \*?$'
+like_part $r 'no save' "a guest is not saved: it is named, with the reason" \
+	'dom \([0-9]+\) cannot be saved: virsh managedsave: error: Requested operation is not valid'
+like_part $r 'no save' "... exit 5" '^== status 5$'
+like "$r: ... nothing was exchanged" "$out" '^no save: ours, left: \*?$'
+like_part $r full "the disk is full in the middle: it is said" 'one \([0-9]+\) cannot be saved: .*No space left'
+like_part $r full "... exit 5" '^== status 5$'
+like "$r: ... nothing was exchanged" "$out" '^full: ours, left: \*?$'
+like_part $r 'other loads' "something loads kvm in between: it goes on" '^== status 0$'
+like_part $r 'does not load' "a module does not load: the previous ones do" 'the previous modules are loaded again'
+like_part $r 'does not load' "... exit 5" '^== status 5$'
+is "$r: the guests went on after each of these" "$(grep -c '^\(one\|two\) goes on$' <<<"$out")" 8
+like_part $r plain "interrupted: a plain swap is refused" 'interrupted, and 1 guest is saved and does not run: one'
+like_part $r plain "... both commands are named" 'kvm-onereg swap (ours|distro) --keep-guests +# goes on; to go back: kvm-'
+like_part $r plain "... exit 4" '^== status 4$'
+like "$r: status says so" "$(part saved status | tr -s '\n ' ' ')" 'Guests .*1 guest is saved and does not run: one'
+like "$r: ... as JSON" "$(part saved json | tr -d '\n')" '"unfinished_swap": \{ *"damaged": false,.*"waits": true'
+like_part $r 'saved check' "... --check" 'kvm-onereg CRITICAL: .*1 guest is saved and does not run: one'
+like_part $r 'saved check' "... exit 2" '^== status 2$'
+like "$r: doctor, too" "$(part saved doctor | tr -s '\n ' ' ')" 'swap-interrupted'
+like_part $r damaged "a damaged journal: refused" 'journal.json, is damaged; the guests. states are in the files'
+like_part $r damaged "... exit 4" '^== status 4$'
+like_part $r 'damaged status' "... status says so" 'is damaged'
+like "$r: ... the state is still there" "$out" '^damaged: left: journal.json one-[0-9-]*.state$'
+like_part $r 'dry on' "--dry-run of going on says who is restored" '^  restore one$'
+like_part $r written "its disk was written to since: not restored" \
+	'its disk image /out/disk was written to since it was saved; its state in .*one-[0-9-]*.state is kept'
+like_part $r written "... exit 6" '^== status 6$'
+like "$r: ... the state is still there" "$out" '^written: left: journal.json one-[0-9-]*.state$'
+like_part $r 'run already' "it may have run since: not restored again" \
+	'one has ended since it was restored; it may have run, so it is not restored again'
+like "$r: ... its file is kept" "$out" '^run already: , left: one-[0-9-]*.state$'
+like_part $r rebooted "after a reboot, a guest whose memory is in the file is restored" '^  one \([0-9]+\) paused for'
+is "$r: ... and has counted on" "$(sequence $r one)" consecutive
+like_part $r 'memory gone' "... one whose memory was not is lost, and that is said" 'its memory /shm/memory is gone'
+
+# ---- Killed at each step, with kill -9: it goes on, or back
+
+steps='
+cd /out
+modprobe kvm_amd
+guest one
+guest two $(shared two)
+for n in $steps; do
+	to=$(other) back=$(loaded)
+	between=step:$n run killed $n -- kvm-onereg swap $to -g
+	[ $((n / 2 % 2)) = 0 ] || to=$back
+	run then $n -- kvm-onereg swap $to -g
+	echo "then $n: $([ $(loaded) = $to ] && echo loaded), $(left)"
+	for g in one two; do goes_on $g; done
+done
+'
+killed() { # HOST STEP...
+	local n host=$1
+	shift
+	for n; do
+		is "$host: killed before step $n" "$(part killed "$n" | tail -n 1)" "== status 137"
+		is "... then it goes on or back" "$(part "then" "$n" | tail -n 1)" "== status 0"
+		like "... and leaves nothing" "$out" "^then $n: loaded, left: \*?\$"
+	done
+	for n in one two; do
+		is "$host: $n has gone on each time" "$(grep -c "^$n goes on\$" <<<"$out")" $#
+		is "... from number to number" "$(sequence "$host" $n)" consecutive
+	done
+}
+every="3 8 14 17 20 22 25 27 30 33 37 41 44 48"
+[ "${KEEP:-}" != all ] || every=$(seq -s ' ' 2 60)
+on_host trixie svm "steps='$every'; $setup$steps" -t 1500 -r 768 "${trees[@]}"
+# shellcheck disable=SC2086 # words
+killed trixie $every
+
+if [ "${KEEP:-}" = all ]; then
+	qemu=emulators prepare_host bookworm bookworm
+	on_host bookworm svm "steps='$every'; $setup$steps" -t 1500 -r 768 "${trees[@]}"
+	# shellcheck disable=SC2086 # words
+	killed bookworm $every
+fi
+done_testing

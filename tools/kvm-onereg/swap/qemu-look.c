@@ -119,13 +119,9 @@ static void connect_monitor(struct guest *guest)
 	for (struct given *one = given_sockets; one; one = one->next) {
 		if (one->pid && one->pid != guest->pid)
 			continue;
-		if (qmp_open(&guest->qmp, one->path, &why)) {
-			if (guest->qmp.pid == guest->pid) {
-				guest->socket = format("%s", one->path);
-				return;
-			}
-			qmp_close(&guest->qmp);
-			why = format("process %d listens there", guest->qmp.pid);
+		if (qmp_open(&guest->qmp, one->path, guest->pid, &why)) {
+			guest->socket = format("%s", one->path);
+			return;
 		}
 		if (!one->pid)
 			continue;
@@ -134,13 +130,9 @@ static void connect_monitor(struct guest *guest)
 	}
 	for (; *own; own++) {
 		path = in_its_folder(guest, *own);
-		if (qmp_open(&guest->qmp, path, &why)) {
-			if (guest->qmp.pid == guest->pid) {
-				guest->socket = path;
-				return;
-			}
-			why = format("process %d listens there", guest->qmp.pid);
-			qmp_close(&guest->qmp);
+		if (qmp_open(&guest->qmp, path, guest->pid, &why)) {
+			guest->socket = path;
+			return;
 		}
 	}
 	if (path)

@@ -58,12 +58,9 @@ char *qemu_connect(struct guest *guest)
 
 	if (guest->qmp.fd >= 0)
 		return NULL;
-	if (!qmp_open(&guest->qmp, guest->socket, &why))
-		return format("QMP socket %s: %s", guest->socket, why);
-	if (guest->qmp.pid == guest->pid)
+	if (qmp_open(&guest->qmp, guest->socket, guest->pid, &why))
 		return NULL;
-	qmp_close(&guest->qmp);
-	return format("QMP socket %s: process %d listens there", guest->socket, guest->qmp.pid);
+	return format("QMP socket %s: %s", guest->socket, why);
 }
 
 const char *qemu_state(struct guest *guest)
@@ -439,10 +436,10 @@ static char *connect_new(struct guest *guest)
 		if (!why)
 			return NULL;
 		if (!is_alive(guest->pid, guest->time))
-			return why_not(guest, "its new process has ended");
+			return format("its new process has ended");
 		wait_a_moment();
 	} while (milliseconds() < end);
-	return why_not(guest, why);
+	return why;
 }
 
 /* From the file to the pipe */

@@ -178,7 +178,7 @@ struct json_object *qmp_argument(const char *key, const char *text)
 	return object;
 }
 
-bool qmp_open(struct qmp *qmp, const char *path, char **why)
+bool qmp_open(struct qmp *qmp, const char *path, int pid, char **why)
 {
 	struct sockaddr_un address = { .sun_family = AF_UNIX };
 	struct json_object *greeting;
@@ -199,7 +199,11 @@ bool qmp_open(struct qmp *qmp, const char *path, char **why)
 		qmp_close(qmp);
 		return false;
 	}
-	qmp->pid = peer.pid;
+	if (peer.pid != pid) {
+		*why = format("process %d listens there", peer.pid);
+		qmp_close(qmp);
+		return false;
+	}
 	fcntl(qmp->fd, F_SETFL, 0);
 	greeting = next_object(qmp, milliseconds() + GREETING_MS, why);
 	if (!greeting) {

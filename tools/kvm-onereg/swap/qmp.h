@@ -7,8 +7,7 @@
 #include <stdbool.h>
 
 struct qmp {
-	int fd;	 /* -1: not connected */
-	int pid; /* of the process that listens */
+	int fd; /* -1: not connected */
 	char *path;
 	char *bytes; /* that were received, and not used yet */
 	size_t size;
@@ -16,9 +15,10 @@ struct qmp {
 
 /*
  * qmp_open - connect to the monitor at @path, and leave its capabilities mode
+ * @pid: the process that must listen there
  * @why: if it fails: why, as the end of a sentence about the socket
  */
-bool qmp_open(struct qmp *qmp, const char *path, char **why);
+bool qmp_open(struct qmp *qmp, const char *path, int pid, char **why);
 void qmp_close(struct qmp *qmp);
 
 /*
