@@ -193,7 +193,7 @@ static void qmp(char **words)
 	FILE *stream = fdopen(fd, "r+");
 	char line[65536];
 
-	strncpy(address.sun_path, *words, sizeof(address.sun_path) - 1);
+	snprintf(address.sun_path, sizeof(address.sun_path), "%s", *words);
 	check(*words, connect(fd, (struct sockaddr *)&address, sizeof(address)));
 	setbuf(stream, NULL);
 	check("greeting", fgets(line, sizeof(line), stream) ? 0 : -1);

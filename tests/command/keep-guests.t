@@ -16,7 +16,8 @@ prepare_host() { # NAME RELEASE
 	make_host "$1" "$2"
 	is "$1: there is a host" $? 0
 	add_programs "$tmp/$1" /usr/bin/{chmod,cut,head,nice,stat,tail,touch,tr}
-	gcc -m32 -c -o "$tmp/count.o" "$here/count.S" && objcopy -O binary -j .text "$tmp/count.o" "$tmp/$1/host/count.bin"
+	gcc -m32 -c -o "$tmp/count.o" "$here/count.S" &&
+		objcopy -O binary -j .text "$tmp/count.o" "$tmp/$1/host/count.bin"
 	mkdir -p "$tmp/$1/usr/bin"
 	cp "$here/virsh" "$tmp/$1/usr/bin/virsh"
 	trees=(-I "$("$top/tests/qemu/tree" "${qemu:-qemu}")")
@@ -33,12 +34,21 @@ count="-bios /host/count.bin -device isa-debugcon,iobase=0xe9,chardev=d"
 console() { echo "-chardev file,id=d,path=/out/$1.count,append=on"; }
 monitor() { echo "-qmp unix:/tmp/$1.qmp,server=on,wait=off"; }
 shared() { echo "-object memory-backend-file,id=m,size=4M,mem-path=/shm/$1,share=on -machine memory-backend=m"; }
-until_true() { local i; for ((i = 0; i < 600; i++)); do ! "$@" || return 0; sleep 0.05; done; echo "in vain: $*"; return 1; }
+until_true() {
+	local i
+	for ((i = 0; i < 600; i++)); do
+		! "$@" || return 0
+		sleep 0.05
+	done
+	echo "in vain: $*"
+	return 1
+}
 counts() { [ "$(stat -c %s /out/$1.count 2>/tmp/null)" -gt "${2:-8}" ] 2>/tmp/null; }
 guest() { # NAME OPTION...
 	local name=$1
 	shift
-	nice -n 19 qemu-system-x86_64 $machine $count $(console $name) $(monitor $name) -name $name "$@" >/tmp/$name.log 2>&1 &
+	nice -n 19 qemu-system-x86_64 $machine $count $(console $name) $(monitor $name) -name $name "$@" \
+		>/tmp/$name.log 2>&1 &
 	until_true counts $name || cat /tmp/$name.log
 }
 qmp() { local name=$1; shift; /host/holder qmp /tmp/$name.qmp "$@"; }
@@ -50,7 +60,11 @@ goes_on() { # NAME: it counts further
 loaded() { if [ -e /sys/module/kvm/version ]; then echo ours; else echo distro; fi; }
 other() { if [ -e /sys/module/kvm/version ]; then echo distro; else echo ours; fi; }
 left() { echo "left: $(cd /var/lib/kvm-onereg/guests 2>/tmp/null && echo *)"; }
-pid_of() { local p; for p in /proc/[0-9]*; do case "$(tail -n 1 $p/cmdline 2>/tmp/null | tr "\0" " ")" in *"-name $1 "*) echo ${p#/proc/} ;; esac; done; }
+words_of() { tail -n 1 $1/cmdline 2>/tmp/null | tr "\0" " "; }
+pid_of() {
+	local p
+	for p in /proc/[0-9]*; do case "$(words_of $p)" in *"-name $1 "*) echo ${p#/proc/} ;; esac done
+}
 '
 
 # sequence HOST GUEST: "consecutive" if each number is the one before it, plus one
@@ -145,8 +159,9 @@ for g in file stays paused; do
 done
 like "$r: what is paused did not run" "$out" '^paused: stands$'
 like "$r: -pidfile works, as it did with -daemonize" "$out" '^pidfile: of it$'
-is "$r: libvirt's domain was saved and started twice" "$(grep -c -x 'managedsave dom --running' "$tmp/$r.out/files/virsh.log"), $(
-	grep -c -x 'start dom --paused' "$tmp/$r.out/files/virsh.log"), $(grep -c -x 'resume dom ' "$tmp/$r.out/files/virsh.log")" "2, 2, 2"
+for words in 'managedsave dom --running' 'start dom --paused' 'resume dom '; do
+	is "$r: virsh was run twice: $words" "$(grep -c -x -e "$words" "$tmp/$r.out/files/virsh.log")" 2
+done
 is "$r: status knows of no interrupted swap" "$(part status | grep -c '^Guests')" 0
 
 # ---- What cannot be kept: all of it is named, and nothing stops
@@ -166,8 +181,9 @@ guest good
 mkdir -p /var/tmp
 for f in 1 2; do dd if=/dev/zero of=/tmp/disk$f bs=65536 count=1 2>/tmp/null; done
 exec 5</tmp/disk1
-bad many $(monitor many) -snapshot -drive file=/tmp/disk1,format=raw,if=none,id=d1 -drive file=/tmp/disk2,format=raw,if=none,id=d2 \
-	-device ide-hd,drive=d1 -device ide-hd,drive=d2 -add-fd fd=5,set=2 -device piix3-usb-uhci,id=u -device usb-mouse,id=cold \
+bad many $(monitor many) -snapshot -drive file=/tmp/disk1,format=raw,if=none,id=d1 \
+	-drive file=/tmp/disk2,format=raw,if=none,id=d2 -device ide-hd,drive=d1 -device ide-hd,drive=d2 \
+	-add-fd fd=5,set=2 -device piix3-usb-uhci,id=u -device usb-mouse,id=cold \
 	-object memory-backend-file,id=other,size=1M,mem-path=/shm/other,share=on -device ivshmem-plain,memdev=other
 bad silent
 bad busy $(monitor busy)
@@ -189,7 +205,7 @@ for d in transient strange passing; do
 	echo running >/run/libvirt/$d.state
 	echo "<domain/>" >/run/libvirt/$d.xml
 done
-echo no >/run/libvirt/transient.persistent
+touch /run/libvirt/transient.persistent
 echo "in shutdown" >/run/libvirt/strange.state
 echo "<domain><devices><hostdev mode=\"subsystem\"/></devices></domain>" >/run/libvirt/passing.xml
 hold vm -name guest=mine
@@ -202,13 +218,14 @@ rm /tmp/qemu-system-x86_64
 /host/holder mount cgroup2 /sys/fs/cgroup "" || cat /proc/filesystems
 mkdir /sys/fs/cgroup/own.service
 echo $service >/sys/fs/cgroup/own.service/cgroup.procs
-qmp many "{\"execute\":\"device_add\",\"arguments\":{\"driver\":\"usb-tablet\",\"id\":\"hot\"}}" \
-	"{\"execute\":\"device_del\",\"arguments\":{\"id\":\"cold\"}}" \
-	"{\"execute\":\"object-add\",\"arguments\":{\"qom-type\":\"memory-backend-ram\",\"id\":\"more\",\"size\":1048576}}" \
-	"{\"execute\":\"blockdev-snapshot-sync\",\"arguments\":{\"device\":\"d2\",\"snapshot-file\":\"/tmp/disk4\",\"format\":\"qcow2\"}}" \
-	"{\"execute\":\"block-dirty-bitmap-add\",\"arguments\":{\"node\":\"d2\",\"name\":\"b\"}}" \
-	"{\"execute\":\"nbd-server-start\",\"arguments\":{\"addr\":{\"type\":\"unix\",\"data\":{\"path\":\"/tmp/nbd\"}}}}" \
-	"{\"execute\":\"nbd-server-add\",\"arguments\":{\"device\":\"d2\"}}"
+order() { qmp many "{\"execute\":\"$1\",\"arguments\":{$2}}"; }
+order device_add "\"driver\":\"usb-tablet\",\"id\":\"hot\""
+order device_del "\"id\":\"cold\""
+order object-add "\"qom-type\":\"memory-backend-ram\",\"id\":\"more\",\"size\":1048576"
+order blockdev-snapshot-sync "\"device\":\"d2\",\"snapshot-file\":\"/tmp/disk4\",\"format\":\"qcow2\""
+order block-dirty-bitmap-add "\"node\":\"d2\",\"name\":\"b\""
+order nbd-server-start "\"addr\":{\"type\":\"unix\",\"data\":{\"path\":\"/tmp/nbd\"}}"
+order nbd-server-add "\"device\":\"d2\""
 /host/holder qmp /tmp/busy.qmp >/tmp/busy.held &
 sleep 1
 run refused -- kvm-onereg swap distro --keep-guests
@@ -217,7 +234,7 @@ run refused json -- kvm-onereg swap distro --keep-guests --json --dry-run
 goes_on good
 for p in /proc/[0-9]*; do
 	{ read -r c <$p/comm; } 2>/tmp/null
-	case "$(tail -n 1 $p/cmdline 2>/tmp/null | tr "\0" " ")" in *"-name good "*) continue ;; esac
+	case "$(words_of $p)" in *"-name good "*) continue ;; esac
 	case $c in qemu-* | holder) kill -9 ${p#/proc/} ;; esac
 done
 sleep 0.5
@@ -252,8 +269,8 @@ names "... a disk in another file" 'many \([0-9]+\): its disk .* is in /tmp/disk
 names "... a bitmap" 'many \([0-9]+\): the bitmap b of its disk'
 names "... an export" 'many \([0-9]+\): it exports a disk to others'
 names "no QMP socket" 'silent \([0-9]+\): it has no QMP socket on its command line'
-names "... what to do" 'to fix: start it with -qmp unix:PATH,server=on,wait=off, or name a QMP socket'
-names "a monitor with another client" 'busy \([0-9]+\): its QMP socket /tmp/busy.qmp: it does not answer: another program'
+names "... what to do" 'to fix: start it with -qmp unix:PATH,server=on,wait=off, or name another socket'
+names "a monitor with another client" 'busy \([0-9]+\): its QMP socket /tmp/busy.qmp: it does not answer: another'
 names "one that waits for a migration" 'moving \([0-9]+\): its state is inmigrate'
 names "one in a network of its own" 'elsewhere \([0-9]+\): it is in name spaces of its own \(net\)'
 names "a program that is gone" 'replaced \([0-9]+\): its program, /tmp/qemu-system-x86_64, was replaced or deleted'
@@ -267,16 +284,18 @@ names "something else that holds KVM" 'maybe [0-9]+ holder: has a perf event ope
 is "$r: ... nothing else is: not the good one" "$(part refused | grep -c '^    good')" 0
 like_part $r refused "... exit 4" '^== status 4$'
 like "$r: ... nothing was done" "$out" '^refused: ours, left: \*?$'
-like "$r: ... in JSON" "$(part refused json | tr -d '\n')" '"name": "silent",.*"refused": \[ *\{ *"reason": "it has no QMP'
+like "$r: ... in JSON" "$(part refused json | tr -d '\n')" \
+	'"name": "silent",.*"refused": \[ *\{ *"reason": "it has no QMP'
 like "$r: the good guest goes on" "$out" '^good goes on$'
-like_part $r space "no space: refused, with the numbers" 'good \([0-9]+\): /small has [0-9]+ MiB free, and the guests up to'
+like_part $r space "no space: refused, with the numbers" 'good \([0-9]+\): /small has [0-9]+ MiB free, and the guests'
 like_part $r space "... exit 4" '^== status 4$'
 like_part $r open "a folder that others can enter: refused" '/tmp/open cannot be written: Operation not permitted'
 like_part $r open "... exit 3" '^== status 3$'
 is "$r: wrong use: exit 2" "$(grep -A9 '^== usage' <<<"$out" | grep -c '^== status 2$')" 5
 like_part $r sockets "a socket that was given" '^  other \([0-9]+\): is paused, and stays so'
 like_part $r 'second socket' "another socket, if one is taken" '^  other \([0-9]+\): is paused, and stays so'
-like_part $r 'wrong socket' "one of another QEMU: refused" 'other \([0-9]+\): its QMP socket /tmp/good.qmp: process [0-9]+'
+like_part $r 'wrong socket' "one of another QEMU: refused" \
+	'other \([0-9]+\): its QMP socket /tmp/good.qmp: process [0-9]+'
 
 # ---- What fails
 
@@ -359,7 +378,7 @@ run memory gone -- kvm-onereg swap $(loaded) -g
 '
 on_host trixie svm "$setup$fails" -t 500 -r 768 "${trees[@]}"
 like_part $r 'no restore' "a guest is not restored: the previous modules are loaded again" \
-	'two cannot be restored: its new process has ended; QEMU said: not with these modules; the previous modules are loaded again'
+	'two cannot be restored: its new process has ended; QEMU said: not with these modules; the previous modules are'
 like_part $r 'no restore' "... exit 5" '^== status 5$'
 like_part $r 'no restore' "... both guests come back" '^  one \([0-9]+\) paused for'
 like "$r: ... on ours" "$out" '^no restore: ours, left: \*?$'
@@ -375,14 +394,15 @@ like_part $r 'does not load' "a module does not load: the previous ones do" 'the
 like_part $r 'does not load' "... exit 5" '^== status 5$'
 is "$r: the guests went on after each of these" "$(grep -c '^\(one\|two\) goes on$' <<<"$out")" 8
 like_part $r plain "interrupted: a plain swap is refused" 'interrupted, and 1 guest is saved and does not run: one'
-like_part $r plain "... both commands are named" 'kvm-onereg swap (ours|distro) --keep-guests +# goes on; to go back: kvm-'
+like_part $r plain "... both commands are named" \
+	'kvm-onereg swap (ours|distro) --keep-guests +# goes on; to go back: kvm-onereg swap'
 like_part $r plain "... exit 4" '^== status 4$'
 like "$r: status says so" "$(part saved status | tr -s '\n ' ' ')" 'Guests .*1 guest is saved and does not run: one'
 like "$r: ... as JSON" "$(part saved json | tr -d '\n')" '"unfinished_swap": \{ *"damaged": false,.*"waits": true'
 like_part $r 'saved check' "... --check" 'kvm-onereg CRITICAL: .*1 guest is saved and does not run: one'
 like_part $r 'saved check' "... exit 2" '^== status 2$'
 like "$r: doctor, too" "$(part saved doctor | tr -s '\n ' ' ')" 'swap-interrupted'
-like_part $r damaged "a damaged journal: refused" 'journal.json, is damaged; the guests. states are in the files'
+like_part $r damaged "a damaged journal: refused" 'journal.json is damaged: .*their states are still in /var/lib/kvm-onereg/guests'
 like_part $r damaged "... exit 4" '^== status 4$'
 like_part $r 'damaged status' "... status says so" 'is damaged'
 like "$r: ... the state is still there" "$out" '^damaged: left: journal.json one-[0-9-]*.state$'

@@ -67,6 +67,7 @@ int remove_durably(const char *file)
 int make_private_folder(const char *folder)
 {
 	struct stat status;
+	int error;
 
 	for (const char *end = strchr(folder + 1, '/'); end; end = strchr(end + 1, '/'))
 		if (mkdir(format("%.*s", (int)(end - folder), folder), 0755) && errno != EEXIST)
@@ -77,10 +78,9 @@ int make_private_folder(const char *folder)
 		return errno;
 	if (stat(folder, &status))
 		return errno;
-	if (!S_ISDIR(status.st_mode))
-		return ENOTDIR;
-	/* What a guest's state is made of must not be readable by others */
+	error = S_ISDIR(status.st_mode) ? 0 : ENOTDIR;
+	/* Others could read what is in it */
 	if (status.st_uid != geteuid() || status.st_mode & 077)
-		return EPERM;
-	return 0;
+		error = EPERM;
+	return error;
 }

@@ -63,8 +63,7 @@ struct unfinished look_at_unfinished(void)
 char *describe_unfinished(const struct unfinished *unfinished)
 {
 	if (unfinished->damaged)
-		return format("the journal of a swap that kept guests, %s, is damaged; the guests' states are in the "
-			      "files that are still in %s",
+		return format("%s is damaged: a swap that kept guests was interrupted; their states are still in %s",
 			      JOURNAL, GUESTS_FOLDER);
 	if (!unfinished->guests)
 		return format("a swap from %s to %s that kept guests was interrupted", unfinished->from,
@@ -84,7 +83,7 @@ const char *fix_unfinished(const struct unfinished *unfinished)
 
 struct json_object *unfinished_json(const struct unfinished *unfinished)
 {
-	struct json_object *json, *all, *list, *guests;
+	struct json_object *json, *list, *guests;
 
 	if (!unfinished->there)
 		return NULL;
@@ -95,10 +94,7 @@ struct json_object *unfinished_json(const struct unfinished *unfinished)
 	json_object_object_add(json, "to", json_string(unfinished->to));
 	guests = unfinished->damaged ? NULL : json_object_object_get(unfinished->json, "guests");
 	for (size_t i = 0; guests && i < json_object_array_length(guests); i++) {
-		all = json_object_array_get_idx(guests, i);
-		if (!json_object_is_type(all, json_type_object))
-			continue;
-		struct json_object *one = json_object_new_object();
+		struct json_object *all = json_object_array_get_idx(guests, i), *one = json_object_new_object();
 
 		json_object_object_add(one, "name", json_string(json_text_in(all, "name")));
 		json_object_object_add(one, "phase", json_string(json_text_in(all, "phase")));

@@ -24,6 +24,7 @@ enum phase {
 	RESUMING,  /* the new process may have begun to run it: the file is old */
 	LOST,	   /* it has ended otherwise: nothing is left to do */
 };
+
 #define PHASES (LOST + 1)
 extern const char * const phase_names[PHASES];
 

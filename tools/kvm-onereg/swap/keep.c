@@ -146,9 +146,9 @@ static char *settle_qemu(struct journal *journal, struct guest *guest, bool same
 		guest->phase = LOST;
 		break;
 	case RESUMING:
-		add_note(format("%s has ended since it was restored; it may have run, so it is not restored again: "
-				"start it anew. Its old state is still in %s",
-				guest->name, guest->file));
+		add_note(format("%s has ended since it was restored; it may have run, so it is not restored again",
+				guest->name));
+		add_note(format("%s: start it anew; its old state is still in %s", guest->name, guest->file));
 		guest->phase = LOST;
 		break;
 	case RUNNING:
@@ -162,15 +162,16 @@ static char *settle_qemu(struct journal *journal, struct guest *guest, bool same
 static char *settle_domain(struct journal *journal, struct guest *guest, bool act)
 {
 	enum phase phase;
+	char *why = NULL;
 
 	if (!domain_phase(guest, &phase))
 		return format("libvirtd does not say what domain %s does; see that it runs: systemctl start libvirtd",
 			      guest->name);
 	if (phase == RESTORING) {
-		char *why;
-
 		/* A save that did not come to its end, or a start that did: libvirt itself has ended both */
-		if (act && guest->ran && guest->phase != RUNNING && (why = domain_resume(guest)))
+		if (act && guest->ran && guest->phase != RUNNING)
+			why = domain_resume(guest);
+		if (why)
 			return format("domain %s does not go on: %s", guest->name, why);
 		phase = RUNNING;
 	}

@@ -23,7 +23,7 @@
 
 static struct program_result virsh(int seconds, const char *command, const char *name, const char *option)
 {
-	const char *words[] = { "virsh", "-q", "-c", "qemu:///system", command, "--domain", name, option, NULL };
+	const char * const words[] = { "virsh", "-q", "-c", "qemu:///system", command, "--domain", name, option, NULL };
 
 	return run_program_for(seconds, words);
 }

@@ -113,8 +113,8 @@ static char *in_its_folder(const struct guest *guest, const char *path)
 static void connect_monitor(struct guest *guest)
 {
 	char **own = qmp_sockets_of(guest->started.words), *why = NULL, *path = NULL;
-	const char *give = "start it with -qmp unix:PATH,server=on,wait=off, or name a QMP socket that it has: --qmp "
-			   "PID=PATH";
+	static const char give[] =
+		"start it with -qmp unix:PATH,server=on,wait=off, or name another socket: --qmp PID=PATH";
 
 	for (struct given *one = given_sockets; one; one = one->next) {
 		if (one->pid && one->pid != guest->pid)
@@ -180,7 +180,7 @@ static void check_option(struct guest *guest, const char *option, const char *va
 {
 	static const char * const inherited[] = { "fd", "fds", "vhostfd", "vhostfds", "sock_fd", "passfd" };
 	static const char anew[] = "shut this guest down, or migrate it; or start it anew without that";
-	const char *kind = first_part(value, "driver") ?: "", *what;
+	const char *kind = first_part(value, "driver") ?: "", *what = foreign_device(kind);
 
 	/* Their text is not QEMU's to read */
 	if (!strcmp(option, "append") || !strcmp(option, "name") || !strcmp(option, "kernel") ||
@@ -196,7 +196,7 @@ static void check_option(struct guest *guest, const char *option, const char *va
 		refuse_guest(guest,
 			     "the changes to its disk are in a temporary file, and end with its process (snapshot)",
 			     anew);
-	else if (!strcmp(option, "device") && (what = foreign_device(kind)))
+	else if (!strcmp(option, "device") && what)
 		refuse_guest(guest, format("it has %s: -device %s", what, value), anew);
 	else if (!strcmp(option, "netdev") && (!strcmp(kind, "vhost-user") || !strcmp(kind, "vhost-vdpa")))
 		refuse_guest(guest, format("it has a network of another process: -netdev %s", value), anew);
@@ -286,9 +286,8 @@ static void check_devices(struct guest *guest)
 	}
 	if (children(unnamed) != unnamed_devices(words))
 		refuse_guest(guest,
-			     format("it has %d devices without an id, and its command line makes %d: they were plugged "
-				    "in or unplugged since it was started",
-				    children(unnamed), unnamed_devices(words)),
+			     format("it has %d devices without an id, but %d when it was started", children(unnamed),
+				    unnamed_devices(words)),
 			     anew);
 	for (size_t i = 0; i < length(objects); i++) {
 		const char *id = json_text_in(item(objects, i), "name");
@@ -326,14 +325,13 @@ static void check_disks(struct guest *guest)
 	for (size_t i = 0; i < length(disks); i++) {
 		struct json_object *inserted = in(item(disks, i), "inserted"), *bitmaps = in(inserted, "dirty-bitmaps");
 		const char *name = json_text_in(in(inserted, "image"), "filename"), *file = file_name(name ?: "");
+		const char *disk = json_text_in(item(disks, i), "qdev") ?: json_text_in(item(disks, i), "device");
 
 		if (!inserted)
 			continue;
 		if (!file || (*file && !words_have(guest->started.words, file)))
 			refuse_guest(guest,
-				     format("its disk %s is in %s now, which its command line does not name",
-					    json_text_in(item(disks, i), "qdev") ?:
-										   json_text_in(item(disks, i), "device"),
+				     format("its disk %s is in %s now, which its command line does not name", disk,
 					    name),
 				     anew);
 		for (size_t j = 0; j < length(bitmaps); j++)

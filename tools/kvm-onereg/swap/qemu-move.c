@@ -276,12 +276,14 @@ char *qemu_save(struct guest *guest)
 	if (file < 0)
 		return format("%s: %m", guest->file);
 	guest->stopped = real_time();
-	if (!qmp_ask(&guest->qmp, "stop", NULL, &why) || (why = each_capability(guest, set_capability)) ||
-	    (why = set_parameters(guest)) || (why = save_to(guest, file))) {
-		close(file);
-		return why;
-	}
-	if (fsync(file))
+	qmp_ask(&guest->qmp, "stop", NULL, &why);
+	if (!why)
+		why = each_capability(guest, set_capability);
+	if (!why)
+		why = set_parameters(guest);
+	if (!why)
+		why = save_to(guest, file);
+	if (!why && fsync(file))
 		why = format("%s: %m", guest->file);
 	if (close(file) && !why)
 		why = format("%s: %m", guest->file);

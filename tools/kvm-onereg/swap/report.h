@@ -24,6 +24,7 @@ struct swap_end {
 	int status;
 	const char *result, *sentence, *fix;
 };
+
 struct swap_end swap_end(void);
 /* Print everything that is not printed yet, and return the status */
 int print_swap(void);

@@ -137,9 +137,10 @@ static const char help[] = "usage: kvm-onereg swap ours|distro [--keep-guests] [
 			   "                         " GUESTS_FOLDER "\n"
 			   "\n"
 			   "Exit status: 0 done, or nothing to do; 2 wrong usage; 3 not possible here: not\n"
-			   "root, no such modules on disk; 4 refused: VMs are running, or something else\n"
-			   "holds KVM; 5 failed, but the previous modules, or others that work, are loaded;\n"
-			   "6 failed, and the previous modules could not be loaded again.\n";
+			   "root, no such modules on disk; 4 refused: VMs are running or cannot be kept, or\n"
+			   "something else holds KVM; 5 failed, but the previous modules, or others that\n"
+			   "work, are loaded; 6 failed, and the previous modules could not be loaded again,\n"
+			   "or a guest not restored.\n";
 
 static bool keep_guests, given;
 static const char *folder = GUESTS_FOLDER;

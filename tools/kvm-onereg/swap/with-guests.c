@@ -194,7 +194,7 @@ static void note_device(struct journal *journal)
 	journal->device_mode = status.st_mode & 07777;
 }
 
-/* /dev/kvm is new: guests of other users than root need the rights that it had. udev gives them, but when it gets to it */
+/* /dev/kvm is new. Guests of other users need the rights that it had, and udev gives them when it gets to it */
 static void restore_device(const struct journal *journal)
 {
 	struct stat status;
@@ -237,10 +237,10 @@ static int conclude(struct journal *journal, char *failed)
 	failed = format("%.*s; but %s", (int)strlen(end.sentence) - (end.sentence[strlen(end.sentence) - 1] == '.'),
 			end.sentence, failed);
 	if (waiting)
-		return finish_swap(STATUS_BROKEN, "broken", failed,
-				   format("kvm-onereg swap %s --keep-guests tries it again; kvm-onereg swap %s "
-					  "--keep-guests goes back",
-					  journal->to, journal->from));
+		return finish_swap(
+			STATUS_BROKEN, "broken", failed,
+			format("kvm-onereg swap %s --keep-guests, or to go back: kvm-onereg swap %s --keep-guests",
+			       journal->to, journal->from));
 	return finish_swap(STATUS_BROKEN, "broken", failed, end.fix);
 }
 
@@ -331,15 +331,13 @@ int swap_with_guests(const struct kernel *kernel, struct running *running, struc
 	sigset_t all;
 	int error;
 
-	if (unfinished->there && !read_journal(unfinished->json, &journal))
-		return finish_swap(STATUS_CANNOT, "refused",
-				   format("the journal %s is damaged; the guests' states are in the files that are "
-					  "still in %s",
-					  JOURNAL, GUESTS_FOLDER),
-				   format("restore the guests by hand from these files (docs/swap.md), then: rm %s",
-					  JOURNAL));
+	if (unfinished->there && !read_journal(unfinished->json, &journal)) {
+		struct unfinished damaged = { .there = true, .damaged = true };
+
+		return refuse_as_busy(describe_unfinished(&damaged), fix_unfinished(&damaged));
+	}
 	if (!dry_run) {
-		/* Nothing may end this half way but by force; what is pending ends it where guests go on as they were */
+		/* Only force may end this half way. What is pending ends it where guests go on as they were */
 		sigfillset(&all);
 		sigprocmask(SIG_BLOCK, &all, NULL);
 	}
