@@ -11,6 +11,7 @@
  */
 #include <errno.h>
 #include <getopt.h>
+#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -92,6 +93,19 @@ uint64_t fuzz_value(struct fuzz *f, const struct cpu *c)
 		value = random_value();
 	}
 	return TAG_OF(value) == TAG(!vm_of(f, c)) ? 0 : value;
+}
+
+/* If the host fails, this was where. */
+static __attribute__((format(printf, 1, 2))) void progress(const char *format, ...)
+{
+	va_list args;
+
+	va_start(args, format);
+	fputs("# ", stdout);
+	vprintf(format, args);
+	fputc('\n', stdout);
+	fflush(stdout);
+	va_end(args);
 }
 
 typedef void step(struct fuzz *f, struct cpu *c);
@@ -271,8 +285,10 @@ static void steps_of(struct fuzz *f, unsigned long sequence)
 		random_seed(own ^ random_mix(f->step + 1));
 		cpu = random_below(f->ncpus);
 		s = random_step();
-		if (f->verbose)
+		if (f->verbose) {
+			progress("step %lu.%u", sequence, f->step);
 			fprintf(file, "%lu.%u %s cpu=%u", sequence, f->step, steps[s].name, cpu);
+		}
 		steps[s].step(f, f->cpus[cpu]);
 		if (f->verbose)
 			fprintf(file, "%s%s\n", f->ended ? " ended: " : "", f->ended ?: "");
@@ -293,6 +309,7 @@ static void run_sequence(unsigned long number)
 {
 	struct fuzz f = { .argp = argp, .addr = addr, .verbose = verbose, .emulate = emulate };
 
+	progress("sequence %lu", number);
 	steps_of(&f, number);
 	operations += f.operations;
 	sequences++;
