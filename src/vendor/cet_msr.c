@@ -37,10 +37,13 @@ static int kvm_cet_set_xss(struct kvm_vcpu *vcpu, struct msr_data *msr)
 	u64 val = msr->data;
 	int r;
 
-	/* 0 is also written at the vCPU's reset, when it does not have CPUID yet. */
-	if (kvm_cet_offered && !(msr->host_initiated && !val)) {
+	if (kvm_cet_offered) {
+		/*
+		 * User space may write 0, as to all MSRs that KVM lists, and so does the vCPU's reset, when it does not
+		 * have CPUID yet. As natively, this changes nothing.
+		 */
 		if (!guest_cpuid_has(vcpu, X86_FEATURE_XSAVES))
-			return KVM_MSR_RET_UNSUPPORTED;
+			return msr->host_initiated && !val ? 0 : KVM_MSR_RET_UNSUPPORTED;
 		if (val & ~kvm_cet_of(vcpu)->supported_xss)
 			return 1;
 	}

@@ -11,6 +11,8 @@
 
 #define MSR_KERNEL_GS_BASE 0xc0000102
 #define MSR_KVM_FIRST	   0x4b564d00
+#define CR4_SMEP	   0x100000u
+#define CR4_SMAP	   0x200000u
 
 /* What concerns CET, twice as often as the rest. */
 static const uint32_t cet_related[] = {
@@ -137,6 +139,15 @@ uint64_t msr_value(struct fuzz *f, const struct cpu *c, uint32_t msr)
 	return value;
 }
 
+/*
+ * What a VMM may write of @value. Native writes U_CET to the CPU without a look at bits 63:12, and if the CPU refuses
+ * them, its kernel complains. A guest may try.
+ */
+static uint64_t for_vmm(uint32_t msr, uint64_t value)
+{
+	return msr == MSR_U_CET ? (uint64_t)((int64_t)(value << 16) >> 16) : value;
+}
+
 /* KVM_GET_ONE_REG and KVM_SET_ONE_REG on a KVM that lacks them, as the ABI says. */
 static int emulate_one_reg(const struct cpu *c, unsigned int nr, enum pointer_place argp, enum pointer_place addr,
 			   uint64_t id, uint64_t value, void *value_at)
@@ -161,7 +172,7 @@ void step_one_reg(struct fuzz *f, struct cpu *c)
 	const uint64_t arg_at = area_addr(&f->argp, argp, 16), value_at = area_addr(&f->addr, addr, 8);
 	struct kvm_one_reg reg = { .id = random_below(3) ? ID_MSR_BASE | msr : random_id(msr), .addr = value_at };
 	const unsigned int nr = set ? SET_ONE_REG : GET_ONE_REG;
-	uint64_t value = msr_value(f, c, msr), got = 0;
+	uint64_t value = for_vmm(reg.id, msr_value(f, c, msr)), got = 0;
 	int ret;
 
 	if (random_one_in(3))
@@ -249,7 +260,7 @@ void step_set_msrs(struct fuzz *f, struct cpu *c)
 
 	for (i = 0; i < m.head.nmsrs; i++) {
 		m.entries[i].index = fuzz_msr();
-		m.entries[i].data = msr_value(f, c, m.entries[i].index);
+		m.entries[i].data = for_vmm(m.entries[i].index, msr_value(f, c, m.entries[i].index));
 		note(f, "msr", m.entries[i].index);
 		note(f, "value", m.entries[i].data);
 	}
@@ -296,22 +307,40 @@ void step_cpuid(struct fuzz *f, struct cpu *c)
 	struct kvm_cpuid2 *cpuid = kvm_cpuid(KVM_GET_SUPPORTED_CPUID);
 	struct kvm_cpuid_entry2 *e;
 	unsigned int i, changes = random_below(4);
+	/*
+	 * Of what CR4 enables, only CET can be taken away later: native lets a guest that has bits that it cannot have
+	 * change CR4.CET without an exit. Older kernels refuse all of CR4 then.
+	 */
 	static const struct {
 		uint32_t function, index;
 		unsigned int reg, bit;
+		uint64_t cr4;
 	} bits[] = {
-		{ 7, 0, 2, 7 },	  { 7, 0, 2, 7 },	    { 7, 0, 3, 20 },   { 7, 0, 3, 20 },
-		{ 0xd, 1, 0, 3 }, { 0xd, 1, 2, 11 },	    { 0xd, 1, 2, 12 }, { 1, 0, 2, 26 },
-		{ 1, 0, 2, 5 },	  { 0x80000001, 0, 2, 2 },  { 7, 0, 1, 7 },    { 7, 0, 1, 20 },
-		{ 0xd, 0, 0, 2 }, { 0x80000001, 0, 3, 29 }, { 1, 0, 3, 6 },
+		{ 7, 0, 2, 7, 0 },
+		{ 7, 0, 2, 7, 0 },
+		{ 7, 0, 3, 20, 0 },
+		{ 7, 0, 3, 20, 0 },
+		{ 0xd, 1, 0, 3, 0 },
+		{ 0xd, 1, 2, 11, 0 },
+		{ 0xd, 1, 2, 12, 0 },
+		{ 1, 0, 2, 26, CR4_OSXSAVE },
+		{ 1, 0, 2, 5, CR4_VMXE },
+		{ 0x80000001, 0, 2, 2, 0 },
+		{ 7, 0, 1, 7, CR4_SMEP },
+		{ 7, 0, 1, 20, CR4_SMAP },
+		{ 0xd, 0, 0, 2, 0 },
+		{ 0x80000001, 0, 3, 29, 0 },
+		{ 1, 0, 3, 6, 0 },
 	};
+	struct kvm_sregs sregs;
 
 	fuzz_cpuid(cpuid, c->number);
+	note_result(f, "sregs", ioctl(c->io.vcpu, KVM_GET_SREGS, &sregs));
 	while (changes--) {
 		i = random_below(ARRAY_SIZE(bits));
 		e = cpuid_entry(cpuid, bits[i].function, bits[i].index);
 		note(f, "bit", i);
-		if (e)
+		if (e && !(sregs.cr4 & bits[i].cr4))
 			(&e->eax)[bits[i].reg] ^= 1u << bits[i].bit;
 	}
 	note_result(f, "ret", ioctl(c->io.vcpu, KVM_SET_CPUID2, cpuid));
@@ -369,7 +398,8 @@ void step_sregs(struct fuzz *f, struct cpu *c)
 			s.cr4 = fuzz_value(f, c);
 			break;
 		case 7:
-			s.cr3 = fuzz_value(f, c);
+			/* With none of the VM's pages there, no exception can be delivered, which older kernels call an error. */
+			s.cr3 = fuzz_value(f, c) & (random_below(16) ? RAM_SIZE - 1 : ~0ull);
 			break;
 		case 8:
 			s.cs.l ^= 1;

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0
-/* CPUID as all kernels can offer it: what a newer one adds would make guests see different CPUs. */
+/* CPUID and MSRs as all kernels can offer them: what a newer one adds would make guests see different CPUs. */
 #include "fuzz.h"
 
 static const struct {
@@ -55,4 +55,23 @@ void fuzz_cpuid(struct kvm_cpuid2 *cpuid, unsigned int cpu)
 		cpuid->entries[n++] = e;
 	}
 	cpuid->nent = n;
+}
+
+static const struct {
+	uint32_t msr;
+	uint64_t newer;
+} capabilities[] = {
+	{ 0x48b, 1ull << 54 }, /* VMX: mode-based execute control for EPT */
+	{ 0x48c, 1ull << 22 }, /* VMX: advanced information on EPT violations */
+};
+
+void fuzz_capabilities(struct cpu *c)
+{
+	unsigned int i;
+	uint64_t value;
+
+	for (i = 0; i < ARRAY_SIZE(capabilities); i++)
+		if (msrs_get(&c->io, capabilities[i].msr, &value) && value & capabilities[i].newer &&
+		    !msrs_set(&c->io, capabilities[i].msr, value & ~capabilities[i].newer))
+			tap_bail("MSR 0x%x is not set", capabilities[i].msr);
 }

@@ -69,6 +69,8 @@ uint64_t msr_value(struct fuzz *f, const struct cpu *c, uint32_t msr);
 
 /* CPUID with what all supported kernels offer. */
 void fuzz_cpuid(struct kvm_cpuid2 *cpuid, unsigned int cpu);
+/* The same of MSRs that say what a CPU can do. */
+void fuzz_capabilities(struct cpu *c);
 
 /* Steps: calls.c */
 void step_one_reg(struct fuzz *f, struct cpu *c);
@@ -94,6 +96,8 @@ void step_threads(struct fuzz *f, struct cpu *c);
 void step_run(struct fuzz *f, struct cpu *c);
 void step_continue(struct fuzz *f, struct cpu *c);
 void note_state(struct fuzz *f, struct cpu *c);
+/* Of that, the CET MSRs and SSP. */
+void note_cet(struct fuzz *f, struct cpu *c);
 /* KVM_RUN, noted. */
 void fuzz_run(struct fuzz *f, struct cpu *c);
 

@@ -123,7 +123,7 @@ void l1_operation(struct fuzz *f, struct cpu *c)
 	mail->a = n->vmcbs[n->current];
 }
 
-const struct l1_functions l1_functions = { svm_l1, svm_vmmcall, 0 };
+const struct l1_functions l1_functions = { svm_l1, svm_vmmcall, 0, L1_RUN };
 
 struct l1_request *l1_request(void)
 {

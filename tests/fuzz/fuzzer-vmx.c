@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0
 /* The steps of a hypervisor under VMX: operations of nested.c's L1, random fields of its VMCS, L2s of random code. */
 #include <stdlib.h>
+#include <string.h>
+#include <sys/ioctl.h>
 
 #include "fuzz.h"
 #include "hypervisor.h"
@@ -11,7 +13,7 @@ static struct nested *n;
 struct machine *l1_create(void)
 {
 	static const unsigned int features[] = { GUEST_SHSTK | GUEST_IBT, GUEST_SHSTK, GUEST_IBT, 0 };
-	struct nested_config config = { .cpuid = fuzz_cpuid };
+	struct nested_config config = { .cpuid = fuzz_cpuid, .prepare = fuzz_capabilities };
 	unsigned int of_l1 = features[random_below(ARRAY_SIZE(features))],
 		     of_l2 = features[random_below(ARRAY_SIZE(features))];
 
@@ -156,15 +158,32 @@ void l1_operation(struct fuzz *f, struct cpu *c)
 	}
 }
 
-const struct l1_functions l1_functions = { nested_l1, nested_vmcall, CR4_VMXE };
+const struct l1_functions l1_functions = { nested_l1, nested_vmcall, CR4_VMXE, L1_RUN };
 
 struct l1_request *l1_request(void)
 {
 	return (struct l1_request *)n->mail;
 }
 
+/* In nested state, which begins with vmcs12 after its header. Mainline fixes the offsets. */
+#define VMCS12(offset, type) (*(const type *)((const uint8_t *)s + 128 + (offset)))
+
 void l1_note(struct fuzz *f, struct cpu *c)
 {
-	(void)f;
-	(void)c;
+	static uint64_t buffer[NESTED_SIZE / 8];
+	struct kvm_nested_state *s = (void *)buffer;
+
+	memset(buffer, 0, sizeof(buffer));
+	s->size = sizeof(buffer);
+	if (note_result(f, "nested", ioctl(c->io.vcpu, KVM_GET_NESTED_STATE, s)) || s->size < 0x1000)
+		return;
+	note(f, "reason", VMCS12(812, uint32_t));
+	note(f, "qualification", VMCS12(408, uint64_t));
+	note(f, "intr", VMCS12(816, uint32_t));
+	note(f, "vectoring", VMCS12(824, uint32_t));
+	note(f, "host_s_cet", VMCS12(680, uint64_t));
+	note(f, "guest_s_cet", VMCS12(704, uint64_t));
+	note(f, "guest_ssp", VMCS12(712, uint64_t));
+	note(f, "guest_table", VMCS12(720, uint64_t));
+	check_tag(f, c, "SSP of a VMCS", VMCS12(712, uint64_t));
 }

@@ -250,6 +250,9 @@ static void create(struct fuzz *f)
 	if (!f->nested)
 		f->cpus[f->ncpus++] = f->machines[0]->cpus[1];
 	f->cpus[f->ncpus++] = f->machines[1]->cpus[0];
+	/* A hypervisor has them already. */
+	for (i = f->nested; i < f->ncpus; i++)
+		fuzz_capabilities(f->cpus[i]);
 }
 
 static void destroy(struct fuzz *f)

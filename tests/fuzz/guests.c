@@ -80,7 +80,7 @@ static void note_events(struct fuzz *f, struct cpu *c)
 	note(f, "smi", e.smi.smm | e.smi.pending << 1 | e.smi.smm_inside_nmi << 2 | e.smi.latched_init << 3);
 }
 
-static void note_cet(struct fuzz *f, struct cpu *c)
+void note_cet(struct fuzz *f, struct cpu *c)
 {
 	struct {
 		struct kvm_msrs head;

@@ -68,6 +68,9 @@ void step_l1(struct fuzz *f, struct cpu *c)
 		note(f, "kind", request->kind);
 		note(f, "a", request->a);
 		note(f, "b", request->b);
+		/* What an entry that fails must give back. */
+		if (request->kind == l1_functions.run)
+			note_cet(f, c);
 	}
 	fuzz_run(f, c);
 	if (f->ended)

@@ -15,6 +15,7 @@ struct l1_functions {
 	void (*first)(void); /* of L1 */
 	void (*leave)(void); /* of L2: an exit */
 	uint64_t cr4;	     /* bits that L1 needs */
+	uint64_t run;	     /* the kind of request that enters L2 */
 };
 
 extern const struct l1_functions l1_functions;

@@ -211,6 +211,7 @@ struct nested_config {
 	unsigned int features; /* cpu_cet()'s, of L1 */
 	uint32_t msr;	       /* a VMX capability that the VMM changes, or 0 */
 	uint64_t clear;	       /* these bits of it */
+	void (*prepare)(struct cpu *c); /* before L1 runs for the first time */
 };
 
 /* VMX instructions are allowed, CR4.VMXE is set, VMXON is done. */

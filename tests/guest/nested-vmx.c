@@ -298,6 +298,8 @@ struct nested *nested_create_off(const struct nested_config *config)
 	cpu_wrmsr(n->c, MSR_FEATURE_CONTROL, 5);
 	if (config->msr)
 		cpu_wrmsr(n->c, config->msr, cpu_rdmsr(n->c, config->msr) & ~config->clear);
+	if (config->prepare)
+		config->prepare(n->c);
 	if (config->features)
 		cpu_cet(n->c, config->features);
 	*in_guest(n->m, &nested_l1_cet) = !!(config->features & GUEST_SHSTK);

@@ -126,6 +126,7 @@ void test_xss(void)
 	static const uint64_t xcr0s[] = { 1, 3, 7 };
 	const bool any = host_shstk || host_ibt;
 	unsigned int i, xss;
+	uint64_t got = 0;
 	struct vm vm;
 
 	for (i = 0; i < KINDS; i++)
@@ -134,6 +135,14 @@ void test_xss(void)
 	check_xss_values(&kinds[3], VM_CPUID | VM_CET_XSS, ", but with bits 11 and 12");
 	check_xss_values(&kinds[0], kinds[0].flags & ~VM_CET_XSS, ", but without bits 11 and 12");
 	check_xss_values(&kinds[0], kinds[0].flags | VM_NO_XSAVES, ", but without XSAVES");
+
+	if (any) {
+		vm_create(&vm, kinds[0].flags);
+		tap_ok(xss_set(&vm, XSS_CET, true) && !vm_set_cpuid(&vm, kinds[0].flags | VM_NO_XSAVES).ret &&
+			       xss_set(&vm, 0, true) && !get_reg(&vm, ID_XSS, &got).ret && got == XSS_CET,
+		       "XSS is set and CPUID hides XSAVES: 0 is accepted, and changes nothing");
+		vm_destroy(&vm);
+	}
 
 	vm_create(&vm, kinds[0].flags | VM_MEMORY);
 	for (i = 0; i < ARRAY_SIZE(xcr0s); i++)
