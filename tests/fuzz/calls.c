@@ -11,6 +11,7 @@
 
 #define MSR_KERNEL_GS_BASE 0xc0000102
 #define MSR_KVM_FIRST	   0x4b564d00
+#define CPUID_LM	   0x20000000u
 #define CR4_SMEP	   0x100000u
 #define CR4_SMAP	   0x200000u
 
@@ -49,16 +50,31 @@ static uint32_t any_msr(void)
 	}
 }
 
+static bool is_amd_counter(uint32_t msr)
+{
+	return (msr >= 0xc0010000 && msr <= 0xc0010007) || (msr >= 0xc0010200 && msr <= 0xc001020b);
+}
+
 /*
  * Not EFER: a VMRUN with what contradicts CR0 and CR4 in it is an error to a CPU, and the end of the host to QEMU's
  * TCG.
- * Not IA32_XSS on a host without CET: old kernels know it there, new ones do not.
+ * Not IA32_XSS on a host without CET, nor AMD's performance counters on Intel: old kernels know them, new ones do not.
  */
 uint32_t fuzz_msr(void)
 {
 	const uint32_t msr = any_msr();
 
-	return msr == MSR_EFER || (msr == MSR_XSS && !kvm_has_shstk()) ? MSR_KERNEL_GS_BASE : msr;
+	if (msr == MSR_EFER || (msr == MSR_XSS && !kvm_has_shstk()) || (!kvm_is_svm() && is_amd_counter(msr)))
+		return MSR_KERNEL_GS_BASE;
+	return msr;
+}
+
+/* One that a VMM may write: of what a CPU can do, kernels differ in what they accept, and when. */
+static uint32_t fuzz_msr_to_set(void)
+{
+	const uint32_t msr = fuzz_msr();
+
+	return msr == 0x10a || (msr >= 0x480 && msr <= 0x491) ? MSR_KERNEL_GS_BASE : msr;
 }
 
 bool msr_moves(uint32_t msr)
@@ -167,7 +183,7 @@ static int emulate_one_reg(const struct cpu *c, unsigned int nr, enum pointer_pl
 void step_one_reg(struct fuzz *f, struct cpu *c)
 {
 	const bool set = random_below(2);
-	const uint32_t msr = fuzz_msr();
+	const uint32_t msr = set ? fuzz_msr_to_set() : fuzz_msr();
 	const enum pointer_place argp = random_place(), addr = random_place();
 	const uint64_t arg_at = area_addr(&f->argp, argp, 16), value_at = area_addr(&f->addr, addr, 8);
 	struct kvm_one_reg reg = { .id = random_below(3) ? ID_MSR_BASE | msr : random_id(msr), .addr = value_at };
@@ -259,12 +275,25 @@ void step_set_msrs(struct fuzz *f, struct cpu *c)
 	unsigned int i;
 
 	for (i = 0; i < m.head.nmsrs; i++) {
-		m.entries[i].index = fuzz_msr();
+		m.entries[i].index = fuzz_msr_to_set();
 		m.entries[i].data = for_vmm(m.entries[i].index, msr_value(f, c, m.entries[i].index));
 		note(f, "msr", m.entries[i].index);
 		note(f, "value", m.entries[i].data);
 	}
 	note_result(f, "ret", ioctl(c->io.vcpu, KVM_SET_MSRS, &m));
+}
+
+/* The last vCPU is the only one of its VM. */
+static unsigned int index_of(const struct fuzz *f, const struct cpu *c)
+{
+	return vm_of(f, c) ? FUZZ_CPUS - 1 : c != f->cpus[0];
+}
+
+int fuzz_set_sregs(struct fuzz *f, struct cpu *c, const char *name, struct kvm_sregs *s)
+{
+	if (f->no_lm[index_of(f, c)])
+		s->efer &= ~(uint64_t)(EFER_LME | EFER_LMA);
+	return note_result(f, name, ioctl(c->io.vcpu, KVM_SET_SREGS, s));
 }
 
 /* CET as a guest would have it, so that what follows has something to work with; or none. */
@@ -289,7 +318,7 @@ void step_cet(struct fuzz *f, struct cpu *c)
 		sregs.cr4 |= CR4_CET;
 	else
 		sregs.cr4 &= ~(uint64_t)CR4_CET;
-	note_result(f, "cr4", ioctl(c->io.vcpu, KVM_SET_SREGS, &sregs));
+	fuzz_set_sregs(f, c, "cr4", &sregs);
 	for (i = 0; i < CET_MSRS_XSS; i++) {
 		struct some_msrs m = { .head.nmsrs = 1, .entries[0] = { .index = cet_msrs[i], .data = values[i] } };
 
@@ -343,7 +372,9 @@ void step_cpuid(struct fuzz *f, struct cpu *c)
 		if (e && !(sregs.cr4 & bits[i].cr4))
 			(&e->eax)[bits[i].reg] ^= 1u << bits[i].bit;
 	}
-	note_result(f, "ret", ioctl(c->io.vcpu, KVM_SET_CPUID2, cpuid));
+	e = cpuid_entry(cpuid, 0x80000001, 0);
+	if (!note_result(f, "ret", ioctl(c->io.vcpu, KVM_SET_CPUID2, cpuid)))
+		f->no_lm[index_of(f, c)] = !(e && e->edx & CPUID_LM);
 	free(cpuid);
 	cpuid = calloc(1, sizeof(*cpuid) + MAX_CPUID * sizeof(cpuid->entries[0]));
 	if (!cpuid)
@@ -417,7 +448,7 @@ void step_sregs(struct fuzz *f, struct cpu *c)
 			break;
 		}
 	}
-	note_result(f, "set", ioctl(c->io.vcpu, KVM_SET_SREGS, &s));
+	fuzz_set_sregs(f, c, "set", &s);
 	note_state(f, c);
 }
 

@@ -8,7 +8,7 @@ static const struct {
 	{ 0x0, 0, ~0u, ~0u, ~0u, ~0u },
 	/* Without the bits that a VMM sets itself: hypervisor, TSC deadline. */
 	{ 0x1, 0, ~0u, 0x00ffffff, ~(1u << 31 | 1u << 24), ~0u },
-	{ 0x7, 0, 0, 0x3fffffff, 0x1e435fde | 1u << 7, 0xfc194410 | 1u << 20 },
+	{ 0x7, 0, 0, 0x3fffffff, 0x1e435fde | 1u << 7, 0xec194400 | 1u << 20 },
 	{ 0xd, 0, 0x2e7, ~0u, ~0u, 0 },
 	{ 0xd, 1, 0xf, 0, 3u << 11, 0 },
 	{ 0xd, 2, ~0u, ~0u, ~0u, 0 },

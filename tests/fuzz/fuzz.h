@@ -31,6 +31,7 @@ struct fuzz {
 	unsigned int ncpus;
 	bool irqchip;		/* of the first VM */
 	bool nested;		/* cpus[0] is an L1 hypervisor */
+	bool no_lm[FUZZ_CPUS];	/* CPUID hides long mode */
 	bool emulate;		/* KVM has no ONE_REG, and it is emulated */
 	uint64_t code, data;	/* pages of the guests, at the same address in both VMs */
 	struct area argp, addr; /* for pointers */
@@ -57,6 +58,12 @@ void note_bytes(struct fuzz *f, const char *name, const void *p, size_t size);
 int note_result(struct fuzz *f, const char *name, int ret);
 /* A value that a guest, or the VMM of it, can see must not carry the tag of the other VM. */
 void check_tag(struct fuzz *f, const struct cpu *c, const char *where, uint64_t value);
+
+/*
+ * KVM_SET_SREGS, noted. EFER does not have what CPUID hides: newer kernels refuse that, and long mode is the part that
+ * guests are started with.
+ */
+int fuzz_set_sregs(struct fuzz *f, struct cpu *c, const char *name, struct kvm_sregs *s);
 
 /* Numbers that the other VM does not use, as far as they look like addresses. */
 uint64_t fuzz_value(struct fuzz *f, const struct cpu *c);

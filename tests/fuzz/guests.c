@@ -229,7 +229,7 @@ void step_run(struct fuzz *f, struct cpu *c)
 	if (note_result(f, "get", ioctl(c->io.vcpu, KVM_GET_SREGS, &sregs)))
 		return;
 	cpu_usual_sregs(c, cpl, &sregs);
-	note_result(f, "sregs", ioctl(c->io.vcpu, KVM_SET_SREGS, &sregs));
+	fuzz_set_sregs(f, c, "sregs", &sregs);
 	for (gpr = &regs.rax; gpr <= &regs.r15; gpr++)
 		*gpr = fuzz_value(f, c);
 	regs.rip = f->code;

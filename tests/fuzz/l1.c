@@ -45,7 +45,7 @@ static void restart(struct fuzz *f, struct cpu *c)
 		return;
 	cpu_usual_sregs(c, 0, &sregs);
 	sregs.cr4 |= l1_functions.cr4;
-	note_result(f, "sregs", ioctl(c->io.vcpu, KVM_SET_SREGS, &sregs));
+	fuzz_set_sregs(f, c, "sregs", &sregs);
 	note_result(f, "set", ioctl(c->io.vcpu, KVM_SET_REGS, &regs));
 	note_result(f, "ssp", set_reg(&c->io, ID_GUEST_SSP, cpu_shadow_stack(c, CPU_SS_PAGE)).ret);
 }
