@@ -33,7 +33,7 @@ static struct json_object *keep_json(struct json_object *object)
 }
 
 /* The next line, without its end; NULL and *why if none comes in time */
-static char *next_line(struct qmp *qmp, long end, char **why)
+static char *qmp_line(struct qmp *qmp, long end, char **why)
 {
 	for (;;) {
 		struct pollfd p = { .fd = qmp->fd, .events = POLLIN };
@@ -72,7 +72,7 @@ static char *next_line(struct qmp *qmp, long end, char **why)
 static struct json_object *next_object(struct qmp *qmp, long end, char **why)
 {
 	for (;;) {
-		char *line = next_line(qmp, end, why);
+		char *line = qmp_line(qmp, end, why);
 		struct json_object *object;
 
 		if (!line)
