@@ -6,7 +6,7 @@
 # a guest that is not restored, or cannot be, changes nothing for the others; all that cannot be kept is refused and
 # named before anything stops.
 #
-# KEEP=all: killed at each step, and not at some; on Debian 12's kernel, too
+# THOROUGH=y: killed at each step, and not at some; on Debian 12's kernel, too
 # needs: emulated-hosts root-qemu
 # shellcheck disable=SC2016,SC1091,SC2154 # the host's shell expands the scripts; the files set the variables
 . "$(dirname "$0")/../tap.sh"
@@ -402,7 +402,8 @@ like "$r: ... as JSON" "$(part saved json | tr -d '\n')" '"unfinished_swap": \{ 
 like_part $r 'saved check' "... --check" 'kvm-onereg CRITICAL: .*1 guest is saved and does not run: one'
 like_part $r 'saved check' "... exit 2" '^== status 2$'
 like "$r: doctor, too" "$(part saved doctor | tr -s '\n ' ' ')" 'swap-interrupted'
-like_part $r damaged "a damaged journal: refused" 'journal.json is damaged: .*their states are still in /var/lib/kvm-onereg/guests'
+like_part $r damaged "a damaged journal: refused" \
+	'journal.json is damaged: .*their states are still in /var/lib/kvm-onereg/guests'
 like_part $r damaged "... exit 4" '^== status 4$'
 like_part $r 'damaged status' "... status says so" 'is damaged'
 like "$r: ... the state is still there" "$out" '^damaged: left: journal.json one-[0-9-]*.state$'
@@ -448,12 +449,12 @@ killed() { # HOST STEP...
 	done
 }
 every="3 8 14 17 20 22 25 27 30 33 37 41 44 48"
-[ "${KEEP:-}" != all ] || every=$(seq -s ' ' 2 60)
+[ "${THOROUGH:-}" != y ] || every=$(seq -s ' ' 2 60)
 on_host trixie svm "steps='$every'; $setup$steps" -t 1500 -r 768 "${trees[@]}"
 # shellcheck disable=SC2086 # words
 killed trixie $every
 
-if [ "${KEEP:-}" = all ]; then
+if [ "${THOROUGH:-}" = y ]; then
 	qemu=emulators prepare_host bookworm bookworm
 	on_host bookworm svm "steps='$every'; $setup$steps" -t 1500 -r 768 "${trees[@]}"
 	# shellcheck disable=SC2086 # words

@@ -228,7 +228,8 @@ is "baseline: who takes what away" "$(taken less)" \
 is "... these are not in it" "$(cpu less | grep -o -E '[+](avx2|bmi2|cet-ss|cet-ibt)\b')" ""
 is "... nor for libvirt" "$(get less '$j->{libvirt_cpu}' | grep -E "require' name='(avx2|bmi2|cet-)")" ""
 ok "... which says that the model's are off" grep -q "policy='disable' name='avx2'" <(get less '$j->{libvirt_cpu}')
-like "... without CET, libvirt checks a part, so that an older one need not know all names" "$(get less '$j->{libvirt_cpu}')" "^<cpu .* check='partial'>"
+like "... without CET, libvirt checks a part, so that an older one need not know all names" \
+	"$(get less '$j->{libvirt_cpu}')" "^<cpu .* check='partial'>"
 is "... where those of the model are not named" "$(get less '$j->{libvirt_cpu}' | grep hypervisor)" ""
 baseline_of no_ssp '$d->{kvm_defined_registers} = []'
 is "baseline: shadow stacks need their pointer saved" "$(taken no_ssp)" "cet-ss:host2"

@@ -229,7 +229,8 @@ for release in bookworm trixie; do
 	like "$r: ... status says so" "$(part after to ours)" 'our KVM is loaded, complete'
 	like "$r: ... exit 0" "$(part after to ours)" '^== status 0$'
 
-	like "$r: libvirt is installed: a step says so" "$(part to ours)" '"touch .*/qemu, so that libvirt asks KVM again'
+	like "$r: libvirt is installed: a step says so" "$(part to ours)" \
+		'"touch .*/qemu, so that libvirt asks KVM again'
 	like "$r: ... it is done" "$out" '^libvirt: told$'
 	like "$r: ... it cannot be done: a note says what to do" "$(part libvirt not told)" \
 		'note: libvirt may still report .*No such file.*restart libvirtd'

@@ -18,6 +18,7 @@ for release in bookworm trixie; do
 	# libvirt's tree first: the command needs the newer libc
 	run_host $release svm "$kernel" '' "modprobe kvm_amd
 /usr/bin/bash /host/inside.sh plain" -N -r 512 -t 600 -I "$("$top/tests/libvirt/tree" libvirt-$release)" \
-		-I "$tmp/$release-tree" -i "$top/tests/libvirt/inside.sh" -i "$tmp/cpu.xml" -i "$build/tests/libvirt/plain.bin"
+		-I "$tmp/$release-tree" -i "$top/tests/libvirt/inside.sh" -i "$tmp/cpu.xml" \
+		-i "$build/tests/libvirt/plain.bin"
 done
 done_testing

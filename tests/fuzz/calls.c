@@ -345,20 +345,13 @@ void step_cpuid(struct fuzz *f, struct cpu *c)
 		unsigned int reg, bit;
 		uint64_t cr4;
 	} bits[] = {
-		{ 7, 0, 2, 7, 0 },
-		{ 7, 0, 2, 7, 0 },
-		{ 7, 0, 3, 20, 0 },
-		{ 7, 0, 3, 20, 0 },
-		{ 0xd, 1, 0, 3, 0 },
-		{ 0xd, 1, 2, 11, 0 },
-		{ 0xd, 1, 2, 12, 0 },
-		{ 1, 0, 2, 26, CR4_OSXSAVE },
-		{ 1, 0, 2, 5, CR4_VMXE },
-		{ 0x80000001, 0, 2, 2, 0 },
-		{ 7, 0, 1, 7, CR4_SMEP },
-		{ 7, 0, 1, 20, CR4_SMAP },
-		{ 0xd, 0, 0, 2, 0 },
-		{ 0x80000001, 0, 3, 29, 0 },
+		{ 7, 0, 2, 7, 0 },	  { 7, 0, 2, 7, 0 },
+		{ 7, 0, 3, 20, 0 },	  { 7, 0, 3, 20, 0 },
+		{ 0xd, 1, 0, 3, 0 },	  { 0xd, 1, 2, 11, 0 },
+		{ 0xd, 1, 2, 12, 0 },	  { 1, 0, 2, 26, CR4_OSXSAVE },
+		{ 1, 0, 2, 5, CR4_VMXE }, { 0x80000001, 0, 2, 2, 0 },
+		{ 7, 0, 1, 7, CR4_SMEP }, { 7, 0, 1, 20, CR4_SMAP },
+		{ 0xd, 0, 0, 2, 0 },	  { 0x80000001, 0, 3, 29, 0 },
 		{ 1, 0, 3, 6, 0 },
 	};
 	struct kvm_sregs sregs;
@@ -429,7 +422,7 @@ void step_sregs(struct fuzz *f, struct cpu *c)
 			s.cr4 = fuzz_value(f, c);
 			break;
 		case 7:
-			/* With none of the VM's pages there, no exception can be delivered, which older kernels call an error. */
+			/* Without the VM's pages no exception can be delivered, which older kernels call an error. */
 			s.cr3 = fuzz_value(f, c) & (random_below(16) ? RAM_SIZE - 1 : ~0ull);
 			break;
 		case 8:

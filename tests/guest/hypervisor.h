@@ -208,9 +208,9 @@ struct nested {
 
 struct nested_config {
 	void (*cpuid)(struct kvm_cpuid2 *cpuid, unsigned int cpu);
-	unsigned int features; /* cpu_cet()'s, of L1 */
-	uint32_t msr;	       /* a VMX capability that the VMM changes, or 0 */
-	uint64_t clear;	       /* these bits of it */
+	unsigned int features;		/* cpu_cet()'s, of L1 */
+	uint32_t msr;			/* a VMX capability that the VMM changes, or 0 */
+	uint64_t clear;			/* these bits of it */
 	void (*prepare)(struct cpu *c); /* before L1 runs for the first time */
 };
 

@@ -19,6 +19,7 @@ make_host tree trixie
 is "there is a host" $? 0
 echo 'options kvm_intel cet=1 enable_apicv=0' >"$tmp/tree/etc/modprobe.d/kvm-onereg.conf"
 run_host swap vmx "$kernel" '' "modprobe kvm_intel
-/usr/bin/bash /host/inside.sh swap" -N -r 512 -t 1500 -I "$("$top/tests/libvirt/tree")" -I "$tmp/tree" -i "$top/tests/libvirt/inside.sh" \
+/usr/bin/bash /host/inside.sh swap" -N -r 512 -t 1500 -I "$("$top/tests/libvirt/tree")" -I "$tmp/tree" \
+	-i "$top/tests/libvirt/inside.sh" \
 	-i "$tmp/cpu.xml" -i "$tmp/command" -i "$build/tests/qemu/guest.bin"
 done_testing

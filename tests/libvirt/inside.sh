@@ -15,8 +15,8 @@
 #   swap          KVM's modules are swapped under libvirtd, and what libvirt says they offer follows
 #   plain         a guest without CET is saved, restored and started again over swaps of KVM's modules
 #
-# In /host: cpu.xml, the <cpu> of the guest; its program, guest.bin or plain.bin; drive, as tests/qemu has it. What the guest checks become
-# checks here.
+# In /host: cpu.xml, the <cpu> of the guest; its program, guest.bin or plain.bin; drive, as tests/qemu has it. What the
+# guest checks become checks here.
 set -u
 
 export LC_ALL=C PATH=/host:/usr/sbin:/usr/bin
@@ -310,7 +310,8 @@ live() {
 	try "the domain starts" virsh create $domain || return
 	until_says 'wait CPL 3' || return
 	try "it migrates live to another libvirtd" virsh migrate --live guest \
-		"qemu+unix:///system?socket=$other/run/libvirt/libvirt-sock" --migrateuri unix://$other/migration || return
+		"qemu+unix:///system?socket=$other/run/libvirt/libvirt-sock" --migrateuri unix://$other/migration ||
+		return
 	refused "it has left the first one" 'failed to get domain' virsh domstate guest
 	virsh() { command virsh -c "qemu+unix:///system?socket=$other/run/libvirt/libvirt-sock" "$@"; }
 	is "it runs under the other one" "$(state)" running

@@ -26,7 +26,8 @@ libvirt_on() {
 	done
 	run_host "$name" "${HOST:-vmx}" "$("$top/tests/debian/kernel" path "${kernel#distro-}")" "$modules" \
 		"/usr/bin/bash /host/inside.sh $(printf "'%s' " "${deeds[@]}")" -r 512 -t 1500 \
-		-I "$("$top/tests/libvirt/tree" "${libvirt:-qemu}")" -i "$top/tests/libvirt/inside.sh" "${options[@]}" "$@"
+		-I "$("$top/tests/libvirt/tree" "${libvirt:-qemu}")" -i "$top/tests/libvirt/inside.sh" \
+		"${options[@]}" "$@"
 }
 
 # cpu_of_docs MODEL FILE: write the first <cpu> of docs/libvirt.md in which the text MODEL is to FILE, as it is there

@@ -2,8 +2,8 @@
 # SPDX-License-Identifier: GPL-2.0
 #
 # dpkg installs a second, older Debian kernel with its headers and its source, over the newer source. The Debian
-# package's trigger builds the modules for it, with a stand-in for the compiler. The first kernel is not changed, and its
-# source is kept. Removing the second kernel's packages removes the modules that were built for it.
+# package's trigger builds the modules for it, with a stand-in for the compiler. The first kernel is not changed, and
+# its source is kept. Removing the second kernel's packages removes the modules that were built for it.
 #
 # THOROUGH=y: real builds
 # shellcheck disable=SC1091,SC2034,SC2154,SC2016 # the files set the variables; the root's shell expands the scripts

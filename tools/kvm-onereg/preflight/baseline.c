@@ -256,9 +256,9 @@ static const char *libvirt_vendor(const char *vendor)
 }
 
 /*
- * With check='partial', libvirt starts a domain without features that it requires, if KVM does not offer them: its guest
- * would silently be without CET. With 'full', all that the guest has must be named, which only a libvirt that knows CET
- * can be expected to have names for.
+ * With check='partial', libvirt starts a domain without features that it requires, if KVM does not offer them: its
+ * guest would silently be without CET. With 'full', all that the guest has must be named, which only a libvirt that
+ * knows CET can be expected to have names for.
  */
 static char *libvirt_cpu(const struct hosts *hosts, const struct cpu_model *model, const struct common *common)
 {

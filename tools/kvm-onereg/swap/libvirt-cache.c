@@ -31,7 +31,6 @@ void renew_libvirt(void)
 		if (!utimensat(AT_FDCWD, folder, times, 0))
 			return;
 	}
-	add_note(format("libvirt may still report what the previous KVM offered (" QEMU_MODULES ": %s): "
-			"restart libvirtd (or virtqemud); domains go on",
-			strerror(errno)));
+	add_note(format("libvirt may still report what the previous KVM offered (%s: %s): %s", QEMU_MODULES,
+			strerror(errno), "restart libvirtd (or virtqemud); domains go on"));
 }
