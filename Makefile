@@ -130,6 +130,10 @@ fuzz-parsers: ## let libFuzzer look for files that the command kvm-onereg does n
 	@tests/debian/root run compilers -n -b '$(CURDIR)' -w '$(CURDIR)' -- tests/fuzz/parsers -c \
 		$(if $(RUNS),-n '$(RUNS)') $(if $(SEED),-s '$(SEED)')
 
+.PHONY: fuzz-seeded
+fuzz-seeded: ## put faults into a copy of the source, one at a time: the fuzzer must find each (as root, an hour)
+	@tests/fuzz/seeded
+
 .PHONY: bench
 bench: ## count instructions per call: distro, ours, native; writes docs/benchmark.md (as root)
 	@tests/bench/run

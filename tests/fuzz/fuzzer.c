@@ -11,11 +11,11 @@
  */
 #include <errno.h>
 #include <getopt.h>
-#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/ioctl.h>
+#include <unistd.h>
 
 #include "fuzz.h"
 #include "l1.h"
@@ -93,19 +93,6 @@ uint64_t fuzz_value(struct fuzz *f, const struct cpu *c)
 		value = random_value();
 	}
 	return TAG_OF(value) == TAG(!vm_of(f, c)) ? 0 : value;
-}
-
-/* If the host fails, this was where. */
-static __attribute__((format(printf, 1, 2))) void progress(const char *format, ...)
-{
-	va_list args;
-
-	va_start(args, format);
-	fputs("# ", stdout);
-	vprintf(format, args);
-	fputc('\n', stdout);
-	fflush(stdout);
-	va_end(args);
 }
 
 typedef void step(struct fuzz *f, struct cpu *c);
@@ -288,10 +275,8 @@ static void steps_of(struct fuzz *f, unsigned long sequence)
 		random_seed(own ^ random_mix(f->step + 1));
 		cpu = random_below(f->ncpus);
 		s = random_step();
-		if (f->verbose) {
-			progress("step %lu.%u", sequence, f->step);
+		if (f->verbose)
 			fprintf(file, "%lu.%u %s cpu=%u", sequence, f->step, steps[s].name, cpu);
-		}
 		steps[s].step(f, f->cpus[cpu]);
 		if (f->verbose)
 			fprintf(file, "%s%s\n", f->ended ? " ended: " : "", f->ended ?: "");
@@ -312,7 +297,10 @@ static void run_sequence(unsigned long number)
 {
 	struct fuzz f = { .argp = argp, .addr = addr, .verbose = verbose, .emulate = emulate };
 
-	progress("sequence %lu", number);
+	/* If the host fails, this was where. It must have gone out before a guest runs, which has a limit of time. */
+	printf("# sequence %lu\n", number);
+	fflush(stdout);
+	usleep(2000);
 	steps_of(&f, number);
 	operations += f.operations;
 	sequences++;

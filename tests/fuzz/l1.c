@@ -53,13 +53,16 @@ static void restart(struct fuzz *f, struct cpu *c)
 void step_l1(struct fuzz *f, struct cpu *c)
 {
 	struct l1_request *request;
+	bool active;
 
 	if (!f->nested || c != f->cpus[0]) {
 		step_continue(f, c);
 		return;
 	}
 	request = l1_request();
-	if (l2_is_active(c)) {
+	active = l2_is_active(c);
+	note(f, "l2", active);
+	if (active) {
 		go_on(f, c);
 	} else {
 		if (random_one_in(16))
