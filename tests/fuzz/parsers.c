@@ -31,11 +31,14 @@
 #include "model/initramfs.h"
 #include "model/kernel.h"
 #include "model/names.h"
+#include "model/offer-compare.h"
+#include "model/offer-file.h"
 #include "model/packages.h"
 #include "model/series.h"
+#include "model/unfinished.h"
 #include "model/vmm.h"
-#include "preflight/compare.h"
-#include "preflight/file.h"
+#include "swap/guest.h"
+#include "swap/qemu-words.h"
 
 #define RELEASE "6.12.117+deb13-amd64"
 
@@ -123,7 +126,7 @@ static void make_file(const char *name, const void *bytes, size_t size)
 }
 
 /* A part of the input up to a zero byte, as text, and what is behind it */
-static const char *first_part(const uint8_t *data, size_t size, const uint8_t **rest, size_t *left)
+static const char *first_part_of(const uint8_t *data, size_t size, const uint8_t **rest, size_t *left)
 {
 	size_t n = strnlen((const char *)data, size);
 	char *part = allocate(1, n + 1);
@@ -148,7 +151,7 @@ static void read_offers(const uint8_t *data, size_t size)
 {
 	const uint8_t *rest;
 	size_t left;
-	const char *first = first_part(data, size, &rest, &left);
+	const char *first = first_part_of(data, size, &rest, &left);
 	struct json_object *obstacles = json_object_new_array(), *warnings = json_object_new_array();
 	static struct offer from, to;
 
@@ -194,7 +197,7 @@ static void read_grub(const uint8_t *data, size_t size)
 	static struct kernel none;
 	const uint8_t *config;
 	size_t left;
-	const char *environment = first_part(data, size, &config, &left);
+	const char *environment = first_part_of(data, size, &config, &left);
 
 	make_file("/boot/grub/grubenv", environment, strlen(environment));
 	make_file("/boot/grub/grub.cfg", config, left);
@@ -205,7 +208,7 @@ static void read_modprobe(const uint8_t *data, size_t size)
 {
 	const uint8_t *rest;
 	size_t left;
-	const char *line = first_part(data, size, &rest, &left);
+	const char *line = first_part_of(data, size, &rest, &left);
 
 	make_file("/proc/cmdline", line, strlen(line));
 	make_file("/etc/modprobe.d/made-up.conf", rest, left);
@@ -231,7 +234,7 @@ static void read_vmm(const uint8_t *data, size_t size)
 {
 	const uint8_t *program;
 	size_t left;
-	const char *words = first_part(data, size, &program, &left);
+	const char *words = first_part_of(data, size, &program, &left);
 	struct holder holder = { .pid = 7, .command = "made up" };
 	struct vmm vmm;
 
@@ -246,7 +249,7 @@ static void read_name(const uint8_t *data, size_t size)
 {
 	const uint8_t *rest;
 	size_t left;
-	const char *name = first_part(data, size, &rest, &left);
+	const char *name = first_part_of(data, size, &rest, &left);
 	__u32 index;
 
 	if (msr_find(name, &index) && !msr_name(index))
@@ -257,12 +260,50 @@ static void read_name(const uint8_t *data, size_t size)
 	must_be_printable(printable(format("%s", name)));
 }
 
+/* The journal of a swap that keeps guests */
+static void read_unfinished(const uint8_t *data, size_t size)
+{
+	struct journal journal = { .from = NULL };
+	struct unfinished unfinished;
+
+	make_file(JOURNAL, data, size);
+	unfinished = look_at_unfinished();
+	describe_unfinished(&unfinished);
+	fix_unfinished(&unfinished);
+	json_object_put(unfinished_json(&unfinished));
+	read_journal(unfinished.json, &journal);
+}
+
+/* The command line of a QEMU, which is anybody's */
+static void read_words(const uint8_t *data, size_t size)
+{
+	char *words[64];
+	const char *option, *value;
+	int n = 0, at = 1;
+
+	while (size && n < 63)
+		words[n++] = (char *)first_part_of(data, size, &data, &size);
+	words[n] = NULL;
+	if (!n)
+		return;
+	while ((option = next_option(words, &at, &value))) {
+		first_part(value, "driver");
+		part_of(value, "id");
+		part_is_on(value, "share");
+	}
+	has_option(words, "S");
+	words_have(words, "/dev/shm/web1");
+	qmp_sockets_of(words);
+	words_to_restore(words);
+}
+
 static const struct reader {
 	const char *name;
 	void (*read)(const uint8_t *data, size_t size);
 } readers[] = {
-	{ "offers", read_offers },     { "elf", read_elf },	{ "initramfs", read_image }, { "grub", read_grub },
-	{ "modprobe", read_modprobe }, { "notes", read_notes }, { "vmm", read_vmm },	     { "names", read_name },
+	{ "offers", read_offers },	{ "elf", read_elf },	 { "initramfs", read_image }, { "grub", read_grub },
+	{ "modprobe", read_modprobe },	{ "notes", read_notes }, { "vmm", read_vmm },	      { "names", read_name },
+	{ "journal", read_unfinished }, { "words", read_words },
 };
 
 static const struct reader *reader;
@@ -270,10 +311,17 @@ static const struct reader *reader;
 int LLVMFuzzerInitialize(int *argc, char ***argv);
 int LLVMFuzzerInitialize(int *argc, char ***argv)
 {
-	static const char * const folders[] = {
-		"/boot",   "/boot/grub", "/etc",     "/etc/modprobe.d",	    "/proc",
-		"/proc/7", "/var",	 "/var/lib", "/var/lib/kvm-onereg", "/var/lib/kvm-onereg/wanted"
-	};
+	static const char * const folders[] = { "/boot",
+						"/boot/grub",
+						"/etc",
+						"/etc/modprobe.d",
+						"/proc",
+						"/proc/7",
+						"/var",
+						"/var/lib",
+						"/var/lib/kvm-onereg",
+						"/var/lib/kvm-onereg/wanted",
+						"/var/lib/kvm-onereg/guests" };
 	const char *name = getenv("PARSER");
 
 	(void)argc;
