@@ -454,6 +454,36 @@ on_host trixie svm "steps='$every'; $setup$steps" -t 1500 -r 768 "${trees[@]}"
 # shellcheck disable=SC2086 # words
 killed trixie $every
 
+# ---- CET, on the machine that has it
+
+cet='
+cd /out
+conf() { echo "options kvm_intel $* enable_apicv=0" >/etc/modprobe.d/kvm-onereg.conf; }
+conf cet=1
+modprobe kvm_intel
+guest cet
+qemu-system-x86_64 $machine -cpu qemu64 $(monitor plain) -name plain -S &
+until_true [ -S /tmp/plain.qmp ]
+run refused -- kvm-onereg swap distro -g
+cp /host/newer "$(echo $D/updates/dkms/kvm-intel.ko*)"
+run kept -- kvm-onereg swap ours -g
+echo "kept: $(cat /sys/module/kvm_intel/parameters/cet)"
+goes_on cet
+'
+prepare_host vmx trixie
+f=$(echo "$tmp/vmx/lib/modules/$K"/updates/dkms/kvm-intel.ko*)
+changed_module "$f" .note.gnu.build-id 20 "$tmp/${f##*/}" && mv "$tmp/${f##*/}" "$tmp/vmx/host/newer"
+on_host vmx vmx "$setup$cet" -t 600 -r 768 "${trees[@]}"
+like_part vmx refused "a guest with CET, and the distro's modules: refused" \
+	'cet \([0-9]+\): it has CET, which the modules that are to be loaded do not offer'
+is "vmx: ... not one without" "$(part refused | grep -c '^    plain')" 0
+like_part vmx refused "... exit 4" '^== status 4$'
+like_part vmx kept "another build of ours: it is kept" '^  cet \([0-9]+\) paused for'
+like_part vmx kept "... exit 0" '^== status 0$'
+like "vmx: ... with CET" "$out" '^kept: Y$'
+is "vmx: ... and counts on, from number to number" "$(grep -c '^cet goes on$' <<<"$out"), $(sequence vmx cet)" \
+	"1, consecutive"
+
 if [ "${THOROUGH:-}" = y ]; then
 	qemu=emulators prepare_host bookworm bookworm
 	on_host bookworm svm "steps='$every'; $setup$steps" -t 1500 -r 768 "${trees[@]}"

@@ -143,6 +143,7 @@ static const char help[] = "usage: kvm-onereg swap ours|distro [--keep-guests] [
 			   "or a guest not restored.\n";
 
 static bool keep_guests, given;
+static const char *bad_socket; /* one that --qmp does not take */
 static const char *folder = GUESTS_FOLDER;
 
 static void take_socket(const char *argument)
@@ -150,10 +151,11 @@ static void take_socket(const char *argument)
 	const char *path = argument + strspn(argument, "0123456789");
 
 	path = *path == '=' && path > argument ? path + 1 : argument;
-	if (*path != '/')
-		usage_error("swap", "--qmp takes PID=PATH or PATH, with a whole path, not '%s'", argument);
 	given = true;
-	add_given_socket(argument);
+	if (*path == '/')
+		add_given_socket(argument);
+	else
+		bad_socket = argument;
 }
 
 /* All of it, up to the result, which is not printed yet */
@@ -290,6 +292,8 @@ int cmd_swap(int argc, char **argv)
 		usage_error("swap", "KVM_ONEREG_ROOT is set: only --dry-run is possible");
 	if (!keep_guests && (given || strcmp(folder, GUESTS_FOLDER)))
 		usage_error("swap", "--qmp and --state-dir go with --keep-guests");
+	if (bad_socket)
+		usage_error("swap", "--qmp takes PID=PATH or PATH, with a whole path, not '%s'", bad_socket);
 	if (*folder != '/')
 		usage_error("swap", "--state-dir takes a whole path, not '%s'", folder);
 	start_report();
