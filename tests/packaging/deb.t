@@ -131,12 +131,16 @@ for release in $releases; do
 		apt install /packages/kvm-onereg-dkms_*.deb
 		echo "upgraded: $(md5sum -c --quiet /tmp/sum && echo kept)," \
 			"$(dpkg-query -W -f "\${Conffiles}" kvm-onereg-dkms | grep -c " $conf ")"
+		mkdir -p /var/lib/kvm-onereg/guests
+		echo state >/var/lib/kvm-onereg/guests/web1.state
 		apt purge kvm-onereg-dkms
+		echo "guests: $(find /var/lib/kvm-onereg -type f | xargs)"
 		echo "purged: $(ls /etc/modprobe.d | grep -c kvm)"')
 	like "$release: a package whose CET configuration is a conffile" "$out" '^old: 1$'
 	like "$release: an aborted upgrade of it keeps the CET configuration" "$out" '^not upgraded: kept$'
 	like "$release: the upgrade keeps its content, and it is no longer a conffile" "$out" '^upgraded: kept, 0$'
 	like "$release: ... and purged, it is gone" "$out" '^purged: 0$'
+	like "$release: the state of a guest is kept" "$out" '^guests: /var/lib/kvm-onereg/guests/web1.state$'
 	is "$release: apt's exit status with that package" "$(sed -n 's/^apt //p' <<<"$out" | xargs)" "0 100 0 0"
 	[ "$failures" = 0 ] || diag "$out"
 

@@ -261,6 +261,7 @@ int remove_journal(struct journal *journal)
 
 	/* Of a write that was interrupted */
 	unlink(rooted_path("%s.part", JOURNAL));
+	rmdir(rooted_path("%s", GUESTS_FOLDER));
 	journal->written &= !!error;
 	return error;
 }
