@@ -243,7 +243,7 @@ static int unnamed_devices(char **words)
 	while ((option = next_option(words, &at, &value))) {
 		n += !strcmp(option, "device") && !part_of(value, "id");
 		n += !strcmp(option, "drive") && same_text(part_of(value, "if"), "virtio");
-		n += !strcmp(option, "virtfs") || !strcmp(option, "usbdevice");
+		n += !strcmp(option, "virtfs");
 	}
 	return n;
 }

@@ -33,7 +33,7 @@
 /* Nothing comes or goes for so long: it hangs */
 #define STALLED_MS 120000
 #define START_MS   60000
-#define END_MS	   30000
+#define END_MS	   300000
 #define POLL_NS	   5000000
 #define NO_LIMIT   (1ll << 40)
 
