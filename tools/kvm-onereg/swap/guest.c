@@ -2,9 +2,11 @@
 /* kvm-onereg swap: guests, and the journal. */
 #include <errno.h>
 #include <fcntl.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <sys/sysmacros.h>
 #include <unistd.h>
 
 #include "base/durable.h"
@@ -12,6 +14,7 @@
 #include "base/json.h"
 #include "base/memory.h"
 #include "base/text.h"
+#include "model/hold.h"
 #include "model/module-file.h"
 #include "model/unfinished.h"
 #include "swap/guest.h"
@@ -27,7 +30,8 @@ void refuse_guest(struct guest *guest, const char *reason, const char *fix)
 
 	if (!guest->refused)
 		guest->refused = json_object_new_array();
-	json_object_object_add(one, "reason", json_string(reason));
+	/* Words of a guest's command line, and what its process says, are not ours */
+	json_object_object_add(one, "reason", json_string(printable(format("%s", reason))));
 	json_object_object_add(one, "fix", json_string(fix));
 	json_object_array_add(guest->refused, one);
 }
@@ -266,12 +270,28 @@ int remove_journal(struct journal *journal)
 	return error;
 }
 
+/* What was written to a block device since it is there, in sectors; -1: not known */
+static long long sectors_written(dev_t device)
+{
+	char *text = read_file("/sys/dev/block/%u:%u/stat", major(device), minor(device));
+	long long sectors;
+
+	return text && sscanf(text, "%*s %*s %*s %*s %*s %*s %lld", &sectors) == 1 ? sectors : -1;
+}
+
 static bool look_at_image(struct image *image)
 {
 	struct stat status;
 
-	if (stat(image->file, &status) || !S_ISREG(status.st_mode))
+	if (stat(image->file, &status) || !(S_ISREG(status.st_mode) || S_ISBLK(status.st_mode)))
 		return false;
+	if (S_ISBLK(status.st_mode)) {
+		image->device = status.st_rdev;
+		image->inode = 0;
+		image->size = sectors_written(status.st_rdev);
+		image->seconds = image->nanoseconds = 0;
+		return image->size >= 0;
+	}
 	image->device = status.st_dev;
 	image->inode = status.st_ino;
 	image->size = status.st_size;
@@ -284,27 +304,35 @@ void note_images(struct guest *guest)
 {
 	guest->images_known = true;
 	for (int i = 0; i < guest->images; i++) {
-		int fd = open(guest->image[i].file, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
+		int path = open(guest->image[i].file, O_PATH | O_CLOEXEC), fd = -1;
+		struct stat status;
 
+		/* Its name is the guest's: what it leads to by now may be a device, and to open that may do something */
+		if (path >= 0 && !fstat(path, &status) && (S_ISREG(status.st_mode) || S_ISBLK(status.st_mode)))
+			fd = open(format("/proc/self/fd/%d", path), O_RDONLY | O_CLOEXEC);
 		/* After a power cut, too, its time must be what is noted */
 		if (fd >= 0) {
 			fsync(fd);
 			close(fd);
 		}
+		if (path >= 0)
+			close(path);
 		guest->images_known &= look_at_image(&guest->image[i]);
 	}
 }
 
 char *changed_image(const struct guest *guest)
 {
-	for (int i = 0; guest->images_known && i < guest->images; i++) {
+	if (!guest->images_known)
+		return format("not all of its disk images were there when it was saved");
+	for (int i = 0; i < guest->images; i++) {
 		const struct image *old = &guest->image[i];
 		const char *what = old->memory ? "memory" : "disk image";
 		struct image now = { .file = old->file };
 
 		if (!look_at_image(&now))
 			return format("its %s %s is gone", what, old->file);
-		if (now.device != old->device || now.inode != old->inode)
+		if ((old->device && now.device != old->device) || now.inode != old->inode)
 			return format("its %s %s is another file now", what, old->file);
 		if (now.size != old->size ||
 		    (!old->memory && (now.seconds != old->seconds || now.nanoseconds != old->nanoseconds)))

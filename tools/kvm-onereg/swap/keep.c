@@ -24,6 +24,9 @@
 #include "swap/report.h"
 #include "swap/started.h"
 
+/* A new process that was just started when a swap was interrupted answers within this time */
+#define SETTLE_MS 60000
+
 static char *enter(struct journal *journal, struct guest *guest, enum phase phase)
 {
 	int error = enter_phase(journal, guest, phase);
@@ -65,13 +68,13 @@ static char *settle_old(struct journal *journal, struct guest *guest, bool act)
 	state = qemu_state(guest);
 	if (!state)
 		return does_not_answer(guest, "it does not say what its state is");
-	/* Somebody has let it go on: its file is old */
-	if (!strcmp(state, "running") || guest->phase == SAVING) {
+	/* Somebody has let it go on, even if it is stopped again: its file is old */
+	if (guest->phase == SAVING || strcmp(state, "postmigrate")) {
 		if (!act) {
 			guest->phase = RUNNING;
 			return NULL;
 		}
-		why = qemu_continue(guest, guest->ran && strcmp(state, "running"));
+		why = qemu_continue(guest, guest->phase == SAVING && guest->ran && strcmp(state, "running"));
 		if (why)
 			return format("%s does not go on: %s", describe_guest(guest), why);
 		why = enter(journal, guest, RUNNING);
@@ -86,11 +89,15 @@ static char *settle_old(struct journal *journal, struct guest *guest, bool act)
 /* A new process is there, that takes its state, or has taken it */
 static char *settle_new(struct journal *journal, struct guest *guest, bool act)
 {
-	const char *state = NULL;
-	char *why = NULL;
+	const char *state;
+	char *why = qemu_wait(guest, act ? SETTLE_MS : 0);
 
-	if (!qemu_connect(guest))
-		state = qemu_state(guest);
+	if (why)
+		return does_not_answer(guest, why);
+	/* One that does not answer may run: its monitor may have another client */
+	state = qemu_state(guest);
+	if (!state)
+		return does_not_answer(guest, "it does not say what its state is");
 	if (guest->phase == RESTORING && !same_text(state, "running")) {
 		if (!act) {
 			guest->phase = GONE;
@@ -117,8 +124,38 @@ static char *settle_new(struct journal *journal, struct guest *guest, bool act)
 	return NULL;
 }
 
+/* What is not the same after a reboot */
+static void forget_boot(struct guest *guest)
+{
+	int n = 0;
+
+	/* A device's number, and what it counts */
+	for (int i = 0; i < guest->images; i++) {
+		struct stat status;
+
+		if (!stat(guest->image[i].file, &status) && S_ISBLK(status.st_mode)) {
+			add_note(format("%s: after a reboot, it is not known whether %s was written to", guest->name,
+					guest->image[i].file));
+			continue;
+		}
+		guest->image[n] = guest->image[i];
+		guest->image[n++].device = 0;
+	}
+	guest->images = n;
+	if (!guest->in_memory || !waits_in_file(guest))
+		return;
+	add_note(format("%s is lost: a reboot has emptied its memory, %s: start it anew. The state of its devices is "
+			"still in %s",
+			guest->name, guest->images ? guest->image[guest->images - 1].file : "a file", guest->file));
+	guest->phase = LOST;
+}
+
 static char *settle_qemu(struct journal *journal, struct guest *guest, bool same_boot, bool act)
 {
+	char *why;
+
+	if (!same_boot)
+		forget_boot(guest);
 	if (same_boot && is_alive(guest->pid, guest->time)) {
 		switch (guest->phase) {
 		case SAVING:
@@ -126,11 +163,15 @@ static char *settle_qemu(struct journal *journal, struct guest *guest, bool same
 			return settle_old(journal, guest, act);
 		case RESTORING:
 		case RESUMING:
-			return settle_new(journal, guest, act);
+			why = settle_new(journal, guest, act);
+			if (!why || is_alive(guest->pid, guest->time))
+				return why;
+			/* It has ended while it was asked */
+			break;
 		case GONE:
 		case RUNNING:
 		case LOST:
-			return NULL;
+			break;
 		}
 	}
 	switch (guest->phase) {
@@ -152,6 +193,10 @@ static char *settle_qemu(struct journal *journal, struct guest *guest, bool same
 		guest->phase = LOST;
 		break;
 	case RUNNING:
+		/* Killed before its file was removed */
+		if (act)
+			drop_files(guest);
+		break;
 	case GONE:
 	case LOST:
 		break;
@@ -206,7 +251,7 @@ char *settle_guests(struct journal *journal, bool act)
 bool is_kept(const struct journal *journal, int pid)
 {
 	for (int i = 0; i < journal->guests; i++)
-		if (journal->guest[i].pid == pid)
+		if (journal->guest[i].pid == pid && journal->guest[i].time == start_time(pid))
 			return true;
 	return false;
 }
@@ -238,6 +283,7 @@ void find_guests(struct journal *journal, const struct holders *holders, const c
 			look_at_qemu(holder, with_cet, guest);
 		} else {
 			*guest = (struct guest) { .pid = holder->pid, .qmp.fd = -1, .cgroup_holder = -1 };
+			guest->time = start_time(holder->pid);
 			guest->name = holder->name ?: format("%s", holder->command);
 			refuse_guest(guest, "it is neither libvirt's nor a QEMU: only these can be saved",
 				     "shut this guest down, or save it by its own means; start it after the swap");
@@ -302,6 +348,15 @@ bool any_nested(const struct journal *journal)
 	return any;
 }
 
+int unsettled_guests(const struct journal *journal)
+{
+	int n = 0;
+
+	for (int i = 0; i < journal->guests; i++)
+		n += journal->guest[i].phase != RUNNING && journal->guest[i].phase != LOST;
+	return n;
+}
+
 int waiting_guests(const struct journal *journal)
 {
 	int n = 0;
@@ -326,6 +381,9 @@ static char *save_one(struct journal *journal, struct guest *guest)
 	if (guest->libvirt)
 		return enter(journal, guest, GONE);
 	note_images(guest);
+	why = changed_image(guest);
+	if (why)
+		return format("%s cannot be saved: %s", describe_guest(guest), why);
 	return enter(journal, guest, SAVED);
 }
 

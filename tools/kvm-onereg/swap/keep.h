@@ -37,6 +37,8 @@ char *continue_guests(struct journal *journal);
 /* Some guest has these features */
 bool any_cet(const struct journal *journal);
 bool any_nested(const struct journal *journal);
+/* How many of them are somewhere between: the journal must stay */
+int unsettled_guests(const struct journal *journal);
 int waiting_guests(const struct journal *journal);
 
 #endif

@@ -182,6 +182,15 @@ static void check_option(struct guest *guest, const char *option, const char *va
 	static const char anew[] = "shut this guest down, or migrate it; or start it anew without that";
 	const char *kind = first_part(value, "driver") ?: "", *what = foreign_device(kind);
 
+	if (strcmp(option, "append") && strcmp(option, "name") &&
+	    (strstr(value, "/dev/fd/") || strstr(value, "/proc/self/") || strstr(value, "addr.type=fd"))) {
+		refuse_guest(guest, format("it has a file of its own process: -%s %s", option, value), anew);
+		return;
+	}
+	if ((!strcmp(option, "kernel") || !strcmp(option, "dtb") ||
+	     (!strcmp(option, "initrd") && !strchr(value, ','))) &&
+	    access(in_its_folder(guest, value), F_OK))
+		refuse_guest(guest, format("a file that it was started with is gone: -%s %s", option, value), anew);
 	/* Their text is not QEMU's to read */
 	if (!strcmp(option, "append") || !strcmp(option, "name") || !strcmp(option, "kernel") ||
 	    !strcmp(option, "initrd") || !strcmp(option, "fw_cfg"))
@@ -207,8 +216,6 @@ static void check_option(struct guest *guest, const char *option, const char *va
 		refuse_guest(guest, format("it gave up rights at its start: -%s %s", option, value), anew);
 	else if (!strcmp(option, "readconfig") || !strcmp(option, "preconfig"))
 		refuse_guest(guest, format("not all that it has is on its command line: -%s %s", option, value), anew);
-	else if (*value && !strncmp(value, "/proc/self/", 11))
-		refuse_guest(guest, format("it has a file of its own process: -%s %s", option, value), anew);
 }
 
 static void check_options(struct guest *guest)
@@ -329,7 +336,7 @@ static void check_disks(struct guest *guest)
 
 		if (!inserted)
 			continue;
-		if (!file || (*file && !words_have(guest->started.words, file)))
+		if (!file || (*file && !words_name(guest->started.words, file)))
 			refuse_guest(guest,
 				     format("its disk %s is in %s now, which its command line does not name", disk,
 					    name),
@@ -356,7 +363,7 @@ static void check_disks(struct guest *guest)
 		struct stat status;
 		char *path;
 
-		if (!same_text(driver, "file") || !file)
+		if ((!same_text(driver, "file") && !same_text(driver, "host_device")) || !file)
 			continue;
 		path = in_its_folder(guest, file);
 		if (stat(path, &status)) {
@@ -366,7 +373,8 @@ static void check_disks(struct guest *guest)
 		}
 		for (int j = 0; j < guest->images; j++)
 			known |= !strcmp(guest->image[j].file, path);
-		if (!known && !json_object_get_boolean(in(item(nodes, i), "ro")) && S_ISREG(status.st_mode))
+		if (!known && !json_object_get_boolean(in(item(nodes, i), "ro")) &&
+		    (S_ISREG(status.st_mode) || S_ISBLK(status.st_mode)))
 			guest->image[guest->images++].file = path;
 	}
 }
@@ -414,7 +422,7 @@ static bool feature(struct json_object *words, int leaf, int subleaf, const char
 static void check_cpu(const struct holder *holder, bool with_cet, struct guest *guest)
 {
 	struct json_object *cpus = must_ask(guest, "query-cpus-fast", NULL), *words = NULL;
-	const char *path = json_text_in(item(cpus, 0), "qom-path");
+	const char *path = length(cpus) ? json_text_in(item(cpus, 0), "qom-path") : NULL;
 	struct vmm vmm = look_at_vmm(holder);
 
 	if (path)

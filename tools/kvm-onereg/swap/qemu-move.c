@@ -32,10 +32,11 @@
 #define CHUNK (1 << 20)
 /* Nothing comes or goes for so long: it hangs */
 #define STALLED_MS 120000
-#define START_MS   60000
-#define END_MS	   300000
-#define POLL_NS	   5000000
-#define NO_LIMIT   (1ll << 40)
+/* To allocate all memory beforehand takes its time */
+#define START_MS 600000
+#define END_MS	 300000
+#define POLL_NS	 5000000
+#define NO_LIMIT (1ll << 40)
 
 static void wait_a_moment(void)
 {
@@ -100,6 +101,8 @@ static char *each_capability(struct guest *guest, char *(*see)(struct guest *gue
 	all = qmp_ask(&guest->qmp, "query-migrate-capabilities", NULL, &why);
 	if (!all)
 		return why;
+	if (!json_object_is_type(all, json_type_array))
+		return format("its answer to query-migrate-capabilities is no list");
 	for (size_t i = 0; i < json_object_array_length(all); i++) {
 		struct json_object *one = json_object_array_get_idx(all, i);
 		const char *name = json_text_in(one, "capability");
@@ -244,6 +247,9 @@ static char *receive(struct guest *guest, int from, int to)
 		if (!n)
 			return NULL;
 		guest->written += n;
+		/* Whoever runs it must not fill the disk with more than was said */
+		if (guest->written / 2 > guest->bytes + (512 << 20))
+			return format("QEMU writes more than its guest has");
 	}
 }
 
@@ -350,15 +356,22 @@ void qemu_kill(struct guest *guest)
 char *qemu_end(struct guest *guest)
 {
 	int process = process_of(guest);
+	const char *state;
 	char *why = NULL;
 	bool ended;
 
 	if (process < 0)
 		return NULL;
-	take_files(guest->pid, &guest->started);
-	/* Its answer may come, or the end of the connection */
-	if (!qemu_connect(guest))
+	take_files(process, &guest->started);
+	if (!qemu_connect(guest)) {
+		state = qemu_state(guest);
+		if (state && strcmp(state, "postmigrate")) {
+			close(process);
+			return format("somebody has let it go on since it was saved (it is %s)", state);
+		}
+		/* Its answer may come, or the end of the connection */
 		qmp_ask(&guest->qmp, "quit", NULL, &why);
+	}
 	qmp_close(&guest->qmp);
 	ended = wait_for_end(guest, process, END_MS);
 	if (!ended) {
@@ -428,9 +441,9 @@ static char *why_not(const struct guest *guest, const char *why)
 }
 
 /* Until it answers, or has ended */
-static char *connect_new(struct guest *guest)
+char *qemu_wait(struct guest *guest, int ms)
 {
-	long end = milliseconds() + START_MS;
+	long end = milliseconds() + ms;
 	char *why;
 
 	do {
@@ -498,7 +511,7 @@ char *qemu_restore(struct guest *guest, int go)
 		why = format("its new process has ended");
 	close(go);
 	if (!why)
-		why = connect_new(guest);
+		why = qemu_wait(guest, START_MS);
 	if (!why)
 		why = each_capability(guest, set_capability);
 	if (!why)

@@ -14,6 +14,8 @@ char *qemu_note_settings(struct guest *guest);
 /* Connect to its monitor again */
 char *qemu_connect(struct guest *guest);
 /* "running", "paused", ...; NULL: it does not say */
+/* Connect to a new process, for at most @ms, or until it has ended; NULL, or why not */
+char *qemu_wait(struct guest *guest, int ms);
 const char *qemu_state(struct guest *guest);
 /* Stop it, and write its state to guest->file, which is on the disk then */
 char *qemu_save(struct guest *guest);

@@ -12,14 +12,41 @@
 #define BRACE 0x7b
 
 /* Those that are looked for here, and have no argument; for any other, the next word is its argument */
-static const char * const alone[] = {
-	"S",	      "daemonize",   "snapshot",      "nographic",	 "enable-kvm",
-	"no-reboot",  "no-shutdown", "nodefaults",    "no-user-config",	 "only-migratable",
-	"usb",	      "preconfig",   "no-acpi",	      "no-hpet",	 "no-fd-bootchk",
-	"s",	      "full-screen", "alt-grab",      "ctrl-grab",	 "no-quit",
-	"win2k-hack", "rtc-td-hack", "singlestep",    "one-insn-per-tb", "mem-prealloc",
-	"old-param",  "semihosting", "no-kvm-irqchip"
-};
+static const char * const alone[] = { "S",
+				      "daemonize",
+				      "snapshot",
+				      "nographic",
+				      "enable-kvm",
+				      "no-reboot",
+				      "no-shutdown",
+				      "nodefaults",
+				      "no-user-config",
+				      "only-migratable",
+				      "usb",
+				      "preconfig",
+				      "no-acpi",
+				      "no-hpet",
+				      "no-fd-bootchk",
+				      "s",
+				      "full-screen",
+				      "alt-grab",
+				      "ctrl-grab",
+				      "no-quit",
+				      "win2k-hack",
+				      "rtc-td-hack",
+				      "singlestep",
+				      "one-insn-per-tb",
+				      "mem-prealloc",
+				      "old-param",
+				      "semihosting",
+				      "no-kvm-irqchip",
+				      "portrait",
+				      "enable-sync-profile",
+				      "perfmap",
+				      "jitdump",
+				      "xen-attach",
+				      "xen-domid-restrict",
+				      "enable-fips" };
 
 static bool takes_none(const char *name)
 {
@@ -163,6 +190,32 @@ char **qmp_sockets_of(char **words)
 	return paths;
 }
 
+static bool has_whole(const char *word, const char *text)
+{
+	size_t n = strlen(text);
+
+	for (const char *at = word; (at = strstr(at, text)); at++)
+		if ((at == word || strchr("=:,\"", at[-1])) && (!at[n] || strchr(",\"", at[n])))
+			return true;
+	return false;
+}
+
+bool words_name(char **words, const char *text)
+{
+	for (int i = 1; words[i]; i++) {
+		char *plain;
+
+		if (has_whole(words[i], text))
+			return true;
+		for (const char *at = strstr(words[i], ",,") ? words[i] : NULL; at;) {
+			at = one_part(at, &plain);
+			if (has_whole(plain, text))
+				return true;
+		}
+	}
+	return false;
+}
+
 bool words_have(char **words, const char *text)
 {
 	for (int i = 1; words[i]; i++) {
@@ -210,6 +263,18 @@ static char *without_wait(const char *option, const char *value)
 	return format("%s,wait=off", result);
 }
 
+/* A file that a chardev writes, so that it goes on where it was */
+static char *appending(const char *option, char *value)
+{
+	if (strcmp(option, "chardev") || *value == BRACE)
+		return value;
+	if (same_text(first_part(value, "backend"), "file") && !part_of(value, "append"))
+		value = format("%s,append=on", value);
+	if (part_of(value, "logfile") && !part_of(value, "logappend"))
+		value = format("%s,logappend=on", value);
+	return value;
+}
+
 char **words_to_restore(char **words)
 {
 	static const char * const began[] = { "incoming", "loadvm", "S", "daemonize" };
@@ -234,7 +299,7 @@ char **words_to_restore(char **words)
 			continue;
 		result[n++] = words[from];
 		if (has_argument)
-			result[n++] = without_wait(option, value);
+			result[n++] = appending(option, without_wait(option, value));
 	}
 	for (; words[from]; from++)
 		result[n++] = words[from];

@@ -27,6 +27,8 @@ bool part_is_on(const char *value, const char *key);
 char **qmp_sockets_of(char **words);
 /* Whether this text, such as the name of a file, is part of a word */
 bool words_have(char **words, const char *text);
+/* The same, but as a whole name: not as the beginning of another one */
+bool words_name(char **words, const char *text);
 /*
  * The words to start the same machine again, and have it wait for a migration: without what says how it began, without
  * -daemonize, and with no socket that waits for a client

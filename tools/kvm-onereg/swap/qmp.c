@@ -13,6 +13,7 @@
 #include "base/memory.h"
 #include "base/process.h"
 #include "base/text.h"
+#include "model/hold.h"
 #include "swap/qmp.h"
 
 /* A monitor answers at once, unless it has another client: then it says nothing */
@@ -20,6 +21,8 @@
 /* Some commands close disk images, or open them */
 #define ANSWER_MS 120000
 #define LONGEST	  (16u << 20)
+/* While an answer is awaited */
+#define MOST_EVENTS 10000
 
 /* What is received lives as long as the command */
 static struct json_object *keep_json(struct json_object *object)
@@ -71,7 +74,8 @@ static char *qmp_line(struct qmp *qmp, long end, char **why)
 /* The next object that is no event */
 static struct json_object *next_object(struct qmp *qmp, long end, char **why)
 {
-	for (;;) {
+	/* Whoever runs it must not fill our memory with events */
+	for (int events = 0; events < MOST_EVENTS; events++) {
 		char *line = qmp_line(qmp, end, why);
 		struct json_object *object;
 
@@ -85,10 +89,12 @@ static struct json_object *next_object(struct qmp *qmp, long end, char **why)
 			*why = format("what answers does not speak QMP");
 			return NULL;
 		}
-		keep_json(object);
 		if (!json_object_object_get_ex(object, "event", NULL))
-			return object;
+			return keep_json(object);
+		json_object_put(object);
 	}
+	*why = format("QEMU tells of events without end");
+	return NULL;
 }
 
 /* Send a line, with a file if @file is not -1 */
@@ -150,7 +156,7 @@ static struct json_object *exchange(struct qmp *qmp, const char *command, struct
 			return NULL;
 	} while (!json_object_object_get_ex(answer, "id", &id) || json_object_get_int(id) != number);
 	if (json_object_object_get_ex(answer, "error", &error)) {
-		*why = format("QEMU says: %s", json_text_in(error, "desc") ?: "an error");
+		*why = printable(format("QEMU says: %s", json_text_in(error, "desc") ?: "an error"));
 		return NULL;
 	}
 	if (!json_object_object_get_ex(answer, "return", &result) || !result) {

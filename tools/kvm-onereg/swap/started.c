@@ -130,10 +130,15 @@ static char *other_spaces(int pid)
 
 static char *unit_of(const char *cgroup)
 {
-	const char *last = strrchr(cgroup ?: "", '/');
-	size_t n = last ? strlen(++last) : 0;
+	/* A service may have groups of its own below. The manager of a user is one, too, and leaves scopes alone */
+	for (const char *at = cgroup ?: ""; *at;) {
+		size_t n = strcspn(at, "/");
 
-	return n > 8 && !strcmp(last + n - 8, ".service") ? format("%s", last) : NULL;
+		if (n > 8 && !strncmp(at + n - 8, ".service", 8) && strncmp(at, "user@", 5))
+			return format("%.*s", (int)n, at);
+		at += n + (at[n] == '/');
+	}
+	return NULL;
 }
 
 /* "unconfined", or the profile or context of a process; NULL: there is no such thing */
@@ -220,14 +225,10 @@ char *look_at_started(int pid, struct started *started)
 	return NULL;
 }
 
-void take_files(int pid, struct started *started)
+void take_files(int process, struct started *started)
 {
-	int process = syscall(SYS_pidfd_open, pid, 0);
-
-	for (int i = 0; i < 3 && process >= 0; i++)
+	for (int i = 0; i < 3; i++)
 		started->files[i] = syscall(SYS_pidfd_getfd, process, i, 0);
-	if (process >= 0)
-		close(process);
 }
 
 static struct json_object *texts_json(char **texts)
@@ -396,7 +397,8 @@ static bool join_cgroup(const char *cgroup, int pid)
 	return joined;
 }
 
-static void open_stdio(const struct started *started, const char *log)
+/* As the user that the process had: a path may lead elsewhere by now, where only root may go */
+static void open_stdio(const struct started *started, int log)
 {
 	for (int i = 0; i < 3; i++) {
 		const char *path = started->stdio[i];
@@ -404,14 +406,11 @@ static void open_stdio(const struct started *started, const char *log)
 		int fd = -1;
 
 		if (started->files[i] >= 0) {
-			if (i && same_text(path, "/dev/null") && log)
-				fd = open(log, O_WRONLY | O_CREAT | O_APPEND, 0600);
-			else
-				fd = started->files[i];
+			fd = i && same_text(path, "/dev/null") && log >= 0 ? log : started->files[i];
 		} else if (path && !stat(path, &status) && S_ISREG(status.st_mode)) {
 			fd = open(path, i ? O_WRONLY | O_APPEND : O_RDONLY);
-		} else if (i && log) {
-			fd = open(log, O_WRONLY | O_CREAT | O_APPEND, 0600);
+		} else if (i) {
+			fd = log;
 		}
 		if (fd < 0)
 			fd = open("/dev/null", O_RDWR);
@@ -425,6 +424,7 @@ static void __attribute__((noreturn)) become(const struct started *started, char
 {
 	struct sched_param parameters = { .sched_priority = started->priority };
 	cpu_set_t *cpus = cpu_set(started->cpus);
+	int messages = log ? open(log, O_WRONLY | O_CREAT | O_APPEND | O_NOFOLLOW | O_CLOEXEC, 0600) : -1;
 	sigset_t none;
 	FILE *file;
 
@@ -436,8 +436,6 @@ static void __attribute__((noreturn)) become(const struct started *started, char
 		fprintf(file, "%d", started->oom);
 		fclose(file);
 	}
-	open_stdio(started, log);
-	close_range(3, ~0U, 0);
 	umask(started->mask);
 	if (cpus)
 		sched_setaffinity(0, CPU_ALLOC_SIZE(MOST_CPUS), cpus);
@@ -449,10 +447,6 @@ static void __attribute__((noreturn)) become(const struct started *started, char
 
 		setrlimit(i, &limit);
 	}
-	if (chdir(started->folder)) {
-		dprintf(2, "%s: %s\n", started->folder, strerror(errno));
-		_exit(127);
-	}
 	for (int i = 0; i <= LAST_CAP; i++)
 		if (!(started->bounds >> i & 1))
 			prctl(PR_CAPBSET_DROP, i);
@@ -460,6 +454,12 @@ static void __attribute__((noreturn)) become(const struct started *started, char
 	    setresgid(started->group, started->group, started->group) ||
 	    setresuid(started->user, started->user, started->user))
 		_exit(126);
+	open_stdio(started, messages);
+	close_range(3, ~0U, 0);
+	if (chdir(started->folder)) {
+		dprintf(2, "%s: %s\n", started->folder, strerror(errno));
+		_exit(127);
+	}
 	if (started->no_new_privileges)
 		prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0);
 	sigemptyset(&none);
@@ -497,6 +497,9 @@ int hold_new(const struct started *started, char **words, const char *log, int *
 	*go = pipes[1];
 	if (started->cgroup && strcmp(started->cgroup, "/") && !join_cgroup(started->cgroup, pid))
 		*note = format("its control group %s does not exist any more", started->cgroup);
+	/* In that of this command, it would end with the service or the session that runs this command */
+	if (*note || same_text(started->cgroup, "/"))
+		join_cgroup("", pid);
 	return pid;
 }
 

@@ -34,7 +34,7 @@ bool is_alive(int pid, unsigned long long time);
 
 /* Look at a process; NULL, or what prevents that another one is started in the same way */
 char *look_at_started(int pid, struct started *started);
-/* Get hold of its first files while it is there */
+/* Get hold of the first files of a process, a pidfd, while it is there */
 void take_files(int pid, struct started *started);
 
 struct json_object *started_json(const struct started *started);

@@ -158,13 +158,25 @@ static void take_socket(const char *argument)
 		bad_socket = argument;
 }
 
+/* Only one at a time. This creates no file, and the lock ends with the process */
+static bool another_runs(void)
+{
+	int lock = open("/proc/self/exe", O_RDONLY | O_CLOEXEC);
+
+	if (lock >= 0 && flock(lock, (dry_run ? LOCK_SH : LOCK_EX) | LOCK_NB) && errno == EWOULDBLOCK)
+		return true;
+	if (dry_run && lock >= 0)
+		flock(lock, LOCK_UN);
+	return false;
+}
+
 /* All of it, up to the result, which is not printed yet */
 static int swap(enum whose whose, const char *name)
 {
-	struct unfinished unfinished = look_at_unfinished();
+	struct unfinished unfinished;
 	struct ways ways = { .to.whose = whose };
 	struct set *to = &ways.to;
-	int lock, vendor, missing = KVM;
+	int vendor, missing = KVM;
 	struct running running;
 	struct kernel *kernel;
 	bool half, keep, there = false;
@@ -172,6 +184,10 @@ static int swap(enum whose whose, const char *name)
 	const char *cannot;
 	char *holds, *fix;
 
+	/* Before the journal is read: another one may be about to end it */
+	if ((dry_run || !geteuid()) && another_runs())
+		return refuse_as_busy("another \"kvm-onereg swap\" is running", "wait for it to end");
+	unfinished = look_at_unfinished();
 	if (unfinished.there && (!keep_guests || unfinished.damaged))
 		return finish_swap(STATUS_BUSY, "refused", describe_unfinished(&unfinished),
 				   fix_unfinished(&unfinished));
@@ -230,12 +246,6 @@ static int swap(enum whose whose, const char *name)
 		return finish_swap(STATUS_CANNOT, "refused", format("nothing was changed: %s", cannot),
 				   strstr(cannot, "boot") ? "reboot: the next boot loads what modprobe finds" :
 							    "run this on the host itself, outside of containers");
-	/* Only one at a time. This creates no file, and the lock ends with the process */
-	lock = open("/proc/self/exe", O_RDONLY | O_CLOEXEC);
-	if (lock >= 0 && flock(lock, (dry_run ? LOCK_SH : LOCK_EX) | LOCK_NB) && errno == EWOULDBLOCK)
-		return refuse_as_busy("another \"kvm-onereg swap\" is running", "wait for it to end");
-	if (dry_run && lock >= 0)
-		flock(lock, LOCK_UN);
 	if (geteuid())
 		add_note("not root: VMs of other users are not visible");
 	ways.had = loaded_parameters(!half);

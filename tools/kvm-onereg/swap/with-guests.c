@@ -177,9 +177,9 @@ static char *refusals(const struct journal *journal, const struct holders *holde
 }
 
 /* Two sentences, each of which may be NULL */
-static char *both(char *one, char *other)
+static char *both(char *one, const char *other)
 {
-	return one && other ? format("%s; %s", one, other) : one ?: other;
+	return one && other ? format("%s; %s", one, other) : one ?: other ? format("%s", other) : NULL;
 }
 
 static void note_device(struct journal *journal)
@@ -225,18 +225,18 @@ static char *bring_back(struct journal *journal)
 static int conclude(struct journal *journal, char *failed)
 {
 	struct swap_end end = swap_end();
-	int waiting = waiting_guests(journal), error = waiting ? write_journal(journal) : remove_journal(journal);
+	int unsettled = unsettled_guests(journal), error = unsettled ? write_journal(journal) : remove_journal(journal);
 
 	report(journal);
 	print_pauses(journal);
 	if (error)
-		add_note(format("the journal %s cannot be %s: %s", JOURNAL, waiting ? "written" : "removed",
+		add_note(format("the journal %s cannot be %s: %s", JOURNAL, unsettled ? "written" : "removed",
 				strerror(error)));
 	if (!failed)
 		return end.status;
 	failed = format("%.*s; but %s", (int)strlen(end.sentence) - (end.sentence[strlen(end.sentence) - 1] == '.'),
 			end.sentence, failed);
-	if (waiting)
+	if (unsettled)
 		return finish_swap(
 			STATUS_BROKEN, "broken", failed,
 			format("kvm-onereg swap %s --keep-guests, or to go back: kvm-onereg swap %s --keep-guests",
@@ -292,6 +292,14 @@ static int go(const struct kernel *kernel, struct running *running, struct ways 
 	if (there) {
 		/* Those whose processes are still there need not be restored */
 		failed = continue_guests(journal);
+		/* The one before may have been killed before it compared */
+		why = waiting_guests(journal) ? lost_offer(journal->offer, any_cet(journal), any_nested(journal)) :
+						NULL;
+		if (why) {
+			finish_swap(STATUS_CANNOT, "refused", format("%s, and no guest was restored: %s", there, why),
+				    NULL);
+			return conclude(journal, both(failed, "these guests are saved, and wait"));
+		}
 		finish_swap(STATUS_OK, "swapped", format("The guests are restored; %s.", there), NULL);
 		return conclude(journal, both(failed, bring_back(journal)));
 	}
