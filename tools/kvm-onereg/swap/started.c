@@ -406,7 +406,10 @@ static void open_stdio(const struct started *started, int log)
 		int fd = -1;
 
 		if (started->files[i] >= 0) {
-			fd = i && same_text(path, "/dev/null") && log >= 0 ? log : started->files[i];
+			/* Or to such a file of an earlier swap */
+			bool nowhere = same_text(path, "/dev/null") || (path && strstr(path, ".log (deleted)"));
+
+			fd = i && nowhere && log >= 0 ? log : started->files[i];
 		} else if (path && !stat(path, &status) && S_ISREG(status.st_mode)) {
 			fd = open(path, i ? O_WRONLY | O_APPEND : O_RDONLY);
 		} else if (i) {
