@@ -9,9 +9,11 @@
 
 /*
  * A guest that has not ended by then has a loop. By the clock of the emulated hosts, which counts instructions: those
- * that do end, even if every page they use has left the nested page tables, take a tenth of it.
+ * that do end, even if every page they use has left the nested page tables, take a tenth of it. The hosts with CET count
+ * ten times as fast.
  */
-#define LIMIT_US 3000
+#define LIMIT_US     3000
+#define LIMIT_CET_US 30000
 
 static void note_segment(struct fuzz *f, const char *name, const struct kvm_segment *s)
 {
@@ -188,7 +190,7 @@ void fuzz_run(struct fuzz *f, struct cpu *c)
 {
 	int ret;
 
-	time_limit_once(LIMIT_US);
+	time_limit_once(kvm_has_shstk() ? LIMIT_CET_US : LIMIT_US);
 	ret = ioctl(c->io.vcpu, KVM_RUN, 0);
 	time_limit_once(0);
 	if (ret && errno == EINTR && !waits(f, c)) {
