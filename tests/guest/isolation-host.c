@@ -19,6 +19,13 @@ static GUEST uint64_t bad_stack(uint64_t unused)
 	return 0;
 }
 
+static GUEST uint64_t halt(uint64_t unused)
+{
+	(void)unused;
+	asm volatile("hlt");
+	return 0;
+}
+
 static GUEST uint64_t break_return(uint64_t unused)
 {
 	(void)unused;
@@ -51,12 +58,16 @@ static void check_failed_entries(struct cpu *c)
 		"with CS of 32 and of 64 bits at once",
 	};
 	struct kvm_sregs good, bad;
+	struct kvm_regs regs;
 	char name[80];
+	uint64_t table;
 	unsigned int i;
 
 	for (i = 0; i < ARRAY_SIZE(names); i++) {
 		cpu_start(c, bad_stack, 0);
 		cpu_cet(c, GUEST_ALL);
+		table = cpu_rdmsr(c, MSR_INT_SSP_TAB) + 8 * (i + 1);
+		cpu_wrmsr(c, MSR_INT_SSP_TAB, table);
 		cpu_get_sregs(c, &good);
 		bad = good;
 		if (i == 0)
@@ -68,7 +79,13 @@ static void check_failed_entries(struct cpu *c)
 		snprintf(name, sizeof(name), "after a failed entry %s", names[i]);
 		check_s_cet(name);
 		fact(name, "reason 0x%llx", (unsigned long long)c->io.run->fail_entry.hardware_entry_failure_reason);
+		/* Without a write to SSP, which would mark all CET state as changed. */
 		cpu_set_sregs(c, &good);
+		regs = cpu_usual_regs(c, 0, (uintptr_t)halt);
+		cpu_set_regs(c, &regs);
+		cpu_run(c);
+		tap_ok(cpu_rdmsr(c, MSR_INT_SSP_TAB) == table,
+		       "the next entry loads the INT_SSP_TAB that was set before the one that failed");
 		server_start(c);
 		orders_of(c)->which = 3;
 		tap_ok(server_do(c, ORDER_EXITS), "the same vCPU runs when that is put right");
