@@ -9,11 +9,13 @@
 . "$(dirname "$0")/../tap.sh"
 
 # shellcheck disable=SC2154 # tap.sh sets top and tmp
+# shellcheck disable=SC2317 # ok calls it
 fuzz() { FUZZ_READY=y FUZZ_SHRINK=0 "$top/tests/fuzz/run" -o "$tmp/$1-$2" -H "$1" -k "$2" "${@:3}"; }
 
 # HOST KERNEL SEED OPERATIONS
 while read -r host series seed operations; do
-	ok "$host, $series, seed $seed: no difference without an explanation" fuzz "$host" "$series" -s "$seed" -n "$operations"
+	ok "$host, $series, seed $seed: no difference without an explanation" fuzz "$host" "$series" -s "$seed" \
+		-n "$operations"
 	diag "$output"
 	like "$host, $series, seed $seed: so many operations" "$(tail -n 1 <<<"$output")" '^[0-9]{5} operations, '
 done <<-'END'
