@@ -9,8 +9,8 @@
 
 /*
  * A guest that has not ended by then has a loop. By the clock of the emulated hosts, which counts instructions: those
- * that do end, even if every page they use has left the nested page tables, take a tenth of it. The hosts with CET count
- * ten times as fast.
+ * that do end, even if every page they use has left the nested page tables, take a tenth of it. The hosts with CET
+ * count ten times as fast.
  */
 #define LIMIT_US     3000
 #define LIMIT_CET_US 30000

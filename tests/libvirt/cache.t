@@ -3,9 +3,12 @@
 #
 # What libvirt keeps of KVM's capabilities follows a swap of KVM's modules, while libvirtd runs: domcapabilities and
 # hypervisor-cpu-compare. After cet=0 or 1 without a swap, the command in docs/libvirt.md makes libvirt ask again.
+#
+# THOROUGH=y: all of it
 # needs: emulated-hosts root-qemu
 # shellcheck source=tests/tap.sh
 . "$(dirname "$0")/../tap.sh"
+[ "${THOROUGH:-}" = y ] || skip_all "THOROUGH=y runs it"
 # shellcheck source=tests/command/lib.sh
 . "$top/tests/command/lib.sh"
 # shellcheck source=tests/libvirt/on-host.sh

@@ -5,8 +5,8 @@
 # saved and restored on the same host and on others, and by managedsave, while the guest is in the middle of calls; and
 # it migrates live from one libvirtd to another. Without CET, libvirt restores nothing and keeps what it has saved.
 #
-# THOROUGH=y: each direction between native, 6.12 and 6.1, not only native to 6.12 and 6.12 to 6.1; and the distro's 6.12
-# and 6.1, which refuse
+# THOROUGH=y: each direction between native, 6.12 and 6.1, not only native to 6.12 and 6.12 to 6.1; and the distro's
+# 6.12 and 6.1, which refuse
 # needs: emulated-hosts root-qemu
 # shellcheck source=tests/tap.sh
 . "$(dirname "$0")/../tap.sh"

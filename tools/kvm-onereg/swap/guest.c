@@ -289,7 +289,8 @@ static bool look_at_image(struct image *image)
 		image->device = status.st_rdev;
 		image->inode = 0;
 		image->size = sectors_written(status.st_rdev);
-		image->seconds = image->nanoseconds = 0;
+		image->seconds = 0;
+		image->nanoseconds = 0;
 		return image->size >= 0;
 	}
 	image->device = status.st_dev;
@@ -307,7 +308,7 @@ void note_images(struct guest *guest)
 		int path = open(guest->image[i].file, O_PATH | O_CLOEXEC), fd = -1;
 		struct stat status;
 
-		/* Its name is the guest's: what it leads to by now may be a device, and to open that may do something */
+		/* Its name is the guest's: what it leads to by now may be a device, and opening one may do something */
 		if (path >= 0 && !fstat(path, &status) && (S_ISREG(status.st_mode) || S_ISBLK(status.st_mode)))
 			fd = open(format("/proc/self/fd/%d", path), O_RDONLY | O_CLOEXEC);
 		/* After a power cut, too, its time must be what is noted */

@@ -144,9 +144,9 @@ static void forget_boot(struct guest *guest)
 	guest->images = n;
 	if (!guest->in_memory || !waits_in_file(guest))
 		return;
-	add_note(format("%s is lost: a reboot has emptied its memory, %s: start it anew. The state of its devices is "
-			"still in %s",
-			guest->name, guest->images ? guest->image[guest->images - 1].file : "a file", guest->file));
+	add_note(format(
+		"%s is lost: a reboot has emptied its memory, %s: start it anew. Its devices' state is still in %s",
+		guest->name, guest->images ? guest->image[guest->images - 1].file : "a file", guest->file));
 	guest->phase = LOST;
 }
 

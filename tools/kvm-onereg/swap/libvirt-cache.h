@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0 */
 /*
  * libvirt asks QEMU what KVM offers, and keeps the answer. It looks at KVM again when libvirtd starts; while libvirtd
- * runs it notices when QEMU or QEMU's folder of modules has changed, but not when other modules of KVM are loaded: it would
- * report, and give domains with host-model, what the previous ones offered.
+ * runs it notices when QEMU or QEMU's folder of modules has changed, but not when other modules of KVM are loaded: it
+ * would report, and give domains with host-model, what the previous ones offered.
  */
 #ifndef SWAP_LIBVIRT_CACHE_H
 #define SWAP_LIBVIRT_CACHE_H
