@@ -127,6 +127,7 @@ static char *settle_new(struct journal *journal, struct guest *guest, bool act)
 /* What is not the same after a reboot */
 static void forget_boot(struct guest *guest)
 {
+	const char *memory;
 	int n = 0;
 
 	/* A device's number, and what it counts */
@@ -144,9 +145,9 @@ static void forget_boot(struct guest *guest)
 	guest->images = n;
 	if (!guest->in_memory || !waits_in_file(guest))
 		return;
-	add_note(format(
-		"%s is lost: a reboot has emptied its memory, %s: start it anew. Its devices' state is still in %s",
-		guest->name, guest->images ? guest->image[guest->images - 1].file : "a file", guest->file));
+	memory = guest->images ? guest->image[guest->images - 1].file : "a file";
+	add_note(format("%s is lost: a reboot has emptied its memory, %s; start it anew (its devices' state: %s)",
+			guest->name, memory, guest->file));
 	guest->phase = LOST;
 }
 

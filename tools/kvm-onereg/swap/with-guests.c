@@ -237,10 +237,8 @@ static int conclude(struct journal *journal, char *failed)
 	failed = format("%.*s; but %s", (int)strlen(end.sentence) - (end.sentence[strlen(end.sentence) - 1] == '.'),
 			end.sentence, failed);
 	if (unsettled)
-		return finish_swap(
-			STATUS_BROKEN, "broken", failed,
-			format("kvm-onereg swap %s --keep-guests, or to go back: kvm-onereg swap %s --keep-guests",
-			       journal->to, journal->from));
+		end.fix = format("kvm-onereg swap %s --keep-guests, or to go back: kvm-onereg swap %s --keep-guests",
+				 journal->to, journal->from);
 	return finish_swap(STATUS_BROKEN, "broken", failed, end.fix);
 }
 
