@@ -81,6 +81,7 @@ static void check_xml(const struct holder *holder, bool with_cet, struct guest *
 		const char *text, *reason;
 	} refused[] = {
 		{ "<hostdev ", "it has a passed-through device (hostdev)" },
+		{ "type='hostdev'", "it has a passed-through device (hostdev)" },
 		{ "<redirdev ", "it has a redirected USB device (redirdev)" },
 		{ "type='vhostuser'", "it has a device of another process (vhostuser)" },
 		{ "type='vhostvdpa'", "it has a passed-through device (vDPA)" },

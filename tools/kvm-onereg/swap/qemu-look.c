@@ -493,6 +493,10 @@ static void look_at_memory(struct guest *guest)
 		const char *object = format("/objects/%s", json_text_in(item(backends, i), "id"));
 		struct json_object *path = ask(guest, "qom-get", qom(object, "mem-path"));
 
+		if (!json_object_get_string(path)) {
+			refuse_guest(guest, "QEMU does not say where its memory is", "run this again");
+			continue;
+		}
 		guest->image = enlarged(guest->image, guest->images, 1, sizeof(*guest->image));
 		guest->image[guest->images++] = (struct image) {
 			.file = in_its_folder(guest, json_object_get_string(path)), .memory = true

@@ -42,6 +42,7 @@ static char *qmp_line(struct qmp *qmp, long end, char **why)
 		struct pollfd p = { .fd = qmp->fd, .events = POLLIN };
 		char *newline = memchr(qmp->bytes, '\n', qmp->size), *line, *more;
 		long left = end - milliseconds();
+		int ready;
 		ssize_t n;
 
 		if (newline) {
@@ -50,7 +51,10 @@ static char *qmp_line(struct qmp *qmp, long end, char **why)
 			memmove(qmp->bytes, newline + 1, qmp->size);
 			return line;
 		}
-		if (left <= 0 || !poll(&p, 1, left)) {
+		ready = left > 0 ? poll(&p, 1, left) : 0;
+		if (ready < 0 && errno == EINTR)
+			continue;
+		if (!ready) {
 			*why = format("QEMU does not answer");
 			return NULL;
 		}

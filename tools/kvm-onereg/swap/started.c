@@ -280,6 +280,19 @@ static bool get_int(struct json_object *json, const char *key, int *number)
 	return true;
 }
 
+/* Of a user or a group: 32 bits without a sign */
+static bool get_id(struct json_object *json, const char *key, unsigned int *id)
+{
+	struct json_object *value;
+	long long number;
+
+	if (!json_object_object_get_ex(json, key, &value) || !json_object_is_type(value, json_type_int))
+		return false;
+	number = json_object_get_int64(value);
+	*id = number;
+	return number >= 0 && number < UINT_MAX;
+}
+
 struct json_object *started_json(const struct started *started)
 {
 	struct json_object *json = json_object_new_object(), *groups = json_object_new_array();
@@ -324,7 +337,6 @@ bool read_started(struct json_object *json, struct started *started)
 {
 	struct json_object *groups, *limits, *stdio;
 	unsigned long long number;
-	int user, group;
 
 	*started = (struct started) { .files = { -1, -1, -1 } };
 	started->program = copy_in(json, "program");
@@ -335,7 +347,7 @@ bool read_started(struct json_object *json, struct started *started)
 	started->cpus = copy_in(json, "cpus");
 	started->no_new_privileges = json_object_get_boolean(json_object_object_get(json, "no_new_privileges"));
 	if (!started->program || !started->words || !started->words[0] || !started->environment || !started->folder ||
-	    !get_int(json, "user", &user) || !get_int(json, "group", &group) ||
+	    !get_id(json, "user", &started->user) || !get_id(json, "group", &started->group) ||
 	    !get_int(json, "nice", &started->nice) || !get_int(json, "oom", &started->oom) ||
 	    !get_int(json, "policy", &started->policy) || !get_int(json, "priority", &started->priority) ||
 	    !get_number(json, "umask", &number) || !get_number(json, "capabilities", &started->bounds) ||
@@ -346,8 +358,6 @@ bool read_started(struct json_object *json, struct started *started)
 	    json_object_array_length(stdio) != 3)
 		return false;
 	started->mask = number;
-	started->user = user;
-	started->group = group;
 	started->n_groups = json_object_array_length(groups);
 	started->groups = allocate(started->n_groups + 1, sizeof(*started->groups));
 	for (int i = 0; i < started->n_groups; i++)
@@ -508,16 +518,20 @@ int hold_new(const struct started *started, char **words, const char *log, int *
 
 int hold_cgroup(const struct started *started)
 {
-	int pid;
+	int pid, parent;
 
 	if (!started->cgroup || !strcmp(started->cgroup, "/"))
 		return -1;
 	fflush(NULL);
+	parent = getpid();
 	pid = fork();
 	if (!pid) {
 		sigset_t none;
 
+		/* It may have ended already */
 		prctl(PR_SET_PDEATHSIG, SIGKILL);
+		if (getppid() != parent)
+			_exit(0);
 		sigemptyset(&none);
 		sigprocmask(SIG_SETMASK, &none, NULL);
 		close_range(0, ~0U, 0);
