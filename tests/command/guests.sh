@@ -1,12 +1,12 @@
 # SPDX-License-Identifier: GPL-2.0
-# shellcheck shell=bash disable=SC2154,SC2034 # tap.sh and lib.sh set variables, and cases use them
+# shellcheck shell=bash disable=SC2016,SC2154,SC2034 # the host expands scripts; others set or use the variables
 #
 # For cases and the demo, after tap.sh and lib.sh: guests under Debian's QEMU on a host of make_host, which count, and
 # write each number into a file.
 #
 #   prepare_host NAME RELEASE   make_host, with what the guests need; "${trees[@]}" are options for on_host
-#   $setup                      functions for its scripts: "guest NAME OPTION..." starts one, "goes_on NAME" says whether
-#                               it counts, and so on
+#   $setup                      functions for its scripts: "guest NAME OPTION..." starts one, "goes_on NAME" says
+#                               whether it counts, and so on
 #   sequence HOST GUEST         "consecutive" if each number that it wrote is the one before, plus one
 
 prepare_host() { # NAME RELEASE

@@ -41,5 +41,21 @@ for release in $releases; do
 	like "$release: uninstall of a partial installation exits 0" "$out" '^status 0$'
 	is "$release: and restores the distro's modules, byte for byte" "$(sed -n 's/^sum //p' <<<"$out")" "$before"
 	is "$release: and leaves nothing" "$(sed -n 's/^left //p' <<<"$out")" ""
+
+	# kvm-onereg swap --keep-guests was interrupted.
+	out=$(in_root -o "$light" -- '
+		mkdir -p /var/lib/kvm-onereg/guests
+		echo state >/var/lib/kvm-onereg/guests/web1.state
+		status tools/install --remove
+		find /var/lib/kvm-onereg -type f | sed "s/^/left /"
+		rm /var/lib/kvm-onereg/guests/web1.state
+		status tools/install --remove
+		traces | sed "s/^/then left /"
+	')
+	is "$release: the states of guests that wait are kept" "$(sed -n 's/^left //p' <<<"$out")" \
+		/var/lib/kvm-onereg/guests/web1.state
+	is "$release: ... and their folder only as long as it has some" "$(grep -c '^then left' <<<"$out") $(
+		grep -c '^status 0$' <<<"$out"
+	)" "0 2"
 done
 done_testing

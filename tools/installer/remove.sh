@@ -28,6 +28,12 @@ restore() {
 	return 1
 }
 
+# All but the states of guests that an interrupted "kvm-onereg swap --keep-guests" has saved
+forget_state() {
+	[ ! -d "$state" ] || find "$state" -mindepth 1 -maxdepth 1 ! -name guests -exec rm -rf {} + || return
+	rmdir "$state/guests" "$state" 2>/dev/null || :
+}
+
 remove_all() {
 	local k v c had
 	dkms_knows_us || [ -n "$(ls -d "$sources"-* "$state" 2>/dev/null)" ] || had=nothing
@@ -74,7 +80,7 @@ remove_all() {
 	for v in "$sources"-*; do
 		[ "$v" = "$packaged" ] || rm -rf "$v"
 	done
-	{ forget_all && rm -rf "$state"; } || die 5 "cannot remove $tree, $state"
+	{ forget_all && forget_state; } || die 5 "cannot remove $tree, $state"
 	if [ "${had:-}" = nothing ]; then echo "$name: nothing was installed"; else echo "$name: removed"; fi
 	if [ -n "$running" ]; then
 		echo "The running kernel may still have our modules loaded. To replace them, with no VM running:"
