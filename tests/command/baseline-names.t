@@ -52,7 +52,7 @@ in_table() {
 }
 in_headers "$tmp"/native/usr/src/linux-headers-*-common/arch/x86/include/uapi/asm/kvm.h >"$tmp/quirks"
 ok "the headers have quirks" test -s "$tmp/quirks"
-is "KVM's quirks" "$(in_table "$tables/quirks.c" | diff "$tmp/quirks" -)" ""
+is "KVM's quirks" "$(in_table "$top/tools/kvm-onereg/model/offer-quirks.c" | diff "$tmp/quirks" -)" ""
 
 # ---- faults are found
 
