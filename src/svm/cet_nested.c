@@ -35,6 +35,10 @@ void __svm_cet_nested_save_vmcb02(struct kvm_cet *cet, struct vmcb *vmcb12)
 
 	svm_cet_copy(&vmcb12->save, &svm->nested.vmcb02.ptr->save);
 
+	/* The CPU refused it, and loaded nothing. 6.1 marks it clean all the same. */
+	if (svm->nested.vmcb02.ptr->control.exit_code == SVM_EXIT_ERR)
+		vmcb_mark_dirty(svm->nested.vmcb02.ptr, VMCB_CET);
+
 	/* User space may have restored L1's state while L2 was active. */
 	vmcb_mark_dirty(svm->vmcb01.ptr, VMCB_CET);
 }
