@@ -407,24 +407,42 @@ static bool join_cgroup(const char *cgroup, int pid)
 	return joined;
 }
 
+static bool is_file(const char *path)
+{
+	struct stat status;
+
+	return path && !stat(path, &status) && S_ISREG(status.st_mode);
+}
+
+/* What it wrote went nowhere, or to such a file of an earlier swap */
+static bool wrote_nowhere(const struct started *started, int i)
+{
+	const char *path = started->stdio[i];
+
+	return same_text(path, "/dev/null") || (path && strstr(path, ".log (deleted)"));
+}
+
+static bool needs_log(const struct started *started)
+{
+	for (int i = 1; i < 3; i++)
+		if (started->files[i] >= 0 ? wrote_nowhere(started, i) : !is_file(started->stdio[i]))
+			return true;
+	return false;
+}
+
 /* As the user that the process had: a path may lead elsewhere by now, where only root may go */
 static void open_stdio(const struct started *started, int log)
 {
 	for (int i = 0; i < 3; i++) {
 		const char *path = started->stdio[i];
-		struct stat status;
 		int fd = -1;
 
-		if (started->files[i] >= 0) {
-			/* Or to such a file of an earlier swap */
-			bool nowhere = same_text(path, "/dev/null") || (path && strstr(path, ".log (deleted)"));
-
-			fd = i && nowhere && log >= 0 ? log : started->files[i];
-		} else if (path && !stat(path, &status) && S_ISREG(status.st_mode)) {
+		if (started->files[i] >= 0)
+			fd = i && wrote_nowhere(started, i) && log >= 0 ? log : started->files[i];
+		else if (is_file(path))
 			fd = open(path, i ? O_WRONLY | O_APPEND : O_RDONLY);
-		} else if (i) {
+		else if (i)
 			fd = log;
-		}
 		if (fd < 0)
 			fd = open("/dev/null", O_RDWR);
 		/* Those that are still needed are above: hold_new() sees to it */
@@ -437,10 +455,12 @@ static void __attribute__((noreturn)) become(const struct started *started, char
 {
 	struct sched_param parameters = { .sched_priority = started->priority };
 	cpu_set_t *cpus = cpu_set(started->cpus);
-	int messages = log ? open(log, O_WRONLY | O_CREAT | O_APPEND | O_NOFOLLOW | O_CLOEXEC, 0600) : -1;
+	int messages = -1;
 	sigset_t none;
 	FILE *file;
 
+	if (log && needs_log(started))
+		messages = open(log, O_WRONLY | O_CREAT | O_APPEND | O_NOFOLLOW | O_CLOEXEC, 0600);
 	setsid();
 	for (int i = 1; i < NSIG; i++)
 		signal(i, SIG_DFL);
