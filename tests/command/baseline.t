@@ -127,8 +127,8 @@ refuses() { # HOST CPU MESSAGE
 }
 "$here/baseline" get '$j->{libvirt_cpu}' <"$tmp/intel.json" >"$tmp/intel.xml"
 for host in "${intel[@]}"; do
-	domain=$tmp/intel.xml
-	start_on "$host" intel intel-libvirt intel-plain intel-plain-libvirt "own-$host" intel-more
+	domain=$tmp/intel.xml start_on "$host" intel intel-libvirt intel-plain intel-plain-libvirt \
+		"own-$host" intel-more
 	starts "$host" intel intel
 	starts "$host" intel-libvirt intel
 	starts "$host" intel-plain intel-plain
