@@ -197,7 +197,7 @@ for release in bookworm trixie; do
 	is "$release: there is a host" $? 0
 	f=$(ls "$tmp/$release/lib/modules/$K"/updates/dkms/kvm-amd.ko*)
 	changed_module "$f" __versions 0 "$tmp/${f##*/}" && mv "$tmp/${f##*/}" "$tmp/$release/host/bad"
-	on_host $release svm "$setup$script" -t 240 --complaint-ok 'module_layout|disagrees' --module-may-fail
+	on_host $release svm "$setup$script" -t 900 --complaint-ok 'module_layout|disagrees' --module-may-fail
 	r=$release
 
 	like "$r: nothing loaded: status says so" "$(part nothing loaded)" 'No KVM is loaded'
@@ -308,7 +308,7 @@ for release in $on; do
 	[ "$release" = bookworm ] || failing="1 2 3 4 5 6 7 8" killed="2 3 4 5 6 7 8"
 	r=$release
 	K=$(ls "$tmp/$r/lib/modules") kernel=$("$top/tests/packaging/installed" "$r")
-	on_host "$r" svm "$setup$holds failing='$failing' killed='$killed' $steps" -t 240
+	on_host "$r" svm "$setup$holds failing='$failing' killed='$killed' $steps" -t 900
 
 	for kind in $kinds; do
 		pid=$(sed -n "s/^$kind pid //p" <<<"$out")
@@ -432,7 +432,7 @@ run to ours 2 -- kvm-onereg swap ours
 rmmod kvm_intel; modprobe kvm_intel
 run refused -- kvm-onereg status
 run refused doctor -- kvm-onereg doctor
-' -t 400
+' -t 900
 like "vmx: status says that CET is on" "$(part on)" 'kvm_intel.cet=Y; CPU: shadow stacks yes, IBT yes'
 like "... and what asks for it" "$(part on)" '/etc/modprobe.d/kvm-onereg.conf asks for cet=1'
 like "vmx: the distro's modules have no such parameter: it is dropped, with a line" "$(part to distro)" \

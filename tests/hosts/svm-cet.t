@@ -15,7 +15,7 @@
 
 misbehave=$top/build/hosts/bin/misbehave
 make -s -C "$top/tests/hosts"
-run_host 6.12 svm-cet "$("$top/tests/debian/kernel" path 6.12)" '' 'misbehave load svm-rules.ko' -N -t 120 \
+run_host 6.12 svm-cet "$("$top/tests/debian/kernel" path 6.12)" '' 'misbehave load svm-rules.ko' -N -t 600 \
 	-i "$misbehave" -i "$build/tests/svm-rules-6.12/svm-rules.ko"
 # The module's lines, without the time stamps
 {

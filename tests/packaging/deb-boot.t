@@ -48,7 +48,7 @@ for release in $releases; do
 			/usr/bin/kvm-onereg status
 		END
 		out=$("$top/tests/hosts/run" -H $host -k "$deb" -N -I "$tmp/tree" -f "$tmp/commands" --whole-modules \
-			-o "$tmp/out" -t 300 2>&1)
+			-o "$tmp/out" -t 900 2>&1)
 		status=$?
 		# 123: xargs reports that modprobe did not find another driver that knows this CPU.
 		ok "$release on $host: it boots, and the kernel does not complain" test $status = 0 -o $status = 123

@@ -42,7 +42,7 @@ boots() {
 	printf '%s\n' '/usr/sbin/modprobe -v kvm_amd' \
 		'/usr/bin/cat /sys/module/kvm/version /sys/module/kvm_amd/version' >"$tmp/commands"
 	out=$("$top/tests/hosts/run" -H svm -k "$("$root" path "$release")" -N -I "$tmp/tree" -f "$tmp/commands" \
-		--whole-modules -o "$tmp/out" -t 300 2>&1)
+		--whole-modules -o "$tmp/out" -t 900 2>&1)
 	report $? "$what: it boots, and KVM loads" || diag "$out"
 	version=$(sed -n 's/^PACKAGE_VERSION="\(.*\)"/\1/p' "$top/dkms.conf")
 	is "$what: ours" "$(tr -d '\r' <<<"$out" | grep -c -x -F "$version")" 2
