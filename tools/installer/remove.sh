@@ -28,12 +28,6 @@ restore() {
 	return 1
 }
 
-# All but the states of guests that an interrupted "kvm-onereg swap --keep-guests" has saved
-forget_state() {
-	[ ! -d "$state" ] || find "$state" -mindepth 1 -maxdepth 1 ! -name guests -exec rm -rf {} + || return
-	rmdir "$state/guests" "$state" 2>/dev/null || :
-}
-
 remove_all() {
 	local k v c had
 	dkms_knows_us || [ -n "$(ls -d "$sources"-* "$state" 2>/dev/null)" ] || had=nothing
