@@ -29,3 +29,10 @@ const char *json_text_in(struct json_object *object, const char *key)
 {
 	return json_object_get_string(json_object_object_get(object, key));
 }
+
+char *json_copy_in(struct json_object *object, const char *key)
+{
+	const char *text = json_text_in(object, key);
+
+	return text ? format("%s", text) : NULL;
+}

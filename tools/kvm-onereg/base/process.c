@@ -42,6 +42,14 @@ long milliseconds(void)
 	return now.tv_sec * 1000 + now.tv_nsec / 1000000;
 }
 
+long long real_milliseconds(void)
+{
+	struct timespec now;
+
+	clock_gettime(CLOCK_REALTIME, &now);
+	return now.tv_sec * 1000ll + now.tv_nsec / 1000000;
+}
+
 /* Read to the end, to the limit, or until the time is up; returns false for the latter two */
 static bool collect(int fd, struct program_result *result, int seconds)
 {

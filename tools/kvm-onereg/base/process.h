@@ -25,5 +25,7 @@ struct program_result run_program_for(int seconds, const char * const argument[]
 
 /* The time since some point in the past, for time limits */
 long milliseconds(void);
+/* The time since 1970 */
+long long real_milliseconds(void);
 
 #endif

@@ -108,13 +108,6 @@ static unsigned long long hexadecimal_in(struct json_object *json, const char *k
 	return strtoull(json_text_in(json, key) ?: "", NULL, 16);
 }
 
-static char *copy_in(struct json_object *json, const char *key)
-{
-	const char *text = json_text_in(json, key);
-
-	return text ? format("%s", text) : NULL;
-}
-
 static bool read_guest(struct json_object *json, struct guest *guest)
 {
 	struct json_object *images = json_object_object_get(json, "images");
@@ -124,7 +117,7 @@ static bool read_guest(struct json_object *json, struct guest *guest)
 	*guest = (struct guest) { .qmp.fd = -1, .cgroup_holder = -1 };
 	for (i = 0; i < PHASES && !same_text(phase, phase_names[i]); i++)
 		;
-	guest->name = copy_in(json, "name");
+	guest->name = json_copy_in(json, "name");
 	guest->libvirt = flag_in(json, "libvirt");
 	if (i == PHASES || !guest->name || !json_object_is_type(images, json_type_array))
 		return false;
@@ -137,9 +130,9 @@ static bool read_guest(struct json_object *json, struct guest *guest)
 	guest->written = number_in(json, "written");
 	guest->stopped = number_in(json, "stopped");
 	guest->resumed = number_in(json, "resumed");
-	guest->file = copy_in(json, "file");
-	guest->log = copy_in(json, "log");
-	guest->socket = copy_in(json, "socket");
+	guest->file = json_copy_in(json, "file");
+	guest->log = json_copy_in(json, "log");
+	guest->socket = json_copy_in(json, "socket");
 	guest->cet = flag_in(json, "cet");
 	guest->nested = flag_in(json, "nested");
 	guest->settings = json_object_get(json_object_object_get(json, "settings"));
@@ -150,7 +143,7 @@ static bool read_guest(struct json_object *json, struct guest *guest)
 		struct json_object *one = json_object_array_get_idx(images, i);
 		struct image *image = &guest->image[i];
 
-		image->file = copy_in(one, "file");
+		image->file = json_copy_in(one, "file");
 		image->memory = flag_in(one, "memory");
 		image->device = hexadecimal_in(one, "device");
 		image->inode = hexadecimal_in(one, "inode");
@@ -171,7 +164,7 @@ static struct parameter *read_parameters(struct json_object *array)
 
 	for (size_t i = 0; i < n; i++) {
 		struct json_object *one = json_object_array_get_idx(array, i);
-		struct parameter parameter = { .name = copy_in(one, "name"), .value = copy_in(one, "value") };
+		struct parameter parameter = { .name = json_copy_in(one, "name"), .value = json_copy_in(one, "value") };
 
 		parameter.whole = flag_in(one, "whole");
 		for (parameter.module = 0; parameter.module < MODULES; parameter.module++)
@@ -187,9 +180,10 @@ bool read_journal(struct json_object *json, struct journal *journal)
 {
 	struct json_object *guests = json_object_object_get(json, "guests"), *parameters, *offer;
 
-	*journal = (struct journal) {
-		.from = copy_in(json, "from"), .to = copy_in(json, "to"), .boot = copy_in(json, "boot"), .written = true
-	};
+	*journal = (struct journal) { .from = json_copy_in(json, "from"),
+				      .to = json_copy_in(json, "to"),
+				      .boot = json_copy_in(json, "boot"),
+				      .written = true };
 	journal->device_known = flag_in(json, "device_known");
 	journal->device_user = number_in(json, "device_user");
 	journal->device_group = number_in(json, "device_group");

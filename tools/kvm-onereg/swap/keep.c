@@ -294,30 +294,32 @@ void find_guests(struct journal *journal, const struct holders *holders, const c
 	}
 }
 
+/* The folder of a file, or the one above it that is there */
+static char *folder_there(const char *file, struct stat *status)
+{
+	char *folder = format("%.*s", (int)(strrchr(file, '/') - file), file), *slash;
+
+	while (stat(folder, status) && (slash = strrchr(folder, '/')) && slash != folder)
+		*slash = '\0';
+	return folder;
+}
+
 void check_space(struct journal *journal)
 {
 	for (int i = 0; i < journal->guests; i++) {
 		struct guest *guest = &journal->guest[i];
-		char *folder = format("%.*s", (int)(strrchr(guest->file, '/') - guest->file), guest->file), *slash;
-		struct statvfs fs;
 		struct stat here, there;
+		char *folder = folder_there(guest->file, &here);
 		long long needed = 0, free;
+		struct statvfs fs;
 
-		/* A folder that is not there yet will be where one above it is */
-		while (stat(folder, &here) && (slash = strrchr(folder, '/')) && slash != folder)
-			*slash = '\0';
 		if (stat(folder, &here) && stat("/", &here))
 			continue;
 		if (statvfs(*folder ? folder : "/", &fs) || !fs.f_blocks)
 			continue;
 		/* That of all guests before it, and its own */
 		for (int j = 0; j <= i; j++) {
-			char *other = format("%.*s",
-					     (int)(strrchr(journal->guest[j].file, '/') - journal->guest[j].file),
-					     journal->guest[j].file);
-
-			while (stat(other, &there) && (slash = strrchr(other, '/')) && slash != other)
-				*slash = '\0';
+			folder_there(journal->guest[j].file, &there);
 			if (journal->guest[j].phase == RUNNING && there.st_dev == here.st_dev)
 				needed += journal->guest[j].bytes;
 		}

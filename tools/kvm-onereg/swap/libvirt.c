@@ -7,7 +7,6 @@
  */
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 
 #include "base/file.h"
 #include "base/process.h"
@@ -31,14 +30,15 @@ static struct program_result virsh(int seconds, const char *command, const char 
 /* NULL, or the last line that virsh printed */
 static char *failure(const struct program_result *result, const char *what)
 {
-	char *text, *line;
+	const char *line;
+	char *text;
 
 	if (result->ended && !result->status)
 		return NULL;
 	if (!result->found)
 		return format("there is no virsh: apt-get install libvirt-clients");
 	text = format("%.*s", (int)strcspn(result->output, "\n"), result->output);
-	for (line = result->output; line && *line; line = strchr(line, '\n'), line += !!line)
+	for (line = result->output; line && *line; line = next_line(line))
 		if (line[strspn(line, " \t\n")])
 			text = format("%.*s", (int)strcspn(line, "\n"), line);
 	return format("virsh %s: %s", what, *text ? text : "no answer");
@@ -161,19 +161,11 @@ bool look_at_domain(const struct holder *holder, bool with_cet, struct guest *gu
 	return true;
 }
 
-static long long real_time(void)
-{
-	struct timespec now;
-
-	clock_gettime(CLOCK_REALTIME, &now);
-	return now.tv_sec * 1000ll + now.tv_nsec / 1000000;
-}
-
 char *domain_save(struct guest *guest)
 {
 	struct program_result result;
 
-	guest->stopped = real_time();
+	guest->stopped = real_milliseconds();
 	result = virsh(0, "managedsave", guest->name, guest->ran ? "--running" : "--paused");
 	return failure(&result, "managedsave");
 }
@@ -195,7 +187,7 @@ char *domain_resume(struct guest *guest)
 	char *why = failure(&result, "resume");
 
 	if (!why)
-		guest->resumed = real_time();
+		guest->resumed = real_milliseconds();
 	return why;
 }
 

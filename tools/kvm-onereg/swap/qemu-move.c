@@ -45,14 +45,6 @@ static void wait_a_moment(void)
 	nanosleep(&moment, NULL);
 }
 
-static long long real_time(void)
-{
-	struct timespec now;
-
-	clock_gettime(CLOCK_REALTIME, &now);
-	return now.tv_sec * 1000ll + now.tv_nsec / 1000000;
-}
-
 char *qemu_connect(struct guest *guest)
 {
 	char *why;
@@ -253,24 +245,37 @@ static char *receive(struct guest *guest, int from, int to)
 	}
 }
 
-static char *save_to(struct guest *guest, int file)
+/*
+ * Run @command with a pipe of which QEMU has the end @theirs, 0 to read or 1 to write, and move the data of @guest's
+ * file at the other end by @copy. *@why says what failed there, and the result, what QEMU says; each may be NULL
+ */
+static char *by_pipe(struct guest *guest, const char *command, int theirs, int file,
+		     char *(*copy)(struct guest *guest, int pipe, int file), char **why)
 {
-	int pipes[2];
-	char *why = NULL, *failed;
+	int pipes[2], ours = !theirs;
 	bool given;
 
-	if (pipe2(pipes, O_CLOEXEC))
-		return format("no pipe: %m");
-	fcntl(pipes[1], F_SETPIPE_SZ, CHUNK);
-	given = qmp_give_file(&guest->qmp, PIPE_NAME, pipes[1], &why);
-	close(pipes[1]);
-	if (!given || !qmp_ask(&guest->qmp, "migrate", qmp_argument("uri", "fd:" PIPE_NAME), &why)) {
-		close(pipes[0]);
-		return why;
+	*why = NULL;
+	if (pipe2(pipes, O_CLOEXEC)) {
+		*why = format("no pipe: %m");
+		return NULL;
 	}
-	why = receive(guest, pipes[0], file);
-	close(pipes[0]);
-	failed = migrated(guest);
+	fcntl(pipes[1], F_SETPIPE_SZ, CHUNK);
+	given = qmp_give_file(&guest->qmp, PIPE_NAME, pipes[theirs], why);
+	close(pipes[theirs]);
+	if (!given || !qmp_ask(&guest->qmp, command, qmp_argument("uri", "fd:" PIPE_NAME), why)) {
+		close(pipes[ours]);
+		return NULL;
+	}
+	*why = copy(guest, pipes[ours], file);
+	close(pipes[ours]);
+	return migrated(guest);
+}
+
+static char *save_to(struct guest *guest, int file)
+{
+	char *why, *failed = by_pipe(guest, "migrate", 1, file, receive, &why);
+
 	return why ?: failed;
 }
 
@@ -281,7 +286,7 @@ char *qemu_save(struct guest *guest)
 
 	if (file < 0)
 		return format("%s: %m", guest->file);
-	guest->stopped = real_time();
+	guest->stopped = real_milliseconds();
 	qmp_ask(&guest->qmp, "stop", NULL, &why);
 	if (!why)
 		why = each_capability(guest, set_capability);
@@ -458,7 +463,7 @@ char *qemu_wait(struct guest *guest, int ms)
 }
 
 /* From the file to the pipe */
-static char *send_all(struct guest *guest, int from, int to)
+static char *send_all(struct guest *guest, int to, int from)
 {
 	for (;;) {
 		struct pollfd p = { .fd = to, .events = POLLOUT };
@@ -478,22 +483,8 @@ static char *send_all(struct guest *guest, int from, int to)
 
 static char *take_from(struct guest *guest, int file)
 {
-	int pipes[2];
-	char *why = NULL, *failed;
-	bool given;
+	char *why, *failed = by_pipe(guest, "migrate-incoming", 0, file, send_all, &why);
 
-	if (pipe2(pipes, O_CLOEXEC))
-		return format("no pipe: %m");
-	fcntl(pipes[1], F_SETPIPE_SZ, CHUNK);
-	given = qmp_give_file(&guest->qmp, PIPE_NAME, pipes[0], &why);
-	close(pipes[0]);
-	if (!given || !qmp_ask(&guest->qmp, "migrate-incoming", qmp_argument("uri", "fd:" PIPE_NAME), &why)) {
-		close(pipes[1]);
-		return why;
-	}
-	why = send_all(guest, file, pipes[1]);
-	close(pipes[1]);
-	failed = migrated(guest);
 	return failed ?: why;
 }
 
@@ -538,6 +529,6 @@ char *qemu_resume(struct guest *guest)
 	state = qemu_state(guest);
 	if (!same_text(state, "running"))
 		return format("its state is %s, not running", state ?: "not known");
-	guest->resumed = real_time();
+	guest->resumed = real_milliseconds();
 	return NULL;
 }

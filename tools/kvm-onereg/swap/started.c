@@ -326,25 +326,18 @@ struct json_object *started_json(const struct started *started)
 	return json;
 }
 
-static char *copy_in(struct json_object *json, const char *key)
-{
-	const char *text = json_text_in(json, key);
-
-	return text ? format("%s", text) : NULL;
-}
-
 bool read_started(struct json_object *json, struct started *started)
 {
 	struct json_object *groups, *limits, *stdio;
 	unsigned long long number;
 
 	*started = (struct started) { .files = { -1, -1, -1 } };
-	started->program = copy_in(json, "program");
+	started->program = json_copy_in(json, "program");
 	started->words = texts_in(json, "words");
 	started->environment = texts_in(json, "environment");
-	started->folder = copy_in(json, "folder");
-	started->cgroup = copy_in(json, "cgroup");
-	started->cpus = copy_in(json, "cpus");
+	started->folder = json_copy_in(json, "folder");
+	started->cgroup = json_copy_in(json, "cgroup");
+	started->cpus = json_copy_in(json, "cpus");
 	started->no_new_privileges = json_object_get_boolean(json_object_object_get(json, "no_new_privileges"));
 	if (!started->program || !started->words || !started->words[0] || !started->environment || !started->folder ||
 	    !get_id(json, "user", &started->user) || !get_id(json, "group", &started->group) ||
