@@ -9,7 +9,7 @@
 #   begin                          make sure that $release has had its real install (tests/packaging/installed) and
 #                                  set the layers, for -o: $installed, after it; $light, the same with few modules,
 #                                  where depmod takes no time; $ready, few modules, nothing installed, the
-#                                  kernel's source extracted
+#                                  kernel's source extracted. If that fails, the case ends, with a check that fails
 #   in_root [OPTION]... -- SCRIPT  run a bash script in the root of $release, with no network, and what is
 #                                  written thrown away; OPTION as of tests/debian/root run (-o, -l, -b)
 #   take_turn                      false for every other of its calls in a release, beginning with the first call in
@@ -36,8 +36,14 @@ command -v mmdebstrap >/dev/null || skip_all "mmdebstrap is missing: apt-get ins
 
 on_one() { [ "${THOROUGH:-}" = y ] || releases=$1; }
 
+# End the case: what follows would use the variables of an earlier release.
+unprepared() {
+	report 1 "$release: the installation that the checks begin with"
+	done_testing
+}
+
 begin() {
-	made=$("$top/tests/packaging/installed" "$release") || return
+	made=$("$top/tests/packaging/installed" "$release") || unprepared
 	made=${made%/root}
 	installed=$made/layer light=$made/light ready=$made/ready
 }
@@ -112,7 +118,8 @@ in_root() {
 #   repack VERSION DEBIAN-VERSION   make /new.deb of kvm-onereg-dkms: changed sources, these versions
 #   source_package      the name of the installed linux-source package; sources_gone removes it, whatever depends on it
 begin_deb() {
-	begin && deb=$("$top/tests/packaging/installed" deb "$release") || return
+	begin
+	deb=$("$top/tests/packaging/installed" deb "$release") || unprepared
 	deb=${deb%/deb}
 	deb_plain=$deb/deb-plain deb_light=$deb/deb-light
 	built_once

@@ -7,10 +7,7 @@
 . "$(dirname "$0")/lib.sh"
 
 for release in $releases; do
-	packages=$("$top/tests/packaging/installed" packages "$release") || {
-		report 1 "$release: make deb" || true
-		continue
-	}
+	packages=$("$top/tests/packaging/installed" packages "$release") || unprepared
 	is "$release: make deb creates three packages" "$(cd "$packages" && echo *.deb | sed 's/_[^ ]*//g')" \
 		"kvm-onereg-dkms kvm-onereg-tools libkvm-onereg-dev"
 	# lint FILES [SCRIPT]: after a script

@@ -9,6 +9,8 @@
 w=$tmp/project
 mkdir -p "$w/tests/unit" "$w/tests/ugly" "$w/tests/host" "$w/tests/debian"
 cp "$top/tests/run" "$top/tests/case" "$top/tests/tap.sh" "$w/tests/"
+mkdir "$w/tests/hosts"
+cp "$top/tests/hosts/relay.sh" "$w/tests/hosts/"
 program() { # FILE: of the standard input
 	mkdir -p "$(dirname "$w/$1")"
 	{
@@ -89,9 +91,10 @@ is "-l: each case, and its description" "$out" "tests/ugly/one.t
 tests/host/two.t
     About host/two, which takes two lines."
 is "... and nothing is made" "$status $made" "0 "
-is "every case of the project says what it proves" \
-	"$("$top/tests/run" -l "$top"/tests/*/*.t |
-		awk '/^tests/ { name = $0; next } length < 30 { print name ": " $0 }')" ""
+"$top/tests/run" -l "$top"/tests/*/*.t >"$tmp/list"
+is "-l lists every case of the project" "$(grep -c '^tests/' "$tmp/list")" "$(printf '%s\n' "$top"/tests/*/*.t | wc -l)"
+is "... and each says what it proves" \
+	"$(awk '/^tests/ { name = $0; next } length < 30 { print name ": " $0 }' "$tmp/list")" ""
 is "... and needs only targets that exist" \
 	"$(sed -n 's/^# needs: //p' "$top"/tests/*/*.t | tr ' ' '\n' | sort -u | while read -r t; do
 		make -C "$top/tests" -n "$t" >/dev/null 2>&1 || echo "$t"
@@ -103,6 +106,21 @@ a_case ugly/one one 'ok "bad" false; ok "good" true; skip "that" "reason"; done_
 run ugly
 like "a check that fails" "$out" '^1 passed, 1 failed, 1 skipped$'
 is "... exit status" "$status" 1
+a_case ugly/one one 'ok "good" true; skip "that" "a reason"; done_testing'
+run ugly
+like "a skipped check is listed, with its reason" "$out" '^  ugly-one: that: a reason$'
+a_case ugly/one one 'done_testing'
+run ugly
+like "a case without a check counts as a failure" "$out" '^0 passed, 1 failed, 0 skipped$'
+a_case ugly/one one 'empty=; like "this" "any text" "$empty"; done_testing'
+run ugly
+like "an empty pattern matches nothing" "$out" '^0 passed, 1 failed, 0 skipped$'
+a_case ugly/one one '. "$top/tests/hosts/relay.sh"
+	printf "# program empty\n1..0\n" >"$tmp/points"
+	relay host "$tmp/points"
+	done_testing'
+run ugly
+like "a program on a host without a check counts as a failure" "$out" '^0 passed, 1 failed, 0 skipped$'
 a_case ugly/one one 'ok "good" true; exit 3'
 run ugly
 like "a case that ends badly counts as a failure" "$out" '^1 passed, 1 failed, 0 skipped$'
