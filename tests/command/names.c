@@ -9,16 +9,9 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "../ioctl/tap.h"
 #include "base/text.h"
 #include "model/names.h"
-
-static unsigned int points, failures;
-
-static void check(bool good, const char *what)
-{
-	failures += !good;
-	printf("%sok %u - %s\n", good ? "" : "not ", ++points, what);
-}
 
 static bool finds(const char *name, __u32 want)
 {
@@ -26,7 +19,7 @@ static bool finds(const char *name, __u32 want)
 
 	if (msr_find(name, &index) && index == want)
 		return true;
-	printf("# %s: 0x%x, expected 0x%x\n", name, index, want);
+	tap_diag("%s: 0x%x, expected 0x%x", name, index, want);
 	return false;
 }
 
@@ -56,7 +49,7 @@ static void check_every_name(void)
 		}
 		msrs++;
 		if (!msr_find(line, &index) || !plausible(index)) {
-			printf("# %s\n", line);
+			tap_diag("%s", line);
 			good = false;
 			continue;
 		}
@@ -71,88 +64,89 @@ static void check_every_name(void)
 			printed &= !strcasecmp(msr_name(other), line + 5);
 	}
 	free(list);
-	printf("# %zu names of MSRs\n", msrs);
-	check(msrs > 400, "there are names");
-	check(good, "each is found, at an index that an MSR may have");
-	check(printed, "what is printed for its index is found, at that index");
-	check(prefixed, "... with MSR_ in front");
-	check(any_case, "... in lower case");
+	tap_diag("%zu names of MSRs", msrs);
+	tap_ok(msrs > 400, "there are names");
+	tap_ok(good, "each name is found, at an index that an MSR may have");
+	tap_ok(printed, "the name that is printed for an index is found, at that index");
+	tap_ok(prefixed, "... with MSR_ in front");
+	tap_ok(any_case, "... in lower case");
 }
+
+/* SDM volume 4, APM volume 2, Documentation/virt/kvm/x86/msr.rst, TLFS */
+static const struct {
+	const char *name;
+	__u32 index;
+} spots[] = {
+	{ "IA32_LSTAR", 0xc0000082 },
+	{ "LSTAR", 0xc0000082 },
+	{ "MSR_LSTAR", 0xc0000082 },
+	{ "msr_ia32_lstar", 0xc0000082 },
+	{ "IA32_U_CET", 0x6a0 },
+	{ "U_CET", 0x6a0 },
+	{ "IA32_S_CET", 0x6a2 },
+	{ "PL0_SSP", 0x6a4 },
+	{ "IA32_PL3_SSP", 0x6a7 },
+	{ "INT_SSP_TAB", 0x6a8 },
+	{ "IA32_XSS", 0xda0 },
+	{ "TSC", 0x10 },
+	{ "IA32_TSC", 0x10 },
+	{ "EFER", 0xc0000080 },
+	{ "IA32_EFER", 0xc0000080 },
+	{ "STAR", 0xc0000081 },
+	{ "KERNEL_GS_BASE", 0xc0000102 },
+	{ "TSC_AUX", 0xc0000103 },
+	{ "IA32_SPEC_CTRL", 0x48 },
+	{ "IA32_ARCH_CAPABILITIES", 0x10a },
+	{ "IA32_SYSENTER_EIP", 0x176 },
+	{ "IA32_VMX_BASIC", 0x480 },
+	{ "IA32_VMX_VMFUNC", 0x491 },
+	{ "IA32_TSC_DEADLINE", 0x6e0 },
+	{ "IA32_MISC_ENABLE", 0x1a0 },
+	{ "VM_HSAVE_PA", 0xc0010117 },
+	{ "F15H_PERF_CTL5", 0xc001020a },
+	{ "F15H_PERF_CTR5", 0xc001020b },
+	{ "KVM_WALL_CLOCK_NEW", 0x4b564d00 },
+	{ "KVM_STEAL_TIME", 0x4b564d03 },
+	{ "HV_X64_MSR_GUEST_OS_ID", 0x40000000 },
+};
+/* Defined beside MSRs, but not MSRs: bit numbers, masks, counts */
+static const char * const none[] = {
+	"IA32_BNDCFGS_RSVD",
+	"PLATFORM_INFO_CPUID_FAULT_BIT",
+	"IA32_UMWAIT_CONTROL_TIME_MASK",
+	"IA32_APICBASE_ENABLE",
+	"IA32_MISC_ENABLE_TM1_BIT",
+	"AMD64_IBS_REG_COUNT_MAX",
+	"IA32_POWER_CTL_BIT_EE",
+	"EFER_NX",
+	"",
+	"IA32_",
+	"MSR_",
+};
 
 static void check_spots(void)
 {
-	/* SDM volume 4, APM volume 2, Documentation/virt/kvm/x86/msr.rst, TLFS */
-	static const struct {
-		const char *name;
-		__u32 index;
-	} spots[] = {
-		{ "IA32_LSTAR", 0xc0000082 },
-		{ "LSTAR", 0xc0000082 },
-		{ "MSR_LSTAR", 0xc0000082 },
-		{ "msr_ia32_lstar", 0xc0000082 },
-		{ "IA32_U_CET", 0x6a0 },
-		{ "U_CET", 0x6a0 },
-		{ "IA32_S_CET", 0x6a2 },
-		{ "PL0_SSP", 0x6a4 },
-		{ "IA32_PL3_SSP", 0x6a7 },
-		{ "INT_SSP_TAB", 0x6a8 },
-		{ "IA32_XSS", 0xda0 },
-		{ "TSC", 0x10 },
-		{ "IA32_TSC", 0x10 },
-		{ "EFER", 0xc0000080 },
-		{ "IA32_EFER", 0xc0000080 },
-		{ "STAR", 0xc0000081 },
-		{ "KERNEL_GS_BASE", 0xc0000102 },
-		{ "TSC_AUX", 0xc0000103 },
-		{ "IA32_SPEC_CTRL", 0x48 },
-		{ "IA32_ARCH_CAPABILITIES", 0x10a },
-		{ "IA32_SYSENTER_EIP", 0x176 },
-		{ "IA32_VMX_BASIC", 0x480 },
-		{ "IA32_VMX_VMFUNC", 0x491 },
-		{ "IA32_TSC_DEADLINE", 0x6e0 },
-		{ "IA32_MISC_ENABLE", 0x1a0 },
-		{ "VM_HSAVE_PA", 0xc0010117 },
-		{ "F15H_PERF_CTL5", 0xc001020a },
-		{ "F15H_PERF_CTR5", 0xc001020b },
-		{ "KVM_WALL_CLOCK_NEW", 0x4b564d00 },
-		{ "KVM_STEAL_TIME", 0x4b564d03 },
-		{ "HV_X64_MSR_GUEST_OS_ID", 0x40000000 },
-	};
-	/* Defined beside MSRs, but not MSRs: bit numbers, masks, counts */
-	static const char * const none[] = {
-		"IA32_BNDCFGS_RSVD",
-		"PLATFORM_INFO_CPUID_FAULT_BIT",
-		"IA32_UMWAIT_CONTROL_TIME_MASK",
-		"IA32_APICBASE_ENABLE",
-		"IA32_MISC_ENABLE_TM1_BIT",
-		"AMD64_IBS_REG_COUNT_MAX",
-		"IA32_POWER_CTL_BIT_EE",
-		"EFER_NX",
-		"",
-		"IA32_",
-		"MSR_",
-	};
 	bool good = true;
 	__u32 index;
 
 	for (size_t i = 0; i < sizeof(spots) / sizeof(*spots); i++)
 		good &= finds(spots[i].name, spots[i].index);
-	check(good, "those of the manuals");
+	tap_ok(good, "MSRs have the numbers of the manuals");
 	good = true;
 	for (size_t i = 0; i < sizeof(none) / sizeof(*none); i++) {
 		if (msr_find(none[i], &index)) {
-			printf("# %s: 0x%x\n", none[i], index);
+			tap_diag("%s: 0x%x", none[i], index);
 			good = false;
 		}
 	}
-	check(good, "what is no MSR is none");
-	check(!strcmp(msr_name(0xc0000082), "LSTAR") && !strcmp(msr_name(0x10a), "IA32_ARCH_CAPABILITIES") &&
-		      !strcmp(msr_name(0x8b), "IA32_UCODE_REV") && !msr_name(0xdeadbeef),
-	      "of several names the one that all CPUs have is printed");
-	check(kvm_register_find("guest_ssp", &index) && index == 0 && kvm_register_find("KVM_REG_GUEST_SSP", &index) &&
-		      !kvm_register_find("SSP", &index) && !strcmp(kvm_register_name(0), "GUEST_SSP") &&
-		      !kvm_register_name(1),
-	      "KVM-defined registers");
+	tap_ok(good, "names of bits and masks are not taken for MSRs");
+	tap_ok(!strcmp(msr_name(0xc0000082), "LSTAR") && !strcmp(msr_name(0x10a), "IA32_ARCH_CAPABILITIES") &&
+		       !strcmp(msr_name(0x8b), "IA32_UCODE_REV") && !msr_name(0xdeadbeef),
+	       "of several names, the one for all CPUs is printed");
+	tap_ok(kvm_register_find("guest_ssp", &index) && index == 0 && kvm_register_find("KVM_REG_GUEST_SSP", &index) &&
+		       !kvm_register_find("SSP", &index) && !strcmp(kvm_register_name(0), "GUEST_SSP") &&
+		       !kvm_register_name(1),
+	       "KVM-defined registers");
 }
 
 static bool bit_is(__u32 leaf, __u32 subleaf, enum cpuid_register which, unsigned int bit, const char *want)
@@ -161,32 +155,32 @@ static bool bit_is(__u32 leaf, __u32 subleaf, enum cpuid_register which, unsigne
 
 	if (!strcmp(name ?: "", want))
 		return true;
-	printf("# CPUID 0x%x.%u %d %u: %s, expected %s\n", leaf, subleaf, which, bit, name, want);
+	tap_diag("CPUID 0x%x.%u %d %u: %s, expected %s", leaf, subleaf, which, bit, name, want);
 	return false;
 }
 
 static void check_bits(void)
 {
-	check(bit_is(1, 0, EDX, 0, "FPU") & bit_is(1, 0, ECX, 5, "VMX") & bit_is(1, 0, ECX, 31, "HYPERVISOR") &
-		      bit_is(7, 0, EBX, 5, "AVX2") & bit_is(7, 0, EDX, 20, "IBT") & bit_is(7, 1, EAX, 4, "AVX_VNNI") &
-		      bit_is(0xd, 1, EAX, 3, "XSAVES") & bit_is(6, 0, EAX, 2, "ARAT") &
-		      bit_is(0x80000001, 0, ECX, 2, "SVM") & bit_is(0x80000001, 0, EDX, 29, "LM") &
-		      bit_is(0x80000008, 0, EBX, 0, "CLZERO") & bit_is(0x8000000a, 0, EDX, 0, "NPT") &
-		      bit_is(0x40000001, 0, EAX, 5, "KVM_FEATURE_STEAL_TIME"),
-	      "bits of CPUID, as SDM and APM have them");
+	tap_ok(bit_is(1, 0, EDX, 0, "FPU") & bit_is(1, 0, ECX, 5, "VMX") & bit_is(1, 0, ECX, 31, "HYPERVISOR") &
+		       bit_is(7, 0, EBX, 5, "AVX2") & bit_is(7, 0, EDX, 20, "IBT") & bit_is(7, 1, EAX, 4, "AVX_VNNI") &
+		       bit_is(0xd, 1, EAX, 3, "XSAVES") & bit_is(6, 0, EAX, 2, "ARAT") &
+		       bit_is(0x80000001, 0, ECX, 2, "SVM") & bit_is(0x80000001, 0, EDX, 29, "LM") &
+		       bit_is(0x80000008, 0, EBX, 0, "CLZERO") & bit_is(0x8000000a, 0, EDX, 0, "NPT") &
+		       bit_is(0x40000001, 0, EAX, 5, "KVM_FEATURE_STEAL_TIME"),
+	       "bits of CPUID, as SDM and APM have them");
 	/* REP_GOOD, of a word of Linux's own; and 1.EDX[3], which is another word than 3 */
-	check(bit_is(3, 0, EDX, 16, "") & bit_is(1, 0, EDX, 3, "PSE") & bit_is(7, 0, EAX, 0, "") &
-		      bit_is(7, 2, EDX, 0, ""),
-	      "no others");
-	check(!strcmp(xfeature_name(2), "YMM") && !strcmp(xfeature_name(9), "PKRU") &&
-		      !strcmp(xfeature_name(18), "XTILE_DATA") && !xfeature_name(14) && !xfeature_name(63),
-	      "components of XSAVE");
-	check(!strcmp(msr_bit_name(PROCBASED2, 1), "EPT") && !strcmp(msr_bit_name(PROCBASED, 31), "SEC_CONTROLS") &&
-		      !strcmp(msr_bit_name(PINBASED, 0), "INTR_EXITING") && !msr_bit_name(PINBASED, 16) &&
-		      !strcmp(msr_bit_name(EXIT, 9), "EXIT_HOST_ADDR_SPACE_SIZE") &&
-		      !strcmp(msr_bit_name(ENTRY, 2), "ENTRY_LOAD_DEBUG_CONTROLS") &&
-		      !strcmp(msr_bit_name(ARCH_CAPABILITIES, 0), "RDCL_NO"),
-	      "bits of MSRs");
+	tap_ok(bit_is(3, 0, EDX, 16, "") & bit_is(1, 0, EDX, 3, "PSE") & bit_is(7, 0, EAX, 0, "") &
+		       bit_is(7, 2, EDX, 0, ""),
+	       "bits of other words have no name");
+	tap_ok(!strcmp(xfeature_name(2), "YMM") && !strcmp(xfeature_name(9), "PKRU") &&
+		       !strcmp(xfeature_name(18), "XTILE_DATA") && !xfeature_name(14) && !xfeature_name(63),
+	       "components of XSAVE");
+	tap_ok(!strcmp(msr_bit_name(PROCBASED2, 1), "EPT") && !strcmp(msr_bit_name(PROCBASED, 31), "SEC_CONTROLS") &&
+		       !strcmp(msr_bit_name(PINBASED, 0), "INTR_EXITING") && !msr_bit_name(PINBASED, 16) &&
+		       !strcmp(msr_bit_name(EXIT, 9), "EXIT_HOST_ADDR_SPACE_SIZE") &&
+		       !strcmp(msr_bit_name(ENTRY, 2), "ENTRY_LOAD_DEBUG_CONTROLS") &&
+		       !strcmp(msr_bit_name(ARCH_CAPABILITIES, 0), "RDCL_NO"),
+	       "bits of MSRs");
 }
 
 static void check_suggestion(const char *name, const char *want)
@@ -194,9 +188,9 @@ static void check_suggestion(const char *name, const char *want)
 	char *like = names_like(name), *text;
 
 	if (strcmp(like ?: "", want))
-		printf("# %s: %s\n", name, like);
+		tap_diag("%s: %s", name, like);
 	text = *want ? format("'%s': the nearest is %s", name, want) : format("'%.20s' is like none", name);
-	check(!strcmp(like ?: "", want), text);
+	tap_ok(!strcmp(like ?: "", want), "%s", text);
 }
 
 int main(void)
@@ -210,6 +204,5 @@ int main(void)
 	check_suggestion("quite_another_thing", "");
 	check_suggestion("", "");
 	check_suggestion("a_name_that_is_longer_than_any_register_that_there_is_or_is_likely_to_be_one_day", "");
-	printf("1..%u\n", points);
-	return failures != 0;
+	return tap_done();
 }

@@ -21,7 +21,7 @@ for headers in "$bookworm"/usr/src/linux-headers-6.1.*-common "$trixie"/usr/src/
 		make -C tools/kvm-onereg O=$tmp/$name HEADERS=$headers $tmp/$name/names.inc &&
 		gcc -std=gnu11 -Wall -Wextra -Werror -D_GNU_SOURCE -DVERSION=\\\"\\\" -g -fsanitize=address,undefined -static-libasan -static-libubsan \
 			-Itools/kvm-onereg -Iinclude/uapi -I$tmp/$name \$(pkg-config --cflags json-c) \
-			-o $tmp/$name/names tests/command/names.c tools/kvm-onereg/model/names.c \
+			-o $tmp/$name/names tests/command/names.c tests/ioctl/tap.c tools/kvm-onereg/model/names.c \
 			tools/kvm-onereg/base/message.c tools/kvm-onereg/base/text.c tools/kvm-onereg/base/memory.c"
 	{
 		echo "# program names"

@@ -78,7 +78,7 @@ static void point(bool ok, const char *name)
 
 void tap_ok(bool ok, const char *fmt, ...)
 {
-	char name[160];
+	char name[256];
 
 	FORMAT_NAME(name, fmt);
 	point(ok, name);
@@ -86,7 +86,7 @@ void tap_ok(bool ok, const char *fmt, ...)
 
 void tap_skip(const char *reason, const char *fmt, ...)
 {
-	char name[160];
+	char name[256];
 
 	FORMAT_NAME(name, fmt);
 	printf("ok %u - %s # SKIP %s\n", ++points, name, reason);
@@ -94,7 +94,7 @@ void tap_skip(const char *reason, const char *fmt, ...)
 
 void tap_bail(const char *fmt, ...)
 {
-	char why[160];
+	char why[256];
 
 	FORMAT_NAME(why, fmt);
 	printf("Bail out! %s (%s)\n", why, strerror(errno));
@@ -136,7 +136,7 @@ void tap_fact(const char *name, const char *fmt, ...)
 void check_errno(struct outcome o, int want, const char *fmt, ...)
 {
 	bool ok = want ? o.ret == -1 && o.err == want : o.ret == 0;
-	char name[160];
+	char name[256];
 
 	FORMAT_NAME(name, fmt);
 	point(ok, name);
@@ -150,7 +150,7 @@ void check_errno(struct outcome o, int want, const char *fmt, ...)
 void check_value(struct outcome o, uint64_t got, uint64_t want, const char *fmt, ...)
 {
 	bool ok = o.ret == 0 && got == want;
-	char name[160];
+	char name[256];
 
 	FORMAT_NAME(name, fmt);
 	point(ok, name);

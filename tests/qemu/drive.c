@@ -45,6 +45,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "../ioctl/tap.h"
 #include "guest/layout.h"
 
 #define SOCKET "/tmp/migration"
@@ -72,7 +73,7 @@ struct vm {
 	int completed, failed, late; /* events: its migration has completed or failed; it is postcopy now */
 };
 
-static int points, failures, telling;
+static int failures, telling;
 static const char *megabytes = "4", *image = "/out/image", *reason = "";
 static char **options;
 static int option_count;
@@ -80,19 +81,17 @@ static char *last_reply;
 /* The last place that the guest reported */
 static char place[LINE];
 
-#define __printf(a, b) __attribute__((format(printf, a, b)))
-
 static void __printf(1, 2) remark(const char *format, ...)
 {
+	char text[LINE];
 	va_list ap;
 
 	if (telling)
 		return;
-	printf("# ");
 	va_start(ap, format);
-	vprintf(format, ap);
+	vsnprintf(text, sizeof(text), format, ap);
 	va_end(ap);
-	printf("\n");
+	tap_diag("%s", text);
 }
 
 /* The next part of the story, if it went well until here */
@@ -109,17 +108,16 @@ static void __printf(1, 2) story(const char *format, ...)
 
 static int __printf(2, 3) point(int good, const char *format, ...)
 {
+	char text[LINE];
 	va_list ap;
 
-	points++;
 	failures += !good;
 	if (telling && good)
 		return good;
-	printf("%sok %d - ", good ? "" : "not ", points);
 	va_start(ap, format);
-	vprintf(format, ap);
+	vsnprintf(text, sizeof(text), format, ap);
 	va_end(ap);
-	printf("\n");
+	tap_ok(good, "%s", text);
 	return good;
 }
 
@@ -1014,9 +1012,7 @@ int main(int argc, char **argv)
 			printf("\n");
 		}
 		scenarios[i].run();
-		if (!telling)
-			printf("1..%d\n", points);
-		return failures != 0;
+		return telling ? failures != 0 : tap_done();
 	}
 	return 2;
 }
