@@ -49,7 +49,7 @@ ending() { # VENDOR
 	printf '%s\n' "64-leaks 'the VMs are gone'" "64-module unload kvm_$1 kvm" "64-leaks 'the modules are unloaded'"
 }
 
-for series in ${DEBUG_SERIES:-6.12 6.1}; do
+for series in ${DEBUG_SERIES:-$("$top/tests/debian/kernel" series)}; do
 	{ kernel=$("$top/tests/debian/built" path "debug-$series") &&
 		modules=$("$top/tests/debian/built" modules "debug-$series") &&
 		provoke=$("$top/tests/debian/built" module "debug-$series" "$top/tests/debug/provoke.c") &&

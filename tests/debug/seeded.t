@@ -87,7 +87,7 @@ run_seeded() { # NAME KERNEL
 		"${with_cet[@]}" -c oops=panic 2>&1
 }
 
-for series in ${DEBUG_SERIES:-6.12 6.1}; do
+for series in ${DEBUG_SERIES:-$("$top/tests/debian/kernel" series)}; do
 	kernel=$("$top/tests/debian/built" path "debug-$series") || {
 		echo "Bail out! no debug kernel"
 		exit 1

@@ -23,7 +23,7 @@ like_native() {
 	while read -r p; do
 		options+=(-i "$build/tests/guest/$p")
 	done < <(awk '{ print $1 }' <<<"$commands" | sort -u)
-	for series in native ${CET_SERIES:-6.12 6.1}; do
+	for series in native ${CET_SERIES:-$("$top/tests/debian/kernel" series)}; do
 		modules=
 		[ "$series" = native ] || modules=$build/$("$top/tests/debian/kernel" release "$series")
 		here=$commands
@@ -39,7 +39,7 @@ like_native() {
 		[ -e "$f" ] || continue
 		allowed=$top/tests/guest/$(basename "$f")-differences
 		[ -e "$allowed" ] || allowed=/dev/null
-		for series in ${CET_SERIES:-6.12 6.1}; do
+		for series in ${CET_SERIES:-$("$top/tests/debian/kernel" series)}; do
 			ok "$series: same answers as native: $(basename "$f")" "$top/tests/ioctl/compare-facts" "$f" \
 				"$tmp/$series/files/$(basename "$f")" "$HOST-${series%-bpo12}" "$allowed"
 		done
@@ -50,7 +50,7 @@ like_native() {
 # there are no headers of that kernel here, for which the module could be built. The case needs: jostle
 jostled() {
 	local series release without
-	for series in ${CET_SERIES:-6.12 6.1}; do
+	for series in ${CET_SERIES:-$("$top/tests/debian/kernel" series)}; do
 		release=$("$top/tests/debian/kernel" release "$series")
 		without=
 		[ "$series" != 6.1 ] || without=--host-without-cet

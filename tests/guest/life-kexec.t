@@ -60,8 +60,8 @@ if [ "${THOROUGH:-}" = y ]; then
 	way 1 6.12,6.1-distro,6.12,6.12-distro,6.1,6.1-distro,native,6.12-distro,native
 	way 1 native,6.1,6.12,crash:6.12
 	prepare 2 6.1 6.12 native
-	for from in 6.1 6.12 native; do
-		for to in 6.1 6.12 native; do
+	for from in $("$top/tests/debian/kernel" series) native; do
+		for to in $("$top/tests/debian/kernel" series) native; do
 			way 2 "$from,$to,crash:$from"
 		done
 	done
@@ -74,7 +74,7 @@ fi
 # separately. KINDS: how many lines the state of a host has
 same_states() {
 	local name
-	for name in 6.1 6.12 native; do
+	for name in $("$top/tests/debian/kernel" series) native; do
 		grep -q "^# state $name " "$tmp/$HOST-points" || continue
 		sed -En "s/^# state $name(-distro)? (CPU [0-9]+:|CR4:)/\2/; T
 			s/ PL[0-3]_SSP=[^ ]*//g; s/^CPU [0-9]+/CPU/; p" "$tmp/$HOST-points" |

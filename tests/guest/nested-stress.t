@@ -19,7 +19,7 @@ rounds=${STRESS_ROUNDS:-1500} seed=${STRESS_SEED:-1}
 watchdogs='softlockup_panic=1 hung_task_panic=1 rcupdate.rcu_cpu_stall_timeout=3 sysctl.kernel.panic_on_rcu_stall=1'
 watchdogs+=' sysctl.kernel.watchdog_thresh=1 sysctl.kernel.hung_task_timeout_secs=3'
 
-for series in ${STRESS_HOSTS:-native 6.12 6.1}; do
+for series in ${STRESS_HOSTS:-native $("$top/tests/debian/kernel" series)}; do
 	modules='' option=--native
 	[ "$series" = native ] || modules=$build/$("$top/tests/debian/kernel" release "$series") option=''
 	run_host "$series" vmx "$("$top/tests/debian/kernel" path "$series")" "$modules" \

@@ -29,7 +29,7 @@ nested() {
 
 nested native native '' 1 'cet --native --facts /out/facts --save /out/l2'
 saved=("$tmp/native/files/l2.state" "$tmp/native/files/l2.image")
-for series in ${CET_SERIES:-6.12 6.1}; do
+for series in ${CET_SERIES:-$("$top/tests/debian/kernel" series)}; do
 	ours=$build/$("$top/tests/debian/kernel" release "$series")
 	nested "$series" "$series" "$ours" 1 'cet --facts /out/facts --save /out/l2 --load /host/l2' "${saved[@]}"
 	ok "$series: the same facts as native" "$top/tests/ioctl/compare-facts" "$tmp/native/files/facts" \

@@ -10,7 +10,7 @@ declare -A kernel=() modules=()
 # shellcheck disable=SC2154 # tap.sh sets build, tmp and top
 find_kernels() {
 	local series
-	for series in native 6.12 6.1; do
+	for series in native $("$top/tests/debian/kernel" series); do
 		kernel[$series]=$("$top/tests/debian/kernel" path $series)
 		modules[$series]=
 		[ $series = native ] || modules[$series]=$build/$("$top/tests/debian/kernel" release $series)
@@ -77,7 +77,7 @@ same_state() {
 		[ "$p" != snapshot ] || what=
 		want=$("$build/tests/guest/snapshot" --print "$tmp/native/files/$(saved_as "$p" native)")
 		like "native$what: CET state is in its snapshot" "$want" '^CPL3 SSP 0x[1-9a-f]'
-		for series in 6.12 6.1; do
+		for series in $("$top/tests/debian/kernel" series); do
 			is "$series$what: the same CET state as native, to the bit" \
 				"$("$build/tests/guest/snapshot" --print \
 					"$tmp/$series/files/$(saved_as "$p" "$series")")" "$want"

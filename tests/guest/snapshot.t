@@ -29,7 +29,7 @@ on '6.12, from 6.1' 6.12 "${modules[6.12]}" 1 "$(from 6.1)" "${saved[@]}"
 same_state
 
 on 'native, cet=0' native '' 0 "$(refused native 6.12 6.1)" "${saved[@]}"
-for series in 6.12 6.1; do
+for series in $("$top/tests/debian/kernel" series); do
 	on "$series, cet=0" $series "${modules[$series]}" 0 "$(refused native 6.12 6.1)" "${saved[@]}"
 	on "$series of the distro" $series '' '' "$(refused native)" "${saved[@]}"
 done

@@ -13,7 +13,7 @@
 
 HOST=svm-cet
 like_native 1 "svm-hypervisor cet --facts /out/svm-nested --stress ${STRESS_ROUNDS:-300} ${STRESS_SEED:-1}"
-for series in ${CET_SERIES:-6.12 6.1}; do
+for series in ${CET_SERIES:-$("$top/tests/debian/kernel" series)}; do
 	kernel=$("$top/tests/debian/kernel" path "$series")
 	command='svm-hypervisor no-cet --facts /out/facts'
 	run_host "$series-cet=0" svm-cet "$kernel" "$build/$("$top/tests/debian/kernel" release "$series")" "$command" \

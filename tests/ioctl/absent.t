@@ -6,7 +6,7 @@
 . "$(dirname "$0")/../tap.sh"
 . "$(dirname "$0")/on-host.sh"
 
-for series in 6.1 6.12; do
+for series in $("$top/tests/debian/kernel" series); do
 	on_host $series svm "$("$top/tests/debian/kernel" path $series)" '' '64-onereg --absent
 32-onereg --absent'
 done

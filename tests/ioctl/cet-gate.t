@@ -33,7 +33,7 @@ $nothing" -p kvm_intel.cet=1
 }
 
 reloaded native "$("$top/tests/debian/kernel" path native)" ''
-for series in 6.12 6.1; do
+for series in $("$top/tests/debian/kernel" series); do
 	reloaded $series "$("$top/tests/debian/kernel" path $series)" \
 		"$build/$("$top/tests/debian/kernel" release $series)"
 	n=2

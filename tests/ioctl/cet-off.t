@@ -17,7 +17,7 @@ tracing=$'\n64-tracing --facts /out/tracing'
 for host in svm vmx; do
 	options=()
 	[ $host != svm ] || options=(--whole-modules)
-	for series in 6.1 6.12; do
+	for series in $("$top/tests/debian/kernel" series); do
 		kernel=$("$top/tests/debian/kernel" path $series)
 		modules=$build/$("$top/tests/debian/kernel" release $series)
 		on_host $host-$series-distro $host "$kernel" '' "64-visible --facts /out/facts${options:+$tracing}" \

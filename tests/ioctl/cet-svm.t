@@ -47,7 +47,7 @@ $nothing matrix xss cr4
 64-visible --facts /out/distro"
 
 on_host native svm-cet "$("$top/tests/debian/kernel" path native)" '' "$commands" -p kvm_amd.cet=1
-for series in 6.12 6.1; do
+for series in $("$top/tests/debian/kernel" series); do
 	kernel=$("$top/tests/debian/kernel" path $series)
 	mkdir "$tmp/distro-$series"
 	files=()

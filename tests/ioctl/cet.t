@@ -14,7 +14,7 @@ commands='64-cet --kvm both --facts /out/cet-64
 64-onereg --facts /out/onereg'
 
 on_host native vmx "$("$top/tests/debian/kernel" path native)" '' "$commands"
-for series in ${CET_SERIES:-6.12 6.1}; do
+for series in ${CET_SERIES:-$("$top/tests/debian/kernel" series)}; do
 	release=$("$top/tests/debian/kernel" release "$series")
 	on_host "$series" vmx "$("$top/tests/debian/kernel" path "$series")" "$build/$release" "$commands
 64-cet --kvm both bitmap" -p kvm_intel.cet=1 -p kvm_intel.dump_invalid_vmcs=1

@@ -42,7 +42,7 @@ same_as_native() {
 32-fuzz 5000 2'
 
 	on_host native "$host" "$("$top/tests/debian/kernel" path native)" '' "$commands"
-	for series in 6.1 6.12; do
+	for series in $("$top/tests/debian/kernel" series); do
 		release=$("$top/tests/debian/kernel" release $series)
 		on_host $series "$host" "$("$top/tests/debian/kernel" path $series)" "$build/$release" "$commands"
 		for bits in 64 32; do

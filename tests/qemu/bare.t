@@ -65,7 +65,7 @@ drive_on '6.12, from 6.1' 6.12 "$(from 6.1)
 drive reload cet=0 enable_apicv=0
 $(refuse 6.1)" "${saved[@]}"
 
-for series in 6.12 6.1; do
+for series in $("$top/tests/debian/kernel" series); do
 	drive_on distro-$series distro-$series "$(refuse native)
 drive absent $guest" "${saved[@]}"
 done

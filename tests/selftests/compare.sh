@@ -188,7 +188,7 @@ native() {
 compare_all() {
 	local kernel
 	# shellcheck disable=SC2086 # a list
-	for kernel in ${SELFTESTS_KERNELS:-6.1 6.12}; do
+	for kernel in ${SELFTESTS_KERNELS:-$("$top/tests/debian/kernel" series)}; do
 		compare "$kernel"
 	done
 }

@@ -23,6 +23,8 @@ project=$tmp/project
 prepare=$project/src/prepare
 kver=6.12.117+deb13-amd64 debian=6.12.117-1 code=$(((6 << 16) + (12 << 8) + 117))
 fixtures=$tmp/fixtures path=$PATH
+# As src/prepare lists them
+supported=$(sed -n "s/\tDebian.*//p" "$top/src/series" | xargs)
 unset CC
 
 # A few hooks, of all folders. Each further one is the same commands again.

@@ -134,6 +134,12 @@ for source in "$build"/source/[0-9]*; do
 done
 [ -n "$seen" ] || skip "each hook applies to the real source" "no source in $build/source: make modules"
 
+ok "docs/design.md says how many lines are added at most: 100" grep -q 'fewer than 100 added' \
+	<(tr -s '\n ' ' ' <"$top/docs/design.md")
+for s in $series; do
+	ok "... $s: fewer" test "$(hooks_of "$s" | xargs cat | grep -c '^+[^+]')" -lt 100
+done
+
 # The checks find what they look for.
 h=$(find "$hooks" -name '*.patch' | sort | head -n 1)
 for how in 's/^+[^+].*/&\n \t\tmore();/|context' 's/^+[^+].*/&\n&\n&\n&\n&\n&\n&\n&\n&\n&/|added' '1d|sentence' \

@@ -128,6 +128,12 @@ done
 		"7.4.1+deb13-amd64 (7.4.1-1~bpo13+1: no source of it)"
 	none "a release that offers none" 6.1
 }
+is "the supported series, the newest first" "$("$kernel" series | xargs)" \
+	"$(sed -n "s/\tDebian.*//p" "$top/src/series" | sort -rV | xargs)"
+is "each has a Debian root to build in" "$(for s in $("$kernel" series); do
+	"$top/tests/debian/root" list | tr " " "\n" | grep -q -x "$("$kernel" root "$s")" || echo "$s"
+done)" ""
+not_ok "a native kernel has none" 1 "$kernel" root native
 not_ok "a name that is unknown" 1 ask taken 5.10
 like "a name that is unknown: says which there are" "$output" "have: 6\.1 6\.12"
 done_testing

@@ -187,7 +187,7 @@ for v in 6.6.60 6.17.1 5.10.200; do
 	echo "#define UTS_RELEASE \"$kver\"" >"$kdir/include/generated/utsrelease.h"
 	IFS=. read -r x y z <<<"$v"
 	echo "#define LINUX_VERSION_CODE $(((x << 16) + (y << 8) + z))" >"$kdir/include/generated/uapi/linux/version.h"
-	refused 11 "series of $v" "series ${v%.*}; supported are 6.1 6.12" '.' -u "$mine"
+	refused 11 "series of $v" "series ${v%.*}; supported are $supported" '.' -u "$mine"
 done
 mine_version=6.12.60
 

@@ -133,7 +133,7 @@ done
 for kver in 6.0.1 6.2.0-1-amd64 6.17.13+deb13-amd64 5.10.0-30-amd64; do
 	world
 	rm -r "$kdir"
-	refused 11 "series by the name $kver" 'supported are 6.1 6.12' 'apt-get install linux-image-amd64'
+	refused 11 "series by the name $kver" "supported are $supported" 'apt-get install linux-image-amd64'
 done
 for kver in 6.1.0-99-amd64 6.12.999+deb13-amd64 custom 6.x 1234.5.6; do
 	world
@@ -147,7 +147,7 @@ kver=6.12.117+deb13-amd64
 for v in 6.0 6.2 6.6 6.11 6.13 6.17 5.10; do
 	code=$(((${v%.*} << 16) + (${v#*.} << 8) + 255))
 	world
-	refused 11 "series $v" "series $v; supported are 6.1 6.12, and 6.18 and later" \
+	refused 11 "series $v" "series $v; supported are $supported, and 6.18 and later" \
 		'Debian 12 \(6\.1\).*apt-get install linux-image-amd64'
 done
 code=$(((6 << 16) + (12 << 8) + 117))

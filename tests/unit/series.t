@@ -44,8 +44,9 @@ code() {
 		{ print file ":" FNR ":" line }' "$1"
 }
 known=$(printf '%s\n' "$series" "$native" | sed 's/\./\\./' | paste -sd'|')
-# Not as part of another number. Also as major * 1000 + minor.
-pattern="(^|[^0-9.])($known)([^0-9]|\$)|\\b6018\\b|\\b60(01|12)\\b"
+majors=$(printf '%s\n' "$series" "$native" | cut -d. -f1 | sort -u | paste -sd'|')
+# Not as part of another number. Also as major * 1000 + minor, and as a regular expression for several.
+pattern="(^|[^0-9.])($known)([^0-9]|\$)|\\b6018\\b|\\b60(01|12)\\b|(^|[^0-9.])($majors)(\\\\?|\\[)\\.\\]?[[(]"
 programs=()
 while read -r f; do
 	case $f in
@@ -65,8 +66,20 @@ if (!strcmp(series, "6.1"))
 case "6.12": /* a comment */
 if (code >= 6018)
 supported = "6.18 and later";
+[[ ! $1 =~ ^6\.(1|12)\. ]] || return
+case $release in 6.[12]*) ;; esac
+grep -E '^6[.](1|12)[.]'
 END
 echo '/* since 6.18 */ int x; // as 6.12 has it' >"$tmp/program.c"
+# Test cases loop over "tests/debian/kernel series". Tables of made-up results name the series, and so do two cases that
+# treat each of them differently.
+loops='(for [a-z]+ in |:-)(native )?(6\.12 6\.1|6\.1 6\.12)( native)?(;|\})'
+in_loops() { grep -r -n -E "$loops" "$@" | grep -v -E '^tests/(unit/(pages|series)|fuzz/syzkaller|libvirt/cet)\.t:'; }
+is "no test has its own list to loop over" "$(in_loops tests)" ""
+echo 'for k in 6.1 6.12 native; do' >"$tmp/case.t"
+like "it would be found: a loop" "$(in_loops "$tmp/case.t" /dev/null)" ':1:'
+echo 'for k in ${CET_SERIES:-6.12 6.1}; do' >"$tmp/case.t"
+like "it would be found: a default" "$(in_loops "$tmp/case.t" /dev/null)" ':1:'
 is "a comment may do so" "$(found "$tmp/program.c")" ""
 
 done_testing

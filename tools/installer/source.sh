@@ -100,8 +100,11 @@ note_source() {
 		die 5 "cannot write to $wants: disk full?" "make room (1 MB), then run this again"
 }
 
+# Whether kernel $1 belongs to a series that is supported.
+is_supported() { sed -n 's/\tDebian.*//p' "$here/src/series" | grep -q -x -F "$(cut -d. -f1,2 <<<"$1")"; }
+
 # Kernel $1 could have our modules but does not, for reason $2; $3: what helps, unless it is the source.
-lacks() { [ -n "${stays:-}" ] || [[ ! $1 =~ ^6\.(1|12)\. ]] || lacking+=("$1|$2|${3:-}"); }
+lacks() { [ -n "${stays:-}" ] || ! is_supported "$1" || lacking+=("$1|$2|${3:-}"); }
 
 # At the end of an install for all kernels.
 end_source() {
