@@ -32,6 +32,11 @@ for headers in "$bookworm"/usr/src/linux-headers-6.1.*-common "$trixie"/usr/src/
 done
 is "three sets of headers" "$(wc -l <"$tmp/all")" 3
 
+printf '#define %s\n' 'KVM_REG_ONE 1' 'KVM_ONEREG_REG_TWO 0x80000000U' 'KVM_ONEREG_BASE 3' >"$tmp/kvm_onereg.h"
+is "KVM-defined registers: mainline's and ours, and nothing else" \
+	"$(awk -f "$top/tools/kvm-onereg/model/names.awk" "$tmp/kvm_onereg.h" | grep -o '{ .* }' | xargs)" \
+	"{ 1, ONE } { 0x80000000U, TWO }"
+
 # shellcheck disable=SC2317 # ok calls it
 newest() {
 	in_root -- sh -c '

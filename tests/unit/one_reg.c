@@ -280,17 +280,34 @@ static bool only_changed(const unsigned char *at, size_t size)
 	return true;
 }
 
-/* Whether the vCPU has register number i of the table: the test's table, or only GUEST_SSP with the real one. */
-static bool has(unsigned int i)
-{
-	return REGISTERS < 0 ? (vcpu.has & 3) == 3 : vcpu.has >> i & 1;
-}
+/*
+ * The real table, in literal numbers, in the order of the list. @needs are the bits of vcpu.has without which a vCPU does
+ * not have the register: 1, KVM offers shadow stacks; 2, the guest's CPUID has them.
+ */
+static const struct {
+	u64 id;
+	u32 msr;
+	unsigned int needs;
+} real[] = {
+	{ 0x2030000300000000, 0x4b564dff, 3 },
+};
 
-static const unsigned int registers = REGISTERS < 0 ? 1 : REGISTERS;
+/* The real table, or one of made-up registers, which exist one by one */
+static const unsigned int registers = REGISTERS < 0 ? (int)(sizeof(real) / sizeof(real[0])) : REGISTERS;
+
+static u64 register_id(unsigned int i)
+{
+	return REGISTERS < 0 ? real[i].id : TABLE_ID(i);
+}
 
 static u32 register_msr(unsigned int i)
 {
-	return REGISTERS < 0 ? 0x4b564dff : TABLE_MSR(i);
+	return REGISTERS < 0 ? real[i].msr : TABLE_MSR(i);
+}
+
+static bool has(unsigned int i)
+{
+	return REGISTERS < 0 ? (vcpu.has & real[i].needs) == real[i].needs : vcpu.has >> i & 1;
 }
 
 static bool vendor_has(u32 index)
@@ -309,7 +326,7 @@ static unsigned int table(u64 *ids)
 
 	for (i = 0; i < registers; i++)
 		if (has(i))
-			ids[n++] = TABLE_ID(i);
+			ids[n++] = register_id(i);
 	return n;
 }
 
@@ -335,7 +352,7 @@ static enum kind model(u64 id, u32 *msr)
 	if (!((id >> 32) & 1))
 		return MSR;
 	for (i = 0; i < registers; i++)
-		if (TABLE_ID(i) == id) {
+		if (register_id(i) == id) {
 			*msr = register_msr(i);
 			return has(i) ? PRESENT : LACKING;
 		}

@@ -59,7 +59,10 @@ $1 == "#define" && $2 ~ /^(MSR|HV_X64_MSR)_[A-Za-z0-9_]+$/ && $2 !~ /_RSVD$/ {
 		alias[aliases++] = $2 " " $3
 }
 
-$1 == "#define" && $2 ~ /^KVM_REG_[A-Z0-9_]+$/ && file == "kvm_onereg.h" { entry("kvm_registers", $3, substr($2, 9)) }
+# Mainline's, and those that only kvm-onereg has
+file == "kvm_onereg.h" && $1 == "#define" && match($2, /^KVM_(ONEREG_)?REG_/) {
+	entry("kvm_registers", $3, substr($2, RLENGTH + 1))
+}
 $1 == "#define" && $2 ~ /^KVM_FEATURE_/ && $3 ~ /^[0-9]+$/ { entry("cpuid_bits", "0x40000001, 0, EAX, " $3, $2) }
 
 # The comment above a word tells where the CPU shows it; words of Linux's own have no "CPUID level 0x...".

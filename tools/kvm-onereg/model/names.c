@@ -97,7 +97,7 @@ bool msr_find(const char *name, __u32 *index)
 bool kvm_register_find(const char *name, __u32 *index)
 {
 	for (size_t i = 0; i < ARRAY_SIZE(kvm_registers); i++) {
-		if (strcasecmp(kvm_registers[i].name, without("KVM_REG_", name)))
+		if (strcasecmp(kvm_registers[i].name, without("KVM_REG_", without("KVM_ONEREG_REG_", name))))
 			continue;
 		*index = kvm_registers[i].index;
 		return true;
