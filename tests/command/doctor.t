@@ -436,7 +436,7 @@ for check in crc64 sha256; do
 done
 kmod 30
 nothing "... with a kmod that unpacks by itself"
-like "... a remark says what will happen" "$(remarks)" 'kmod here still decompresses it, but that of Debian 13 will not'
+like "... a remark says what will happen" "$(remarks)" 'kmod here still decompresses it, but Debian 13.s will not'
 for line in '# CONFIG_MODULE_DECOMPRESS is not set' 'CONFIG_MODULE_DECOMPRESS_X=y'; do
 	kmod 34.2
 	config "$line"
@@ -533,17 +533,17 @@ for packer in cat 'gzip -1' 'xz -0 --check=crc32' 'zstd -q -1'; do
 	# shellcheck disable=SC2086 # words
 	initrd "initrd.img-$K" $packer
 	nothing "an initramfs with ours ($packer)"
-	is "... was read" "$(details)" "ok initramfs of kernel $K: holds kvm, kvm-intel, kvm-amd, as on disk"
+	is "... was read" "$(details)" "ok initramfs of kernel $K: contains kvm, kvm-intel, kvm-amd, as on disk"
 	holding "$D/kernel/arch/x86/kvm" "usr/lib/modules/$K/kernel/arch/x86/kvm"
 	# shellcheck disable=SC2086 # words
 	initrd "initrd.img-$K" $packer
-	finds initramfs-stale "$update" "another kvm than the disk, .*: the distro's, .*; on disk: ours $V"
+	finds initramfs-stale "$update" "a kvm that differs from the disk's, .*: the distro's, .*; on disk: ours $V"
 done
 host
 holding /nonexistent
 initrd "initrd.img-$K" zstd -q
 nothing "an initramfs without KVM"
-is "... was read" "$(details)" "ok initramfs of kernel $K: holds none of the modules"
+is "... was read" "$(details)" "ok initramfs of kernel $K: contains none of the modules"
 host
 holding "$D/updates/dkms"
 xz --check=crc32 "$tmp/in/usr/lib/modules/$K/updates/dkms/"*.ko
@@ -553,7 +553,7 @@ like "... were read" "$(details)" 'as on disk'
 rm "$tmp/in/usr/lib/modules/$K/updates/dkms/"kvm{,-intel}.ko.xz
 initrd "initrd.img-$K" cat
 nothing "one of them, not compressed itself"
-like "... was read" "$(details)" 'holds kvm-amd, as on disk'
+like "... was read" "$(details)" 'contains kvm-amd, as on disk'
 holding "$D/updates/dkms" "usr/lib/modules/6.12.1-other/updates/dkms"
 initrd "initrd.img-$K" cat
 nothing "another kernel's modules in it"
@@ -594,7 +594,7 @@ holding "$D/updates/dkms" usr/lib/modules/6.1.0-56-amd64/updates
 initrd initrd.img-6.1.0-56-amd64 cat
 nothing "a problem of a kernel that neither runs nor boots next"
 like "... is a remark" "$(remarks)" \
-	'initrd.img-6.1.0-56-amd64 holds another kvm .*update-initramfs -u -k 6.1.0-56-amd64'
+	'initrd.img-6.1.0-56-amd64 contains a kvm that differs .*update-initramfs -u -k 6.1.0-56-amd64'
 onereg doctor --json -k 6.1.0-56-amd64
 like "... and a problem if CET is requested" "$(problems)" '^initramfs-stale: '
 conf=etc/modprobe.d/kvm-onereg.conf
@@ -605,12 +605,12 @@ echo '# options kvm_intel cet=1' >"$tmp/in/$conf"
 initrd "initrd.img-$K" cat
 nothing "our modprobe.d file, all comments, in it alone"
 put /$conf '  options kvm_intel cet=1 '
-finds initramfs-stale "$update" "another /$conf than the disk, so the boot loads it with other options"
+finds initramfs-stale "$update" "a /$conf that differs from the disk's, so the boot loads it with other options"
 echo $'# on\noptions kvm_intel cet=1 ' >"$tmp/in/$conf"
 initrd "initrd.img-$K" cat
 nothing "the same options"
 rm "$R/$conf"
-finds initramfs-stale "$update" "another /$conf"
+finds initramfs-stale "$update" "a /$conf that differs"
 holding /nonexistent
 mkdir -p "$tmp/in/etc/modprobe.d"
 echo 'options kvm_intel cet=1' >"$tmp/in/$conf"

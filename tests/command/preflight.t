@@ -158,11 +158,11 @@ verdict "a file of the older format, which has no quirks" 'old_format; $d->{host
 
 "$offer" make "$tmp/other" no_cet
 not_ok "text: the way with CET is closed" 1 preflight --compare "$tmp/base" "$tmp/other"
-like "... says so" "$output" '^A -> B: a guest with all of A CANNOT go:$'
+like "... says so" "$output" '^A -> B: a guest with all of A CANNOT move:$'
 like "... names it" "$output" 'SHSTK \(CPUID 7\.0:ECX\[7\]\)'
 like "... says what to do" "$(tr -s '\n ' ' ' <<<"$output")" \
-	'a guest without it can go\. Give it a fixed -cpu model without cet-ss and cet-ibt'
-like "... and that the other way is open" "$output" '^B -> A: a guest with all of B can go$'
+	'a guest without CET can move\. Give it a fixed -cpu model without cet-ss and cet-ibt'
+like "... and that the other way is open" "$output" '^B -> A: a guest with all of B can move$'
 is "... in 80 columns, apart from names of files" "$(sed 1,4d <<<"$output" | awk 'length > 80')" ""
 "$offer" make "$tmp/other" \
 	'$d->{host}{name} = "\e[31mred"; $d->{host}{kernel} = "x" x 5000; $d->{cpu}{name} = "\x{202e}back"'
@@ -176,8 +176,8 @@ like "what is not compared is told, with the way to look" "$output" "QEMU's vers
 ok "a file of the older format is compared" preflight --compare "$tmp/base" "$tmp/other"
 text=$(tr -s '\n ' ' ' <<<"$output")
 like "... and what it lacks is told" "$text" \
-	"$tmp/other is of version 1 of the format, without quirks and the parameter nested: save it again"
-is "... and not of the other one" "$(grep -o "$tmp/base is of version" <<<"$text")" ""
+	"$tmp/other has version 1 of the format, without quirks and the parameter nested: save it again"
+is "... and not of the other one" "$(grep -o "$tmp/base has version" <<<"$text")" ""
 "$offer" make "$tmp/other" 'other("b"); $d->{kvm}{quirks} = "0x37f"; $d->{kvm}{nested} = "N"'
 ok "quirks differ" preflight --compare "$tmp/base" "$tmp/other"
 text=$(tr -s '\n ' ' ' <<<"$output")
@@ -330,7 +330,7 @@ unusable "what version 2 has is missing" "$tmp/x" "damaged: in kvm\[0\], 'quirks
 "$offer" make "$tmp/x" '$d->{cpuid}[3]{eax} = "0x100000000"'
 unusable "a register of 33 bits" "$tmp/x" 'damaged: cpuid\[3\] eax is too large'
 "$offer" make "$tmp/x" '$d->{cpuid}[3]{eax} = 5'
-unusable "a number that is no string" "$tmp/x" "damaged: in cpuid\[3\], 'eax' is missing or no string"
+unusable "a number that is no string" "$tmp/x" "damaged: in cpuid\[3\], 'eax' is missing or not of type string"
 "$offer" make "$tmp/x" '$d->{msrs}[0] = "16"'
 unusable "a number without 0x" "$tmp/x" 'damaged: msrs\[0\]'
 "$offer" make "$tmp/x" '$d->{cpu}{family} = 5000000000'
@@ -382,14 +382,14 @@ wrong() { # REGEX COMMAND ARGUMENT...
 wrong "unknown option '--foo'" preflight --foo
 wrong "needs an argument" preflight --compare
 wrong "needs an argument" preflight --save
-wrong "'c' is too much" preflight --compare a b c
-wrong "'a' is too much" preflight a
-wrong "goes alone" preflight --save a --compare b
+wrong "unexpected argument 'c'" preflight --compare a b c
+wrong "unexpected argument 'a'" preflight a
+wrong "takes no other option" preflight --save a --compare b
 wrong "cet or nested, not 'x'" preflight --without x --compare a
-wrong "goes with --compare or --baseline" preflight --without cet
-wrong "goes alone" preflight --save a --baseline b
-wrong "do not go together" preflight --compare a --baseline b
-wrong "goes with --baseline" preflight --qemu 10 a
+wrong "needs --compare or --baseline" preflight --without cet
+wrong "takes no other option" preflight --save a --baseline b
+wrong "cannot be combined" preflight --compare a --baseline b
+wrong "needs --baseline" preflight --qemu 10 a
 wrong "takes a version, such as 10, not 'new'" preflight --qemu new --baseline a
 wrong "takes a version" preflight --qemu 0 --baseline a
 wrong "knows QEMU 7 and later, not 6.2" preflight --qemu 6.2 --baseline a

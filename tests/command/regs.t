@@ -91,7 +91,7 @@ check_offer() {
 	is "$1: preflight --save has what KVM says" "$("$offer" readings "$tmp/$1/files/offer" | sort)" \
 		"$(sed 's/^\(msr [^ ]*\).*/\1/' "$tmp/$1/files/readings" | sort)"
 	like "$1: preflight, as text" "$(said "$1" 10)" '^CPU  *(GenuineIntel|AuthenticAMD), family'
-	like "$1: preflight --compare with itself" "$(said "$1" 11)" '^A -> B: a guest with all of A can go$'
+	like "$1: preflight --compare with itself" "$(said "$1" 11)" '^A -> B: a guest with all of A can move$'
 	like "$1: a user without access" "$(said "$1" 12)" 'no permission to open /dev/kvm'
 }
 

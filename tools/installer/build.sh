@@ -67,25 +67,13 @@ install_kernel() {
 
 # Build and install for kernel $1, and print its line.
 build_kernel() {
-	local k=$1 out status want why fix log full f had stays=''
+	local k=$1 out status want stays=''
 	look "$k"
 	want=$(wanted "$k")
 	needed="$needed ${want#* } ${found_origin#* } "
 	if [ "$found" = ours ] && [ "$found_version" = "$version" ] && [ "$found_origin" = "$want" ] &&
 		[ "$(cat "$state/built/$k" 2>/dev/null || echo "$sum")" = "$sum" ]; then
-		if all_packed_well "$k"; then
-			line "$k" "installed already ($version, from $found_origin)"
-		elif out=$(repack "$k" 2>&1); then
-			line "$k" "installed, recompressed ($version, from $found_origin)"
-		else
-			line "$k" "failed: cannot compress the modules in the kernel's format: ${out##*$'\n'}"
-			more "to fix: make room in /lib/modules and /var/lib/dkms (df), then run this again"
-			failed=$((failed + 1))
-			return
-		fi
-		note_build_ids "$k"
-		done=$((done + 1))
-		is_running "$k"
+		keep_installed "$k"
 		return
 	fi
 	if [ "$found" = foreign ]; then
@@ -96,8 +84,7 @@ build_kernel() {
 		line "$k" "found a partial installation; removing it"
 		roll_back "$k" || true
 	fi
-	had=$found
-	[ "$had/$found_origin" != "ours/$want" ] || stays="version $found_version stays installed"
+	[ "$found/$found_origin" != "ours/$want" ] || stays="version $found_version stays installed"
 
 	out=$("$here/src/prepare" -k "$k" -d "/lib/modules/$k/build" -s "$state/source" -o "$scratch/tree" 2>&1) &&
 		status=0 || status=$?
@@ -108,43 +95,73 @@ build_kernel() {
 		return
 	} ;;
 	esac
-	if [ "$status" != 0 ]; then
-		why=$(sed -n "s/^$name: //p" <<<"$out" | tail -n 1)
-		fix=$(sed -n 's/^  to fix: //p' <<<"$out")
-		note_source "$k" "$status" "$why" "${want#* }"
-		case $status in
-		3)
-			line "$k" "native: the kernel has ONE_REG itself; nothing to do"
-			done=$((done + 1))
-			;;
-		11) line "$k" "skipped: $why" ;;
-		10)
-			line "$k" "skipped: $why"
-			lacks "$k" "$why" "$fix"
-			;;
-		12 | 13 | 18 | 19 | 20)
-			line "$k" "skipped: $why"
-			lacks "$k" "$why"
-			;;
-		*)
-			line "$k" "failed: ${why:-$out}"
-			lacks "$k" "${why:-$out}" "$fix"
-			failed=$((failed + 1))
-			;;
-		esac
-		[ -z "$stays" ] || more "($stays)"
-		[ -z "$fix" ] || more "to fix: $fix"
-		# Do not leave modules there that were built from another source than the kernel's.
-		if [ "$had" = ours ] && [ -n "$want" ] && [ "$found_origin" != "$want" ]; then
-			more "(removed the installed modules: they were built from $found_origin)"
-			restore "$k" || failed=$((failed + 1))
-		elif [ "$had" = mixed ]; then
-			more "the distro's modules are not complete: apt-get install --reinstall linux-image-$k"
-			failed=$((failed + 1))
-		fi
+	if [ "$status" = 0 ]; then
+		build_prepared "$k" "$want"
+	else
+		cannot_build "$k" "$want" "$status" "$out"
+	fi
+}
+
+# Kernel $1 has the right modules: only recompress them, if necessary.
+keep_installed() {
+	local k=$1 out
+	if all_packed_well "$k"; then
+		line "$k" "installed already ($version, from $found_origin)"
+	elif out=$(repack "$k" 2>&1); then
+		line "$k" "installed, recompressed ($version, from $found_origin)"
+	else
+		line "$k" "failed: cannot compress the modules in the kernel's format: ${out##*$'\n'}"
+		more "to fix: make room in /lib/modules and /var/lib/dkms (df), then run this again"
+		failed=$((failed + 1))
 		return
 	fi
+	note_build_ids "$k"
+	done=$((done + 1))
+	is_running "$k"
+}
 
+# src/prepare ended with status $3 and output $4 for kernel $1, which should be built from $2: print its line, and remove
+# modules that were built from another source. Uses $found of look, and $stays.
+cannot_build() {
+	local k=$1 want=$2 status=$3 why fix
+	why=$(sed -n "s/^$name: //p" <<<"$4" | tail -n 1)
+	fix=$(sed -n 's/^  to fix: //p' <<<"$4")
+	note_source "$k" "$status" "$why" "${want#* }"
+	case $status in
+	3)
+		line "$k" "native: the kernel has ONE_REG itself; nothing to do"
+		done=$((done + 1))
+		;;
+	11) line "$k" "skipped: $why" ;;
+	10)
+		line "$k" "skipped: $why"
+		lacks "$k" "$why" "$fix"
+		;;
+	12 | 13 | 18 | 19 | 20)
+		line "$k" "skipped: $why"
+		lacks "$k" "$why"
+		;;
+	*)
+		line "$k" "failed: ${why:-$4}"
+		lacks "$k" "${why:-$4}" "$fix"
+		failed=$((failed + 1))
+		;;
+	esac
+	[ -z "$stays" ] || more "($stays)"
+	[ -z "$fix" ] || more "to fix: $fix"
+	if [ "$found" = ours ] && [ -n "$want" ] && [ "$found_origin" != "$want" ]; then
+		more "(removed the installed modules: they were built from $found_origin)"
+		restore "$k" || failed=$((failed + 1))
+	elif [ "$found" = mixed ]; then
+		more "the distro's modules are not complete: apt-get install --reinstall linux-image-$k"
+		failed=$((failed + 1))
+	fi
+}
+
+# Build for kernel $1 from source $2, which is there, install the result, and print the kernel's line. Uses $found of
+# look, and $stays.
+build_prepared() {
+	local k=$1 want=$2 why log full f
 	# Nobody watches a noninteractive run, even if its log is written through a terminal.
 	[ ! -t 1 ] || [ "${DEBIAN_FRONTEND:-}" = noninteractive ] ||
 		printf '  %-28s %s\r' "$k" "building (about a minute)"
@@ -152,7 +169,7 @@ build_kernel() {
 	[ -n "$why" ] || why=$(built_wrong "$k" "$want")
 	if [ -z "$why" ]; then
 		stays=''
-		if [ "$had" = ours ] && ! to_distro "$k"; then
+		if [ "$found" = ours ] && ! to_distro "$k"; then
 			why="cannot change the set of modules"
 		elif ! f=$({ pack_kept "$k" && to_ours "$k"; } 2>&1); then
 			why="cannot put the modules in place: $f"
@@ -160,7 +177,7 @@ build_kernel() {
 			look "$k"
 			[ "$found" = ours ] && [ "$found_version" = "$version" ] && [ "$found_origin" = "$want" ] &&
 				mkdir -p "$state/built" && echo "$sum" >"$state/built/$k" ||
-				why="not all of kvm, kvm-intel, kvm-amd resolve to ours after the installation"
+				why="modprobe does not find all three of our modules after the installation"
 		fi
 	fi
 	if [ -n "$why" ]; then

@@ -71,8 +71,8 @@ make_image() {
 	fi </dev/null 2>&1
 }
 
-# Rebuild the initramfs of kernel $1 if it holds other KVM modules than the disk. If it still does afterwards, say what
-# helps, and return 1.
+# Rebuild the initramfs of kernel $1 if it contains KVM modules that differ from those on disk. If it still does
+# afterwards, say what helps, and return 1.
 refresh_image() {
 	local k=$1 image said was again
 	image=$(image_of "$k")
@@ -80,15 +80,15 @@ refresh_image() {
 	said=$(make_image "$k" "$image")
 	was=$(image_differs "$k" "$image")
 	if [ -z "$was" ]; then
-		line "$k" "rebuilt $image: it holds KVM modules"
+		line "$k" "rebuilt $image, which contains KVM modules"
 		return 0
 	fi
 	if [ "$was" = unreadable ]; then
-		line "$k" "failed: cannot unpack $image to see whose KVM modules it holds"
+		line "$k" "failed: cannot unpack $image to see whose KVM modules it contains"
 		more "to fix: make room in ${scratch%/*} (df ${scratch%/*}), then run this again"
 		return 1
 	fi
-	line "$k" "failed: $image still holds other KVM modules than the disk; it would load them at boot"
+	line "$k" "failed: $image still contains KVM modules that differ from those on disk; they would be loaded at boot"
 	was=$(grep -i -E 'space|error|fail|read-only|ro mounted' <<<"$said" | tail -n 1)
 	[ -z "$was" ] || more "($was)"
 	again="dracut --force $image $k"

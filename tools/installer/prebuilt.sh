@@ -118,7 +118,7 @@ use_prebuilt() {
 		fix="apt-get install linux-image-$k"
 	elif [ -n "$set" ]; then
 		why="its kernel has version $v, the prebuilt modules are for ${set##* }"
-		fix="install kvm-onereg-modules-$k for $v, made by: make deb-modules KVER=$k"
+		fix="install kvm-onereg-modules-$k for $v, built by: make deb-modules KVER=$k"
 	else
 		why="the package's modules are not complete"
 		fix="apt-get install --reinstall kvm-onereg-modules-$k"
@@ -146,8 +146,8 @@ change_to_prebuilt() {
 		why="cannot put the modules in place: $said"
 		fix="make room (5 MB) in /lib/modules, then: dpkg --configure -a"
 	elif ! prebuilt_resolve "$k"; then
-		why="not all of kvm, kvm-intel, kvm-amd resolve to the prebuilt modules"
-		fix="look for settings in /etc/depmod.d; kvm-onereg doctor -k $k tells more"
+		why="modprobe does not find all three prebuilt modules"
+		fix="check the settings in /etc/depmod.d; kvm-onereg doctor -k $k says more"
 	else
 		return 0
 	fi

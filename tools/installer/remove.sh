@@ -48,7 +48,7 @@ remove_all() {
 		[ -n "$(ours_files "$k")" ] || dkms_knows_us || continue
 		if roll_back "$k"; then
 			if prebuilt_resolve "$k"; then
-				line "$k" "removed; the prebuilt modules of kvm-onereg-modules-$k resolve"
+				line "$k" "removed; modprobe finds the prebuilt modules of kvm-onereg-modules-$k"
 				is_running "$k"
 				continue
 			fi

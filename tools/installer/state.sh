@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: GPL-2.0
 # shellcheck shell=bash disable=SC2154 # the caller sets $state
 #
-# state.sh - what is kept in /var/lib/kvm-onereg, at a removal
+# state.sh - remove /var/lib/kvm-onereg
 
-# All but the states of guests that an interrupted "kvm-onereg swap --keep-guests" has saved
+# Remove all of it except the states of guests that an interrupted "kvm-onereg swap --keep-guests" has saved.
 forget_state() {
 	[ ! -d "$state" ] || find "$state" -mindepth 1 -maxdepth 1 ! -name guests -exec rm -rf {} + || return
 	rmdir "$state/guests" "$state" 2>/dev/null || :

@@ -19,7 +19,7 @@ static const struct command {
 	{ "doctor", cmd_doctor, "find what is wrong, and the command that fixes it" },
 	{ "regs", cmd_regs, "print the registers of a temporary vCPU" },
 	{ "swap", cmd_swap, "load our modules, or the distro's, without a reboot" },
-	{ "preflight", cmd_preflight, "save what this host offers guests, compare hosts" },
+	{ "preflight", cmd_preflight, "save what this host offers guests, and compare hosts" },
 };
 
 static void help(FILE *to)

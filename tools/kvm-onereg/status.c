@@ -165,7 +165,7 @@ static void print_kernels(const struct kernel *all, const char *only, const stru
 	struct wanted needs;
 	int width = 20;
 
-	printf("%sOn disk%s, as modprobe takes them; * is the running kernel\n", colour(BOLD), colour(PLAIN));
+	printf("%sOn disk%s, as modprobe loads them; * is the running kernel\n", colour(BOLD), colour(PLAIN));
 	for (const struct kernel *kernel = all; kernel->release; kernel++)
 		if ((int)strlen(kernel->release) > width)
 			width = strlen(kernel->release);
@@ -433,76 +433,95 @@ static const char help[] = "usage: kvm-onereg status [--json] [-k KERNEL]\n"
 			   "2 critical: no ONE_REG now, or the next boot loses CET or KVM, or guests of an\n"
 			   "interrupted swap do not run; 3 unknown.\n";
 
-int cmd_status(int argc, char **argv)
-{
-	struct kernel *all, *kernel, *only;
-	enum kvm_access access = KVM_FORBIDDEN;
-	struct kernel_options options;
+/* All that the command shows */
+struct report {
 	struct running running;
 	struct outlook outlook;
 	struct unfinished unfinished;
 	struct holders holders;
-	struct json_object *json, *cet_object;
 	struct cet cet;
+	enum kvm_access access;
 	char *verdict;
 	bool good;
+};
+
+static char *kernel_verdict(const struct kernel *kernel, bool good)
+{
+	return format("Kernel %s would load %s KVM %s ONE_REG.", kernel->release,
+		      kernel->set == OURS    ? "our" :
+		      kernel->set == NATIVE  ? "its own" :
+		      kernel->set == DISTRO  ? "the distro's" :
+		      kernel->set == FOREIGN ? "another package's" :
+					       "no complete",
+		      good ? "with" : "without");
+}
+
+static void print_report(const struct kernel *all, const char *release, struct report *report)
+{
+	print_kernels(all, release, &report->outlook);
+	putchar('\n');
+	print_loaded(&report->running, &report->outlook);
+	print_next_boot(&report->outlook);
+	print_access(report->access);
+	print_cet(&report->cet, &report->running);
+	print_holders(&report->holders, offers_cet(&report->cet, report->running.set == NATIVE));
+	print_unfinished(&report->unfinished);
+	printf("\n%s%s%s\n", colour(report->good ? GREEN : RED), report->verdict, colour(PLAIN));
+}
+
+static struct json_object *report_json(struct kernel *all, const struct kernel *only, struct report *report)
+{
+	struct json_object *json = json_object_new_object(), *kernels = json_object_new_array(), *cet;
+
+	json_object_object_add(json, "tools_version", json_string(tools_version));
+	json_object_object_add(json, "running", json_string(running_release()));
+	for (; all->release; all++)
+		if (!only || all == only)
+			json_object_array_add(kernels, kernel_json(all, &report->outlook));
+	json_object_object_add(json, "kernels", kernels);
+	json_object_object_add(json, "loaded", running_json(&report->running, &report->outlook));
+	json_object_object_add(json, "next_boot", next_boot_json(&report->outlook));
+	json_object_object_add(json, "pending", pending_json(&report->outlook));
+	json_object_object_add(json, "dev_kvm", *host_root() ? NULL : json_string(access_names[report->access]));
+	cet = cet_json(&report->cet);
+	json_object_object_add(cet, "vmms",
+			       offers_cet(&report->cet, report->running.set == NATIVE) ? vmms_json(&report->holders) :
+											 NULL);
+	json_object_object_add(json, "cet", cet);
+	json_object_object_add(json, "vms", holders_json(&report->holders));
+	json_object_object_add(json, "unfinished_swap", unfinished_json(&report->unfinished));
+	json_object_object_add(json, "one_reg", json_object_new_boolean(report->good));
+	json_object_object_add(json, "verdict", json_string(report->verdict));
+	return json;
+}
+
+int cmd_status(int argc, char **argv)
+{
+	struct report report = { .access = KVM_FORBIDDEN };
+	struct kernel_options options;
+	struct kernel *kernel, *only;
 
 	if (!read_kernel_options(&options, "status", true, help, argc, argv))
 		return STATUS_OK;
-	all = options.all;
 	only = options.only;
-	kernel = find_kernel(all, running_release());
-	running = what_runs(kernel);
+	kernel = find_kernel(options.all, running_release());
+	report.running = what_runs(kernel);
 	if (!*host_root())
-		access = probe_loaded_kvm(&running);
-	cet = look_at_cet();
-	outlook = look_ahead(all, kernel, &running, &cet);
-	holders = who_holds_kvm();
-	unfinished = look_at_unfinished();
-	good = judge(&running, access, kernel, &verdict);
+		report.access = probe_loaded_kvm(&report.running);
+	report.cet = look_at_cet();
+	report.outlook = look_ahead(options.all, kernel, &report.running, &report.cet);
+	report.holders = who_holds_kvm();
+	report.unfinished = look_at_unfinished();
+	report.good = judge(&report.running, report.access, kernel, &report.verdict);
 	if (only && !only->running) {
-		good = only->set == OURS || only->set == NATIVE;
-		verdict = format("Kernel %s would load %s KVM %s ONE_REG.", only->release,
-				 only->set == OURS    ? "our" :
-				 only->set == NATIVE  ? "its own" :
-				 only->set == DISTRO  ? "the distro's" :
-				 only->set == FOREIGN ? "another package's" :
-							"no complete",
-				 good ? "with" : "without");
+		report.good = only->set == OURS || only->set == NATIVE;
+		report.verdict = kernel_verdict(only, report.good);
 	}
 	if (options.check)
-		return monitor(&running, &outlook, &unfinished, good, verdict);
-	if (!options.json) {
-		print_kernels(all, options.release, &outlook);
-		putchar('\n');
-		print_loaded(&running, &outlook);
-		print_next_boot(&outlook);
-		print_access(access);
-		print_cet(&cet, &running);
-		print_holders(&holders, offers_cet(&cet, running.set == NATIVE));
-		print_unfinished(&unfinished);
-		printf("\n%s%s%s\n", colour(good ? GREEN : RED), verdict, colour(PLAIN));
-		return good ? STATUS_OK : STATUS_NO;
-	}
-	json = json_object_new_object();
-	json_object_object_add(json, "tools_version", json_string(tools_version));
-	json_object_object_add(json, "running", json_string(running_release()));
-	json_object_object_add(json, "kernels", json_object_new_array());
-	for (; all->release; all++)
-		if (!only || all == only)
-			json_object_array_add(json_object_object_get(json, "kernels"), kernel_json(all, &outlook));
-	json_object_object_add(json, "loaded", running_json(&running, &outlook));
-	json_object_object_add(json, "next_boot", next_boot_json(&outlook));
-	json_object_object_add(json, "pending", pending_json(&outlook));
-	json_object_object_add(json, "dev_kvm", *host_root() ? NULL : json_string(access_names[access]));
-	cet_object = cet_json(&cet);
-	json_object_object_add(cet_object, "vmms",
-			       offers_cet(&cet, running.set == NATIVE) ? vmms_json(&holders) : NULL);
-	json_object_object_add(json, "cet", cet_object);
-	json_object_object_add(json, "vms", holders_json(&holders));
-	json_object_object_add(json, "unfinished_swap", unfinished_json(&unfinished));
-	json_object_object_add(json, "one_reg", json_object_new_boolean(good));
-	json_object_object_add(json, "verdict", json_string(verdict));
-	print_json(json);
-	return good ? STATUS_OK : STATUS_NO;
+		return monitor(&report.running, &report.outlook, &report.unfinished, report.good, report.verdict);
+	if (options.json)
+		print_json(report_json(options.all, only, &report));
+	else
+		print_report(options.all, options.release, &report);
+	return report.good ? STATUS_OK : STATUS_NO;
 }

@@ -100,9 +100,38 @@ static void report_unsigned(const struct kernel *kernel, const struct module *mo
 			      module->prebuilt ? "" : " (DKMS had no openssl)"));
 }
 
+/* Whether the firmware knows the key of @ours, which is not loaded; @refused is what the kernel has said about a key */
+static void check_key(const struct module *ours, const char *state, const char *refused)
+{
+	struct program_result mokutil = RUN_PROGRAM("mokutil", "--test-key", "/var/lib/dkms/mok.pub");
+	char *keys;
+
+	if (mokutil.ended && strstr(mokutil.output, "already enrolled"))
+		return;
+	if (mokutil.ended && strstr(mokutil.output, "enrollment request")) {
+		report_problem(
+			"key-pending", "reboot     # and choose \"Enroll MOK\" on the console",
+			format("%s, and DKMS's key is waiting to be enrolled: until then, our modules cannot be loaded",
+			       state));
+		return;
+	}
+	keys = mokutil.ended && strstr(mokutil.output, "is not enrolled") ? NULL : read_file("/proc/keys");
+	if (keys && strstr(keys, ours->signer))
+		return;
+	if (keys && !refused) {
+		skip_check(mokutil.found ? format("mokutil says: %s", mokutil.output) :
+					   "mokutil is not installed, and /proc/keys does not show the key");
+		return;
+	}
+	report_problem("key-not-enrolled",
+		       "mokutil --import /var/lib/dkms/mok.pub     # then reboot, and enroll it on the console",
+		       format("%s, and the firmware does not know the key of our modules (%s): they cannot load%s%s",
+			      state, ours->signer, refused ? ". The kernel says: " : "", refused ? refused : ""));
+}
+
 void check_secure_boot(void)
 {
-	char *enforced = read_file("/sys/module/module/parameters/sig_enforce"), *keys, *refused;
+	char *enforced = read_file("/sys/module/module/parameters/sig_enforce"), *refused;
 	const char *state = host.secure_boot ? "Secure Boot is on" :
 			    host.lockdown && strcmp(host.lockdown, "none") ?
 					       format("the kernel is locked down (%s)", host.lockdown) :
@@ -110,7 +139,6 @@ void check_secure_boot(void)
 							   NULL;
 	const struct kernel *next = host.outlook.next.kernel;
 	const struct module *ours = NULL;
-	struct program_result mokutil;
 
 	begin_check("Secure Boot");
 	if (!host.secure_boot_known) {
@@ -140,26 +168,5 @@ void check_secure_boot(void)
 		report_unsigned(host.kernel, unsigned_module(host.kernel), state);
 		return;
 	}
-	mokutil = RUN_PROGRAM("mokutil", "--test-key", "/var/lib/dkms/mok.pub");
-	if (mokutil.ended && strstr(mokutil.output, "already enrolled"))
-		return;
-	if (mokutil.ended && strstr(mokutil.output, "enrollment request")) {
-		report_problem(
-			"key-pending", "reboot     # and choose \"Enroll MOK\" on the console",
-			format("%s, and DKMS's key is waiting to be enrolled: until then, our modules cannot be loaded",
-			       state));
-		return;
-	}
-	keys = mokutil.ended && strstr(mokutil.output, "is not enrolled") ? NULL : read_file("/proc/keys");
-	if (keys && strstr(keys, ours->signer))
-		return;
-	if (keys && !refused) {
-		skip_check(mokutil.found ? format("mokutil says: %s", mokutil.output) :
-					   "mokutil is not installed, and /proc/keys does not show the key");
-		return;
-	}
-	report_problem("key-not-enrolled",
-		       "mokutil --import /var/lib/dkms/mok.pub     # then reboot, and enroll it on the console",
-		       format("%s, and the firmware does not know the key of our modules (%s): they cannot load%s%s",
-			      state, ours->signer, refused ? ". The kernel says: " : "", refused ? refused : ""));
+	check_key(ours, state, refused);
 }

@@ -64,20 +64,20 @@ void check_initramfs(struct kernel *kernel, const char *only)
 		if (!packed->build_id || (id && !strcmp(id, packed->build_id)) ||
 		    (!id && kernel->module[i].whose != MISSING))
 			continue;
-		why = format("kernel %s: %s holds another %s than the disk, and the boot may load it: %s; on disk: %s",
-			     kernel->release, image.file, file_names[i], describe_packed(packed),
-			     describe_kernel(kernel));
+		why = format(
+			"kernel %s: %s contains a %s that differs from the disk's, and the boot may load it: %s; on disk: %s",
+			kernel->release, image.file, file_names[i], describe_packed(packed), describe_kernel(kernel));
 		report_on_kernel(kernel, only, "initramfs-stale", fix, why);
 		return;
 	}
-	check_is_good(*holds ? format("holds %s, as on disk", holds) : "holds none of the modules");
+	check_is_good(*holds ? format("contains %s, as on disk", holds) : "contains none of the modules");
 	if (*holds && strcmp(settings(image.modprobe_d), settings(read_file("%s", conf)))) {
 		why = format(
-			"kernel %s: %s holds %s, and another %s than the disk, so the boot loads it with other options",
+			"kernel %s: %s contains %s, and a %s that differs from the disk's, so the boot loads it with other options",
 			kernel->release, image.file, holds, conf);
 		report_on_kernel(kernel, only, "initramfs-stale", fix, why);
 	} else if (unknown) {
-		skip_check(format("%s holds %s; they cannot be compared with the disk, because one has no build-id",
+		skip_check(format("%s contains %s; they cannot be compared with the disk, because one has no build-id",
 				  image.file, holds));
 	}
 }

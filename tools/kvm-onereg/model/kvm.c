@@ -49,7 +49,7 @@ int kvm_open(bool *one_reg)
 	case KVM_FORBIDDEN:
 		die(STATUS_CANNOT, "run it as root, or as a user of the group kvm", "no permission to open " DEVICE);
 	case KVM_UNUSABLE:
-		die(STATUS_CANNOT, "kvm-onereg doctor", DEVICE " does not answer: %m");
+		die(STATUS_CANNOT, "kvm-onereg doctor", DEVICE " does not respond: %m");
 	case KVM_NO_ONE_REG:
 		*one_reg = false;
 		break;
@@ -84,10 +84,10 @@ struct vcpu vcpu_create(bool bare)
 		vcpu.vm = ioctl(vcpu.kvm, KVM_CREATE_VM, 0);
 	while (vcpu.vm < 0 && errno == EINTR);
 	if (vcpu.vm < 0)
-		die(STATUS_CANNOT, "kvm-onereg doctor", "cannot make a VM: %m");
+		die(STATUS_CANNOT, "kvm-onereg doctor", "cannot create a VM: %m");
 	vcpu.fd = ioctl(vcpu.vm, KVM_CREATE_VCPU, 0);
 	if (vcpu.fd < 0)
-		die(STATUS_CANNOT, "kvm-onereg doctor", "cannot make a vCPU: %m");
+		die(STATUS_CANNOT, "kvm-onereg doctor", "cannot create a vCPU: %m");
 	if (!bare && ioctl(vcpu.fd, KVM_SET_CPUID2, vcpu.cpuid))
 		die(STATUS_CANNOT, "kvm-onereg doctor", "KVM_SET_CPUID2: %m");
 	return vcpu;

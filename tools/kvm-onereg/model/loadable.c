@@ -73,7 +73,7 @@ static struct obstacle packing(const struct kernel *kernel, const struct module 
 				check == 4  ? "CRC64" :
 				check == 10 ? "SHA-256" :
 					      format("%u", check),
-				found.later ? ": kmod here still decompresses it, but that of Debian 13 will not" :
+				found.later ? ": kmod here still decompresses it, but Debian 13's will not" :
 					      " (EINVAL)");
 	return found;
 }

@@ -34,10 +34,10 @@ static struct json_object *get(struct json_object *object, const char *key, enum
 	struct json_object *value = NULL;
 
 	if (!json_object_is_type(object, json_type_object))
-		die(STATUS_USAGE, ADVICE, "%s: damaged: %s[%zu] is no object", at->file, at->part, at->i);
+		die(STATUS_USAGE, ADVICE, "%s: damaged: %s[%zu] is not an object", at->file, at->part, at->i);
 	if (!json_object_object_get_ex(object, key, &value) || !json_object_is_type(value, type))
-		die(STATUS_USAGE, ADVICE, "%s: damaged: in %s[%zu], '%s' is missing or no %s", at->file, at->part,
-		    at->i, key, json_type_to_name(type));
+		die(STATUS_USAGE, ADVICE, "%s: damaged: in %s[%zu], '%s' is missing or not of type %s", at->file,
+		    at->part, at->i, key, json_type_to_name(type));
 	return value;
 }
 
@@ -74,8 +74,8 @@ static __u64 number_of(struct json_object *value, __u64 most, const char *key, c
 	__u64 number;
 
 	if (n < 3 || n > 18 || strncmp(text, "0x", 2) || strspn(text + 2, "0123456789abcdef") != n - 2)
-		die(STATUS_USAGE, ADVICE, "%s: damaged: %s[%zu] %s is no number \"0x...\"", at->file, at->part, at->i,
-		    key);
+		die(STATUS_USAGE, ADVICE, "%s: damaged: %s[%zu] %s is not a number \"0x...\"", at->file, at->part,
+		    at->i, key);
 	number = strtoull(text, NULL, 16);
 	if (number > most)
 		die(STATUS_USAGE, ADVICE, "%s: damaged: %s[%zu] %s is too large", at->file, at->part, at->i, key);
@@ -141,31 +141,58 @@ static void read_kvm(struct offer *offer, struct json_object *kvm, struct place 
 	}
 }
 
+/* The version of the format, which this command must know */
+static int read_version(struct json_object *json, const struct place *at)
+{
+	struct json_object *format;
+	int version;
+
+	if (!json_object_is_type(json, json_type_object) || !json_object_object_get_ex(json, "format", &format) ||
+	    !json_object_is_type(format, json_type_string) || strcmp(json_object_get_string(format), FORMAT))
+		die(STATUS_USAGE, "name a file that \"kvm-onereg preflight --save FILE\" wrote",
+		    "%s: not a file of preflight", at->file);
+	version = get_int(json, "version", at);
+	if (version > VERSION_NOW)
+		die(STATUS_USAGE, "install the kvm-onereg-tools that wrote it, or a newer one",
+		    "%s: written by a newer kvm-onereg, in version %d of the format; this one knows version %d",
+		    at->file, version, VERSION_NOW);
+	if (version < 1)
+		die(STATUS_USAGE, ADVICE, "%s: damaged: version %d", at->file, version);
+	return version;
+}
+
+static void read_msrs(struct offer *offer, struct json_object *json, struct place *at)
+{
+	struct json_object *object, *array;
+
+	offer->features = get_array(json, at, "feature_msrs", sizeof(*offer->features), &array, &offer->n_features);
+	for (at->i = 0; at->i < offer->n_features; at->i++) {
+		object = json_object_array_get_idx(array, at->i);
+		offer->features[at->i].index = get_number(object, "index", UINT_MAX, at);
+		offer->features[at->i].value = get_number(object, "value", ULLONG_MAX, at);
+	}
+	offer->msrs = get_array(json, at, "msrs", sizeof(*offer->msrs), &array, &offer->n_msrs);
+	for (at->i = 0; at->i < offer->n_msrs; at->i++)
+		offer->msrs[at->i] = number_of(json_object_array_get_idx(array, at->i), UINT_MAX, "index", at);
+	offer->registers = get_array(json, at, "kvm_defined_registers", sizeof(*offer->registers), &array,
+				     &offer->n_registers);
+	for (at->i = 0; at->i < offer->n_registers; at->i++)
+		offer->registers[at->i] = number_of(json_object_array_get_idx(array, at->i), ULLONG_MAX, "id", at);
+}
+
 struct offer offer_read(struct json_object *json, const char *file)
 {
 	struct place at = { file, "document", 0 };
 	struct offer offer = { .json = json };
-	struct json_object *object, *array;
-	int format_version;
+	struct json_object *object;
 
-	if (!json_object_is_type(json, json_type_object) || !json_object_object_get_ex(json, "format", &object) ||
-	    !json_object_is_type(object, json_type_string) || strcmp(json_object_get_string(object), FORMAT))
-		die(STATUS_USAGE, "name a file that \"kvm-onereg preflight --save FILE\" wrote",
-		    "%s: not a file of preflight", file);
-	format_version = get_int(json, "version", &at);
-	if (format_version > VERSION_NOW)
-		die(STATUS_USAGE, "install the kvm-onereg-tools that wrote it, or a newer one",
-		    "%s: written by a newer kvm-onereg, in version %d of the format; this one knows version %d", file,
-		    format_version, VERSION_NOW);
-	if (format_version < 1)
-		die(STATUS_USAGE, ADVICE, "%s: damaged: version %d", file, format_version);
-	offer.version = format_version;
+	offer.version = read_version(json, &at);
 
 	object = get(json, "host", json_type_object, &at);
 	at.part = "host";
 	offer.host = get_text(object, "name", false, &at);
 	offer.date = get_text(object, "date", false, &at);
-	offer.id = format_version < 2 ? NULL : get_text(object, "id", true, &at);
+	offer.id = offer.version < 2 ? NULL : get_text(object, "id", true, &at);
 	offer.system = get_text(object, "system", true, &at);
 	offer.kernel = get_text(object, "kernel", false, &at);
 	offer.kernel_version = get_text(object, "kernel_version", false, &at);
@@ -191,19 +218,7 @@ struct offer offer_read(struct json_object *json, const char *file)
 
 	offer.cpuid = read_leaves(json, &at, "cpuid", &offer.n_cpuid);
 	offer.emulated = read_leaves(json, &at, "emulated_cpuid", &offer.n_emulated);
-	offer.features = get_array(json, &at, "feature_msrs", sizeof(*offer.features), &array, &offer.n_features);
-	for (at.i = 0; at.i < offer.n_features; at.i++) {
-		object = json_object_array_get_idx(array, at.i);
-		offer.features[at.i].index = get_number(object, "index", UINT_MAX, &at);
-		offer.features[at.i].value = get_number(object, "value", ULLONG_MAX, &at);
-	}
-	offer.msrs = get_array(json, &at, "msrs", sizeof(*offer.msrs), &array, &offer.n_msrs);
-	for (at.i = 0; at.i < offer.n_msrs; at.i++)
-		offer.msrs[at.i] = number_of(json_object_array_get_idx(array, at.i), UINT_MAX, "index", &at);
-	offer.registers = get_array(json, &at, "kvm_defined_registers", sizeof(*offer.registers), &array,
-				    &offer.n_registers);
-	for (at.i = 0; at.i < offer.n_registers; at.i++)
-		offer.registers[at.i] = number_of(json_object_array_get_idx(array, at.i), ULLONG_MAX, "id", &at);
+	read_msrs(&offer, json, &at);
 	return offer;
 }
 

@@ -42,7 +42,7 @@ struct offer {
 	int family, model, stepping, tsc_khz;
 	bool one_reg, tsc_scaling;
 	struct leaf *cpuid, *emulated;
-	struct msr_value *features; /* the MSRs that tell features */
+	struct msr_value *features; /* the MSRs that describe features */
 	struct capability *capabilities;
 	__u32 *msrs;
 	__u64 *registers; /* ids of the KVM-defined registers of a vCPU */

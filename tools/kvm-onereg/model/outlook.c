@@ -50,7 +50,7 @@ static void compare_kernels(struct outlook *outlook, struct kernel *all, const s
 	if (!other && (has_ours || running->set != OURS))
 		return;
 	has = !next		  ? format("has no modules on disk") :
-	      next->set == OURS	  ? format("has an old KVM of ours, without CET") :
+	      next->set == OURS	  ? format("has an old version of our KVM, without CET") :
 	      next->set == DISTRO ? format("has the distro's KVM") :
 				    format("has: %s", describe_kernel(next));
 	outlook->loses_ours = format("kernel %s boots next (%s) and %s, while %s ours", outlook->next.release,

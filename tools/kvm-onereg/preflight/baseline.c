@@ -366,7 +366,7 @@ static void warn(const struct hosts *hosts, const struct common *common, struct 
 			const struct msr_value *msr = offer_feature(&hosts->offers[i], MSR_ARCH_CAPABILITIES);
 
 			if (msr && msr->value >> weaknesses[w].bit & 1 && !has(common, weaknesses[w].name))
-				add_text(warnings, format("%s: a weakness of %s that guests are not told of",
+				add_text(warnings, format("%s: a weakness of %s that guests are not told about",
 							  weaknesses[w].name, hosts->files[i]));
 		}
 	warn_capabilities(hosts, warnings);

@@ -63,7 +63,7 @@ static void print_summary(const struct offer *offer)
 	print_labelled("TSC", indent,
 		       format("%d kHz, %s", offer->tsc_khz, offer->tsc_scaling ? "can be scaled" : "cannot be scaled"));
 	print_labelled("registers", indent,
-		       format("%zu MSRs, %zu MSRs that tell features, %zu KVM-defined", offer->n_msrs,
+		       format("%zu MSRs, %zu MSRs that describe features, %zu KVM-defined", offer->n_msrs,
 			      offer->n_features, offer->n_registers));
 	print_labelled("CPUID", indent, format("%zu leaves", offer->n_cpuid));
 }
@@ -74,9 +74,9 @@ static const char help[] = "usage: kvm-onereg preflight [--json]\n"
 			   "       kvm-onereg preflight [--json] [--without WHAT]... [--qemu VERSION]\n"
 			   "                            --baseline FILE...\n\n"
 			   "Shows what the KVM of this host offers guests, as far as it matters for\n"
-			   "migration; saves it; or says whether a guest with all of these features\n"
-			   "(QEMU: -cpu host) can move from one host to another, and back. Or makes the\n"
-			   "CPU that guests can have on each of several hosts.\n\n"
+			   "migration; saves it; says whether a guest with all of these features (QEMU:\n"
+			   "-cpu host) can move from one host to another, and back; or prints a CPU that\n"
+			   "guests can have on each of several hosts.\n\n"
 			   "  --save FILE           write all of it to FILE, replacing an existing one\n"
 			   "  --compare FILE        compare this host (A) with that of FILE (B)\n"
 			   "  --compare FILE FILE2  compare two files; needs no KVM\n"
@@ -152,19 +152,19 @@ int cmd_preflight(int argc, char **argv)
 	if (!read_options("preflight", help, options, argc, argv))
 		return STATUS_OK;
 	if (save && (file || of_all || json))
-		usage_error("preflight", "--save goes alone");
+		usage_error("preflight", "--save takes no other option");
 	if (file && of_all)
-		usage_error("preflight", "--compare and --baseline do not go together");
+		usage_error("preflight", "--compare and --baseline cannot be combined");
 	if (without && !file && !of_all)
-		usage_error("preflight", "--without goes with --compare or --baseline");
+		usage_error("preflight", "--without needs --compare or --baseline");
 	if (qemu && !of_all)
-		usage_error("preflight", "--qemu goes with --baseline");
+		usage_error("preflight", "--qemu needs --baseline");
 	if (of_all)
 		return baseline(argv + optind, argc - optind, qemu, json);
 	if (file && optind < argc)
 		file2 = argv[optind++];
 	if (optind < argc)
-		usage_error("preflight", "'%s' is too much", argv[optind]);
+		usage_error("preflight", "unexpected argument '%s'", argv[optind]);
 
 	if (file) {
 		/* Before KVM is asked, because the file may be unreadable */

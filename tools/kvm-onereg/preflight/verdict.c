@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0
-/* kvm-onereg preflight: whether a guest can go from one host to another, and back. */
+/* kvm-onereg preflight: whether a guest can move from one host to another, and back. */
 #include <stdio.h>
 #include <string.h>
 
@@ -14,16 +14,16 @@
 #include "preflight/verdict.h"
 
 /* The suggested solution */
-#define WITHOUT_CET                                                                                               \
-	"All of this is CET's: a guest without it can go. Give it a fixed -cpu model without cet-ss and cet-ibt " \
-	"instead of -cpu host, and start it anew."
-#define WITHOUT_NESTED                                                                                   \
-	"All of this is of guests that run VMs themselves: a guest that does not can go. Start it with " \
+#define WITHOUT_CET                                                                                                   \
+	"All of this concerns CET only: a guest without CET can move. Give it a fixed -cpu model without cet-ss and " \
+	"cet-ibt instead of -cpu host, and restart it."
+#define WITHOUT_NESTED                                                                                      \
+	"All of this concerns only guests that run VMs themselves: other guests can move. Start them with " \
 	"-cpu host,-vmx (AMD: -svm)."
-#define WITHOUT_BOTH                                                                                              \
-	"All of this is CET's, or of guests that run VMs themselves: a guest can go that has a fixed -cpu model " \
-	"without cet-ss, cet-ibt and vmx (AMD: svm)."
-#define WITH_LESS "A guest with a fixed -cpu model that both hosts have may go."
+#define WITHOUT_BOTH                                                                                                  \
+	"All of this concerns only CET, and guests that run VMs themselves: a guest with a fixed -cpu model without " \
+	"cet-ss, cet-ibt and vmx (AMD: svm) can move."
+#define WITH_LESS "A guest with a fixed -cpu model that both hosts support may be able to move."
 
 /* What --without excludes: these are also the names of members of obstacles. */
 static const char * const kinds[] = { "cet", "nested" };
@@ -70,7 +70,7 @@ static void print_way(const char *from, const char *to, struct json_object *way)
 	bool good = ok(obstacles, 0);
 
 	printf("\n%s%s -> %s: a guest with all of %s %s%s%s%s\n", colour(BOLD), from, to, from,
-	       colour(good ? GREEN : RED), good ? "can go" : "CANNOT go", colour(PLAIN), good ? "" : ":");
+	       colour(good ? GREEN : RED), good ? "can move" : "CANNOT move", colour(PLAIN), good ? "" : ":");
 	print_grouped(obstacles, "what", "  -", true);
 	print_grouped(json_object_object_get(way, "warnings"), "what", "  !", true);
 	if (good)
@@ -89,7 +89,7 @@ static void print_way(const char *from, const char *to, struct json_object *way)
 static const char * const elsewhere[] = {
 	"QEMU's version: qemu-system-x86_64 --version. A guest moves to the same one, or to a newer one",
 	"machine types: qemu-system-x86_64 -M help. A guest needs the same one, with its version (pc-q35-10.0, not q35)",
-	"libvirt's version: virsh version; what it takes for the host's CPU: virsh domcapabilities",
+	"libvirt's version: virsh version; what it considers the host's CPU: virsh domcapabilities",
 };
 
 struct json_object *not_compared(void)
@@ -103,7 +103,7 @@ struct json_object *not_compared(void)
 
 void print_not_compared(void)
 {
-	printf("\nNot compared; look at it on each host:\n");
+	printf("\nNot compared; check these on each host:\n");
 	for (size_t i = 0; i < sizeof(elsewhere) / sizeof(*elsewhere); i++)
 		print_labelled("  .", 4, elsewhere[i]);
 }
@@ -116,8 +116,8 @@ static void note_older(struct json_object *notes, const struct offer *offer, con
 	json_object_array_add(
 		notes,
 		json_string(format(
-			"%s is of version %d of the format, without quirks and the parameter nested: save it again",
-			file, offer->version)));
+			"%s has version %d of the format, without quirks and the parameter nested: save it again", file,
+			offer->version)));
 }
 
 struct json_object *describe_host(const struct offer *offer, const char *file)

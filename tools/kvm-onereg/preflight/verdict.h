@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0 */
-/* Whether a guest can go from one host to another, and back. */
+/* Whether a guest can move from one host to another, and back. */
 #ifndef VERDICT_H
 #define VERDICT_H
 
