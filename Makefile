@@ -55,7 +55,7 @@ help: ## list the targets
 
 .PHONY: demo
 demo: ## show the main job: build, install into Debian roots with dkms, boot, read registers (as root)
-	@tests/demo/run
+	@tests/demo/demo
 
 .PHONY: check
 check: ## run all tests (as root)
@@ -136,7 +136,7 @@ fuzz-seeded: ## put faults into a copy of the source, one at a time: the fuzzer 
 
 .PHONY: bench
 bench: ## count instructions per call: distro, ours, native; writes docs/benchmark.md (as root)
-	@tests/bench/run
+	@tests/bench/benchmark
 
 .PHONY: deb
 deb: ## build the Debian packages into build/deb/ (on Debian 12 or 13)

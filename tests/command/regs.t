@@ -18,7 +18,7 @@ on_machine() {
 		"$@"
 }
 
-# on_host NAME HOST SERIES MODULES [OPTION]...: boot a host and run the commands. $tmp/NAME/files then has the file and
+# read_on_host NAME HOST SERIES MODULES [OPTION]...: boot a host and run the commands. $tmp/NAME/files then has the file and
 # the readings; said N prints the output and the status of command N
 commands='reading /out/readings
 kvm-onereg regs --json
@@ -33,7 +33,7 @@ kvm-onereg preflight
 kvm-onereg preflight --compare /out/offer
 reading --as-user kvm-onereg regs TSC'
 
-on_host() {
+read_on_host() {
 	local name=$1 host=$2 series=$3 modules=$4 n=0 line
 	shift 4
 	[ -z "$modules" ] || set -- -m "$build/$("$top/tests/debian/kernel" release "$series")" "$@"
@@ -98,21 +98,21 @@ check_offer() {
 for host in svm vmx; do
 	ssp=1
 	[ $host = svm ] || ssp=0
-	on_host $host-6.1 $host 6.1 ours
+	read_on_host $host-6.1 $host 6.1 ours
 	check $host-6.1 '0 0 0 1 1 1 1 0 0 0 0 3 '
-	on_host $host-native $host native ''
+	read_on_host $host-native $host native ''
 	check $host-native "0 0 0 $ssp 1 $ssp 1 0 0 0 0 3 "
-	on_host $host-distro $host 6.12 ''
+	read_on_host $host-distro $host 6.12 ''
 	is "$host-distro: without ONE_REG, regs does nothing" \
 		"$(for n in {2..8}; do status $host-distro "$n"; done | tr '\n' ' ')" "3 3 3 3 3 3 3 "
 	is "$host-distro: ... but says so" "$(said $host-distro 2 | sed '/^==/d')" \
 		"kvm-onereg: the loaded KVM has no ONE_REG (it is the distro's, from before Linux 6.18)
   to fix: \"kvm-onereg status\" shows whose modules are loaded; \"kvm-onereg swap ours\" loads kvm-onereg's"
 	check_offer $host-distro
-	on_host $host-ours $host 6.12 ours
+	read_on_host $host-ours $host 6.12 ours
 	check $host-ours '0 0 0 1 1 1 1 0 0 0 0 3 '
 done
-on_host vmx-cet vmx 6.12 ours -p kvm_intel.cet=1
+read_on_host vmx-cet vmx 6.12 ours -p kvm_intel.cet=1
 check vmx-cet '0 0 0 0 1 0 1 0 0 0 0 3 '
 
 for n in native cet; do

@@ -679,7 +679,7 @@ put "/var/lib/kvm-onereg/wanted/$K" $'version=6.12.117-1\nresult=failed\nmessage
 shows "... failed" 1 'the download failed: no room; no automatic attempt is planned'
 put "/var/lib/kvm-onereg/wanted/$K" nonsense
 onereg status --json
-is "... nonsense there" "$(json '$j->{kernels}[0]{source_wanted}')" null
+is "... nonsense in that file" "$(json '$j->{kernels}[0]{source_wanted}')" null
 
 host
 mv "$D/updates/dkms" "$D/updates/kvm-onereg"

@@ -55,10 +55,10 @@ for release in $releases; do
 		is "$release on $host: by alias and by name, our kvm and $vendor are loaded" \
 			"$(tr -d '\r' <<<"$out" | grep -c -x -F "$version")" 4
 		like "$release on $host: from updates/dkms" "$out" "^insmod .*/updates/dkms/${vendor/_/-}\\.ko"
-		like "$release on $host: the command says so about the loaded modules" "$out" \
+		like "$release on $host: status: ours are loaded" "$out" \
 			"^Loaded +ours ${version//./\\.}: kvm, $vendor"
-		like "$release on $host: and of what is on disk" "$out" " ours ${version//./\\.}"
-		not_ok "$release on $host: and both are the same" 1 grep -E 'damaged|pending' <<<"$out"
+		like "$release on $host: status: ours are on disk" "$out" "^\\* .* ours ${version//./\\.},"
+		not_ok "$release on $host: status: nothing is damaged, and nothing is pending" 1 grep -E 'damaged|pending' <<<"$out"
 		[ "$failures" = 0 ] || diag "status $status" "$out"
 	done
 done

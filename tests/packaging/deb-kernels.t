@@ -42,15 +42,15 @@ for release in $releases; do
 		echo "kept: $(ls /var/lib/kvm-onereg/source | wc -l)"
 		apt purge "linux-image-$N" "linux-headers-$N" linux-image-amd64 linux-headers-amd64 >/tmp/log; tail -n 1 /tmp/log
 		echo "gone: $(ls -d /lib/modules/"$N" 2>&1 | grep -v "No such"; dkms status | grep -c -F "$N"), $(ls /var/lib/kvm-onereg/source | wc -l)"'
-		shows "ours" "^new: ours ours ours linux-source-$series "
+		shows "modprobe finds ours for the new kernel" "^new: ours ours ours linux-source-$series "
 		shows "the first kernel is untouched" '^old: ours ours ours untouched$'
-		shows "one line for it" '^  6\.[^ ]* +installed \('
+		shows "one line for the new kernel" '^  6\.[^ ]* +installed \('
 		shows "one line for the first" '^  6\.[^ ]* +installed already'
 		is "$what: the package's trigger ran once" "$(sed '/^new:/q' <<<"$out" | grep -c 'installed already')" 1
 		shows "all packages are configured" '^states: ii ii ii $'
 		shows "the source of both is kept" '^kept: 2$'
 		apt_succeeds 2
-		shows "purged again, nothing of it is left, and its source goes too" '^gone: 0, 1$'
+		shows "purged, nothing of it is left, and its source is removed" '^gone: 0, 1$'
 		end_case
 	fi
 
@@ -66,7 +66,7 @@ for release in $releases; do
 		apt install --reinstall linux-headers-"$N" | tee /tmp/log | grep -c "installed already" | sed "s/^/already: /"'
 		shows "skipped, with the command that helps" 'to fix: kvm-onereg-install$'
 		shows "apt succeeds, with the distro's modules" '^without: distro distro distro, ii ii ii $'
-		shows "then it is built, and the other kept" '^with: ours ours ours, old: ours ours ours$'
+		shows "then its modules are built, and the other kernel keeps its own" '^with: ours ours ours, old: ours ours ours$'
 		shows "with nothing to do, a line for each" '^already: 2$'
 		apt_succeeds 2
 		end_case
@@ -78,8 +78,8 @@ for release in $releases; do
 		apt dist-upgrade >/tmp/log; tail -n 1 /tmp/log
 		install_ours
 		echo "both: $(resolved), $(resolved "$(other)")"'
-		shows "the one is installed, the other not" '^both: ours ours ours, distro distro distro$'
-		shows "and why" "skipped: kernel 6\\.[^ ]* was built from linux 6\\.[^ ]*, but .* has version 6\\."
+		shows "one kernel gets our modules, the other keeps the distro's" '^both: ours ours ours, distro distro distro$'
+		shows "the line says why" "skipped: kernel 6\\.[^ ]* was built from linux 6\\.[^ ]*, but .* has version 6\\."
 		apt_succeeds 2
 		end_case
 	fi
@@ -167,7 +167,7 @@ for release in $releases; do
 		shows "ours, and what dkms moved aside" "^by dkms: ours ours ours, $aside\$"
 		shows "rebuilt from the newer source" "^newer: ours ours ours, linux-source-$series ${newer//./\\.}\$"
 		shows "dkms does not replace the newer package's own modules with old ones" '^intact 1$'
-		shows "which resolve" '^removed: distro distro distro$'
+		shows "modprobe finds the distro's modules" '^removed: distro distro distro$'
 		end_case
 	fi
 
@@ -178,8 +178,8 @@ for release in $releases; do
 		N=$(other)
 		echo "native: $(resolved "$N"), $(states linux-image-"$N" linux-headers-"$N" kvm-onereg-dkms), old: $(resolved)"
 		ls -d /lib/modules/"$N"/updates'
-		shows "says so" '^  [^ ]+ +native: '
-		shows "and leaves it alone" '^native: distro distro distro, ii ii ii , old: ours ours ours$'
+		shows "the line says that it is native" '^  [^ ]+ +native: '
+		shows "its modules are left alone" '^native: distro distro distro, ii ii ii , old: ours ours ours$'
 		apt_succeeds 1
 		end_case
 	fi
@@ -213,15 +213,15 @@ for release in $releases; do
 		/usr/lib/kvm-onereg/install; echo "install $?"
 		echo "again: $(resolved), $(resolved "$N"), $(states kvm-onereg-dkms)"'
 		shows "apt succeeds" '^apt 0$'
-		shows "in a line" '^  6\.[^ ]* +failed: the build failed; .*stay; log: /var/lib/kvm-onereg/log/'
-		shows "and the log why" '^make: failed as was asked for'
+		shows "a line reports the failure" '^  6\.[^ ]* +failed: the build failed; .*stay; log: /var/lib/kvm-onereg/log/'
+		shows "the log says why" '^make: failed as was asked for'
 		shows "the last line says how to try again" '^kvm-onereg-dkms: a kernel does not have kvm-onereg'"'"'s KVM, see above; to try again: /usr/sbin/kvm-onereg-install$'
 		shows "all packages are configured" '^states: ii ii ii ii , ii $'
 		shows "the new kernel has the distro's modules, the old one ours" \
 			'^kernels: ours ours ours, distro distro distro$'
 		shows "byte for byte" '^intact 1$'
 		shows "the command tries again" '^install 0$'
-		shows "and has it" '^again: ours ours ours, ours ours ours, ii $'
+		shows "then the new kernel has our modules" '^again: ours ours ours, ours ours ours, ii $'
 		end_case
 	fi
 done

@@ -29,7 +29,7 @@ for release in $releases; do
 	out=$(cat "$deb/deb-layer.log")
 	like "$release: a fresh install, for real: one line for the kernel" "$(grep '^  6' <<<"$out")" \
 		'^  6\.[^ ]* +installed \([0-9.]*, from linux-source-6\.[^ ]* 6\.[^ ]*\)$'
-	is "$release: and no other" "$(sed '1,/^kvm-onereg [0-9.]*:$/d' <<<"$out" | grep -c '^  ')" 1
+	is "$release: and no line for another kernel" "$(sed '1,/^kvm-onereg [0-9.]*:$/d' <<<"$out" | grep -c '^  ')" 1
 	out=$(in_root -o "$deb/deb-layer" -- '
 		echo "resolved $(resolved) $(modinfo -k "$K" -F version kvm-intel)"
 		echo "dkms $(dkms status)"
@@ -40,7 +40,7 @@ for release in $releases; do
 		kvm-onereg --version')
 	like "$release: all three resolve to ours" "$out" '^resolved ours ours ours [0-9.]+$'
 	like "$release: dkms has it installed" "$out" '^dkms kvm-onereg/[0-9.]+, [^ ]*, x86_64: installed$'
-	like "$release: both are set up" "$out" '^state ii ii $'
+	like "$release: both packages are configured" "$out" '^state ii ii $'
 	like "$release: the CET configuration is there, and not a conffile" "$out" '^conffile 0$'
 	like "$release: and CET is off" "$out" '^switch 0/1$'
 	is "$release: only what dkms needs is in /usr/src" "$(sed -n 's/^shipped //p' <<<"$out" | sort | xargs)" \
@@ -98,13 +98,13 @@ for release in $releases; do
 	like "$release: it says so" "$out" 'failed: the build failed; version .* stays installed'
 	like "$release: dkms still has it" "$out" '^dkms kvm-onereg/[0-9.]+, [^ ]*, x86_64: installed$'
 	is "$release: and finds nothing broken" "$(grep -c -i -E '^dkms.*(broken|error)' <<<"$out")" 0
-	like "$release: apt tries again: upgraded" "$out" '^upgraded: ours ours ours 9\.1\.0$'
+	like "$release: when apt tries again, it is upgraded" "$out" '^upgraded: ours ours ours 9\.1\.0$'
 	like "$release: nothing is left of the older one" "$out" \
 		'^dkms: kvm-onereg/9\.1\.0, /usr/src/kvm-onereg-9\.1\.0, build-ids built log source$'
-	like "$release: other files of the same version" "$out" \
+	like "$release: a revision with other files of the same version is installed" "$out" \
 		'^revision: ours ours ours 9\.1\.0\+1, /usr/src/kvm-onereg-9\.1\.0$'
-	is "$release: are built" "$(sed -n '/^upgraded/,/^revision/p' <<<"$out" | grep -c 'installed (')" 1
-	like "$release: or, if that fails, the previous modules stay" "$out" \
+	is "$release: ... and built" "$(sed -n '/^upgraded/,/^revision/p' <<<"$out" | grep -c 'installed (')" 1
+	like "$release: ... if that build fails, the previous modules stay" "$out" \
 		'^failed revision: ours ours ours, kvm-onereg/9\.1\.0, .*: installed$'
 	like "$release: purged in that state" "$out" '^purged: distro distro distro$'
 	is "$release: nothing is left" "$(sed -n 's/^left //p' <<<"$out")" ""
@@ -156,7 +156,7 @@ for release in $releases; do
 		apt purge kvm-onereg-dkms
 		echo "purged: $(resolved)"
 		traces | sed "s/^/left /"')
-	like "$release: over an install from a clone" "$out" \
+	like "$release: installed over an installation from a clone" "$out" \
 		'^over a clone: ours ours ours /usr/src/kvm-onereg-[0-9.]+$'
 	like "$release: make install of the clone leaves it to apt then" "$out" \
 		'belongs to the Debian package kvm-onereg-dkms'

@@ -1,8 +1,8 @@
 #!/bin/bash
 # SPDX-License-Identifier: GPL-2.0
 #
-# A full disk in each of the places that an installation writes to: a message, exit status 1 or 5, and the distro's
-# modules.
+# With a full disk in any of the places that an installation writes to, it says so and exits with status 1 or 5, and the
+# distro's modules stay.
 #
 # THOROUGH=y: each place on both releases, not on one of them
 # shellcheck disable=SC1091,SC2034,SC2154,SC2016 # the files set the variables; the root's shell expands the scripts

@@ -20,7 +20,7 @@ for release in $releases; do
 		echo "after: $(resolved)"
 	')
 	like "$release: one of ours is missing: detected" "$out" 'found a partial installation'
-	like "$release: and repaired" "$out" '^after: ours ours ours$'
+	like "$release: ... and repaired" "$out" '^after: ours ours ours$'
 	like "$release: exit 0" "$out" '^status 0$'
 
 	# dkms copies two modules and fails on the third.

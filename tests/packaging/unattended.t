@@ -57,7 +57,7 @@ for release in $releases; do
 		dpkg -r kvm-onereg-dkms >/dev/null
 		needrestart -b </dev/null | cmp - /tmp/with && echo "same verdict"
 		cat /tmp/with')
-	shows "ends by itself" '^needrestart 0$'
+	shows "needrestart ends by itself" '^needrestart 0$'
 	shows "reports whether the kernel complained" '^NEEDRESTART-KSTA: [1-3]$'
 	shows "has the same one without our modules" '^same verdict$'
 
@@ -67,7 +67,7 @@ for release in $releases; do
 		echo "newer: $(resolved), $(modinfo -k "$K" -F origin kvm-amd)"')
 	shows "unattended-upgrades succeeds" '^unattended-upgrade 0$'
 	shows "and leaves no package half installed" '^states: ii ii ii ii ii $'
-	shows "the bystander, too" '^bystander: 2$'
+	shows "the other package is upgraded, too" '^bystander: 2$'
 	shows "ours is rebuilt" "^newer: ours ours ours, linux-source-.* ${newer//./\\.}\$"
 	is "$what: one line says so" "$(grep -c ' installed (.*, from linux-source' <<<"$out")" 1
 	is "$what: and none about a failure" "$(grep -c ' failed: ' <<<"$out")" 0
@@ -85,12 +85,12 @@ for release in $releases; do
 			/usr/lib/kvm-onereg/install; echo "again $?: $(resolved "$N")"')
 		shows "unattended-upgrades succeeds" '^unattended-upgrade 0$'
 		shows "and leaves no package half installed" '^states: ii ii ii ii ii $'
-		shows "the bystander, too" '^bystander: 2$'
+		shows "the other package is upgraded, too" '^bystander: 2$'
 		shows "the distro's modules are in use" '^failed: distro distro distro$'
 		# Once for each of its steps in which something has to be built.
 		shows "a line of the log says so" '^  6[^ ]+ +failed: the build failed; .*log: /var/lib/kvm-onereg/log/'
-		shows "and how to try again" '^kvm-onereg-dkms: .* to try again: /usr/'
-		shows "which works" '^again 0: ours ours ours$'
+		shows "... with the command that tries again" '^kvm-onereg-dkms: .* to try again: /usr/'
+		shows "... and trying again works" '^again 0: ours ours ours$'
 		[ "$failures" = "$seen" ] || diag "$out"
 		seen=$failures
 	done

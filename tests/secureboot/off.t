@@ -1,7 +1,8 @@
 #!/bin/bash
 # SPDX-License-Identifier: GPL-2.0
 #
-# The machine of enroll.t without Secure Boot: what it refuses there loads here, so it was Secure Boot that refused it.
+# The machine of enroll.t without Secure Boot: the modules that are refused there load here, so it was Secure Boot that
+# refused them.
 #
 # THOROUGH=y: on both releases
 # shellcheck source=tests/tap.sh

@@ -52,7 +52,7 @@ like "... says what it downloads" "$(cat "$w/out.log")" "downloading linux-sourc
 is "... and keeps the source from the package's tarball" "$(content "$store/$debian")" "$good"
 is "... and nothing else" "$(left)" ""
 prepare -f
-not_ok "... once" 1 grep downloading "$w/out.log"
+not_ok "... downloads it only once" 1 grep downloading "$w/out.log"
 rm -r "$store" "$w/out"
 refused 12 "without -f nothing is downloaded" 'is not on this machine' 'source KVER=|kvm-onereg-install'
 prepare -S -f
@@ -262,10 +262,10 @@ offer 6.12.118-1
 : >"$w/requests"
 echo "SOURCES=$url" >"$w/default"
 refused 12 "a URL: nothing is downloaded without -f" 'is not on this machine' ''
-is "... really" "$(cat "$w/requests")" ""
+is "... no request reaches the server" "$(cat "$w/requests")" ""
 printf 'SOURCES=%s\nDOWNLOAD=no\n' "$url" >"$w/default"
 refused 12 "a URL, and DOWNLOAD=no" 'nothing is downloaded' 'allow the download \(DOWNLOAD in ' -f
-is "... really" "$(cat "$w/requests")" ""
+is "... no request reaches the server" "$(cat "$w/requests")" ""
 echo "SOURCES=$url/nowhere/" >"$w/default"
 refused 18 "a URL that has none" 'is not available' '' -f
 echo "SOURCES='$url/nowhere $url/'" >"$w/default"

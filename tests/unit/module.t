@@ -18,9 +18,9 @@ echo 'int x;' >"$tmp/x.c"
 for f in x y none; do echo "~Module signature appended~" >>"$tmp/$f"; done
 id=$(readelf -n "$tmp/x" | sed -n 's/.*Build ID: //p')
 
-is "the build id" "$(build_id "$tmp/x")" "$id"
-is "one without" "$(build_id "$tmp/none")" ""
-is "no file" "$(build_id "$tmp/nothing" 2>&1)" ""
+is "the build id of a module" "$(build_id "$tmp/x")" "$id"
+is "a module without a build id has none" "$(build_id "$tmp/none")" ""
+is "a file that does not exist has none" "$(build_id "$tmp/nothing" 2>&1)" ""
 
 check() { # SUFFIX PROGRAM
 	of_kernel=$1
@@ -31,15 +31,15 @@ check() { # SUFFIX PROGRAM
 	cp "$tmp/x" "$tmp/m.ko"
 	ok "plain to $1" pack K "$tmp/m.ko"
 	ok "$1: it is compressed as it should be" packed_well K "$tmp/m.ko$1"
-	is "$1: and by itself" "$(cd "$tmp" && echo m.*)" "m.ko$1"
+	is "$1: it replaces the plain file" "$(cd "$tmp" && echo m.*)" "m.ko$1"
 	ok "$1: the same module" same_module "$tmp/m.ko$1" "$tmp/x"
-	not_ok "$1: not another" 1 same_module "$tmp/m.ko$1" "$tmp/y"
+	not_ok "$1: another module is not the same" 1 same_module "$tmp/m.ko$1" "$tmp/y"
 	is "$1: its build id" "$(build_id "$tmp/m.ko$1")" "$id"
 	head -c 300 "$tmp/m.ko$1" >"$tmp/cut.ko$1"
-	not_ok "$1: nor a truncated one" 1 same_module "$tmp/cut.ko$1" "$tmp/x"
+	not_ok "$1: a truncated one is not the same" 1 same_module "$tmp/cut.ko$1" "$tmp/x"
 	of_kernel=''
-	not_ok "$1: which can only be compressed like this" 1 pack K "$tmp/cut.ko$1"
-	is "$1: and stays" "$(cd "$tmp" && echo cut.*)" "cut.ko$1"
+	not_ok "$1: a truncated file cannot be recompressed" 1 pack K "$tmp/cut.ko$1"
+	is "$1: it stays as it is" "$(cd "$tmp" && echo cut.*)" "cut.ko$1"
 	ok "$1 to plain" pack K "$tmp/m.ko$1"
 	ok "$1 to plain: no byte changed" cmp "$tmp/m.ko" "$tmp/x"
 	rm -f "$tmp"/m.ko* "$tmp"/cut.*
@@ -52,14 +52,14 @@ of_kernel=.xz
 for how in none crc32 crc64 sha256; do
 	xz --check=$how -c "$tmp/x" >"$tmp/$how.ko.xz"
 done
-ok "the kernel knows CRC32" packed_well K "$tmp/crc32.ko.xz"
-ok "and no checksum" packed_well K "$tmp/none.ko.xz"
-not_ok "not CRC64" 1 packed_well K "$tmp/crc64.ko.xz"
-not_ok "not SHA-256" 1 packed_well K "$tmp/sha256.ko.xz"
+ok "the kernel can read .xz with CRC32" packed_well K "$tmp/crc32.ko.xz"
+ok "the kernel can read .xz without a checksum" packed_well K "$tmp/none.ko.xz"
+not_ok "the kernel cannot read .xz with CRC64" 1 packed_well K "$tmp/crc64.ko.xz"
+not_ok "the kernel cannot read .xz with SHA-256" 1 packed_well K "$tmp/sha256.ko.xz"
 : >"$tmp/empty.ko.xz"
-not_ok "not an empty file" 1 packed_well K "$tmp/empty.ko.xz"
-not_ok "nor a missing file" 1 packed_well K "$tmp/nothing.ko.xz"
+not_ok "an empty file is not packed well" 1 packed_well K "$tmp/empty.ko.xz"
+not_ok "a missing file is not packed well" 1 packed_well K "$tmp/nothing.ko.xz"
 ok "CRC64 is recompressed" pack K "$tmp/crc64.ko.xz"
-is "with CRC32, and at most 1 MiB of memory to decompress" \
+is "... with CRC32, and at most 1 MiB of memory to decompress" \
 	"$(xz --robot -lvv "$tmp/crc64.ko.xz" | awk -F'\t' '/^block/ { print $10, $NF }')" "CRC32 --lzma2=dict=1MiB"
 done_testing

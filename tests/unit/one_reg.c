@@ -418,6 +418,33 @@ static unsigned int digit(unsigned int *number, unsigned int values)
 }
 
 /* Each id with each result, argument and value address, aligned or not: result, order, memory. */
+/* The result of GET or SET of a register of a kind, whose MSR is @msr, and in @want what it does: see event() */
+static int model_one_reg(bool set, enum kind kind, bool bad_argument, bool bad_value, u32 msr, char *want, size_t size)
+{
+	const char *prefix = kind == MSR ? set ? "wrmsr" : "rdmsr" : set ? "vendor_set" : "vendor_get";
+	int r;
+
+	if (bad_argument) {
+		snprintf(want, size, "read16! ");
+		return -EFAULT;
+	}
+	if (kind == BAD) {
+		snprintf(want, size, "read16 ");
+		return -EINVAL;
+	}
+	if (set && bad_value) {
+		snprintf(want, size, "read16 read8! ");
+		return kind == LACKING ? -EINVAL : -EFAULT;
+	}
+	r = kind == LACKING || msr_result ? -EINVAL : 0;
+	if (set) {
+		snprintf(want, size, "read16 read8 lock %s(%#x) unlock ", prefix, msr);
+		return r;
+	}
+	snprintf(want, size, "read16 lock %s(%#x) unlock %s", prefix, msr, r ? "" : bad_value ? "write8! " : "write8 ");
+	return r ? r : bad_value ? -EFAULT : 0;
+}
+
 static void one_reg(bool set)
 {
 	const unsigned int calls = SIZE(ids) * SIZE(results) * WAYS * WAYS * 2;
@@ -431,8 +458,7 @@ static void one_reg(bool set)
 		void *argp, *value;
 		u64 words[2], v = WRITTEN;
 		u32 msr = 0;
-		const char *prefix;
-		bool written = false;
+		bool written;
 		enum kind kind;
 		int r, model_r;
 
@@ -448,27 +474,8 @@ static void one_reg(bool set)
 		memset((set ? unwritable : unreadable) + (at - memory), 1, 8);
 
 		kind = model(ids[id], &msr);
-		prefix = kind == MSR ? set ? "wrmsr" : "rdmsr" : set ? "vendor_set" : "vendor_get";
-		if (arg) {
-			model_r = -EFAULT;
-			snprintf(want, sizeof(want), "read16! ");
-		} else if (kind == BAD) {
-			model_r = -EINVAL;
-			snprintf(want, sizeof(want), "read16 ");
-		} else if (set && addr) {
-			model_r = kind == LACKING ? -EINVAL : -EFAULT;
-			snprintf(want, sizeof(want), "read16 read8! ");
-		} else if (set) {
-			model_r = kind == LACKING || msr_result ? -EINVAL : 0;
-			snprintf(want, sizeof(want), "read16 read8 lock %s(%#x) unlock ", prefix, msr);
-		} else {
-			model_r = kind == LACKING || msr_result ? -EINVAL : addr ? -EFAULT : 0;
-			written = !model_r;
-			snprintf(want, sizeof(want), "read16 lock %s(%#x) unlock %s", prefix, msr,
-				 model_r == -EINVAL ? "" :
-				 addr		    ? "write8! " :
-						      "write8 ");
-		}
+		model_r = model_one_reg(set, kind, arg, addr, msr, want, sizeof(want));
+		written = !set && !model_r;
 
 		logging = true;
 		r = call(set ? SET : GET, argp);
@@ -549,6 +556,30 @@ static void indices(void)
 	check(true, "index bits: each reaches the MSR layer", "");
 }
 
+/*
+ * The result of LIST with @room for ids, where id number @fault cannot be written; in @want what it does, and in @stored
+ * how many ids arrive
+ */
+static int model_list(u64 room, bool bad_n, bool read_only_n, unsigned int fault, unsigned int count, char *want,
+		      unsigned int *stored)
+{
+	*stored = 0;
+	strcpy(want, bad_n ? "read8! " : "read8 ");
+	if (bad_n)
+		return -EFAULT;
+	strcat(want, read_only_n ? "write8! " : "write8 ");
+	if (read_only_n)
+		return -EFAULT;
+	if (room < count)
+		return -E2BIG;
+	for (; *stored < count; ++*stored) {
+		strcat(want, fault == *stored ? "write8! " : "write8 ");
+		if (fault == *stored)
+			return -EFAULT;
+	}
+	return 0;
+}
+
 static void list(void)
 {
 	static const u64 rooms[] = { 0, 1, 2, 3, 4, 1000, 1ULL << 29, 1ULL << 32, 1ULL << 61, 1ULL << 63, ~0ULL };
@@ -562,7 +593,7 @@ static void list(void)
 		unsigned int rest = n, align = digit(&rest, 2), wway = digit(&rest, WAYS), way = digit(&rest, WAYS);
 		unsigned int fault = digit(&rest, 4), i = digit(&rest, SIZE(rooms)); /* fault 3: none */
 		unsigned char *at = ARGP + 5 * align;
-		unsigned int stored = 0, j;
+		unsigned int stored, j;
 		void *argp;
 		int r, model_r;
 
@@ -577,25 +608,7 @@ static void list(void)
 		/* Only n is read. */
 		memset(unreadable + (at - memory) + 8, 1, 64);
 
-		strcpy(want, "read8 ");
-		if (way) {
-			model_r = -EFAULT;
-			strcpy(want, "read8! ");
-		} else if (wway) {
-			model_r = -EFAULT;
-			strcat(want, "write8! ");
-		} else if (rooms[i] < count) {
-			model_r = -E2BIG;
-			strcat(want, "write8 ");
-		} else {
-			model_r = 0;
-			strcat(want, "write8 ");
-			for (stored = 0; stored < count && !model_r; stored++) {
-				model_r = fault == stored ? -EFAULT : 0;
-				strcat(want, model_r ? "write8! " : "write8 ");
-			}
-			stored -= model_r != 0;
-		}
+		model_r = model_list(rooms[i], way, wway, fault, count, want, &stored);
 
 		logging = true;
 		r = call(LIST, argp);

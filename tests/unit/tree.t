@@ -35,7 +35,7 @@ others=()
 # Debian's changelog is the place of the packages' version.
 for f in "${files[@]}"; do case $f in dkms.conf | debian/changelog) ;; *) others+=("$f") ;; esac done
 is "debian/changelog has the same" "$(sed -n '1s/^kvm-onereg (\([^)]*\)) .*/\1/p' debian/changelog)" "$version"
-is "and no other file has it" "$(in_files "(^|[^0-9.])${version//./\\.}([^0-9.]|\$)" "${others[@]}")" ""
+is "no other file has the version" "$(in_files "(^|[^0-9.])${version//./\\.}([^0-9.]|\$)" "${others[@]}")" ""
 
 # ---- dkms.conf
 
@@ -179,7 +179,7 @@ docs=()
 for f in "${files[@]}"; do case $f in *.md | docs/*) docs+=("$f") ;; esac done
 is "the documentation speaks of the product, not of how it was written" \
 	"$([ ${#docs[@]} = 0 ] || in_files -i '\bsession|\bassistant|\bsub-?agent|\blanguage model' "${docs[@]}")" ""
-is "nothing is left to do" "$(in_files '\b(TOD[O]|FIXM[E]|XX[X])\b' "${files[@]}")" ""
+is "no file has a note about something left to do" "$(in_files '\b(TOD[O]|FIXM[E]|XX[X])\b' "${files[@]}")" ""
 
 # Files of the kernel would be noticed by their names, their licence texts or their size.
 is "no kernel text: file names" \
