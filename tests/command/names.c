@@ -109,6 +109,7 @@ static const struct {
 	{ "KVM_STEAL_TIME", 0x4b564d03 },
 	{ "HV_X64_MSR_GUEST_OS_ID", 0x40000000 },
 };
+
 /* Defined beside MSRs, but not MSRs: bit numbers, masks, counts */
 static const char * const none[] = {
 	"IA32_BNDCFGS_RSVD",

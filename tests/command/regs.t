@@ -18,8 +18,8 @@ on_machine() {
 		"$@"
 }
 
-# read_on_host NAME HOST SERIES MODULES [OPTION]...: boot a host and run the commands. $tmp/NAME/files then has the file and
-# the readings; said N prints the output and the status of command N
+# read_on_host NAME HOST SERIES MODULES [OPTION]...: boot a host and run the commands. $tmp/NAME/files then has the file
+# and the readings; said N prints the output and the status of command N
 commands='reading /out/readings
 kvm-onereg regs --json
 kvm-onereg regs

@@ -11,9 +11,9 @@ declare -A kernel=() modules=()
 find_kernels() {
 	local series
 	for series in native $("$top/tests/debian/kernel" series); do
-		kernel[$series]=$("$top/tests/debian/kernel" path $series)
+		kernel[$series]=$("$top/tests/debian/kernel" path "$series")
 		modules[$series]=
-		[ $series = native ] || modules[$series]=$build/$("$top/tests/debian/kernel" release $series)
+		[ "$series" = native ] || modules[$series]=$build/$("$top/tests/debian/kernel" release "$series")
 	done
 }
 find_kernels

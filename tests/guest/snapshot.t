@@ -30,8 +30,8 @@ same_state
 
 on 'native, cet=0' native '' 0 "$(refused native 6.12 6.1)" "${saved[@]}"
 for series in $("$top/tests/debian/kernel" series); do
-	on "$series, cet=0" $series "${modules[$series]}" 0 "$(refused native 6.12 6.1)" "${saved[@]}"
-	on "$series of the distro" $series '' '' "$(refused native)" "${saved[@]}"
+	on "$series, cet=0" "$series" "${modules[$series]}" 0 "$(refused native 6.12 6.1)" "${saved[@]}"
+	on "$series of the distro" "$series" '' '' "$(refused native)" "${saved[@]}"
 done
 
 done_testing

@@ -34,17 +34,17 @@ $nothing" -p kvm_intel.cet=1
 
 reloaded native "$("$top/tests/debian/kernel" path native)" ''
 for series in $("$top/tests/debian/kernel" series); do
-	reloaded $series "$("$top/tests/debian/kernel" path $series)" \
-		"$build/$("$top/tests/debian/kernel" release $series)"
+	reloaded "$series" "$("$top/tests/debian/kernel" path "$series")" \
+		"$build/$("$top/tests/debian/kernel" release "$series")"
 	n=2
 	for p in $parameters; do
-		like "$series: $p: the log says why" "$(lines_of $series $n)" "$refusal.*${because[$p]}"
-		is "$series: $p: in one line" "$(lines_of $series $n | grep -c 'CET')" 1
+		like "$series: $p: the log says why" "$(lines_of "$series" $n)" "$refusal.*${because[$p]}"
+		is "$series: $p: in one line" "$(lines_of "$series" $n | grep -c 'CET')" 1
 		n=$((n + 3))
 	done
-	is "$series: cet=1 again: no such line" "$(lines_of $series $n | grep -c "$refusal")" 0
+	is "$series: cet=1 again: no such line" "$(lines_of "$series" $n | grep -c "$refusal")" 0
 	n=$((n + 3))
-	is "$series: cet=0: no message" "$(lines_of $series $n | grep -c CET)" 0
+	is "$series: cet=0: no message" "$(lines_of "$series" $n | grep -c CET)" 0
 done
 
 # What the kernel's command line disables. SHSTK has no name there, and in 6.1 IBT has none either. 6.1 needs 580 on

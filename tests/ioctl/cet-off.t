@@ -18,18 +18,18 @@ for host in svm vmx; do
 	options=()
 	[ $host != svm ] || options=(--whole-modules)
 	for series in $("$top/tests/debian/kernel" series); do
-		kernel=$("$top/tests/debian/kernel" path $series)
-		modules=$build/$("$top/tests/debian/kernel" release $series)
-		on_host $host-$series-distro $host "$kernel" '' "64-visible --facts /out/facts${options:+$tracing}" \
+		kernel=$("$top/tests/debian/kernel" path "$series")
+		modules=$build/$("$top/tests/debian/kernel" release "$series")
+		on_host $host-"$series"-distro $host "$kernel" '' "64-visible --facts /out/facts${options:+$tracing}" \
 			"${options[@]}"
-		on_host $host-$series-ours $host "$kernel" "$modules" "64-visible --facts /out/facts
+		on_host $host-"$series"-ours $host "$kernel" "$modules" "64-visible --facts /out/facts
 64-cet --kvm none
 32-cet --kvm none${options:+$tracing}" "${options[@]}"
-		same_as_distro $host-$series-ours $host-$series
+		same_as_distro $host-"$series"-ours $host-"$series"
 		[ $host = svm ] || continue
 		# The headers of 6.1 do not include vmlinux, without which modules have no BTF.
 		btf='is there'
-		[ $series != 6.1 ] || btf=none
+		[ "$series" != 6.1 ] || btf=none
 		for m in kvm kvm_amd; do
 			is "$series: BTF of ours: $m" \
 				"$(sed -n "s/^BTF_of_$m //p" "$tmp/svm-$series-ours/files/tracing")" "$btf"

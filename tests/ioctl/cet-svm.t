@@ -48,14 +48,14 @@ $nothing matrix xss cr4
 
 on_host native svm-cet "$("$top/tests/debian/kernel" path native)" '' "$commands" -p kvm_amd.cet=1
 for series in $("$top/tests/debian/kernel" series); do
-	kernel=$("$top/tests/debian/kernel" path $series)
+	kernel=$("$top/tests/debian/kernel" path "$series")
 	mkdir "$tmp/distro-$series"
 	files=()
 	for m in kvm kvm-amd; do
 		distro_module "$kernel" $m "$tmp/distro-$series/distro-$m.ko"
 		files+=(-i "$tmp/distro-$series/distro-$m.ko")
 	done
-	on_host $series svm-cet "$kernel" "$build/$("$top/tests/debian/kernel" release $series)" "$commands
+	on_host "$series" svm-cet "$kernel" "$build/$("$top/tests/debian/kernel" release "$series")" "$commands
 $ours" -p kvm_amd.cet=1 "${files[@]}"
 	for facts in $compared; do
 		ok "$series: same answers as native: $facts" "$top/tests/ioctl/compare-facts" \
@@ -67,10 +67,10 @@ $ours" -p kvm_amd.cet=1 "${files[@]}"
 		[ $facts = ours ] || run+=-$facts
 		REFERENCE=distro ok "$series: $facts: same as with the distro's modules" \
 			"$top/tests/ioctl/compare-facts" "$tmp/$series/files/distro" "$tmp/$series/files/$facts" \
-			$run "$top/tests/ioctl/differences-from-distro"
+			"$run" "$top/tests/ioctl/differences-from-distro"
 	done
 	while IFS=, read -r command name why; do
-		lines=$(lines_of $series "$(command_of $series "$command")")
+		lines=$(lines_of "$series" "$(command_of "$series" "$command")")
 		if [ -n "$why" ]; then
 			like "$series: $name: the log says why" "$lines" "$refusal.*$why"
 			is "$series: $name: in one line" "$(grep -c CET <<<"$lines")" 1
@@ -81,11 +81,11 @@ $ours" -p kvm_amd.cet=1 "${files[@]}"
 		64-module load kvm-amd.ko cet=1 npt=0,without nested paging,it needs nested paging \(kvm_amd.npt\)
 		64-module load kvm-amd.ko cet=0,cet=0,
 	END
-	n=$(command_of $series '64-module load distro-kvm.ko')
-	like "$series: our kvm-amd.ko on the distro's kvm.ko: the log says why" "$(lines_of $series $((n + 1)))" \
+	n=$(command_of "$series" '64-module load distro-kvm.ko')
+	like "$series: our kvm-amd.ko on the distro's kvm.ko: the log says why" "$(lines_of "$series" $((n + 1)))" \
 		"$refusal.*not of the same package"
 	like "$series: the distro's kvm-amd.ko on our kvm.ko: it does not know the parameter" \
-		"$(lines_of $series "$(command_of $series '64-module load distro-kvm-amd.ko cet=1')")" \
+		"$(lines_of "$series" "$(command_of "$series" '64-module load distro-kvm-amd.ko cet=1')")" \
 		"kvm_amd: unknown parameter 'cet' ignored"
 done
 done_testing

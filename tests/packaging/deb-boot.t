@@ -58,7 +58,8 @@ for release in $releases; do
 		like "$release on $host: status: ours are loaded" "$out" \
 			"^Loaded +ours ${version//./\\.}: kvm, $vendor"
 		like "$release on $host: status: ours are on disk" "$out" "^\\* .* ours ${version//./\\.},"
-		not_ok "$release on $host: status: nothing is damaged, and nothing is pending" 1 grep -E 'damaged|pending' <<<"$out"
+		not_ok "$release on $host: status: nothing is damaged, and nothing is pending" 1 \
+			grep -E 'damaged|pending' <<<"$out"
 		[ "$failures" = 0 ] || diag "status $status" "$out"
 	done
 done

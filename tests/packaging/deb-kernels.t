@@ -66,7 +66,8 @@ for release in $releases; do
 		apt install --reinstall linux-headers-"$N" | tee /tmp/log | grep -c "installed already" | sed "s/^/already: /"'
 		shows "skipped, with the command that helps" 'to fix: kvm-onereg-install$'
 		shows "apt succeeds, with the distro's modules" '^without: distro distro distro, ii ii ii $'
-		shows "then its modules are built, and the other kernel keeps its own" '^with: ours ours ours, old: ours ours ours$'
+		shows "then its modules are built, and the other kernel keeps its own" \
+			'^with: ours ours ours, old: ours ours ours$'
 		shows "with nothing to do, a line for each" '^already: 2$'
 		apt_succeeds 2
 		end_case
@@ -78,8 +79,10 @@ for release in $releases; do
 		apt dist-upgrade >/tmp/log; tail -n 1 /tmp/log
 		install_ours
 		echo "both: $(resolved), $(resolved "$(other)")"'
-		shows "one kernel gets our modules, the other keeps the distro's" '^both: ours ours ours, distro distro distro$'
-		shows "the line says why" "skipped: kernel 6\\.[^ ]* was built from linux 6\\.[^ ]*, but .* has version 6\\."
+		shows "one kernel gets our modules, the other keeps the distro's" \
+			'^both: ours ours ours, distro distro distro$'
+		shows "the line says why" \
+			"skipped: kernel 6\\.[^ ]* was built from linux 6\\.[^ ]*, but .* has version 6\\."
 		apt_succeeds 2
 		end_case
 	fi
@@ -213,9 +216,11 @@ for release in $releases; do
 		/usr/lib/kvm-onereg/install; echo "install $?"
 		echo "again: $(resolved), $(resolved "$N"), $(states kvm-onereg-dkms)"'
 		shows "apt succeeds" '^apt 0$'
-		shows "a line reports the failure" '^  6\.[^ ]* +failed: the build failed; .*stay; log: /var/lib/kvm-onereg/log/'
+		shows "a line reports the failure" \
+			'^  6\.[^ ]* +failed: the build failed; .*stay; log: /var/lib/kvm-onereg/log/'
 		shows "the log says why" '^make: failed as was asked for'
-		shows "the last line says how to try again" '^kvm-onereg-dkms: a kernel does not have kvm-onereg'"'"'s KVM, see above; to try again: /usr/sbin/kvm-onereg-install$'
+		shows "the last line says how to try again" \
+			'^kvm-onereg-dkms: a kernel does not have kvm-onereg'"'"'s KVM, see above; to try again: /usr/sbin/kvm-onereg-install$'
 		shows "all packages are configured" '^states: ii ii ii ii , ii $'
 		shows "the new kernel has the distro's modules, the old one ours" \
 			'^kernels: ours ours ours, distro distro distro$'

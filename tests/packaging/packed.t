@@ -65,12 +65,14 @@ for release in $releases; do
 	like "$release: .xz with CRC32, known to DKMS, whose copies are the same" "$out" \
 		'^xz: ours ours ours, ko\.xz, CRC32, installed, equal 0$'
 	like "$release: (as plain xz packs them)" "$out" '^older: ours ours ours, ko\.xz, CRC64, installed, equal 0$'
-	like "$release: the next run recompresses them" "$out" '^again: ours ours ours, ko\.xz, CRC32, installed, equal 0$'
+	like "$release: the next run recompresses them" "$out" \
+		'^again: ours ours ours, ko\.xz, CRC32, installed, equal 0$'
 	is "$release: it says so, once for each change, and builds nothing" \
 		"$(grep -c 'installed, recompressed' <<<"$out")" 3
 	like "$release: a second run has nothing to recompress" "$out" 'installed already'
 	like "$release: for a kernel with plain modules" "$out" '^plain: ours ours ours, ko,, installed, equal 0$'
-	like "$release: for a kernel with compressed modules again" "$out" '^xz again: ours ours ours, ko\.xz, CRC32, installed, equal 0$'
+	like "$release: for a kernel with compressed modules again" "$out" \
+		'^xz again: ours ours ours, ko\.xz, CRC32, installed, equal 0$'
 	is "$release: contents and signatures stay" "$(grep -c '^same contents$' <<<"$out")" 3
 	like "$release: a truncated file is detected" "$out" 'found a partial installation'
 	like "$release: and replaced" "$out" '^cut: ours ours ours, '

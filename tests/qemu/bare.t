@@ -66,7 +66,7 @@ drive reload cet=0 enable_apicv=0
 $(refuse 6.1)" "${saved[@]}"
 
 for series in $("$top/tests/debian/kernel" series); do
-	drive_on distro-$series distro-$series "$(refuse native)
+	drive_on distro-"$series" distro-"$series" "$(refuse native)
 drive absent $guest" "${saved[@]}"
 done
 # Debian 13's QEMU 10 cannot save it

@@ -12,7 +12,7 @@
 linux_guest
 drive_on native native "$linux_command" "${linux_files[@]}"
 for series in $("$top/tests/debian/kernel" series); do
-	drive_on $series $series "$linux_command" "${linux_files[@]}"
-	same_points native $series
+	drive_on "$series" "$series" "$linux_command" "${linux_files[@]}"
+	same_points native "$series"
 done
 done_testing

@@ -66,7 +66,7 @@ $(refuse 6.1)" "${saved[@]}"
 	linux_guest
 	drive_on 'native, Linux' native "$linux_command" "${linux_files[@]}"
 	for series in $("$top/tests/debian/kernel" series); do
-		drive_on "$series, Linux" $series "$linux_command" "${linux_files[@]}"
+		drive_on "$series, Linux" "$series" "$linux_command" "${linux_files[@]}"
 		same_points 'native, Linux' "$series, Linux"
 	done
 fi

@@ -91,7 +91,7 @@ keep 6.1
 on 'native, from the others' native 1 "$(from 6.12 6.1)" "${saved[@]}"
 on '6.12, from 6.1' 6.12 1 "$(from 6.1)" "${saved[@]}"
 for kernel in native $("$top/tests/debian/kernel" series); do
-	on "$kernel with cet=0" $kernel 0 "$(refuse native 6.12 6.1)" "${saved[@]}"
+	on "$kernel with cet=0" "$kernel" 0 "$(refuse native 6.12 6.1)" "${saved[@]}"
 	is "$kernel with cet=0: neither shadow stacks nor the register" "$(offers "$kernel with cet=0")" ""
 done
 done_testing

@@ -281,8 +281,8 @@ static bool only_changed(const unsigned char *at, size_t size)
 }
 
 /*
- * The real table, in literal numbers, in the order of the list. @needs are the bits of vcpu.has without which a vCPU does
- * not have the register: 1, KVM offers shadow stacks; 2, the guest's CPUID has them.
+ * The real table, in literal numbers, in the order of the list. @needs are the bits of vcpu.has without which a vCPU
+ * does not have the register: 1, KVM offers shadow stacks; 2, the guest's CPUID has them.
  */
 static const struct {
 	u64 id;
@@ -557,8 +557,8 @@ static void indices(void)
 }
 
 /*
- * The result of LIST with @room for ids, where id number @fault cannot be written; in @want what it does, and in @stored
- * how many ids arrive
+ * The result of LIST with @room for ids, where id number @fault cannot be written; in @want what it does, and in
+ * @stored how many ids arrive
  */
 static int model_list(u64 room, bool bad_n, bool read_only_n, unsigned int fault, unsigned int count, char *want,
 		      unsigned int *stored)

@@ -120,8 +120,8 @@ keep_installed() {
 	is_running "$k"
 }
 
-# src/prepare ended with status $3 and output $4 for kernel $1, which should be built from $2: print its line, and remove
-# modules that were built from another source. Uses $found of look, and $stays.
+# src/prepare ended with status $3 and output $4 for kernel $1, which should be built from $2: print its line, and
+# remove modules that were built from another source. Uses $found of look, and $stays.
 cannot_build() {
 	local k=$1 want=$2 status=$3 why fix
 	why=$(sed -n "s/^$name: //p" <<<"$4" | tail -n 1)

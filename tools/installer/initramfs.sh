@@ -88,7 +88,8 @@ refresh_image() {
 		more "to fix: make room in ${scratch%/*} (df ${scratch%/*}), then run this again"
 		return 1
 	fi
-	line "$k" "failed: $image still contains KVM modules that differ from those on disk; they would be loaded at boot"
+	line "$k" \
+		"failed: $image still contains KVM modules that differ from those on disk; they would be loaded at boot"
 	was=$(grep -i -E 'space|error|fail|read-only|ro mounted' <<<"$said" | tail -n 1)
 	[ -z "$was" ] || more "($was)"
 	again="dracut --force $image $k"
