@@ -109,6 +109,10 @@ outcomes: ## move CET guests to CPUs that have less or more of CET; writes docs/
 	@tests/qemu/outcomes >docs/cet-outcomes.md.part || { rm -f docs/cet-outcomes.md.part; exit 1; }
 	@mv docs/cet-outcomes.md.part docs/cet-outcomes.md
 
+.PHONY: pauses
+pauses: ## measure how long guests pause in a swap, by their memory; writes docs/pauses.md (as root, minutes)
+	/pauses/run
+
 .PHONY: debug-check
 debug-check: ## run tests on kernels that it builds: 6.12 and 6.1 with KASAN, lockdep and more, one that is not Debian's (as root, hours)
 	@TEST_TIMEOUT=14400 tests/run debug

@@ -3,6 +3,8 @@
  * A guest that counts, for keep-guests.t: the 64 KiB that a machine finds in place of a BIOS. It writes each number,
  * in hexadecimal, to the debug console, a line each. A number is the one in memory before it, plus one, and what it
  * wrote to other places of memory must still be there: otherwise it writes "bad", and stops.
+ *
+ * With FULL, it first writes to each page of its memory above 1 MiB, so that all of them are there, and none is empty.
  */
 #define NUMBER	0x1000
 #define TABLE	0x2000
@@ -19,6 +21,38 @@ start:
 	movw	%ax, %ds
 	movw	%ax, %ss
 	movw	$0x800, %sp
+
+#ifdef FULL
+	/* Segments without a limit */
+	lgdtl	%cs:(gdtr - start)
+	movl	%cr0, %eax
+	orb	$1, %al
+	movl	%eax, %cr0
+	movw	$8, %bx
+	movw	%bx, %ds
+	andb	$~1, %al
+	movl	%eax, %cr0
+	xorw	%bx, %bx
+	movw	%bx, %ds
+
+	/* The CMOS has the size above 16 MiB, in units of 64 KiB */
+	xorl	%ebp, %ebp
+	movb	$0x35, %al
+	outb	%al, $0x70
+	inb	$0x71, %al
+	movb	%al, %ah
+	movb	$0x34, %al
+	outb	%al, $0x70
+	inb	$0x71, %al
+	movw	%ax, %bp
+	shll	$16, %ebp
+	addl	$16 << 20, %ebp
+	movl	$1 << 20, %edi
+fill:	movl	%edi, (%edi)
+	addl	$0x1000, %edi
+	cmpl	%ebp, %edi
+	jb	fill
+#endif
 
 1:	movl	NUMBER, %ebx
 	testl	%ebx, %ebx
@@ -61,6 +95,14 @@ bad:	movb	$'b', %al
 	outb	%al, $CONSOLE
 6:	hlt
 	jmp	6b
+
+#ifdef FULL
+	/* Marked as accessed: the CPU cannot do so in a ROM */
+	.balign	8
+gdt:	.quad	0, 0x00cf93000000ffff
+gdtr:	.word	. - gdt - 1
+	.long	0xf0000 + gdt - start
+#endif
 
 	.org	0xfff0
 	ljmpw	$0xf000, $start

@@ -65,6 +65,28 @@ is "... all requirements are there" \
 	"$(awk -f tests/bench/verdict.awk "$tmp/counts" | wc -l)"
 not_ok "wrong usage" 2 tests/bench/page 9.9
 
+# ---- docs/pauses.md
+
+for m in 16 64; do
+	for k in file stays; do for d in distro ours; do echo "$m $k $d $((m + 100)) $((m << 20))"; done; done
+done >"$tmp/figures"
+page=$(tests/pauses/page 6.12 "$tmp/figures")
+like "pauses are multiples of the shortest" "$page" '^\| 16 MiB \| 1\.00 \| 1\.00 \| 1\.00 \| 1\.00 \| 16\.0 MiB \|'
+like "... a longer one" "$page" '^\| 64 MiB \| 1\.41 \| 1\.41 \| 1\.41 \| 1\.41 \| 64\.0 MiB \|'
+like "... and how it grows" "$page" '^From 16 to 64 MiB, a pause grows to 1\.41 times'
+# changed_figures SCRIPT: the page when sed has changed the figures
+# shellcheck disable=SC2317 # not_ok calls it
+changed_figures() {
+	sed "$1" "$tmp/figures" >"$tmp/changed"
+	tests/pauses/page 6.12 "$tmp/changed"
+}
+not_ok "a guest that was not kept" 1 changed_figures 's/64 stays ours .*/64 stays ours /'
+like "... is named" "$output" '^page: no figures: 64 stays ours'
+not_ok "a figure is missing" 1 changed_figures '/64 stays ours/d'
+like "... which" "$output" '^page: no figure of 64 MiB, stays, to ours'
+not_ok "memory that was not written" 1 changed_figures '/64 file ours/s/ [0-9]*$/ 4096/'
+not_ok "one size alone" 1 changed_figures '/^64/d'
+
 # ---- docs/migration.md
 
 # A host with three programs. The last one moves a guest, too.
@@ -124,7 +146,7 @@ like "... is in the table" "$output" '^\| native \| 6\.1 \| 7 of 7 \| not tried 
 not_ok "no guest with two vCPUs" 1 changed_table '/two-vCPUs/d'
 not_ok "a case that did not end well" 1 changed_table 's/case: 0/case: 1/'
 
-for f in docs/kernels.md docs/benchmark.md docs/migration.md; do
+for f in docs/kernels.md docs/benchmark.md docs/migration.md docs/pauses.md; do
 	is "$f has no internal words of the programs" \
 		"$(grep -n -E 'not built yet|on offer|EINVAL|FAILS|not ok|vmx-|CET_' $f)" ""
 	ok "... and results" grep -q '^| .*[0-9]' $f
