@@ -30,7 +30,9 @@ machine="-accel kvm -M pc,hpet=off,usb=off,vmport=off,smm=off -m 4 -nodefaults -
 count="-bios /host/count.bin -device isa-debugcon,iobase=0xe9,chardev=d"
 console() { echo "-chardev file,id=d,path=/out/$1.count,append=on"; }
 monitor() { echo "-qmp unix:/tmp/$1.qmp,server=on,wait=off"; }
-shared() { echo "-object memory-backend-file,id=m,size=4M,mem-path=/shm/$1,share=on -machine memory-backend=m"; }
+# backed FILE SHARED: memory in a file
+backed() { echo "-object memory-backend-file,id=m,size=4M,mem-path=$1,share=$2 -machine memory-backend=m"; }
+shared() { backed "/shm/$1" on; }
 until_true() {
 	local i
 	for ((i = 0; i < 600; i++)); do

@@ -22,6 +22,12 @@ chmod 666 /dev/kvm
 dd if=/dev/zero of=/out/disk bs=65536 count=1 2>/tmp/null
 guest file -drive file=disk,format=raw,if=none,id=d1 -device ide-hd,drive=d1
 guest stays $(shared stays)
+mkdir /huge
+/host/holder mount hugetlbfs /huge pagesize=2M
+echo 16 >/proc/sys/vm/nr_hugepages
+guest huge $(backed /huge/huge on)
+guest private $(backed /huge/private off)
+guest folder $(backed /huge on)
 (cd /; guest paused -daemonize -pidfile /tmp/paused.pid)
 qmp paused "{\"execute\":\"stop\"}" >/tmp/null
 stopped=$(stat -c %s paused.count)
@@ -42,14 +48,17 @@ echo "dry: $(loaded), $(left)"
 run dry json -- kvm-onereg swap distro -g -n --json
 run to distro -- kvm-onereg swap distro --keep-guests
 echo "to distro: $(loaded), $(left), nested=$(cat /sys/module/kvm_amd/parameters/nested)"
-for g in file stays; do goes_on $g; done
+for g in file stays huge private folder; do goes_on $g; done
+for g in huge private folder; do
+	grep -q "^\(Private\|Shared\)_Hugetlb: *[1-9]" /proc/$(pid_of $g)/smaps && echo "$g: huge pages"
+done
 echo "state: $(state paused), $(state user/user)"
 user=$(pid_of user)
 echo "user: $(sed -n "s/^Uid:.\([0-9]*\).*/\1/p" /proc/$user/status), $(cut -d " " -f 19 /proc/$user/stat)"
 run again -- kvm-onereg swap distro --keep-guests
 run to ours -- kvm-onereg swap ours --keep-guests --json
 echo "to ours: $(loaded), $(left)"
-for g in file stays; do goes_on $g; done
+for g in file stays huge private folder; do goes_on $g; done
 [ "$(stat -c %s paused.count)" = $stopped ] && echo "paused: stands"
 echo "pidfile: $([ "$(cat /tmp/paused.pid)" = "$(pid_of paused)" ] && echo of it)"
 qmp paused "{\"execute\":\"cont\"}" >/tmp/null
@@ -67,6 +76,9 @@ like_part $r plain "... exit 4" '^== status 4$'
 like_part $r dry "--dry-run says what pauses, and what is written" \
 	'^  file \([0-9]+\): pauses, at most 68 MiB: its memory is written to a file$'
 like_part $r dry "... and whose memory stays" '^  stays \([0-9]+\): pauses, .* stays in /shm/stays: only the state of'
+like_part $r dry "... also on hugetlbfs" '^  huge \([0-9]+\): pauses, .* stays in /huge/huge: only the state of'
+like_part $r dry "... not if it is not shared" '^  private \([0-9]+\): pauses, .*: its memory is written to a file$'
+like_part $r dry "... or has no name there" '^  folder \([0-9]+\): pauses, .*: its memory is written to a file$'
 like_part $r dry "... what that risks" 'a reboot or a power cut before it is restored loses it'
 like_part $r dry "... and what is paused already" '^  paused \([0-9]+\): is paused, and stays so'
 like_part $r dry "... a domain of libvirt" '^  dom \([0-9]+\): pauses, .*virsh managedsave'
@@ -77,6 +89,7 @@ like "$r: ... as JSON" "$(part dry json | tr -d '\n')" \
 like_part $r 'to distro' "all are saved and restored, and the pause of each is printed" \
 	'^  file \([0-9]+\) paused for [0-9]+ ms$'
 like_part $r 'to distro' "... of the one whose memory stays" '^  stays \([0-9]+\) paused for [0-9]+ ms$'
+like_part $r 'to distro' "... of the one on hugetlbfs" '^  huge \([0-9]+\) paused for [0-9]+ ms$'
 like_part $r 'to distro' "... of the domain" '^  dom \([0-9]+\) paused for [0-9]+ ms$'
 like_part $r 'to distro' "... what was paused, is" '^  paused \([0-9]+\) is paused, as before$'
 like_part $r 'to distro' "... what KVM offers was compared" 'compare what KVM offers guests'
@@ -90,7 +103,8 @@ like_part $r 'to ours' "and back, as JSON" '"result": "swapped"'
 like "$r: ... with the pause of each" "$(part to ours | tr -d '\n')" '"name": "file",.*"pause_ms": [0-9]+'
 like "$r: ... and the bytes" "$(part to ours | tr -d '\n')" '"name": "stays",.*"memory_stays": true,.*"written": [1-9]'
 like "$r: ... ours is loaded" "$out" '^to ours: ours, left: \*?$'
-for g in file stays paused; do
+is "$r: the guests on hugetlbfs have huge pages again" "$(grep -c ': huge pages$' <<<"$out")" 3
+for g in file stays huge private folder paused; do
 	is "$r: $g has counted on" "$(grep -c "^$g goes on\$" <<<"$out")" "$([ $g = paused ] && echo 1 || echo 2)"
 	is "... from number to number" "$(sequence $r $g)" consecutive
 done
