@@ -13,6 +13,8 @@
 #   start CPU     a guest with the <cpu> of the file CPU starts
 #   live          migrate a guest to a second libvirtd on this host
 #   swap          KVM's modules are swapped under libvirtd, and what libvirt says they offer follows
+#   keep          KVM's modules are swapped under a domain without CET, by kvm-onereg swap --keep-guests
+#   keep_cet      the same under one with CET
 #   plain         a guest without CET is saved, restored and started again over swaps of KVM's modules
 #
 # In /host: cpu.xml, the <cpu> of the guest; its program, guest.bin or plain.bin; drive, as tests/qemu has it. What the
@@ -149,7 +151,7 @@ to_its_end() {
 	try "the guest is stopped" virsh destroy guest
 }
 state() { virsh domstate guest 2>&1 | sed -n 1p; }
-kept() { virsh dominfo guest | sed -n 's/^Managed save: *//p'; }
+managed_save() { virsh dominfo guest | sed -n 's/^Managed save: *//p'; }
 reload() { drive reload "$@" | grep -q '^not ok' && give_up "KVM does not load with $*"; }
 # What it learnt of the KVM that was loaded before
 forget() { touch -d "@$(($(date +%s) + ++forgotten))" /usr/lib/x86_64-linux-gnu/qemu; }
@@ -171,10 +173,10 @@ own() { # STATE [refused]
 	until_says 'wait CPL 0' || return
 	try "managedsave saves the domain" virsh managedsave guest || return
 	is "the domain is shut off" "$(state)" "shut off"
-	is "libvirt keeps its state" "$(kept)" yes
+	is "libvirt keeps its state" "$(managed_save)" yes
 	[ "${2:-}" != refused ] || without "$1"
 	try "the domain starts from its state" virsh start guest || return
-	is "the state is used up" "$(kept)" no
+	is "the state is used up" "$(managed_save)" no
 	to_its_end
 	try "the domain is undefined" virsh undefine guest
 }
@@ -187,7 +189,7 @@ without() {
 	forget
 	is "domcapabilities: no CET" "$(offers)" ""
 	refused "cet=0: the domain does not start from its state" "$without_cet" virsh start guest
-	is "libvirt still keeps the state" "$(kept)" yes
+	is "libvirt still keeps the state" "$(managed_save)" yes
 	is "the domain is shut off" "$(state)" "shut off"
 	refused "cet=0: a saved domain is not restored" "$without_cet" virsh restore "$1"
 	try "its file is what it was" cmp "$1" /tmp/before
@@ -287,6 +289,57 @@ plain() {
 	try "the domain is saved" virsh save guest /tmp/state || return
 	try "swap to ours" kvm-onereg swap ours
 	try "the domain is restored" virsh restore /tmp/state || return
+	to_its_end
+}
+
+# kept WHOSE STATE: swap to these modules, and the domain is what it was
+kept() {
+	try "swap to $1 keeps the domain" kvm-onereg swap "$1" --keep-guests || return
+	is "it tells how long the domain paused, if it did" \
+		"$(grep -c -E '^  guest \([0-9]+\) paused for [0-9]+ ms$' <<<"$output")" \
+		"$([ "$2" = running ] && echo 1 || echo 0)"
+	is "the domain is $2" "$(state)" "$2"
+	is "libvirt keeps no state of it" "$(managed_save)" no
+	is "no state is left" "$(echo /var/lib/kvm-onereg/guests/* /var/lib/libvirt/qemu/save/*)" \
+		'/var/lib/kvm-onereg/guests/* /var/lib/libvirt/qemu/save/*'
+}
+
+# Our modules are loaded, with cet=1; /host/newer is another build of kvm-intel.ko
+keep_cet() {
+	: >$log
+	domain /host/cpu.xml
+	try "a domain with CET is defined" virsh define $domain
+	try "it starts" virsh start guest || return
+	until_says 'wait CPL 3' || return
+	refused "swap to the distro's KVM refuses" \
+		'guest .*it may have CET, which the modules that are to be loaded do not offer' \
+		kvm-onereg swap distro --keep-guests
+	is "the domain runs on" "$(state)" running
+	cp /host/newer "$(echo /lib/modules/*/updates/dkms/kvm-intel.ko*)"
+	kept ours running || return
+	go_on
+	to_its_end
+}
+
+# Our modules are loaded
+keep() {
+	echo "<cpu mode='custom' match='exact' check='partial'><model fallback='forbid'>qemu64</model>
+		<feature policy='disable' name='svm'/></cpu>" >/tmp/plain.xml
+	rom=/host/plain.bin
+	: >$log
+	domain /tmp/plain.xml
+	try "a domain without CET is defined" virsh define $domain
+	try "it starts" virsh start guest || return
+	until_says 'wait CPL 3' || return
+	kept distro running || return
+	is "the distro's KVM is loaded" "$(ls /sys/module/kvm/version 2>/dev/null)" ''
+	go_on
+	until_says 'wait CPL 0' || return
+	try "the domain is paused" virsh suspend guest
+	kept ours paused || return
+	ls /sys/module/kvm/version >/dev/null
+	point $? "our KVM is loaded"
+	try "the domain continues" virsh resume guest
 	to_its_end
 }
 
