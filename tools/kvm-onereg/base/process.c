@@ -50,10 +50,26 @@ long long real_milliseconds(void)
 	return now.tv_sec * 1000ll + now.tv_nsec / 1000000;
 }
 
-/* Read to the end, to the limit, or until the time is up; returns false for the latter two */
-static bool collect(int fd, struct program_result *result, int seconds)
+bool interrupted(void)
 {
-	long end = milliseconds() + seconds * 1000L;
+	sigset_t pending;
+
+	return !sigpending(&pending) &&
+	       (sigismember(&pending, SIGINT) || sigismember(&pending, SIGTERM) || sigismember(&pending, SIGHUP));
+}
+
+/* How long a program may run */
+struct patience {
+	int seconds; /* 0: to its end; then @wait is called each second */
+	void (*wait)(int seconds, void *data);
+	void *data;
+};
+
+/* Read to the end, to the limit, or until the time is up; returns false for the latter two */
+static bool collect(int fd, struct program_result *result, const struct patience *patience)
+{
+	long end = milliseconds() + patience->seconds * 1000L;
+	int waited = 0;
 	char *output = NULL;
 	size_t room = 0;
 
@@ -72,8 +88,12 @@ static bool collect(int fd, struct program_result *result, int seconds)
 			output = more;
 			output[result->size] = '\0';
 		}
-		if (seconds && (left <= 0 || !poll(&p, 1, left)))
+		if (patience->seconds && (left <= 0 || !poll(&p, 1, left)))
 			break;
+		if (!patience->seconds && !poll(&p, 1, 1000)) {
+			patience->wait(++waited, patience->data);
+			continue;
+		}
 		n = read(fd, output + result->size, room - result->size - 1);
 		if (n < 0 && errno == EINTR)
 			continue;
@@ -88,12 +108,7 @@ static bool collect(int fd, struct program_result *result, int seconds)
 	return false;
 }
 
-struct program_result run_program(const char * const argument[])
-{
-	return run_program_for(RUN_SECONDS, argument);
-}
-
-struct program_result run_program_for(int seconds, const char * const argument[])
+static struct program_result run_with(const struct patience *patience, const char * const argument[])
 {
 	static char * const environment[] = { "PATH=/usr/sbin:/usr/bin:/sbin:/bin", "LC_ALL=C", "HOME=/", NULL };
 	const char *program = find_program(argument[0]);
@@ -123,7 +138,7 @@ struct program_result run_program_for(int seconds, const char * const argument[]
 		close(pipes[0]);
 		return result;
 	}
-	result.ended = collect(pipes[0], &result, seconds);
+	result.ended = collect(pipes[0], &result, patience);
 	close(pipes[0]);
 	if (!result.ended)
 		kill(-pid, SIGKILL);
@@ -132,4 +147,20 @@ struct program_result run_program_for(int seconds, const char * const argument[]
 	result.ended = result.ended && WIFEXITED(status);
 	result.status = result.ended ? WEXITSTATUS(status) : -1;
 	return result;
+}
+
+struct program_result run_program(const char * const argument[])
+{
+	return run_program_for(RUN_SECONDS, argument);
+}
+
+struct program_result run_program_for(int seconds, const char * const argument[])
+{
+	return run_with(&(const struct patience) { .seconds = seconds }, argument);
+}
+
+struct program_result run_program_to_end(void (*wait)(int seconds, void *data), void *data,
+					 const char * const argument[])
+{
+	return run_with(&(const struct patience) { .wait = wait, .data = data }, argument);
 }

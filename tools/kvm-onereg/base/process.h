@@ -19,9 +19,15 @@ struct program_result {
  * @argument: its name, which is searched in the system's folders alone, and its arguments, ended by NULL
  */
 struct program_result run_program(const char * const argument[]);
-/* The same for at most @seconds; 0: as long as it takes */
+/* The same for at most @seconds */
 struct program_result run_program_for(int seconds, const char * const argument[]);
+/* The same for as long as it takes; @wait is called each second with the seconds since it was started, and @data */
+struct program_result run_program_to_end(void (*wait)(int seconds, void *data), void *data,
+					 const char * const argument[]);
 #define RUN_PROGRAM(...) run_program((const char * const[]) { __VA_ARGS__, NULL })
+
+/* Whether Ctrl-C or the like, which are blocked, are pending */
+bool interrupted(void);
 
 /* The time since some point in the past, for time limits */
 long milliseconds(void);

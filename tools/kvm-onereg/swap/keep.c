@@ -378,7 +378,7 @@ static char *save_one(struct journal *journal, struct guest *guest)
 	if (why)
 		return why;
 	add_step(format("save %s", describe_guest(guest)));
-	why = guest->libvirt ? domain_save(guest) : qemu_save(guest);
+	why = guest->libvirt ? domain_save(guest, true) : qemu_save(guest);
 	if (why)
 		return format("%s cannot be saved: %s", describe_guest(guest), why);
 	if (guest->libvirt)
@@ -411,6 +411,10 @@ static char *continue_one(struct journal *journal, struct guest *guest)
 		why = qemu_end(guest);
 		return why ?: enter(journal, guest, GONE);
 	}
+	/* One that cannot be told to go on stays as it is, and its file with it */
+	why = qemu_connect(guest);
+	if (why)
+		return why;
 	/* From here on its file is old */
 	why = enter(journal, guest, guest->phase == SAVING ? SAVING : RESUMING);
 	if (why)
@@ -453,8 +457,7 @@ char *save_guests(struct journal *journal, char **failed)
 			continue;
 		guest->cgroup_holder = hold_cgroup(&guest->started);
 		why = qemu_end(guest);
-		if (!why)
-			why = enter(journal, guest, GONE);
+		why = why ? format("%s cannot be ended: %s", describe_guest(guest), why) : enter(journal, guest, GONE);
 	}
 	if (why)
 		*failed = continue_guests(journal);
@@ -506,8 +509,8 @@ static char *unrestore_one(struct journal *journal, struct guest *guest)
 		if (!domain_phase(guest, &phase))
 			return format("libvirtd does not answer");
 		if (phase == RUNNING || phase == RESTORING)
-			why = domain_save(guest);
-		return why ?: enter(journal, guest, GONE);
+			why = domain_save(guest, false);
+		return why ?: enter(journal, guest, phase == LOST ? LOST : GONE);
 	}
 	qemu_kill(guest);
 	note_images(guest);
@@ -522,6 +525,9 @@ char *restore_guests(struct journal *journal, bool together)
 		struct guest *guest = &journal->guest[i];
 		char *why, *undone;
 
+		if (guest->phase == LOST)
+			failed = format("%s%s has ended, and libvirt has no state of it",
+					failed ? format("%s; ", failed) : "", guest->name);
 		if (guest->phase != GONE)
 			continue;
 		add_step(format("restore %s", guest->name));

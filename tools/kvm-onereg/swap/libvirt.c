@@ -7,6 +7,7 @@
  */
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 
 #include "base/file.h"
 #include "base/process.h"
@@ -15,16 +16,19 @@
 #include "model/vmm.h"
 #include "swap/guest.h"
 #include "swap/libvirt.h"
+#include "swap/report.h"
 #include "swap/started.h"
 
 #define QUICK_SECONDS 60
-#define MARGIN	      (64ll << 20)
+/* How often is said what is waited for */
+#define TELL_SECONDS 10
+#define MARGIN	     (64ll << 20)
 
-static struct program_result virsh(int seconds, const char *command, const char *name, const char *option)
+#define VIRSH "virsh", "-q", "-c", "qemu:///system"
+
+static struct program_result virsh(const char *command, const char *name)
 {
-	const char * const words[] = { "virsh", "-q", "-c", "qemu:///system", command, "--domain", name, option, NULL };
-
-	return run_program_for(seconds, words);
+	return run_program_for(QUICK_SECONDS, (const char * const[]) { VIRSH, command, "--domain", name, NULL });
 }
 
 /* NULL, or the last line that virsh printed */
@@ -62,14 +66,14 @@ static char *domain_in(const char *folder, int pid)
 
 static char *info(const char *name, const char *key)
 {
-	struct program_result result = virsh(QUICK_SECONDS, "dominfo", name, NULL);
+	struct program_result result = virsh("dominfo", name);
 
 	return failure(&result, "dominfo") ? NULL : value_of(result.output, key, ":");
 }
 
 static char *state_of(const char *name, char **why)
 {
-	struct program_result result = virsh(QUICK_SECONDS, "domstate", name, NULL);
+	struct program_result result = virsh("domstate", name);
 
 	*why = failure(&result, "domstate");
 	return *why ? NULL : format("%.*s", (int)strcspn(result.output, "\n"), result.output);
@@ -92,7 +96,7 @@ static void check_xml(const struct holder *holder, bool with_cet, struct guest *
 		{ "<backend type='passthrough'", "it has the host's TPM" },
 	};
 	static const char * const features[] = { "name='shstk'", "name='cet-ss'", "name='ibt'", "name='cet-ibt'" };
-	struct program_result result = virsh(QUICK_SECONDS, "dumpxml", guest->name, NULL);
+	struct program_result result = virsh("dumpxml", guest->name);
 	char *why = failure(&result, "dumpxml");
 	struct vmm vmm = look_at_vmm(holder);
 	struct cet cet = look_at_cet();
@@ -161,20 +165,63 @@ bool look_at_domain(const struct holder *holder, bool with_cet, struct guest *gu
 	return true;
 }
 
-char *domain_save(struct guest *guest)
-{
-	struct program_result result;
+/* Called each second that virsh takes for a domain */
 
-	guest->stopped = real_milliseconds();
-	result = virsh(0, "managedsave", guest->name, guest->ran ? "--running" : "--paused");
-	return failure(&result, "managedsave");
+static void wait_for_save(int seconds, void *data)
+{
+	const struct guest *guest = data;
+	struct stat status;
+
+	if (seconds % TELL_SECONDS == 0)
+		tell_progress(format("%d s, %lld MiB of at most %lld are written", seconds,
+				     stat(guest->file, &status) ? 0 : (long long)status.st_size >> 20,
+				     guest->bytes >> 20));
+}
+
+static void wait_or_abort(int seconds, void *data)
+{
+	const struct guest *guest = data;
+
+	if (interrupted())
+		virsh("domjobabort", guest->name);
+	else
+		wait_for_save(seconds, data);
+}
+
+static void wait_for_start(int seconds, void *data)
+{
+	const struct guest *guest = data;
+
+	if (seconds % TELL_SECONDS == 0)
+		tell_progress(format("%d s: libvirt restores %s", seconds, guest->name));
+}
+
+char *domain_save(struct guest *guest, bool first)
+{
+	const char * const words[] = {
+		VIRSH, "managedsave", "--domain", guest->name, guest->ran ? "--running" : "--paused", NULL
+	};
+	struct program_result result;
+	char *why;
+
+	if (first)
+		guest->stopped = real_milliseconds();
+	result = run_program_to_end(first ? wait_or_abort : wait_for_save, guest, words);
+	why = failure(&result, "managedsave");
+	return why && first && interrupted() ? format("interrupted") : why;
 }
 
 char *domain_restore(struct guest *guest)
 {
-	struct program_result result = virsh(0, "start", guest->name, "--paused");
-	char *why = failure(&result, "start"), *text;
+	const char * const words[] = { VIRSH, "start", "--domain", guest->name, "--paused", NULL };
+	struct program_result result;
+	char *why, *text;
 
+	/* Without it, start would boot the guest anew */
+	if (!same_text(info(guest->name, "Managed save"), "yes"))
+		return format("libvirt has no saved state of it any more");
+	result = run_program_to_end(wait_for_start, guest, words);
+	why = failure(&result, "start");
 	text = why ? NULL : read_file("/run/libvirt/qemu/%s.pid", guest->name);
 	guest->pid = text ? atoi(text) : 0;
 	guest->time = start_time(guest->pid);
@@ -183,7 +230,7 @@ char *domain_restore(struct guest *guest)
 
 char *domain_resume(struct guest *guest)
 {
-	struct program_result result = virsh(QUICK_SECONDS, "resume", guest->name, NULL);
+	struct program_result result = virsh("resume", guest->name);
 	char *why = failure(&result, "resume");
 
 	if (!why)

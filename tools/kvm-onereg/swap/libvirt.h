@@ -20,7 +20,8 @@ bool look_at_domain(const struct holder *holder, bool with_cet, struct guest *gu
 
 /* All of these return NULL, or why they failed */
 
-char *domain_save(struct guest *guest);
+/* @first: it runs, and Ctrl-C lets it go on. Otherwise it was restored, and has to be saved again */
+char *domain_save(struct guest *guest, bool first);
 /* From its managed save; it stays stopped */
 char *domain_restore(struct guest *guest);
 char *domain_resume(struct guest *guest);

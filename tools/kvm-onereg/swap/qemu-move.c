@@ -210,15 +210,6 @@ static char *migrated(struct guest *guest)
 
 /* ---- save */
 
-/* Ctrl-C and the like are blocked: before anything has ended, the guests can still go on as they were */
-static bool interrupted(void)
-{
-	sigset_t pending;
-
-	return !sigpending(&pending) &&
-	       (sigismember(&pending, SIGINT) || sigismember(&pending, SIGTERM) || sigismember(&pending, SIGHUP));
-}
-
 /* From the pipe to the file, until QEMU closes it */
 static char *receive(struct guest *guest, int from, int to)
 {
@@ -227,6 +218,7 @@ static char *receive(struct guest *guest, int from, int to)
 		struct pollfd p = { .fd = from, .events = POLLIN };
 		ssize_t n;
 
+		/* Before anything has ended, the guests can still go on as they were */
 		if (interrupted())
 			return format("interrupted");
 		if (!poll(&p, 1, STALLED_MS))
@@ -362,25 +354,30 @@ char *qemu_end(struct guest *guest)
 {
 	int process = process_of(guest);
 	const char *state;
-	char *why = NULL;
-	bool ended;
+	bool ended, quits;
+	char *why;
 
 	if (process < 0)
 		return NULL;
 	take_files(process, &guest->started);
-	if (!qemu_connect(guest)) {
-		state = qemu_state(guest);
-		if (state && strcmp(state, "postmigrate")) {
-			close(process);
-			return format("somebody has let it go on since it was saved (it is %s)", state);
-		}
-		/* Its answer may come, or the end of the connection */
-		qmp_ask(&guest->qmp, "quit", NULL, &why);
+	why = qemu_connect(guest);
+	state = why ? NULL : qemu_state(guest);
+	if (!same_text(state, "postmigrate")) {
+		ended = !is_alive(guest->pid, guest->time);
+		close(process);
+		qmp_close(&guest->qmp);
+		if (ended)
+			return NULL;
+		/* It may run: then its state is old, and nothing may end it */
+		return state ? format("somebody has let it go on since it was saved (it is %s)", state) :
+			       format("it does not say any more whether it stands still (%s)",
+				      why ?: "QEMU does not answer");
 	}
+	quits = qmp_ask(&guest->qmp, "quit", NULL, &why);
 	qmp_close(&guest->qmp);
 	ended = wait_for_end(guest, process, END_MS);
-	if (!ended) {
-		/* Its disks are closed already, since it was saved */
+	if (!ended && quits) {
+		/* It stood still when it agreed to end, and its disks are closed since it was saved */
 		syscall(SYS_pidfd_send_signal, process, SIGKILL, NULL, 0);
 		ended = wait_for_end(guest, process, END_MS);
 	}

@@ -36,6 +36,13 @@ void add_step(const char *line)
 	fflush(stdout);
 }
 
+void tell_progress(const char *line)
+{
+	if (!as_json)
+		printf("      %s\n", line);
+	fflush(stdout);
+}
+
 void add_note(const char *line)
 {
 	add_line(notes, line);

@@ -11,6 +11,8 @@ extern bool as_json, dry_run; /* the options */
 void start_report(void);
 /* What is done, or would be */
 void add_step(const char *line);
+/* How far a step is that takes long */
+void tell_progress(const char *line);
 /* What is worth knowing beside the result */
 void add_note(const char *line);
 /* Who holds KVM, as holders_json() has it; that from before is replaced */
