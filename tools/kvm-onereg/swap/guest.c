@@ -36,6 +36,13 @@ void refuse_guest(struct guest *guest, const char *reason, const char *fix)
 	json_object_array_add(guest->refused, one);
 }
 
+void add_guest_note(struct guest *guest, const char *note)
+{
+	if (!guest->notes)
+		guest->notes = json_object_new_array();
+	json_object_array_add(guest->notes, json_string(printable(format("%s", note))));
+}
+
 char *describe_guest(const struct guest *guest)
 {
 	return guest->pid ? format("%s (%d)", guest->name, guest->pid) : format("%s", guest->name);

@@ -60,6 +60,7 @@ struct guest {
 
 	/* Not in the journal */
 	struct json_object *refused; /* why it cannot be kept: "reason" and "fix" */
+	struct json_object *notes;   /* what else to know before it is saved: sentences */
 	struct qmp qmp;
 	int cgroup_holder;
 	long long said; /* bytes that its messages had before its new process began */
@@ -68,6 +69,7 @@ struct guest {
 
 /* Refuse a guest: @reason and @fix are a sentence each */
 void refuse_guest(struct guest *guest, const char *reason, const char *fix);
+void add_guest_note(struct guest *guest, const char *note);
 /* "web1 (4711)" */
 char *describe_guest(const struct guest *guest);
 bool waits_in_file(const struct guest *guest);

@@ -17,6 +17,7 @@
 #include "base/text.h"
 #include "model/vmm.h"
 #include "swap/guest.h"
+#include "swap/left-behind.h"
 #include "swap/qemu-look.h"
 #include "swap/qemu-move.h"
 #include "swap/qemu-words.h"
@@ -323,6 +324,24 @@ static const char *file_name(const char *name)
 	return found;
 }
 
+/* A driver of disk images that are no file here: nothing tells whether somebody has written to them */
+static bool is_elsewhere(const char *driver)
+{
+	static const char * const known[] = { "nbd", "rbd", "iscsi", "nfs", "ssh", "gluster", "blkio", "nvme" };
+
+	for (size_t i = 0; driver && i < sizeof(known) / sizeof(*known); i++)
+		if (!strcmp(driver, known[i]))
+			return true;
+	return false;
+}
+
+static void note_elsewhere(struct guest *guest, const char *image)
+{
+	static const char not_seen[] = "whether it is written to meanwhile is not seen";
+
+	add_guest_note(guest, format("its disk image %s is elsewhere: %s", image, not_seen));
+}
+
 static void check_disks(struct guest *guest)
 {
 	static const char anew[] = "shut this guest down, or migrate it: its command line has another disk";
@@ -363,6 +382,8 @@ static void check_disks(struct guest *guest)
 		struct stat status;
 		char *path;
 
+		if (is_elsewhere(driver) && !json_object_get_boolean(in(item(nodes, i), "ro")))
+			note_elsewhere(guest, file_name(file ?: driver) ?: driver);
 		if ((!same_text(driver, "file") && !same_text(driver, "host_device")) || !file)
 			continue;
 		path = in_its_folder(guest, file);
@@ -533,6 +554,7 @@ void look_at_qemu(const struct holder *holder, bool with_cet, struct guest *gues
 	check_disks(guest);
 	check_cpu(holder, with_cet, guest);
 	look_at_memory(guest);
+	note_left_behind(guest);
 	why = qemu_note_settings(guest);
 	if (why)
 		refuse_guest(guest, why, "shut this guest down, or migrate it");

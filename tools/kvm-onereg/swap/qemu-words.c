@@ -275,6 +275,16 @@ static char *appending(const char *option, char *value)
 	return value;
 }
 
+char *emptied_file(const char *value)
+{
+	value = appending("chardev", (char *)value);
+	if (same_text(first_part(value, "backend"), "file") && !part_is_on(value, "append"))
+		return *value == BRACE ? format("a file") : part_of(value, "path");
+	if (part_of(value, "logfile") && !part_is_on(value, "logappend"))
+		return part_of(value, "logfile");
+	return NULL;
+}
+
 char **words_to_restore(char **words)
 {
 	static const char * const began[] = { "incoming", "loadvm", "S", "daemonize" };

@@ -35,4 +35,7 @@ bool words_name(char **words, const char *text);
  */
 char **words_to_restore(char **words);
 
+/* The file of a -chardev that a new process empties, or NULL */
+char *emptied_file(const char *value);
+
 #endif

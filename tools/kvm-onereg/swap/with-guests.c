@@ -88,6 +88,8 @@ static void report(const struct journal *journal)
 				       pause_of(guest) < 0 ? NULL : json_object_new_int64(pause_of(guest)));
 		json_object_object_add(one, "refused",
 				       guest->refused ? json_object_get(guest->refused) : json_object_new_array());
+		json_object_object_add(one, "notes",
+				       guest->notes ? json_object_get(guest->notes) : json_object_new_array());
 		json_object_array_add(list, one);
 	}
 	report_guests(list);
@@ -111,6 +113,8 @@ static void print_guests(const struct journal *journal)
 			       guest->bytes >> 20, how_saved(guest));
 		if (guest->in_memory)
 			printf("      a reboot or a power cut before it is restored loses it\n");
+		for (size_t j = 0; guest->notes && j < json_object_array_length(guest->notes); j++)
+			printf("      %s\n", json_object_get_string(json_object_array_get_idx(guest->notes, j)));
 	}
 	if (waiting_guests(journal) < journal->guests)
 		printf("  Each pauses from when it is saved until all are restored.\n");
