@@ -12,7 +12,7 @@
 prepare_host() { # NAME RELEASE
 	make_host "$1" "$2"
 	is "$1: there is a host" $? 0
-	add_programs "$tmp/$1" /usr/bin/{chmod,cut,head,nice,stat,tail,touch,tr}
+	add_programs "$tmp/$1" /usr/bin/{chmod,cut,head,mount,nice,stat,tail,touch,tr}
 	gcc -m32 -c -o "$tmp/count.o" "$here/count.S" &&
 		objcopy -O binary -j .text "$tmp/count.o" "$tmp/$1/host/count.bin"
 	mkdir -p "$tmp/$1/usr/bin"

@@ -21,12 +21,15 @@
  *   tracefs    nothing: mounts it, and ends
  *   mount      nothing: mounts a file system of type ARGUMENT on the folder that follows, with the options that follow
  *              that, and ends
+ *   bind       nothing: runs ARGUMENT, a program with its arguments, with memory of node 0 alone
+ *   listen     nothing: listens on the Unix socket ARGUMENT, and never says anything
  *   qmp        nothing: connects to the QMP socket ARGUMENT, and sends the commands that follow, or stays connected
  */
 #include <fcntl.h>
 #include <linux/bpf.h>
 #include <linux/io_uring.h>
 #include <linux/kvm.h>
+#include <linux/mempolicy.h>
 #include <linux/perf_event.h>
 #include <pthread.h>
 #include <sched.h>
@@ -185,6 +188,24 @@ static void pinned(void)
 	check("pin", syscall(SYS_bpf, BPF_OBJ_PIN, &pin, sizeof(pin)));
 }
 
+static void listen_there(const char *path)
+{
+	struct sockaddr_un address = { .sun_family = AF_UNIX };
+	int fd = check("socket", socket(AF_UNIX, SOCK_STREAM, 0));
+
+	snprintf(address.sun_path, sizeof(address.sun_path), "%s", path);
+	check(path, bind(fd, (struct sockaddr *)&address, sizeof(address)));
+	check(path, listen(fd, 100));
+}
+
+static void run_bound(char **words)
+{
+	unsigned long nodes = 1;
+
+	check("policy", syscall(SYS_set_mempolicy, MPOL_BIND, &nodes, 8 * sizeof(nodes)));
+	check(*words, execvp(*words, words));
+}
+
 /* Prints the answers */
 static void qmp(char **words)
 {
@@ -244,6 +265,10 @@ int main(int argc, char **argv)
 		check("tracefs", mount("tracefs", "/sys/kernel/tracing", "tracefs", 0, NULL));
 	else if (!strcmp(kind, "mount") && argc == 5)
 		check(argv[2], mount(argv[2], argv[3], argv[2], 0, argv[4]));
+	else if (!strcmp(kind, "bind") && argc > 2)
+		run_bound(argv + 2);
+	else if (!strcmp(kind, "listen") && argc > 2)
+		listen_there(argv[2]);
 	else if (!strcmp(kind, "qmp") && argc > 2)
 		qmp(argv + 2);
 	else

@@ -130,9 +130,19 @@ modprobe kvm_amd
 cd /out
 guest good
 mkdir -p /var/tmp
-for f in 1 2; do dd if=/dev/zero of=/tmp/disk$f bs=65536 count=1 2>/tmp/null; done
+for f in 1 2 3 4; do dd if=/dev/zero of=/tmp/disk$f bs=65536 count=1 2>/tmp/null; done
 exec 5</tmp/disk1
-bad many $(monitor many) -snapshot -drive file=/tmp/disk1,format=raw,if=none,id=d1 \
+cp /usr/bin/bash /tmp/supervise
+noted="/host/holder bind qemu-system-x86_64 $machine $count $(console noted) $(monitor noted) -name noted \
+	-serial file:/tmp/serial -D /tmp/noted.log -chardev file,id=x,path=/tmp/noted.x,append=off" \
+	/tmp/supervise -c "\$noted & wait" &
+until_true counts noted
+# There is one CPU here: that a thread may not run on those of the others is made up
+threads=(/proc/$(pid_of noted)/task/*)
+sed "s/^\(Cpus_allowed_list:.\).*/\1 7/" ${threads[-1]}/status >/tmp/status
+mount --bind /tmp/status ${threads[-1]}/status
+bad many $(monitor many) -blockdev file,node-name=exported,filename=/tmp/disk3 -snapshot \
+	-drive file=/tmp/disk1,format=raw,if=none,id=d1 \
 	-drive file=/tmp/disk2,format=raw,if=none,id=d2 -device ide-hd,drive=d1 -device ide-hd,drive=d2 \
 	-add-fd fd=5,set=2 -device piix3-usb-uhci,id=u -device usb-mouse,id=cold \
 	-object memory-backend-file,id=other,size=1M,mem-path=/shm/other,share=on -device ivshmem-plain,memdev=other
@@ -148,6 +158,7 @@ qemu=(qemu-system-x86_64)
 bad session $(monitor session)
 mkdir -p /run/user/1000/libvirt/qemu/run
 echo $pid >/run/user/1000/libvirt/qemu/run/inner.pid
+bad jobs $(monitor jobs) -drive file=/tmp/disk4,format=raw,if=none,id=d4 -device ide-hd,drive=d4
 bad service $(monitor service)
 service=$pid
 for d in transient strange passing; do
@@ -162,7 +173,7 @@ echo "<domain><devices><hostdev mode=\"subsystem\"/></devices></domain>" >/run/l
 hold vm -name guest=mine
 /host/holder tracefs >/tmp/null
 hold perf
-for q in many busy moving elsewhere replaced session service; do until_true [ -S /tmp/$q.qmp ]; done
+for q in many busy moving elsewhere replaced session jobs service; do until_true [ -S /tmp/$q.qmp ]; done
 [ -S /tmp/many.qmp ] || cat /tmp/many.log
 until_true test -n "$(pid_of silent)"
 rm /tmp/qemu-system-x86_64
@@ -173,10 +184,24 @@ order() { qmp many "{\"execute\":\"$1\",\"arguments\":{$2}}"; }
 order device_add "\"driver\":\"usb-tablet\",\"id\":\"hot\""
 order device_del "\"id\":\"cold\""
 order object-add "\"qom-type\":\"memory-backend-ram\",\"id\":\"more\",\"size\":1048576"
-order blockdev-snapshot-sync "\"device\":\"d2\",\"snapshot-file\":\"/tmp/disk4\",\"format\":\"qcow2\""
+order blockdev-snapshot-sync "\"device\":\"d2\",\"snapshot-file\":\"/tmp/overlay\",\"format\":\"qcow2\""
 order block-dirty-bitmap-add "\"node\":\"d2\",\"name\":\"b\""
 order nbd-server-start "\"addr\":{\"type\":\"unix\",\"data\":{\"path\":\"/tmp/nbd\"}}"
 order nbd-server-add "\"device\":\"d2\""
+order nbd-server-add "\"device\":\"exported\",\"writable\":true"
+bad remote $(monitor remote) -drive "file=nbd+unix:///exported?socket=/tmp/nbd,format=raw,if=none,id=r" \
+	-device ide-hd,drive=r
+qmp jobs "{\"execute\":\"drive-mirror\",\"arguments\":{\"device\":\"d4\",\"target\":\"/tmp/mirror\",\"sync\":\"full\"}}"
+hold listen /tmp/silent
+silent="-chardev socket,id=c,path=/tmp/silent"
+bad vhost $(monitor vhost) $silent -device vhost-user-blk-pci,chardev=c
+bad network $(monitor network) $silent -netdev vhost-user,id=n,chardev=c
+bad tpm $(monitor tpm) $silent -tpmdev emulator,id=t,chardev=c -device tpm-tis,tpmdev=t
+has_vm() { ls -l /proc/$(pid_of $1)/fd | grep -q kvm-vm; }
+for q in remote vhost network tpm; do
+	until_true has_vm $q || cat /tmp/$q.log
+	until_true [ -S /tmp/$q.qmp ]
+done
 /host/holder qmp /tmp/busy.qmp >/tmp/busy.held &
 sleep 1
 run refused -- kvm-onereg swap distro --keep-guests
@@ -208,7 +233,7 @@ sleep 1
 run second socket -- kvm-onereg swap distro -g -n
 run wrong socket -- kvm-onereg swap distro -g -n --qmp $other=/tmp/good.qmp
 '
-on_host trixie svm "$setup$refused" -t 1200 -r 1024 "${trees[@]}"
+on_host trixie svm "$setup$refused" -t 1200 -r 1536 "${trees[@]}"
 names() { like "$r: refused: $1" "$(part refused)" "$2"; }
 names "a temporary disk" 'many \([0-9]+\): the changes to its disk .* end with its process \(snapshot\)'
 names "... a file from its parent" 'many \([0-9]+\): it has a file from its parent process: -add-fd fd=5,set=2'
@@ -216,7 +241,7 @@ names "... shared memory" 'many \([0-9]+\): it has memory that other guests shar
 names "... a device that was plugged in" 'many \([0-9]+\): device hot was plugged in since it was started'
 names "... one that was unplugged" 'many \([0-9]+\): device cold was unplugged since it was started'
 names "... an object that was added" 'many \([0-9]+\): object more was added since it was started'
-names "... a disk in another file" 'many \([0-9]+\): its disk .* is in /tmp/disk4 now, which its command line does not'
+names "... a disk in another file" 'many \([0-9]+\): its disk .* is in /tmp/overlay now, which its command line does'
 names "... a bitmap" 'many \([0-9]+\): the bitmap b of its disk'
 names "... an export" 'many \([0-9]+\): it exports a disk to others'
 names "no QMP socket" 'silent \([0-9]+\): it has no QMP socket on its command line'
@@ -230,9 +255,23 @@ names "a libvirt of a user" "inner \([0-9]+\): it belongs to a libvirt of user 1
 names "a transient domain" 'transient \([0-9]+\): it is transient'
 names "a domain in another state" 'strange \([0-9]+\): its state is in shutdown, neither running nor paused'
 names "a domain with the host's device" 'passing \([0-9]+\): it has a passed-through device \(hostdev\)'
+names "a job that works on a disk" 'jobs \([0-9]+\): a job works on its disk: mirror'
+names "a disk of another process" \
+	'vhost \([0-9]+\): it has a device of another process \(vhost-user\): -device vhost-user-blk-pci'
+names "... a network" 'network \([0-9]+\): it has a network of another process: -netdev vhost-user'
+names "a TPM" 'tpm \([0-9]+\): it has a TPM whose state is elsewhere: -tpmdev emulator'
 names "a VM that is no QEMU's" 'mine \([0-9]+\): it is neither libvirt.s nor a QEMU'
 names "something else that holds KVM" 'maybe [0-9]+ holder: has a perf event open'
 is "$r: ... nothing else is: not the good one" "$(part refused | grep -c '^    good')" 0
+for note in 'CPUs of 1 of its [0-9]+ threads \(taskset\)' 'NUMA policy of its memory \(bind:0\)' \
+	'its parent supervise \([0-9]+\): .* must not start another' 'what /tmp/serial has so far \(-serial\)' \
+	'what /tmp/noted.log has so far \(-D\)' 'what /tmp/noted.x has so far \(-chardev\)'; do
+	like "$r: noted: $note" "$(part refused | sed -n '/^  noted /,/^  [^ ]/p')" "^      not carried over: .*$note"
+	like "$r: ... in JSON" "$(part refused json | tr -d '\n')" "\"notes\": \[[^]]*\"not carried over: [^\"]*$note"
+done
+is "$r: ... nothing of the good one" "$(part refused | sed -n '/^  good /{n;p}' | grep -c '^      ')" 0
+like "$r: noted: a disk elsewhere" "$(part refused | sed -n '/^  remote /,/^  [^ ]/p')" \
+	'^      its disk image nbd\+unix:///exported\?socket=/tmp/nbd is elsewhere: whether it is written to'
 like_part $r refused "... exit 4" '^== status 4$'
 like "$r: ... nothing was done" "$out" '^refused: ours, left: \*?$'
 like "$r: ... in JSON" "$(part refused json | tr -d '\n')" \
@@ -259,6 +298,16 @@ BETWEEN=only:ours LD_PRELOAD=/host/between.so guest two $(shared two)
 run no restore -- kvm-onereg swap distro -g
 echo "no restore: $(loaded), $(left)"
 for g in one two; do goes_on $g; done
+two=$(pid_of two)
+between=deaf run deaf -- kvm-onereg swap distro -g
+echo "deaf: $(loaded), $(left)"
+goes_on one
+run deaf still -- kvm-onereg swap ours -g
+kill -CONT $two
+run deaf no more -- kvm-onereg swap ours -g
+for g in one two; do goes_on $g; done
+[ "$(pid_of two)" = $two ] && echo "deaf: in its process"
+
 echo "<domain/>" >/run/libvirt/dom.xml
 echo running >/run/libvirt/dom.state
 /host/holder vm -name guest=dom >/tmp/null &
@@ -267,9 +316,19 @@ touch /run/libvirt/dom.refuses
 run no save -- kvm-onereg swap distro -g
 echo "no save: $(loaded), $(left)"
 for g in one two; do goes_on $g; done
-kill -9 $(cat /run/libvirt/qemu/dom.pid); rm /run/libvirt/qemu/dom.pid
+mv /run/libvirt/dom.refuses /run/libvirt/dom.slow
+kvm-onereg swap distro -g >/tmp/slow 2>&1 &
+until_true grep -q "are written" /tmp/slow
+kill $!
+wait $!
+run slow -- bash -c "cat /tmp/slow; exit $?"
+for g in one two; do goes_on $g; done
 kill -9 $(pid_of two)
 sleep 0.5
+mv /run/libvirt/dom.slow /run/libvirt/dom.forgotten
+run forgotten -- kvm-onereg swap distro -g
+echo "forgotten: $(loaded), $(left), started: $(grep -c "^start dom" /out/virsh.log)"
+goes_on one
 
 between=full run full -- kvm-onereg swap distro -g
 echo "full: $(loaded), $(left)"
@@ -333,17 +392,37 @@ like_part $r 'no restore' "a guest is not restored: the previous modules are loa
 like_part $r 'no restore' "... exit 5" '^== status 5$'
 like_part $r 'no restore' "... both guests come back" '^  one \([0-9]+\) paused for'
 like "$r: ... on ours" "$out" '^no restore: ours, left: \*?$'
+like_part $r deaf "one that does not answer once it is saved is not ended: it is said" \
+	'two \([0-9]+\) does not go on: .*QEMU hangs'
+like_part $r deaf "... why the swap ended" \
+	'two \([0-9]+\) cannot be ended: it does not say any more whether it stands still \(QEMU does not answer\)'
+like_part $r deaf "... exit 6" '^== status 6$'
+like "$r: ... nothing was exchanged, and its state is kept" "$out" '^deaf: ours, left: journal.json two-[0-9-]*.state$'
+like_part $r 'deaf still' "... the same again" \
+	'two \([0-9]+\): .*; end what is connected to its QMP socket, or this process'
+like_part $r 'deaf still' "... exit 4" '^== status 4$'
+like_part $r 'deaf no more' "... when it answers, it goes on" '^== status 0$'
+like "$r: ... where it was" "$out" '^deaf: in its process$'
 like_part $r 'no save' "a guest is not saved: it is named, with the reason" \
 	'dom \([0-9]+\) cannot be saved: virsh managedsave: error: Requested operation is not valid'
 like_part $r 'no save' "... exit 5" '^== status 5$'
 like "$r: ... nothing was exchanged" "$out" '^no save: ours, left: \*?$'
+like_part $r slow "libvirt takes long: what is waited for is said" \
+	'^      10 s, 0 MiB of at most 68 are written$'
+like_part $r slow "... and can be ended" 'dom \([0-9]+\) cannot be saved: interrupted; the modules were not exchanged'
+like_part $r slow "... exit 5" '^== status 5$'
+like_part $r forgotten "libvirt has lost the state: it is said" \
+	'dom cannot be restored: libvirt has no saved state of it'
+like_part $r forgotten "... exit 6" '^== status 6$'
+like_part $r forgotten "... and that it is lost" 'again; but dom has ended, and libvirt has no state of it$'
+like "$r: ... the guest is not started anew, and nothing waits" "$out" '^forgotten: ours, left: \*?, started: 0$'
 like_part $r full "the disk is full in the middle: it is said" 'one \([0-9]+\) cannot be saved: .*No space left'
 like_part $r full "... exit 5" '^== status 5$'
 like "$r: ... nothing was exchanged" "$out" '^full: ours, left: \*?$'
 like_part $r 'other loads' "something loads kvm in between: it goes on" '^== status 0$'
 like_part $r 'does not load' "a module does not load: the previous ones do" 'the previous modules are loaded again'
 like_part $r 'does not load' "... exit 5" '^== status 5$'
-is "$r: the guests went on after each of these" "$(grep -c '^\(one\|two\) goes on$' <<<"$out")" 8
+is "$r: the guests went on after each of these" "$(grep -c '^\(one\|two\) goes on$' <<<"$out")" 14
 like_part $r plain "interrupted: a plain swap is refused" 'interrupted, and 1 guest is saved and does not run: one'
 like_part $r plain "... both commands are named" \
 	'kvm-onereg swap (ours|distro) --keep-guests +# goes on; to go back: kvm-onereg swap'
