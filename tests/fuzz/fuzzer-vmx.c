@@ -9,6 +9,23 @@
 #include "l1.h"
 
 static struct nested *n;
+/* What L1 writes to a VMCS that it has made anew, and the registers of L2 then. */
+static struct l1_field usual[9];
+static unsigned int nusual;
+static uint64_t usual_gprs[L2_GPRS];
+/* L1 has made it anew, and has not written them yet. */
+static bool renewed;
+
+static void remember_usual(bool cet)
+{
+	static const uint32_t fields[] = { GUEST_RIP, GUEST_RSP,       ENTRY_CONTROLS, EXIT_CONTROLS, GUEST_S_CET,
+					   GUEST_SSP, GUEST_SSP_TABLE, HOST_S_CET,     HOST_SSP_TABLE };
+
+	for (nusual = 0; nusual < (cet ? ARRAY_SIZE(usual) : 2); nusual++)
+		usual[nusual] = (struct l1_field) { fields[nusual], 1, vmread(n, fields[nusual]) };
+	memcpy(usual_gprs, in_guest(n->m, &nested_gprs[0]), sizeof(usual_gprs));
+	renewed = false;
+}
 
 struct machine *l1_create(void)
 {
@@ -22,6 +39,7 @@ struct machine *l1_create(void)
 		config.features = of_l1;
 	n = nested_create(&config);
 	nested_prepare(n, config.features ? of_l2 : 0, nested_chain, 2, BOTTOM_CALL, CALL_L2);
+	remember_usual(config.features && of_l2);
 	return n->m;
 }
 
@@ -35,6 +53,8 @@ static const uint32_t fields[] = {
 	GUEST_CR4,
 	GUEST_CR0,
 	HOST_CR4,
+	HOST_CR4,
+	HOST_CR0,
 	HOST_CR0,
 	ENTRY_CONTROLS,
 	EXIT_CONTROLS,
@@ -77,15 +97,14 @@ static void change_field(struct fuzz *f, struct cpu *c, struct l1_mail *mail)
 	case GUEST_SSP:
 	case HOST_SSP:
 		if (random_below(3))
-			value = l2_ssp(n) - 8 * random_below(8);
+			value = l2_ssp(n) - 4 * random_below(16);
 		break;
 	case ENTRY_INTR_INFO:
 		value = INTR_VALID | (random_below(4) ? INTR_HARD : random_below(8) << 8) |
 			random_below(2) * INTR_CODE | (random_below(2) ? VECTOR_CP : random_below(32));
 		break;
 	case ENTRY_CONTROLS:
-		value = (mail->fields[0].value & ~(uint64_t)ENTRY_LOAD_CET) | random_below(2) * ENTRY_LOAD_CET;
-		value |= mail->fields[0].value ? 0 : 0x13ff | ENTRY_IA32E;
+		value = 0x13ff | ENTRY_IA32E | random_below(2) * ENTRY_LOAD_CET;
 		break;
 	case EXIT_CONTROLS:
 		value = 0x36fff | random_below(2) * EXIT_LOAD_CET;
@@ -112,6 +131,19 @@ static void change_field(struct fuzz *f, struct cpu *c, struct l1_mail *mail)
 	mail->b = value;
 }
 
+/* What has been changed would add up until no VM entry succeeds. */
+static void renew(struct l1_mail *mail)
+{
+	renewed = !renewed;
+	mail->kind = renewed ? L1_INIT : L1_FIELDS;
+	if (renewed)
+		return;
+	memcpy(mail->fields, usual, sizeof(usual));
+	mail->nfields = nusual;
+	nested_fresh_stacks(n);
+	memcpy(in_guest(n->m, &nested_gprs[0]), usual_gprs, sizeof(usual_gprs));
+}
+
 void l1_operation(struct fuzz *f, struct cpu *c)
 {
 	struct l1_mail *mail = n->mail;
@@ -119,6 +151,10 @@ void l1_operation(struct fuzz *f, struct cpu *c)
 					L1_VMPTRLD, L1_INIT, L1_INVEPT, L1_INTERRUPT };
 	uint32_t msr;
 
+	if (renewed || random_one_in(10)) {
+		renew(mail);
+		return;
+	}
 	switch (random_below(12)) {
 	case 0:
 		msr = fuzz_msr();
