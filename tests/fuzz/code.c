@@ -73,7 +73,7 @@ static void control_register(struct emitter *e)
 {
 	static const uint8_t cr4_bits[] = { 23, 23, 23, 23, 20, 21, 22, 17, 18, 7, 9, 10, 11, 16, 13 };
 
-	switch (random_below(4)) {
+	switch (random_below(5)) {
 	case 0: /* mov %cr4, %rax; btc $bit, %rax; mov %rax, %cr4 */
 		BYTES(e, 0x0f, 0x20, 0xe0, 0x48, 0x0f, 0xba, 0xf8, cr4_bits[random_below(sizeof(cr4_bits))], 0x0f, 0x22,
 		      0xe0);
@@ -88,6 +88,10 @@ static void control_register(struct emitter *e)
 	case 3: /* mov %rax, %cr8 */
 		load(e, RAX, random_below(17));
 		BYTES(e, 0x44, 0x0f, 0x22, 0xc0);
+		break;
+	case 4: /* WP goes: mov %cr0, %rax; btr $16, %rax; mov %rax, %cr0; and CET comes: the same with CR4, bts $23 */
+		BYTES(e, 0x0f, 0x20, 0xc0, 0x48, 0x0f, 0xba, 0xf0, 16, 0x0f, 0x22, 0xc0);
+		BYTES(e, 0x0f, 0x20, 0xe0, 0x48, 0x0f, 0xba, 0xe8, 23, 0x0f, 0x22, 0xe0);
 		break;
 	}
 }
@@ -313,7 +317,7 @@ static void garbage(struct emitter *e)
 
 static void other(struct emitter *e)
 {
-	switch (random_below(6)) {
+	switch (random_below(7)) {
 	case 0: /* cpuid of a leaf that fuzz_cpuid() leaves alone */
 		load(e, RAX, random_below(2) ? 7 : 0xd);
 		load(e, RCX, random_below(3));
@@ -336,6 +340,9 @@ static void other(struct emitter *e)
 		break;
 	case 5:
 		BYTES(e, 0x90);
+		break;
+	case 6: /* rsm */
+		BYTES(e, 0x0f, 0xaa);
 		break;
 	}
 }

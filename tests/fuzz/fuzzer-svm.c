@@ -54,7 +54,7 @@ static void change_field(struct fuzz *f, struct cpu *c)
 		break;
 	case VMCB_SSP:
 		if (random_below(3))
-			value = l2_ssp(n) - 8 * random_below(8);
+			value = l2_ssp(n) - 4 * random_below(16);
 		break;
 	case VMCB_CR4:
 	case VMCB_CR0:

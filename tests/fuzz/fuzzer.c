@@ -197,16 +197,17 @@ static void separate_stacks(struct machine *m)
 #define SMBASE		  0x100000ull
 #define SMBASE_OF(number) (SMBASE + 0x10000 * (number))
 
-/* SMM shows the same memory, and ends at once. */
+/* SMM shows the same memory, and ends at once; on some vCPUs, when the VMM has heard of it. */
 static void add_smm(struct machine *m)
 {
-	static const uint8_t rsm[] = { 0x0f, 0xaa };
-	unsigned int i;
+	static const uint8_t handler[] = { 0xe6, PORT_CALL, 0x0f, 0xaa }; /* out %al, $PORT_CALL; rsm */
+	unsigned int i, skip;
 
 	machine_slot(m, 1, 0, m->ram, RAM_SIZE, 0);
 	for (i = 0; i < m->ncpus; i++) {
 		cpu_wrmsr(m->cpus[i], MSR_SMBASE, SMBASE_OF(i));
-		memcpy(machine_at(m, SMBASE_OF(i) + 0x8000), rsm, sizeof(rsm));
+		skip = random_one_in(4) ? 0 : 2;
+		memcpy(machine_at(m, SMBASE_OF(i) + 0x8000), handler + skip, sizeof(handler) - skip);
 	}
 }
 
