@@ -14,6 +14,7 @@
 #define CPUID_LM	   0x20000000u
 #define CR4_SMEP	   0x100000u
 #define CR4_SMAP	   0x200000u
+#define EFER_SVME	   0x1000u
 
 /* What concerns CET, twice as often as the rest. */
 static const uint32_t cet_related[] = {
@@ -103,7 +104,9 @@ uint64_t msr_value(struct fuzz *f, const struct cpu *c, uint32_t msr)
 		0,
 		CET_SHSTK,
 		CET_SHSTK | CET_WRSS,
+		CET_WRSS,
 		CET_ENDBR,
+		CET_WRSS | CET_ENDBR,
 		CET_SHSTK | CET_WRSS | CET_ENDBR,
 		CET_SUPPRESS,
 		CET_WAIT_ENDBR,
@@ -125,6 +128,10 @@ uint64_t msr_value(struct fuzz *f, const struct cpu *c, uint32_t msr)
 	case MSR_S_CET:
 		if (random_below(4))
 			value = controls[random_below(ARRAY_SIZE(controls))];
+		break;
+	case MSR_INT_SSP_TAB:
+		if (random_one_in(4))
+			value = 0;
 		break;
 	case MSR_XSS:
 		if (random_below(4))
@@ -291,6 +298,10 @@ static unsigned int index_of(const struct fuzz *f, const struct cpu *c)
 
 int fuzz_set_sregs(struct fuzz *f, struct cpu *c, const char *name, struct kvm_sregs *s)
 {
+	struct kvm_sregs now;
+
+	if (kvm_is_svm() && !ioctl(c->io.vcpu, KVM_GET_SREGS, &now))
+		s->efer |= now.efer & EFER_SVME;
 	if (f->no_lm[index_of(f, c)])
 		s->efer &= ~(uint64_t)(EFER_LME | EFER_LMA);
 	return note_result(f, name, ioctl(c->io.vcpu, KVM_SET_SREGS, s));
@@ -339,20 +350,21 @@ void step_cpuid(struct fuzz *f, struct cpu *c)
 	/*
 	 * Of what CR4 enables, only CET can be taken away later: native lets a guest that has bits that it cannot have
 	 * change CR4.CET without an exit. Older kernels refuse all of CR4 then.
+	 * SVM stays while EFER has it, as fuzz_set_sregs() keeps that.
 	 */
 	static const struct {
 		uint32_t function, index;
 		unsigned int reg, bit;
-		uint64_t cr4;
+		uint64_t cr4, efer;
 	} bits[] = {
-		{ 7, 0, 2, 7, 0 },	  { 7, 0, 2, 7, 0 },
-		{ 7, 0, 3, 20, 0 },	  { 7, 0, 3, 20, 0 },
-		{ 0xd, 1, 0, 3, 0 },	  { 0xd, 1, 2, 11, 0 },
-		{ 0xd, 1, 2, 12, 0 },	  { 1, 0, 2, 26, CR4_OSXSAVE },
-		{ 1, 0, 2, 5, CR4_VMXE }, { 0x80000001, 0, 2, 2, 0 },
-		{ 7, 0, 1, 7, CR4_SMEP }, { 7, 0, 1, 20, CR4_SMAP },
-		{ 0xd, 0, 0, 2, 0 },	  { 0x80000001, 0, 3, 29, 0 },
-		{ 1, 0, 3, 6, 0 },
+		{ 7, 0, 2, 7, 0, 0 },	     { 7, 0, 2, 7, 0, 0 },
+		{ 7, 0, 3, 20, 0, 0 },	     { 7, 0, 3, 20, 0, 0 },
+		{ 0xd, 1, 0, 3, 0, 0 },	     { 0xd, 1, 2, 11, 0, 0 },
+		{ 0xd, 1, 2, 12, 0, 0 },     { 1, 0, 2, 26, CR4_OSXSAVE, 0 },
+		{ 1, 0, 2, 5, CR4_VMXE, 0 }, { 0x80000001, 0, 2, 2, 0, EFER_SVME },
+		{ 7, 0, 1, 7, CR4_SMEP, 0 }, { 7, 0, 1, 20, CR4_SMAP, 0 },
+		{ 0xd, 0, 0, 2, 0, 0 },	     { 0x80000001, 0, 3, 29, 0, 0 },
+		{ 1, 0, 3, 6, 0, 0 },
 	};
 	struct kvm_sregs sregs;
 
@@ -362,7 +374,7 @@ void step_cpuid(struct fuzz *f, struct cpu *c)
 		i = random_below(ARRAY_SIZE(bits));
 		e = cpuid_entry(cpuid, bits[i].function, bits[i].index);
 		note(f, "bit", i);
-		if (e && !(sregs.cr4 & bits[i].cr4))
+		if (e && !(sregs.cr4 & bits[i].cr4) && !(sregs.efer & bits[i].efer))
 			(&e->eax)[bits[i].reg] ^= 1u << bits[i].bit;
 	}
 	e = cpuid_entry(cpuid, 0x80000001, 0);
@@ -609,6 +621,7 @@ void step_nested_state(struct fuzz *f, struct cpu *c)
 		((uint64_t *)*kept)[16 + random_below(512)] = fuzz_value(f, c);
 		break;
 	}
+	note(f, "flags", (*kept)->flags);
 	note_result(f, "set", ioctl(c->io.vcpu, KVM_SET_NESTED_STATE, *kept));
 	note_state(f, c);
 }

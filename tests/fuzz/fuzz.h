@@ -61,7 +61,7 @@ void check_tag(struct fuzz *f, const struct cpu *c, const char *where, uint64_t 
 
 /*
  * KVM_SET_SREGS, noted. EFER does not have what CPUID hides: newer kernels refuse that, and long mode is the part that
- * guests are started with.
+ * guests are started with. SVM stays on: when it goes, older kernels set GIF, and newer ones leave it.
  */
 int fuzz_set_sregs(struct fuzz *f, struct cpu *c, const char *name, struct kvm_sregs *s);
 

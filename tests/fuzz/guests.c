@@ -156,11 +156,15 @@ static void note_exit(struct fuzz *f, struct cpu *c)
 	}
 }
 
+#define INT1 0xf1
+
+/* Of a #DB, also what follows if it is that of an INT1. */
 static void note_exception(struct fuzz *f, struct cpu *c)
 {
 	struct kvm_run *run = c->io.run;
 	struct exception_frame frame;
 	struct kvm_regs r;
+	bool int1;
 
 	if (run->exit_reason != KVM_EXIT_IO || run->io.port != PORT_EXCEPTION || ioctl(c->io.vcpu, KVM_GET_REGS, &r) ||
 	    r.rdi > RAM_SIZE - sizeof(frame))
@@ -169,6 +173,11 @@ static void note_exception(struct fuzz *f, struct cpu *c)
 	note(f, "vector", frame.vector);
 	note(f, "code", frame.error);
 	note(f, "at", frame.rip);
+	if (frame.vector == VECTOR_DB && frame.rip < RAM_SIZE) {
+		int1 = *(uint8_t *)machine_at(c->machine, frame.rip) == INT1;
+		note(f, "int1", int1);
+		note(f, "next", frame.rip + int1);
+	}
 	note(f, "from", frame.cs);
 	note(f, "address", frame.cr2);
 	check_tag(f, c, "an address that faulted", frame.cr2);
@@ -186,10 +195,21 @@ static bool waits(struct fuzz *f, struct cpu *c)
 	return true;
 }
 
+/* What waits for the vCPU to run, and the interrupt shadow that it begins with. */
+static void note_pending(struct fuzz *f, struct cpu *c)
+{
+	struct kvm_vcpu_events e;
+
+	memset(&e, 0, sizeof(e));
+	if (!ioctl(c->io.vcpu, KVM_GET_VCPU_EVENTS, &e))
+		note(f, "pending", (e.nmi.pending ? 1 : 0) | e.smi.pending << 1 | e.interrupt.shadow << 2);
+}
+
 void fuzz_run(struct fuzz *f, struct cpu *c)
 {
 	int ret;
 
+	note_pending(f, c);
 	time_limit_once(kvm_has_shstk() ? LIMIT_CET_US : LIMIT_US);
 	ret = ioctl(c->io.vcpu, KVM_RUN, 0);
 	time_limit_once(0);
