@@ -595,6 +595,7 @@ void step_mp_state(struct fuzz *f, struct cpu *c)
 void step_nested_state(struct fuzz *f, struct cpu *c)
 {
 	struct kvm_nested_state **kept = &f->nested_states[random_below(ARRAY_SIZE(f->nested_states))];
+	struct kvm_sregs sregs;
 	unsigned int what = random_below(6);
 
 	if (!*kept || random_below(2)) {
@@ -621,6 +622,9 @@ void step_nested_state(struct fuzz *f, struct cpu *c)
 		((uint64_t *)*kept)[16 + random_below(512)] = fuzz_value(f, c);
 		break;
 	}
+	/* Without EFER.SVME, older kernels refuse GIF=0. */
+	if (kvm_is_svm() && !(*kept)->flags && !ioctl(c->io.vcpu, KVM_GET_SREGS, &sregs) && !(sregs.efer & EFER_SVME))
+		(*kept)->flags = KVM_STATE_NESTED_GIF_SET;
 	note(f, "flags", (*kept)->flags);
 	note_result(f, "set", ioctl(c->io.vcpu, KVM_SET_NESTED_STATE, *kept));
 	note_state(f, c);

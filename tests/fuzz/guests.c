@@ -78,7 +78,8 @@ static void note_events(struct fuzz *f, struct cpu *c)
 	if (e.exception.injected && e.exception.has_error_code)
 		note(f, "error", e.exception.error_code);
 	note(f, "interrupt", e.interrupt.injected << 8 | e.interrupt.soft << 1 | e.interrupt.shadow << 2);
-	note(f, "nmi", e.nmi.injected | e.nmi.pending << 1 | e.nmi.masked << 2);
+	/* Newer kernels count those that wait. */
+	note(f, "nmi", e.nmi.injected | (e.nmi.pending ? 2 : 0) | e.nmi.masked << 2);
 	note(f, "smi", e.smi.smm | e.smi.pending << 1 | e.smi.smm_inside_nmi << 2 | e.smi.latched_init << 3);
 }
 
@@ -205,6 +206,18 @@ static void note_pending(struct fuzz *f, struct cpu *c)
 		note(f, "pending", (e.nmi.pending ? 1 : 0) | e.smi.pending << 1 | e.interrupt.shadow << 2);
 }
 
+/* After a shutdown or INIT, newer kernels have NMIs masked on SVM. What follows the latter is no memory, an error. */
+static void unmask_nmis(struct cpu *c)
+{
+	struct kvm_vcpu_events e;
+
+	memset(&e, 0, sizeof(e));
+	if (!kvm_is_svm() || ioctl(c->io.vcpu, KVM_GET_VCPU_EVENTS, &e))
+		return;
+	e.nmi.masked = 0;
+	ioctl(c->io.vcpu, KVM_SET_VCPU_EVENTS, &e);
+}
+
 void fuzz_run(struct fuzz *f, struct cpu *c)
 {
 	int ret;
@@ -221,6 +234,9 @@ void fuzz_run(struct fuzz *f, struct cpu *c)
 	note_result(f, "ret", ret);
 	if (!ret) {
 		note_exit(f, c);
+		if (c->io.run->exit_reason == KVM_EXIT_SHUTDOWN ||
+		    c->io.run->exit_reason == KVM_EXIT_INTERNAL_ERROR)
+			unmask_nmis(c);
 		/* QEMU's TCG, which has no shadow stacks, writes the host's state to the VMCB then. */
 		if (c->io.run->exit_reason == KVM_EXIT_FAIL_ENTRY && kvm_is_svm() && !kvm_has_shstk()) {
 			f->ended = "a VM entry failed";
