@@ -20,8 +20,11 @@
 /* The first VM has two vCPUs, or one that is an L1 hypervisor; the second has one. */
 #define FUZZ_CPUS 3
 
-/* Bits 32 to 47 of each address that a step of a VM may put somewhere: what another VM sees of it is a leak. */
-#define TAG(vm)	   (0x3a50ull + (vm))
+/*
+ * Bits 32 to 47 of each address that a step of a VM may put somewhere: what another VM sees of it is a leak. Far
+ * enough apart that what guests add to addresses does not make one of the other.
+ */
+#define TAG(vm)	   (0x3a50ull + 0x100 * (vm))
 #define TAGGED(vm) (TAG(vm) << 32)
 #define TAG_OF(v)  ((v) >> 32 & 0xffff)
 
