@@ -51,9 +51,10 @@ static uint32_t any_msr(void)
 	}
 }
 
+/* The first four pairs of them are on all AMD CPUs; 6.1 has the others whether CPUID shows them or not. */
 static bool is_amd_counter(uint32_t msr)
 {
-	return (msr >= 0xc0010000 && msr <= 0xc0010007) || (msr >= 0xc0010200 && msr <= 0xc001020b);
+	return (!kvm_is_svm() && msr >= 0xc0010000 && msr <= 0xc0010007) || (msr >= 0xc0010200 && msr <= 0xc001020b);
 }
 
 /*
@@ -65,7 +66,7 @@ uint32_t fuzz_msr(void)
 {
 	const uint32_t msr = any_msr();
 
-	if (msr == MSR_EFER || (msr == MSR_XSS && !kvm_has_shstk()) || (!kvm_is_svm() && is_amd_counter(msr)))
+	if (msr == MSR_EFER || (msr == MSR_XSS && !kvm_has_shstk()) || is_amd_counter(msr))
 		return MSR_KERNEL_GS_BASE;
 	return msr;
 }

@@ -234,8 +234,7 @@ void fuzz_run(struct fuzz *f, struct cpu *c)
 	note_result(f, "ret", ret);
 	if (!ret) {
 		note_exit(f, c);
-		if (c->io.run->exit_reason == KVM_EXIT_SHUTDOWN ||
-		    c->io.run->exit_reason == KVM_EXIT_INTERNAL_ERROR)
+		if (c->io.run->exit_reason == KVM_EXIT_SHUTDOWN || c->io.run->exit_reason == KVM_EXIT_INTERNAL_ERROR)
 			unmask_nmis(c);
 		/* QEMU's TCG, which has no shadow stacks, writes the host's state to the VMCB then. */
 		if (c->io.run->exit_reason == KVM_EXIT_FAIL_ENTRY && kvm_is_svm() && !kvm_has_shstk()) {

@@ -2,8 +2,8 @@
 # SPDX-License-Identifier: GPL-2.0
 #
 # A slice of the fuzzer: the same random operations on a native kernel and on our modules, on an emulated Intel machine
-# with CET and on an AMD machine without. No answer differs without an explanation. With the distro's modules in place
-# of ours, the first sequences differ.
+# with CET, and on AMD machines without and with shadow stacks. No answer differs without an explanation. With the
+# distro's modules in place of ours, the first sequences differ.
 #
 # needs: emulated-hosts
 . "$(dirname "$0")/../tap.sh"
@@ -21,6 +21,7 @@ while read -r host series seed operations; do
 done <<-'END'
 	vmx 6.12 7 12000
 	svm 6.1 7 12000
+	svm-cet 6.12 7 12000
 END
 
 # Without files, the distro's modules stay.
