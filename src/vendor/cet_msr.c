@@ -83,6 +83,13 @@ int kvm_cet_set_msr(struct kvm_vcpu *vcpu, struct msr_data *msr)
 
 	switch (index) {
 	case MSR_IA32_S_CET:
+		/*
+		 * WRMSR would fault, and so must the emulator, and the MSR lists of an L1 hypervisor: VM entry would
+		 * refuse the value, and the VM could not be run any more. User space may set it, as natively.
+		 */
+		if (!msr->host_initiated && !kvm_cet_is_canonical(val & PAGE_MASK))
+			return 1;
+		fallthrough;
 	case MSR_KVM_INTERNAL_GUEST_SSP:
 	case MSR_IA32_INT_SSP_TAB:
 		/* VM entry checks the rest. */

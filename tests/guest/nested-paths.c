@@ -29,6 +29,8 @@ static GUEST uint64_t l2_tells(uint64_t a, uint64_t b, uint64_t c)
 	return 0;
 }
 
+#define NOT_CANONICAL 0x0000800000000000ull
+
 void test_msr_lists(void)
 {
 	struct nested *n = nested_create(NULL);
@@ -90,6 +92,20 @@ void test_msr_lists(void)
 	load[1].value = 0;
 	w = nested_enter(n);
 	went(n, w, "exit 18", "entry list: without it L2 runs");
+
+	/* WRMSR would refuse it, and so would VM entry. Natively it is taken, and then there is no way back to L1. */
+	load[0].value = NOT_CANONICAL;
+	w = nested_enter(n);
+	tap_fact("entry list: S_CET not canonical", "%s", where_text(n, w));
+	if (!native)
+		went(n, w, "exit 0x80000022", "entry list: S_CET not canonical");
+	load[0].value = 0;
+	back[0].value = NOT_CANONICAL;
+	vmwrite(n, EXIT_LOAD_COUNT, 1);
+	w = nested_enter(n);
+	tap_fact("exit load list: S_CET not canonical", "%s", where_text(n, w));
+	if (!native)
+		went(n, w, "shutdown", "exit load list: S_CET not canonical, a VMX abort");
 	nested_destroy(n);
 }
 
