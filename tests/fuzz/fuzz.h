@@ -33,6 +33,7 @@ struct fuzz {
 	struct cpu *cpus[FUZZ_CPUS];
 	unsigned int ncpus;
 	bool irqchip;		/* of the first VM */
+	bool messages;		/* it has one in any case, so that others can send messages; for fuzz_create() */
 	bool nested;		/* cpus[0] is an L1 hypervisor */
 	bool no_lm[FUZZ_CPUS];	/* CPUID hides long mode */
 	bool emulate;		/* KVM has no ONE_REG, and it is emulated */
@@ -116,5 +117,22 @@ void fuzz_code(struct fuzz *f, struct cpu *c, uint8_t *at);
 
 /* l1.c: the hypervisor is told to do something, and runs. */
 void step_l1(struct fuzz *f, struct cpu *c);
+
+/* sequence.c */
+struct fuzz_step {
+	void (*step)(struct fuzz *f, struct cpu *c);
+	const char *name;
+	unsigned int weight;
+};
+
+/* One of @n, by their weights; and of all that the fuzzer has. */
+const struct fuzz_step *fuzz_step_of(const struct fuzz_step steps[], unsigned int n);
+const struct fuzz_step *fuzz_random_step(void);
+/* The VMs of a sequence. @f is zeroed, but for what says otherwise. */
+void fuzz_create(struct fuzz *f);
+void fuzz_destroy(struct fuzz *f);
+/* SMM sees the same memory. An SMI executes RSM there. */
+#define FUZZ_SMBASE(vcpu)      (0x100000ull + 0x10000 * (vcpu))
+#define FUZZ_SMI_HANDLER(vcpu) (FUZZ_SMBASE(vcpu) + 0x8000)
 
 #endif

@@ -23,9 +23,11 @@ static void prepare(void)
 	svm_prepare(n, cet && kvm_has_shstk(), l2, 2, 0, 0);
 }
 
-struct machine *l1_create(void)
+struct machine *l1_create(bool irqchip)
 {
-	struct svm_config config = { .cpuid = fuzz_cpuid, .no_features = true, .npt = random_below(2) };
+	struct svm_config config = {
+		.cpuid = fuzz_cpuid, .no_features = true, .npt = random_below(2), .irqchip = irqchip
+	};
 	const bool cet = random_below(3);
 
 	free(n);
@@ -85,6 +87,9 @@ static void change_field(struct fuzz *f, struct cpu *c)
 			return;
 		break;
 	}
+	/* In long mode, Bochs panics at this. */
+	if (field == VMCB_RFLAGS)
+		value &= ~(uint64_t)RFLAGS_VM;
 	note(f, "field", field);
 	note(f, "value", value);
 	vmcb_put(n, field, value);
@@ -138,4 +143,9 @@ void l1_note(struct fuzz *f, struct cpu *c)
 	note(f, "ssp", vmcb_get(n, VMCB_SSP));
 	note(f, "isst", vmcb_get(n, VMCB_ISST));
 	check_tag(f, c, "SSP of a VMCB", vmcb_get(n, VMCB_SSP));
+}
+
+void l1_vmcb_put(unsigned int field, uint64_t value)
+{
+	vmcb_put(n, field, value);
 }

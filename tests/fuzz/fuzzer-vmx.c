@@ -27,10 +27,10 @@ static void remember_usual(bool cet)
 	renewed = false;
 }
 
-struct machine *l1_create(void)
+struct machine *l1_create(bool irqchip)
 {
 	static const unsigned int features[] = { GUEST_SHSTK | GUEST_IBT, GUEST_SHSTK, GUEST_IBT, 0 };
-	struct nested_config config = { .cpuid = fuzz_cpuid, .prepare = fuzz_capabilities };
+	struct nested_config config = { .cpuid = fuzz_cpuid, .prepare = fuzz_capabilities, .irqchip = irqchip };
 	unsigned int of_l1 = features[random_below(ARRAY_SIZE(features))],
 		     of_l2 = features[random_below(ARRAY_SIZE(features))];
 

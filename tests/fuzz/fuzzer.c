@@ -18,18 +18,12 @@
 #include <unistd.h>
 
 #include "fuzz.h"
-#include "l1.h"
 
 static FILE *file;
 static unsigned long leaks, operations, sequences;
 static uint64_t seed = 1;
 static bool chosen[STEPS], verbose, emulate;
 static struct area argp, addr;
-
-unsigned int vm_of(const struct fuzz *f, const struct cpu *c)
-{
-	return c->machine == f->machines[1];
-}
 
 static void mix(struct fuzz *f, uint64_t value)
 {
@@ -76,185 +70,6 @@ void check_tag(struct fuzz *f, const struct cpu *c, const char *where, uint64_t 
 		(unsigned long long)value);
 }
 
-uint64_t fuzz_value(struct fuzz *f, const struct cpu *c)
-{
-	uint64_t value;
-
-	switch (random_below(8)) {
-	case 0:
-		return TAGGED(vm_of(f, c)) | (uint32_t)random_next();
-	case 1:
-		return TAGGED(vm_of(f, c)) | ((uint32_t)random_next() & ~7u);
-	case 2:
-		return c->page + random_below(CPU_PAGES * PAGE);
-	case 3:
-		return c->page + (random_below(CPU_PAGES * PAGE) & ~7u);
-	default:
-		value = random_value();
-	}
-	return TAG_OF(value) == TAG(!vm_of(f, c)) ? 0 : value;
-}
-
-typedef void step(struct fuzz *f, struct cpu *c);
-
-static const struct {
-	step *step;
-	const char *name;
-	unsigned int weight;
-} steps[] = {
-	{ step_one_reg, "one_reg", 16 },
-	{ step_reg_list, "reg_list", 2 },
-	{ step_get_msrs, "get_msrs", 8 },
-	{ step_set_msrs, "set_msrs", 12 },
-	{ step_cet, "cet", 8 },
-	{ step_cpuid, "cpuid", 2 },
-	{ step_sregs, "sregs", 4 },
-	{ step_regs, "regs", 2 },
-	{ step_xsave, "xsave", 3 },
-	{ step_xcrs, "xcrs", 1 },
-	{ step_events, "events", 2 },
-	{ step_mp_state, "mp_state", 1 },
-	{ step_nested_state, "nested_state", 2 },
-	{ step_filter, "filter", 1 },
-	{ step_interrupts, "interrupts", 3 },
-	{ step_debug, "debug", 1 },
-	{ step_odd_ioctl, "odd_ioctl", 1 },
-	{ step_threads, "threads", 1 },
-	{ step_run, "run", 20 },
-	{ step_continue, "continue", 6 },
-	{ step_l1, "l1", 8 },
-};
-
-static unsigned int random_step(void)
-{
-	static unsigned int all;
-	unsigned int i, at;
-
-	if (!all)
-		for (i = 0; i < ARRAY_SIZE(steps); i++)
-			all += steps[i].weight;
-	at = random_below(all);
-	for (i = 0; at >= steps[i].weight; i++)
-		at -= steps[i].weight;
-	return i;
-}
-
-#define HLT 0xf4f4f4f4f4f4f4f4
-
-/* Code that goes astray ends soon: what is 0 becomes HLT, in stacks and where nothing is. */
-static void fill(struct machine *m)
-{
-	uint64_t *word = machine_at(m, 0), *end = machine_at(m, 0x1000);
-	unsigned int i;
-
-	for (; word < end; word++)
-		*word = HLT;
-	for (i = 0; i < m->ncpus; i++) {
-		word = machine_at(m, m->cpus[i]->page + PAGE);
-		end = machine_at(m, m->cpus[i]->page + CPU_PAGES * PAGE - 8);
-		for (; word < end; word++)
-			*word = *word ?: HLT;
-	}
-	end = machine_at(m, 0x200000 - 8);
-	for (word = machine_at(m, m->free); word < end; word++)
-		*word = HLT;
-}
-
-/*
- * Handlers are not the user's: with SMEP, #PF would lead to #PF for ever, in which QEMU's TCG does not let time pass,
- * and no interrupt of the host come.
- */
-static void protect_handlers(struct machine *m)
-{
-	uint64_t page = (uintptr_t)g_exception_stubs & ~(PAGE - 1),
-		 end = (uintptr_t)g_exception_stubs + 256 * 16 + PAGE;
-
-	for (; page < end; page += PAGE)
-		machine_map(m, page, page, PTE_NORMAL & ~PTE_U);
-}
-
-/* What can come inside a handler must not overwrite its frame, from which it would return for ever. */
-static void separate_stacks(struct machine *m)
-{
-	static const unsigned int vectors[] = { VECTOR_DB, VECTOR_NMI };
-	unsigned int i, j, ist;
-
-	for (j = 0; j < ARRAY_SIZE(vectors); j++) {
-		ist = 3 + j;
-		machine_gate(m, vectors[j], (uintptr_t)g_exception_stubs + 16 * vectors[j], 3, ist);
-		for (i = 0; i < m->ncpus; i++) {
-			struct cpu *c = m->cpus[i];
-			uint64_t *stack = machine_at(m, c->page + CPU_IST(ist));
-			uint64_t *token = machine_at(m, c->page + CPU_SSP_TABLE + 8 * ist);
-
-			*stack = machine_alloc(m, 1) + PAGE - 64;
-			*token = machine_shadow_stack(m, machine_alloc(m, 1), false, true);
-		}
-	}
-}
-
-#define MSR_SMBASE	  0x9e
-#define SMBASE		  0x100000ull
-#define SMBASE_OF(number) (SMBASE + 0x10000 * (number))
-
-/* SMM shows the same memory, and ends at once; on some vCPUs, when the VMM has heard of it. */
-static void add_smm(struct machine *m)
-{
-	static const uint8_t handler[] = { 0xe6, PORT_CALL, 0x0f, 0xaa }; /* out %al, $PORT_CALL; rsm */
-	unsigned int i, skip;
-
-	machine_slot(m, 1, 0, m->ram, RAM_SIZE, 0);
-	for (i = 0; i < m->ncpus; i++) {
-		cpu_wrmsr(m->cpus[i], MSR_SMBASE, SMBASE_OF(i));
-		skip = random_one_in(4) ? 0 : 2;
-		memcpy(machine_at(m, SMBASE_OF(i) + 0x8000), handler + skip, sizeof(handler) - skip);
-	}
-}
-
-static void create(struct fuzz *f)
-{
-	struct machine_config config = { .cpus = 2, .irqchip = random_one_in(3), .cpuid = fuzz_cpuid };
-	unsigned int i;
-
-	f->nested = random_one_in(3);
-	if (f->nested) {
-		f->machines[0] = l1_create();
-	} else {
-		f->irqchip = config.irqchip;
-		f->machines[0] = machine_create(&config);
-	}
-	config = (struct machine_config) { .cpus = 1, .cpuid = fuzz_cpuid };
-	f->machines[1] = machine_create(&config);
-	for (i = 0; i < 2; i++) {
-		f->code = machine_alloc(f->machines[i], 1);
-		f->data = machine_alloc(f->machines[i], 2);
-		separate_stacks(f->machines[i]);
-		fill(f->machines[i]);
-		add_smm(f->machines[i]);
-		protect_handlers(f->machines[i]);
-	}
-	f->cpus[f->ncpus++] = f->machines[0]->cpus[0];
-	/* The second vCPU of a hypervisor lends its stacks to L2. */
-	if (!f->nested)
-		f->cpus[f->ncpus++] = f->machines[0]->cpus[1];
-	f->cpus[f->ncpus++] = f->machines[1]->cpus[0];
-	/* A hypervisor has them already. */
-	for (i = f->nested; i < f->ncpus; i++)
-		fuzz_capabilities(f->cpus[i]);
-}
-
-static void destroy(struct fuzz *f)
-{
-	unsigned int i;
-
-	for (i = 0; i < 2; i++)
-		machine_destroy(f->machines[i]);
-	for (i = 0; i < ARRAY_SIZE(f->xsaves); i++) {
-		free(f->xsaves[i]);
-		free(f->nested_states[i]);
-	}
-}
-
 static void note_memory(struct fuzz *f)
 {
 	unsigned int i;
@@ -266,19 +81,20 @@ static void note_memory(struct fuzz *f)
 static void steps_of(struct fuzz *f, unsigned long sequence)
 {
 	uint64_t own = random_mix(random_mix(seed + 1) + sequence);
-	unsigned int s, cpu;
+	const struct fuzz_step *s;
+	unsigned int cpu;
 
 	random_seed(own);
-	create(f);
+	fuzz_create(f);
 	for (f->step = 0; f->step < STEPS && !f->ended; f->step++) {
 		if (!chosen[f->step])
 			continue;
 		random_seed(own ^ random_mix(f->step + 1));
 		cpu = random_below(f->ncpus);
-		s = random_step();
+		s = fuzz_random_step();
 		if (f->verbose)
-			fprintf(file, "%lu.%u %s cpu=%u", sequence, f->step, steps[s].name, cpu);
-		steps[s].step(f, f->cpus[cpu]);
+			fprintf(file, "%lu.%u %s cpu=%u", sequence, f->step, s->name, cpu);
+		s->step(f, f->cpus[cpu]);
 		if (f->verbose)
 			fprintf(file, "%s%s\n", f->ended ? " ended: " : "", f->ended ?: "");
 	}
@@ -291,7 +107,7 @@ static void steps_of(struct fuzz *f, unsigned long sequence)
 	else
 		fprintf(file, "%lu %016llx %lu%s%s\n", sequence, (unsigned long long)f->hash, f->operations,
 			f->ended ? " ended: " : "", f->ended ?: "");
-	destroy(f);
+	fuzz_destroy(f);
 }
 
 static void run_sequence(unsigned long number)

@@ -7,7 +7,7 @@
 #include "l1.h"
 
 /* KVM_RUN's own flag for it is younger than some kernels. */
-static bool l2_is_active(const struct cpu *c)
+bool l1_in_l2(const struct cpu *c)
 {
 	static uint8_t buffer[NESTED_SIZE];
 	struct kvm_nested_state *s = (void *)buffer;
@@ -35,8 +35,7 @@ static void go_on(struct fuzz *f, struct cpu *c)
 	note_result(f, "set", ioctl(c->io.vcpu, KVM_SET_REGS, &regs));
 }
 
-/* L1 starts anew, whatever became of it. */
-static void restart(struct fuzz *f, struct cpu *c)
+void l1_restart(struct fuzz *f, struct cpu *c)
 {
 	struct kvm_sregs sregs;
 	struct kvm_regs regs = cpu_usual_regs(c, 0, (uintptr_t)l1_functions.first);
@@ -60,13 +59,13 @@ void step_l1(struct fuzz *f, struct cpu *c)
 		return;
 	}
 	request = l1_request();
-	active = l2_is_active(c);
+	active = l1_in_l2(c);
 	note(f, "l2", active);
 	if (active) {
 		go_on(f, c);
 	} else {
 		if (random_one_in(16))
-			restart(f, c);
+			l1_restart(f, c);
 		l1_operation(f, c);
 		note(f, "kind", request->kind);
 		note(f, "a", request->a);

@@ -20,11 +20,17 @@ struct l1_functions {
 
 extern const struct l1_functions l1_functions;
 
-/* A VM whose vCPU is a hypervisor, which has not entered its guest yet. */
-struct machine *l1_create(void);
+/* A VM, with an irqchip or not, whose vCPU is a hypervisor, which has not entered its guest yet. */
+struct machine *l1_create(bool irqchip);
+/* Its guest, L2, is active. */
+bool l1_in_l2(const struct cpu *c);
+/* L1 starts anew, whatever became of it. */
+void l1_restart(struct fuzz *f, struct cpu *c);
 struct l1_request *l1_request(void);
 /* A request to L1; on the way, what L1 and L2 will find changes. */
 void l1_operation(struct fuzz *f, struct cpu *c);
+/* A field of its VMCB; under SVM only. */
+void l1_vmcb_put(unsigned int field, uint64_t value);
 /* What can be seen from outside afterwards. */
 void l1_note(struct fuzz *f, struct cpu *c);
 

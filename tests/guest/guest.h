@@ -102,6 +102,7 @@
 #define RFLAGS_TF    0x100
 #define RFLAGS_IF    0x200
 #define RFLAGS_IOPL3 0x3000
+#define RFLAGS_VM    0x20000
 
 #define VECTOR_DB  1
 #define VECTOR_NMI 2

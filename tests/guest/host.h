@@ -47,4 +47,10 @@ bool host_load_kvm(const char *more);
 /* A parameter of the vendor's module, as a file. */
 const char *host_vendor_parameter(const char *name);
 
+/*
+ * The CR4 of the host that a VM exit loads, according to the dump of a VMCS by KVM; 0 if there is none. A VMCB does not
+ * have it.
+ */
+uint64_t host_cr4(void);
+
 #endif

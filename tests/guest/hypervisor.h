@@ -130,6 +130,7 @@
 #define MSR_VMX_LAST	    0x491
 
 #ifndef __ASSEMBLER__
+#include "host.h"
 #include "snap.h"
 #include "triple.h"
 #include "vmm.h"
@@ -211,6 +212,7 @@ struct nested_config {
 	unsigned int features;		/* cpu_cet()'s, of L1 */
 	uint32_t msr;			/* a VMX capability that the VMM changes, or 0 */
 	uint64_t clear;			/* these bits of it */
+	bool irqchip;			/* in KVM */
 	void (*prepare)(struct cpu *c); /* before L1 runs for the first time */
 };
 
@@ -307,8 +309,6 @@ extern uint64_t nested_gprs[L2_GPRS];
 extern uint64_t nested_l1_cet; /* L1 may read its CET MSRs */
 extern struct triple nested_seen;
 
-/* The host's S_CET as the CPU has it now, by /dev/cpu/0/msr. */
-uint64_t host_s_cet(void);
 /* KVM's count of this vCPU's exits. */
 uint64_t exits_of(struct nested *n);
 

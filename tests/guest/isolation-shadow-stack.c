@@ -5,17 +5,14 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/mman.h>
-#include <sys/syscall.h>
 #include <sys/time.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
 #include "isolation.h"
+#include "user-shadow-stack.h"
 
-#define ARCH_SHSTK_ENABLE 0x5001
-#define ARCH_SHSTK_STATUS 0x5005
-#define ARCH_SHSTK_SHSTK  1ul
-#define SEGV_BY_CP	  10 /* si_code */
+#define SEGV_BY_CP 10 /* si_code */
 
 /* What the process in question found, for the one that started it. */
 struct found {
@@ -33,44 +30,14 @@ static struct found *found;
 /* By two threads, and by signals. */
 #define COUNT(counter, n) __atomic_fetch_add(&(counter), n, __ATOMIC_RELAXED)
 
-static long arch_prctl(long option, unsigned long argument)
-{
-	long ret;
-
-	asm volatile("syscall" : "=a"(ret) : "0"(SYS_arch_prctl), "D"(option), "S"(argument) : "rcx", "r11", "memory");
-	return ret;
-}
-
 /* Its callers have no entries on the new shadow stack: it must not return. */
 static _Noreturn void on_shadow_stack(void (*function)(void))
 {
-	long ret;
-
-	asm volatile("syscall"
-		     : "=a"(ret)
-		     : "0"(SYS_arch_prctl), "D"(ARCH_SHSTK_ENABLE), "S"(ARCH_SHSTK_SHSTK)
-		     : "rcx", "r11", "memory");
-	if (ret)
+	if (own_arch_prctl(ARCH_SHSTK_ENABLE, ARCH_SHSTK_SHSTK))
 		_exit(1);
 	found->enabled = true;
 	function();
 	_exit(0);
-}
-
-/* Reads MSR and SSP at the same depth: in the kernel, the SSP of who called it is in PL3_SSP. */
-static inline __attribute__((always_inline)) uint64_t own_msr(int fd, uint64_t msr, uint64_t *ssp)
-{
-	register uint64_t offset asm("r10") = msr;
-	uint64_t value = ~0ull;
-	long ret;
-
-	*ssp = 0;
-	asm volatile("rdsspq %0" : "+r"(*ssp));
-	asm volatile("syscall"
-		     : "=a"(ret)
-		     : "0"(SYS_pread64), "D"(fd), "S"(&value), "d"(sizeof(value)), "r"(offset)
-		     : "rcx", "r11", "memory");
-	return ret == sizeof(value) ? value : ~0ull;
 }
 
 static int msr_fd;
@@ -218,7 +185,7 @@ static void vmm_on_shadow_stack(void)
 	machine_destroy(n);
 	machine_destroy(m);
 
-	found->status = !arch_prctl(ARCH_SHSTK_STATUS, (unsigned long)&features) && features == ARCH_SHSTK_SHSTK;
+	found->status = !own_arch_prctl(ARCH_SHSTK_STATUS, (unsigned long)&features) && features == ARCH_SHSTK_SHSTK;
 	asm volatile("rdsspq %0" : "+r"(found->ssp_at_end));
 	found->finished = true;
 }
@@ -342,7 +309,8 @@ void test_host_shadow_stack(void)
 	map_found();
 
 	if (!host_has_cet) {
-		tap_ok(arch_prctl(ARCH_SHSTK_ENABLE, ARCH_SHSTK_SHSTK) < 0, "the host gives no process a shadow stack");
+		tap_ok(own_arch_prctl(ARCH_SHSTK_ENABLE, ARCH_SHSTK_SHSTK) < 0,
+		       "the host gives no process a shadow stack");
 		goto without;
 	}
 	status = status_of(vmm_on_shadow_stack, true);

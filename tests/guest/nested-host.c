@@ -1,27 +1,11 @@
 // SPDX-License-Identifier: GPL-2.0
-/* What nested.h declares about the host. */
-#include <fcntl.h>
-#include <stdio.h>
+/* What hypervisor.h declares of what KVM counts. */
 #include <stdlib.h>
 #include <string.h>
 #include <sys/ioctl.h>
 #include <unistd.h>
 
 #include "hypervisor.h"
-
-uint64_t host_s_cet(void)
-{
-	static int fd = -1;
-	uint64_t value;
-
-	if (fd < 0)
-		fd = open("/dev/cpu/0/msr", O_RDONLY | O_CLOEXEC);
-	if (fd < 0)
-		tap_bail("/dev/cpu/0/msr: is the msr module loaded?");
-	if (pread(fd, &value, sizeof(value), MSR_S_CET) != sizeof(value))
-		tap_bail("the host has no S_CET");
-	return value;
-}
 
 uint64_t exits_of(struct nested *n)
 {

@@ -205,7 +205,7 @@ void test_many(void)
 {
 	unsigned int good[ARRAY_SIZE(rounds)] = { 0 };
 	struct nested *n = nested_create(NULL);
-	uint64_t s_cet = host_s_cet();
+	uint64_t s_cet = host_rdmsr(MSR_S_CET);
 	unsigned int i, j, clobbered = 0;
 
 	nested_prepare(n, GUEST_SHSTK | GUEST_IBT, NULL, 0, 0, 0);
@@ -225,7 +225,7 @@ void test_many(void)
 			good[j] += !strcmp(where_text(n, w), rounds[j].want);
 			if (w == AT_STOP)
 				tap_bail("%s", stop_text(n->c));
-			clobbered += host_s_cet() != s_cet;
+			clobbered += host_rdmsr(MSR_S_CET) != s_cet;
 			vmwrite(n, rounds[j].field, old);
 			if (!rounds[j].entry) {
 				set_bits(n, ENTRY_CONTROLS, ENTRY_LOAD_CET);

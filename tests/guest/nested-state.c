@@ -580,7 +580,7 @@ static struct nested *early(const struct saved *s)
 /* L2 and L1 continue; L1 tries the features that CPUID now shows. */
 static void after_cpuid(struct nested *n, const struct saved *s, const char *name, bool l1_has_cet)
 {
-	uint64_t s_cet = host_s_cet(), cr4;
+	uint64_t s_cet = host_rdmsr(MSR_S_CET), cr4;
 	struct kvm_sregs sregs;
 	enum place w;
 	int i;
@@ -602,7 +602,7 @@ static void after_cpuid(struct nested *n, const struct saved *s, const char *nam
 	/* The worst case: a write that reaches a CPU which would not switch the register. */
 	l1(n, L1_WRMSR, MSR_S_CET, S_CET_NOTRACK);
 	equals(n->status, l1_has_cet ? DONE : FAULT(VECTOR_GP), "%s: L1's S_CET", name);
-	equals(host_s_cet(), s_cet, "%s: the host's S_CET is as before", name);
+	equals(host_rdmsr(MSR_S_CET), s_cet, "%s: the host's S_CET is as before", name);
 	l1(n, L1_CR4, cr4, 0);
 	for (i = 0; i < 3; i++) {
 		vmwrite(n, GUEST_RIP, (uintptr_t)nested_vmcall);
@@ -611,7 +611,7 @@ static void after_cpuid(struct nested *n, const struct saved *s, const char *nam
 	}
 	if (l1_has_cet)
 		equals(l1(n, L1_RDMSR, MSR_S_CET, 0), S_CET_NOTRACK, "%s: L1's S_CET passes through L2", name);
-	equals(host_s_cet(), s_cet, "%s: the host's S_CET is as before", name);
+	equals(host_rdmsr(MSR_S_CET), s_cet, "%s: the host's S_CET is as before", name);
 }
 
 static void cpuid_of(void (*before)(struct kvm_cpuid2 *cpuid, unsigned int cpu),

@@ -286,6 +286,7 @@ struct nested *nested_create_off(const struct nested_config *config)
 	if (!config)
 		config = &usual;
 	machine.cpuid = config->cpuid;
+	machine.irqchip = config->irqchip;
 	n = nested_of(machine_create(&machine));
 	n->mail->vmxon = machine_alloc(n->m, 1);
 	n->mail->vmcs = machine_alloc(n->m, 1);

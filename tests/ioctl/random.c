@@ -6,7 +6,8 @@
 #include "kvm.h"
 #include "random.h"
 
-static uint64_t random_state;
+/* A thread has its own. */
+static __thread uint64_t random_state;
 
 void random_seed(uint64_t seed)
 {
