@@ -30,10 +30,12 @@ ROUNDS ?=
 RUNS ?=
 SEED ?=
 HOSTS ?=
-# Of fuzz: an emulated host, a kernel series (the newest), and the least number of operations.
+# Of fuzz: an emulated host, a kernel series (the newest), and the least number of operations. hostile takes the first
+# two, and the number of attempts on each; without them, as in make check.
 HOST ?= svm
 KERNEL ?=
 OPS ?= 100000
+ATTEMPTS ?=
 # y makes every compiler warning an error.
 WERROR ?=
 # no: without debug information, as DKMS builds, where BTF does not need it.
@@ -129,14 +131,20 @@ rust-vmm: ## move CET guests under a VMM on rust-vmm's kvm-ioctls, from Debian u
 fuzz: ## compare ours with native over random operations: HOST, KERNEL, SEED, OPS (as root)
 	@tests/fuzz/run -H '$(HOST)' $(if $(KERNEL),-k '$(KERNEL)') -s '$(or $(SEED),1)' -n '$(OPS)'
 
+.PHONY: hostile
+hostile: ## let hostile VMMs and guests loose on a host: HOST, KERNEL, SEED, ATTEMPTS (as root)
+	@HOSTILE_HOSTS='$(if $(filter-out file,$(origin HOST)),$(HOST))' HOSTILE_KERNELS='$(KERNEL)' HOSTILE_SEED='$(SEED)' \
+		HOSTILE_ATTEMPTS='$(ATTEMPTS)' TEST_TIMEOUT=86400 tests/run tests/fuzz/hostile.t
+
 .PHONY: fuzz-parsers
 fuzz-parsers: ## let libFuzzer look for files that the command kvm-onereg does not take well: RUNS, SEED (as root)
 	@tests/debian/root run compilers -n -b '$(CURDIR)' -w '$(CURDIR)' -- tests/fuzz/parsers -c \
 		$(if $(RUNS),-n '$(RUNS)') $(if $(SEED),-s '$(SEED)')
 
 .PHONY: fuzz-seeded
-fuzz-seeded: ## put faults into a copy of the source, one at a time: the fuzzer must find each (as root, an hour)
+fuzz-seeded: ## put faults into a copy of the source, one at a time: the fuzzer, or hostile guests, must find each (as root, hours)
 	@tests/fuzz/seeded
+	@tests/fuzz/seeded -H
 
 .PHONY: bench
 bench: ## count instructions per call: distro, ours, native; writes docs/benchmark.md (as root)

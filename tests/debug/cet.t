@@ -8,6 +8,8 @@
 . "$(dirname "$0")/../tap.sh"
 # shellcheck source=tests/debug/debug.sh
 . "$(dirname "$0")/debug.sh"
+# shellcheck source=tests/fuzz/hostile.sh
+. "$(dirname "$0")/../fuzz/hostile.sh"
 # shellcheck disable=SC2154 # tap.sh sets build, tmp and top, debug.sh sets options and with_cet
 
 # ---- The kernel reports the faults it is built to report. Lockdep is off after its first report, and after one of
@@ -107,6 +109,14 @@ $(ending intel)" "${with_cet[@]}" -c 'softlockup_panic=1 hung_task_panic=1 sysct
 	on "$series: life" vmx "$kernel" "$modules" \
 		"$(for_series "$series" 'life --smis 100 cpuid smi kill load sleep disk')
 $(ending intel)" "${with_cet[@]}"
+
+	# One option of the kind: this replaces that of debug.sh.
+	tolerated=(--taint-ok SW --complaint-ok "RCU lockdep checking is enabled|$hostile_known")
+	on "$series: hostile" vmx "$kernel" "$modules" "$(for_series "$series" 'hostile-vmx --attempts 40')
+$(ending intel)" "${with_cet[@]}" "${tolerated[@]}"
+
+	on "$series: hostile, AMD" svm-cet "$kernel" "$modules" "$(for_series "$series" 'hostile-svm --attempts 40')
+$(ending amd)" -p kvm_amd.cet=1 -p kvm.force_emulation_prefix=1 -M msr "${tolerated[@]}"
 
 	on "$series: two CPUs" vmx "$kernel" "$modules" "$(for_series "$series" 'isolation cpus')
 64-onereg run

@@ -1,0 +1,92 @@
+/* SPDX-License-Identifier: GPL-2.0 */
+/* What the files of the program hostile share. */
+#ifndef TESTS_FUZZ_HOSTILE_H
+#define TESTS_FUZZ_HOSTILE_H
+
+#include "fuzz.h"
+
+/* Where an attempt dies. */
+enum death {
+	DEATH_STEP,   /* it kills itself before a step */
+	DEATH_PARENT, /* the parent kills it at any time after that */
+	DEATH_RUN,    /* ... while it is in KVM_RUN */
+	DEATH_SAVE,   /* ... while a thread saves the state of the vCPU that runs */
+	DEATH_EXIT,   /* exit, with all file descriptors open */
+	DEATH_EXEC,   /* exec; the new program has some of them, and uses them */
+	DEATH_FORK,   /* exit, and a child has all of them, and uses them */
+	DEATH_CLOSE,  /* exit, with all of them closed under a thread in KVM_RUN */
+	DEATH_NESTED, /* L2 is active; if there is none, the same as DEATH_STEP */
+	DEATH_SMM,    /* a vCPU is in SMM */
+	DEATH_END,    /* not at all: the VMs are destroyed as they should be */
+	DEATHS
+};
+
+/* All that the seed fixes. */
+struct attempt {
+	unsigned long number;
+	uint64_t seed;
+	bool guest;	      /* its guests are hostile, its VMM is not */
+	bool alone;	      /* no other VM exists */
+	unsigned int threads; /* that do the same as the main thread, at once with it */
+	enum death death;
+	unsigned int die_at; /* this step */
+};
+
+/* Shared by the parent and what it starts. */
+struct shared {
+	/* Of this attempt. */
+	const char *at;	    /* the step */
+	unsigned int step;  /* its number */
+	bool may_be_killed; /* by the parent */
+	bool entry_refused; /* KVM_RUN returned KVM_EXIT_FAIL_ENTRY */
+	bool outlived;	    /* KVM did something for a process that the VM does not belong to */
+	/* Of all. */
+	unsigned long steps, nmis, smis, inits, tried, failed, in_smm, in_l2;
+};
+
+extern struct shared *shared;
+extern bool native;
+
+/* Of a VMM: hostile-vmm.c */
+const struct fuzz_step *vmm_random_step(void);
+/* All that a VMM saves of a vCPU. */
+void save_state(const struct cpu *c);
+
+/* Of guests: hostile-guest.c */
+const struct fuzz_step *guest_random_step(void);
+/* NMI, SMI, INIT or SIPI for a vCPU, without waiting for it to leave KVM_RUN. Needs an irqchip. */
+void send_message(const struct cpu *c, unsigned int kind);
+#define MESSAGES 4
+/*
+ * KVM_RUN, and what a VMM does at a stop. False if the guest cannot go on, or need not.
+ */
+bool guest_goes_on(struct cpu *c);
+/* Has L1 do what its mail says. False if it does not wait for the next order afterwards. */
+bool l1_obeys(struct cpu *c);
+/* Makes an L1 that may have gone astray wait for an order, unless L2 is active. */
+bool l1_revive(struct fuzz *f, struct cpu *c);
+/* The guest, for an L2: does @n of these things from a seed; @cpu is its CPU page. */
+void assault(uint64_t seed, uint64_t n, uint64_t cpu);
+#define ASSAULTS 40
+/* A guest that does not end. */
+void start_endless(struct cpu *c);
+/* A value of a CET MSR with one bit changed of what it may have. */
+uint64_t almost_valid(struct fuzz *f, const struct cpu *c, uint32_t msr);
+
+/* hostile-vmx.c, hostile-svm.c: L1 is told to enter L2 with something wrong, or not, in what is loaded then. */
+void bad_entry(struct fuzz *f, struct cpu *c);
+
+/* The host, as the parent sees it: hostile-host.c */
+void host_start(void);
+/*
+ * Compares it with what it was at the start. @vms: there may be VMs. Returns false, with a message for @when, if
+ * something differs.
+ */
+bool host_is_right(bool vms, const char *when);
+/* What takes longer: a new VM works, the kernel has not complained; now and then, CR4. No attempt is left. */
+bool host_works(const char *when);
+void host_end(void);
+
+#define COUNT(counter) __atomic_fetch_add(&(counter), 1, __ATOMIC_RELAXED)
+
+#endif
