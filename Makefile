@@ -30,6 +30,8 @@ ROUNDS ?=
 RUNS ?=
 SEED ?=
 HOSTS ?=
+# Of mutation: begin nothing after so long.
+SECONDS ?=
 # Of fuzz: an emulated host, a kernel series (the newest), and the least number of operations. hostile takes the first
 # two, and the number of attempts on each; without them, as in make check.
 HOST ?= svm
@@ -145,6 +147,12 @@ fuzz-parsers: ## let libFuzzer look for files that the command kvm-onereg does n
 fuzz-seeded: ## put faults into a copy of the source, one at a time: the fuzzer, or hostile guests, must find each (as root, hours)
 	@tests/fuzz/seeded
 	@tests/fuzz/seeded -H
+
+.PHONY: mutation
+mutation: ## change the source in one place at a time, for at most SECONDS: do tests notice? writes docs/mutation.md (as root, hours)
+	@tests/mutation/run $(if $(SECONDS),-t '$(SECONDS)') || [ -e build/mutation/results ]
+	@tests/mutation/page build/mutation >docs/mutation.md.part || { rm -f docs/mutation.md.part; exit 1; }
+	@mv docs/mutation.md.part docs/mutation.md
 
 .PHONY: bench
 bench: ## count instructions per call: distro, ours, native; writes docs/benchmark.md (as root)

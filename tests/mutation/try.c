@@ -1,0 +1,483 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * try - on an emulated host: run programs on modules that hold all mutants, and see whether they notice one
+ *
+ * Usage: try [--reached] [--kvm PARAMETERS] [--vendor NAME PARAMETERS] LIST
+ *
+ * A line of LIST is "MUTANT<tab>PARAMETERS<tab>COMMAND": the modules are loaded with the mutant and with PARAMETERS of
+ * the vendor's module, which follow those of --vendor, and COMMAND runs. It notices the mutant if its exit status, the
+ * facts that it leaves in /tmp/facts, or what KVM logs about CET is not what it is without a mutant; if it does not
+ * end within five times the time and five seconds; or if the kernel complains. Then the other lines of this mutant are left out. In "COMMAND after COMMAND", the second
+ * one has run before, without a mutant.
+ *
+ * Prints, for each mutant, "N<tab>killed<tab>COMMAND: HOW" or "N<tab>survived"; before, "# N COMMAND" for each command.
+ *
+ * --reached: for each line, whose MUTANT is 0, "reached<tab>SECONDS<tab>PARAMETERS<tab>COMMAND<tab>" and the mutants
+ * that were reached since the modules were loaded.
+ *
+ * Exit status: 0, or 1 with a message.
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <poll.h>
+#include <signal.h>
+#include <stdarg.h>
+#include <stdbool.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "mutants.h"
+
+#define FACTS  "/tmp/facts"
+#define OUTPUT "/tmp/output"
+
+/* What a command results in. */
+struct outcome {
+	int status; /* of wait(), or -1: it did not end */
+	double seconds;
+	uint64_t facts, log;
+	char complaint[160];
+};
+
+/* A command and its parameters, with what it results in without a mutant. */
+struct usual {
+	char *parameters, *command;
+	struct outcome outcome;
+	bool unstable; /* its facts, or what is logged, change from run to run */
+};
+
+static struct usual *usuals;
+static size_t nusuals;
+static const char *kvm_parameters = "", *vendor = "kvm-intel", *vendor_parameters = "";
+static int kmsg;
+
+/* The mutants that are reached while the modules are loaded. */
+static unsigned long at_load[MUTANTS_MAX / 64];
+/* The last run noticed a mutant. */
+static bool tainted;
+
+static void __attribute__((format(printf, 1, 2), noreturn)) die(const char *format, ...)
+{
+	va_list ap;
+
+	va_start(ap, format);
+	fprintf(stderr, "try: ");
+	vfprintf(stderr, format, ap);
+	fprintf(stderr, "\n");
+	va_end(ap);
+	exit(1);
+}
+
+/* What the last command said failed. */
+static void print_output(void)
+{
+	char line[1024];
+	FILE *f = fopen(OUTPUT, "r");
+
+	while (f && fgets(line, sizeof(line), f))
+		if (strncmp(line, "ok", 2))
+			fputs(line, stderr);
+	if (f)
+		fclose(f);
+}
+
+static bool in_set(const unsigned long *set, unsigned int n)
+{
+	return set[n / 64] >> n % 64 & 1;
+}
+
+static double now(void)
+{
+	struct timespec t;
+
+	clock_gettime(CLOCK_MONOTONIC, &t);
+	return t.tv_sec + t.tv_nsec / 1e9;
+}
+
+/* FNV-1a. */
+static uint64_t hash(uint64_t h, const void *p, size_t size)
+{
+	const unsigned char *c = p;
+
+	for (; size; size--)
+		h = (h ^ *c++) * 0x100000001b3;
+	return h;
+}
+
+static uint64_t hash_file(const char *path)
+{
+	FILE *f = fopen(path, "r");
+	uint64_t h = 0;
+	char buf[4096];
+	size_t n;
+
+	if (!f)
+		return 0;
+	while ((n = fread(buf, 1, sizeof(buf), f)) > 0)
+		h = hash(h, buf, n);
+	fclose(f);
+	return h;
+}
+
+/* What the kernel has logged since the last call. */
+static void read_log(struct outcome *o)
+{
+	static const char * const complaints[] = { "WARNING:", "BUG:", "Oops", "general protection" };
+	char record[8192], *text;
+	ssize_t n;
+	size_t i;
+
+	while ((n = read(kmsg, record, sizeof(record) - 1)) > 0 || errno == EPIPE) {
+		if (n <= 0)
+			continue;
+		record[n] = '\0';
+		text = strchr(record, ';');
+		if (!text)
+			continue;
+		text++;
+		text[strcspn(text, "\n")] = '\0';
+		for (i = 0; i < sizeof(complaints) / sizeof(complaints[0]); i++)
+			if (strstr(text, complaints[i]) && !o->complaint[0])
+				snprintf(o->complaint, sizeof(o->complaint), "%s", text);
+		if (strstr(text, "CET") || strstr(text, "s_cet"))
+			o->log = hash(o->log, text, strlen(text));
+	}
+}
+
+/* Load a module, and note its parameters where programs that load it again look for them. */
+static void load(const char *file, const char *a, const char *b, unsigned int mutant, FILE *modules, struct outcome *o)
+{
+	char path[64], words[512];
+	int fd;
+
+	snprintf(path, sizeof(path), "/host/%s.ko", file);
+	snprintf(words, sizeof(words), "%s %s mutant=%u", a, b, mutant);
+	fprintf(modules, "%s.ko %s\n", file, words);
+	fd = open(path, O_RDONLY | O_CLOEXEC);
+	if (fd < 0)
+		die("%s: %s", path, strerror(errno));
+	if (syscall(SYS_finit_module, fd, words, 0))
+		snprintf(o->complaint, sizeof(o->complaint), "%s does not load: %s", file, strerror(errno));
+	close(fd);
+}
+
+static bool unload(const char *file)
+{
+	char name[64];
+	int tries;
+
+	snprintf(name, sizeof(name), "%s", file);
+	name[strcspn(name, "-")] = name[strcspn(name, "-")] ? '_' : '\0';
+	for (tries = 0; syscall(SYS_delete_module, name, O_NONBLOCK); tries++) {
+		if (errno == ENOENT)
+			return true;
+		if (tries == 50)
+			return false;
+		usleep(100000);
+	}
+	return true;
+}
+
+/* @command, for at most @limit seconds. */
+static void run(const char *command, double limit, struct outcome *o)
+{
+	char copy[512], *words[32], *p = copy;
+	double start = now();
+	int n = 0, fd;
+	pid_t pid;
+
+	unlink(FACTS);
+	snprintf(copy, sizeof(copy), "%s", command);
+	p = strstr(copy, " after ");
+	if (p)
+		*p = '\0';
+	p = copy;
+	while (n < 31 && (words[n] = strsep(&p, " ")))
+		n++;
+	words[n] = NULL;
+	pid = fork();
+	if (!pid) {
+		setpgid(0, 0);
+		fd = open("/dev/null", O_RDONLY);
+		dup2(fd, 0);
+		fd = open(OUTPUT, O_WRONLY | O_CREAT | O_TRUNC, 0600);
+		dup2(fd, 1);
+		dup2(fd, 2);
+		execv(words[0], words);
+		_exit(126);
+	}
+	setpgid(pid, pid);
+	o->status = -1;
+	while (now() - start < limit) {
+		if (waitpid(pid, &o->status, WNOHANG) == pid)
+			break;
+		o->status = -1;
+		usleep(20000);
+	}
+	if (o->status == -1) {
+		kill(-pid, SIGKILL);
+		start = now();
+		while (waitpid(pid, NULL, WNOHANG) != pid) {
+			/* The kernel does not let it go: nothing can be tried here any more. */
+			if (now() - start > 30) {
+				printf("stuck\n");
+				exit(0);
+			}
+			usleep(20000);
+		}
+	}
+	o->seconds = now() - start;
+	kill(-pid, SIGKILL);
+	o->facts = hash_file(FACTS);
+}
+
+/* The parameter of a loaded module; NULL if there is none. */
+static FILE *parameter(const char *module, const char *name, const char *mode)
+{
+	char path[96];
+
+	snprintf(path, sizeof(path), "/sys/module/%s/parameters/%s", module, name);
+	path[strcspn(path, "-")] = path[strcspn(path, "-")] ? '_' : '\0';
+	return fopen(path, mode);
+}
+
+/* Adds to @set what has been reached in a module since it was loaded. */
+static void add_reached(const char *module, unsigned long *set)
+{
+	FILE *f = parameter(module, "reached", "r");
+	unsigned long word;
+	size_t i;
+
+	for (i = 0; f && i < MUTANTS_MAX / 64 && fscanf(f, "%lx", &word) == 1; i++)
+		set[i] |= word;
+	if (f)
+		fclose(f);
+}
+
+static void load_all(const char *parameters, unsigned int mutant, struct outcome *o)
+{
+	FILE *modules;
+
+	if (!unload(vendor) || !unload("kvm")) {
+		printf("stuck\n");
+		exit(0);
+	}
+	read_log(&(struct outcome) {});
+	modules = fopen("/host/modules", "w");
+	if (!modules)
+		die("/host/modules: %s", strerror(errno));
+	load("kvm", kvm_parameters, "", mutant, modules, o);
+	if (!o->complaint[0])
+		load(vendor, vendor_parameters, parameters, mutant, modules, o);
+	fclose(modules);
+	add_reached("kvm", at_load);
+	add_reached(vendor, at_load);
+}
+
+/* The modules are loaded, with these parameters. Choose a mutant that does not matter to loading. */
+static bool choose(const char *parameters, unsigned int mutant)
+{
+	FILE *modules = fopen("/host/modules", "w"), *f;
+	const char * const names[] = { "kvm", vendor };
+	size_t i;
+
+	for (i = 0; i < 2; i++) {
+		fprintf(modules, "%s.ko %s %s mutant=%u\n", names[i], i ? vendor_parameters : kvm_parameters,
+			i ? parameters : "", mutant);
+		f = parameter(names[i], "mutant", "w");
+		if (f)
+			fprintf(f, "%u", mutant);
+		if (!f || fclose(f)) {
+			fclose(modules);
+			return false;
+		}
+	}
+	fclose(modules);
+	return true;
+}
+
+/*
+ * The modules are loaded anew for a mutant that is reached while they are loaded, and after one that has been noticed:
+ * nobody knows what it has left behind.
+ */
+static void attempt(const char *parameters, const char *command, unsigned int mutant, double limit, struct outcome *o)
+{
+	static char loaded[256];
+	static unsigned int last;
+	bool anew = strcmp(loaded, parameters) ||
+		    (mutant != last && (in_set(at_load, mutant) || in_set(at_load, last)));
+
+	*o = (struct outcome) { .status = 0 };
+	read_log(&(struct outcome) {});
+	if (anew || tainted || !choose(parameters, mutant)) {
+		load_all(parameters, mutant, o);
+		snprintf(loaded, sizeof(loaded), "%s", parameters);
+	}
+	last = mutant;
+	tainted = false;
+	if (!o->complaint[0])
+		run(command, limit, o);
+	read_log(o);
+}
+
+static struct usual *usual_of(const char *parameters, const char *command)
+{
+	struct outcome *o;
+	const char *first;
+	size_t i;
+
+	for (i = 0; i < nusuals; i++)
+		if (!strcmp(usuals[i].parameters, parameters) && !strcmp(usuals[i].command, command))
+			return &usuals[i];
+	usuals = realloc(usuals, ++nusuals * sizeof(*usuals));
+	usuals[i] = (struct usual) { .parameters = strdup(parameters), .command = strdup(command) };
+	o = &usuals[i].outcome;
+	first = strstr(command, " after ");
+	if (first)
+		attempt(parameters, first + strlen(" after "), 0, 1e9, o);
+	attempt(parameters, command, 0, 1e9, o);
+	if (o->complaint[0])
+		die("%s, without a mutant: %s", command, o->complaint);
+	if (o->status) {
+		print_output();
+		die("%s, without a mutant: exit status %d", command, WEXITSTATUS(o->status));
+	}
+	return &usuals[i];
+}
+
+/* How @o differs from what is usual, or NULL. */
+static const char *differs(const struct outcome *o, const struct usual *u)
+{
+	static char text[256];
+
+	if (o->complaint[0]) {
+		snprintf(text, sizeof(text), "%s", o->complaint);
+		return text;
+	}
+	if (o->status == -1)
+		return "does not end";
+	if (WIFSIGNALED(o->status)) {
+		snprintf(text, sizeof(text), "signal %d", WTERMSIG(o->status));
+		return text;
+	}
+	if (o->status != u->outcome.status) {
+		snprintf(text, sizeof(text), "exit status %d", WEXITSTATUS(o->status));
+		return text;
+	}
+	if (!u->unstable && o->facts != u->outcome.facts)
+		return "other facts";
+	if (!u->unstable && o->log != u->outcome.log)
+		return "another message in the log";
+	return NULL;
+}
+
+/* How the command notices the mutant, or NULL. */
+static const char *notices(unsigned int mutant, const char *parameters, const char *command)
+{
+	struct usual *u = usual_of(parameters, command);
+	struct outcome o, again;
+	const char *how;
+
+	attempt(parameters, command, mutant, 5 + 5 * u->outcome.seconds, &o);
+	how = differs(&o, u);
+	if (how && !o.complaint[0] && o.status == u->outcome.status) {
+		tainted = true;
+		attempt(parameters, command, 0, 1e9, &again);
+		u->unstable = differs(&again, u) != NULL;
+		how = differs(&o, u);
+	}
+	tainted = how;
+	return how;
+}
+
+static void print_reached(void)
+{
+	unsigned long set[MUTANTS_MAX / 64] = {};
+	size_t n;
+
+	add_reached("kvm", set);
+	add_reached(vendor, set);
+	for (n = 1; n < MUTANTS_MAX; n++)
+		if (in_set(set, n))
+			printf(" %zu", n);
+}
+
+static void write_to(const char *path, const char *value)
+{
+	int fd = open(path, O_WRONLY | O_CLOEXEC);
+
+	if (fd < 0 || write(fd, value, strlen(value)) < 0)
+		die("%s: %s", path, strerror(errno));
+	close(fd);
+}
+
+int main(int argc, char **argv)
+{
+	char line[1024], *p, *number, *parameters, *command, last[16] = "";
+	bool reached = false, done = true;
+	const struct usual *u;
+	const char *how;
+	FILE *list;
+
+	for (argv++; argc > 2 && !strncmp(*argv, "--", 2); argv++) {
+		if (!strcmp(*argv, "--reached"))
+			reached = true;
+		else if (!strcmp(*argv, "--kvm"))
+			kvm_parameters = *++argv;
+		else if (!strcmp(*argv, "--vendor")) {
+			vendor = *++argv;
+			vendor_parameters = *++argv;
+		} else
+			die("unknown option %s", *argv);
+	}
+	list = *argv ? fopen(*argv, "r") : NULL;
+	if (!list)
+		die("no list");
+	kmsg = open("/dev/kmsg", O_RDONLY | O_NONBLOCK | O_CLOEXEC);
+	if (kmsg < 0)
+		die("/dev/kmsg: %s", strerror(errno));
+	write_to("/proc/sys/kernel/panic_on_oops", "1");
+	write_to("/proc/sys/kernel/softlockup_panic", "1");
+	setlinebuf(stdout);
+
+	while (fgets(line, sizeof(line), list)) {
+		line[strcspn(line, "\n")] = '\0';
+		p = line;
+		number = strsep(&p, "\t");
+		parameters = strsep(&p, "\t");
+		command = p;
+		if (!command)
+			die("not three fields: %s", line);
+		if (reached) {
+			tainted = true;
+			u = usual_of(parameters, command);
+			printf("reached\t%.1f\t%s\t%s\t", u->outcome.seconds, parameters, command);
+			print_reached();
+			printf("\n");
+			continue;
+		}
+		if (strcmp(number, last)) {
+			if (!done)
+				printf("%s\tsurvived\n", last);
+			snprintf(last, sizeof(last), "%s", number);
+			done = false;
+		} else if (done) {
+			continue;
+		}
+		printf("# %s %s\n", number, command);
+		how = notices(strtoul(number, NULL, 10), parameters, command);
+		if (how) {
+			printf("%s\tkilled\t%s: %s\n", number, command, how);
+			done = true;
+		}
+	}
+	if (!done)
+		printf("%s\tsurvived\n", last);
+	return 0;
+}
