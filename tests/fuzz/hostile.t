@@ -26,7 +26,7 @@ options=(-M msr -p kvm.force_emulation_prefix=1 --taint-ok SW --complaint-ok "$h
 
 for host in ${HOSTILE_HOSTS:-vmx svm-cet}; do
 	program=hostile-${host%-cet}
-	for series in ${HOSTILE_KERNELS:-native 6.12 6.1}; do
+	for series in ${HOSTILE_KERNELS:-native $("$top/tests/debian/kernel" series)}; do
 		modules='' option=''
 		[ "$series" = native ] || modules=$build/$("$top/tests/debian/kernel" release "$series")
 		# This kernel does not know CET itself.

@@ -35,13 +35,13 @@ refused "numbers that are not there" 's/^kvm_reg_values_amd64 =.*//' "no numbers
 refused "an id of 72 bits" 's/^	zero	const\[0, int16:12\]/	zero	const[0, int32:20]/' 'a part crosses 64 bits'
 refused "no calls" '/^ioctl/d' 'no calls'
 
-for series in native 6.12 6.1; do
+for series in native $("$top/tests/debian/kernel" series); do
 	modules='' options=(-p kvm_intel.enable_apicv=0)
-	[ $series = native ] || {
-		modules=$build/$("$top/tests/debian/kernel" release $series)
+	[ "$series" = native ] || {
+		modules=$build/$("$top/tests/debian/kernel" release "$series")
 		options=(-p kvm_intel.cet=1)
 	}
-	on_host $series vmx "$("$top/tests/debian/kernel" path $series)" "$modules" "64-fuzz --calls /host/calls cet" \
+	on_host "$series" vmx "$("$top/tests/debian/kernel" path "$series")" "$modules" "64-fuzz --calls /host/calls cet" \
 		-i "$tmp/calls" "${options[@]}"
 done
 # The program finds what is wrong in the file.

@@ -49,7 +49,7 @@ keep 6.1
 libvirt_on 'native, from the others' native "$(from take 6.12 6.1)
 live" "${files[@]}"
 libvirt_on '6.12, from 6.1' 6.12 "$(from take 6.1)" "${files[@]}"
-for series in 6.12 6.1; do
-	libvirt_on distro-$series distro-$series "$(from refuse native 6.12 6.1)" "${files[@]}"
+for series in $("$top/tests/debian/kernel" series); do
+	libvirt_on "distro-$series" "distro-$series" "$(from refuse native 6.12 6.1)" "${files[@]}"
 done
 done_testing
