@@ -335,7 +335,7 @@ bool guest_goes_on(struct cpu *c)
 	case STOP_SIGNAL:
 		return random_below(2);
 	case STOP_FAIL_ENTRY:
-		shared->entry_refused = true;
+		shared->entry_refused |= !ssp_is_too_high(c);
 		return false;
 	default:
 		return false;

@@ -43,6 +43,25 @@ bool native;
 static uint64_t seed = 1;
 static bool verbose;
 
+bool ssp_is_too_high(const struct cpu *c)
+{
+	struct kvm_sregs sregs;
+	uint64_t ssp;
+
+	return !ioctl(c->io.vcpu, KVM_GET_SREGS, &sregs) && !(sregs.efer & EFER_LMA) &&
+	       !get_reg(&c->io, ID_GUEST_SSP, &ssp).ret && ssp >> 32;
+}
+
+static bool any_ssp_is_too_high(const struct fuzz *f)
+{
+	unsigned int i;
+
+	for (i = 0; i < f->ncpus; i++)
+		if (ssp_is_too_high(f->cpus[i]))
+			return true;
+	return false;
+}
+
 /* ---- What the fuzzer's steps tell ---- */
 
 /* Nothing is compared. Of what is told here, only how entries of L2 and of the guest ended is counted. */
@@ -59,7 +78,7 @@ void note(struct fuzz *f, const char *name, uint64_t value)
 		kind = 0;
 	} else if (!strcmp(name, "exit")) {
 		if (value == KVM_EXIT_FAIL_ENTRY)
-			shared->entry_refused = true;
+			shared->entry_refused |= !any_ssp_is_too_high(f);
 	} else if (kind != l1_functions.run) {
 		return;
 	} else if (!strcmp(name, "status")) {

@@ -38,7 +38,7 @@ struct shared {
 	const char *at;	    /* the step */
 	unsigned int step;  /* its number */
 	bool may_be_killed; /* by the parent */
-	bool entry_refused; /* KVM_RUN returned KVM_EXIT_FAIL_ENTRY */
+	bool entry_refused; /* KVM_RUN returned KVM_EXIT_FAIL_ENTRY, for no known reason */
 	bool outlived;	    /* KVM did something for a process that the VM does not belong to */
 	/* Of all. */
 	unsigned long steps, nmis, smis, inits, tried, failed, in_smm, in_l2;
@@ -46,6 +46,12 @@ struct shared {
 
 extern struct shared *shared;
 extern bool native;
+
+/*
+ * Whether VM entry refuses SSP because it is above 4 GiB, and the vCPU is not in long mode: in SMM, for instance. KVM lets
+ * a guest come there, natively as well.
+ */
+bool ssp_is_too_high(const struct cpu *c);
 
 /* Of a VMM: hostile-vmm.c */
 const struct fuzz_step *vmm_random_step(void);
