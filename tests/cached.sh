@@ -3,9 +3,9 @@
 #
 # For programs that make a folder under build/ once, and print its name.
 
-# cached NAME-KEY MAKE: print the name of the folder. If it does not exist, MAKE makes $part, which becomes it: it is there
-# as a whole, or not at all. KEY has no '-', and depends on what the folder is made from. Other folders NAME-* that are
-# older than two hours are removed then: nothing uses them any more.
+# cached NAME-KEY MAKE: print the name of the folder. If it does not exist, MAKE makes $part, which becomes it: it is
+# there as a whole, or not at all. KEY has no '-', and depends on what the folder is made from. Other folders NAME-*
+# that are older than two hours are removed then: nothing uses them any more.
 cached() {
 	# The names are odd because MAKE sees them.
 	local cached_dir=$1 cached_name=${1%-*} part=$1.part
@@ -16,8 +16,8 @@ cached() {
 			"$2"
 			touch "$part/.complete"
 			mv "$part" "$cached_dir"
-			find "${cached_dir%/*}" -mindepth 1 -maxdepth 1 -name "${cached_name##*/}-*" ! -path "$cached_dir*" \
-				-mmin +120 -exec rm -rf {} +
+			find "${cached_dir%/*}" -mindepth 1 -maxdepth 1 -name "${cached_name##*/}-*" \
+				! -path "$cached_dir*" -mmin +120 -exec rm -rf {} +
 		}
 	) 8>"$cached_name.lock"
 	echo "$cached_dir"

@@ -48,8 +48,8 @@ extern struct shared *shared;
 extern bool native;
 
 /*
- * Whether VM entry refuses SSP because it is above 4 GiB, and the vCPU is not in long mode: in SMM, for instance. KVM lets
- * a guest come there, natively as well.
+ * Whether VM entry refuses SSP because it is above 4 GiB, and the vCPU is not in long mode: in SMM, for instance. KVM
+ * lets a guest come there, natively as well.
  */
 bool ssp_is_too_high(const struct cpu *c);
 

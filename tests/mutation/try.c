@@ -7,8 +7,8 @@
  * A line of LIST is "MUTANT<tab>PARAMETERS<tab>COMMAND": the modules are loaded with the mutant and with PARAMETERS of
  * the vendor's module, which follow those of --vendor, and COMMAND runs. It notices the mutant if its exit status, the
  * facts that it leaves in /tmp/facts, or what KVM logs about CET is not what it is without a mutant; if it does not
- * end within five times the time and five seconds; or if the kernel complains. Then the other lines of this mutant are left out. In "COMMAND after COMMAND", the second
- * one has run before, without a mutant.
+ * end within five times the time and five seconds; or if the kernel complains. Then the other lines of this mutant are
+ * left out. In "COMMAND after COMMAND", the second one has run before, without a mutant.
  *
  * Prints, for each mutant, "N<tab>killed<tab>COMMAND: HOW" or "N<tab>survived"; before, "# N COMMAND" for each command.
  *
@@ -389,7 +389,7 @@ static const char *notices(unsigned int mutant, const char *parameters, const ch
 	if (how && !o.complaint[0] && o.status == u->outcome.status) {
 		tainted = true;
 		attempt(parameters, command, 0, 1e9, &again);
-		u->unstable = differs(&again, u) != NULL;
+		u->unstable = differs(&again, u);
 		how = differs(&o, u);
 	}
 	tainted = how;
@@ -426,15 +426,16 @@ int main(int argc, char **argv)
 	FILE *list;
 
 	for (argv++; argc > 2 && !strncmp(*argv, "--", 2); argv++) {
-		if (!strcmp(*argv, "--reached"))
+		if (!strcmp(*argv, "--reached")) {
 			reached = true;
-		else if (!strcmp(*argv, "--kvm"))
+		} else if (!strcmp(*argv, "--kvm")) {
 			kvm_parameters = *++argv;
-		else if (!strcmp(*argv, "--vendor")) {
+		} else if (!strcmp(*argv, "--vendor")) {
 			vendor = *++argv;
 			vendor_parameters = *++argv;
-		} else
+		} else {
 			die("unknown option %s", *argv);
+		}
 	}
 	list = *argv ? fopen(*argv, "r") : NULL;
 	if (!list)

@@ -1,7 +1,7 @@
 #!/bin/bash
 # SPDX-License-Identifier: GPL-2.0
 #
-# tests/mutation/mutate: the copy behaves like each mutant of its list, the one that is chosen, and the rest is unchanged
+# tests/mutation/mutate: the copy behaves like the mutant of its list that is chosen, and without one like the original
 # shellcheck source=tests/tap.sh
 . "$(dirname "$0")/../tap.sh"
 mutate=$top/tests/mutation/mutate
