@@ -131,8 +131,8 @@ const struct fuzz_step *fuzz_random_step(void);
 /* The VMs of a sequence. @f is zeroed, but for what says otherwise. */
 void fuzz_create(struct fuzz *f);
 void fuzz_destroy(struct fuzz *f);
-/* SMM sees the same memory. An SMI executes RSM there. */
-#define FUZZ_SMBASE(vcpu)      (0x100000ull + 0x10000 * (vcpu))
-#define FUZZ_SMI_HANDLER(vcpu) (FUZZ_SMBASE(vcpu) + 0x8000)
+/* SMM sees the same memory. An SMI executes RSM there; before it, if it @stops, there is an exit to the VMM. */
+void fuzz_smi_handler(const struct cpu *c, bool stops);
+#define FUZZ_SMBASE(vcpu) (0x100000ull + 0x10000 * (vcpu))
 
 #endif

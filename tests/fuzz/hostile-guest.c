@@ -342,9 +342,6 @@ bool guest_goes_on(struct cpu *c)
 	}
 }
 
-/* svm-nested.h and hypervisor.h have the same. */
-#define CALL_IDLE 0x100
-
 bool l1_obeys(struct cpu *c)
 {
 	unsigned int i;

@@ -288,20 +288,11 @@ static _Noreturn void die_in_l2(struct fuzz *f, struct cpu *c)
 	die();
 }
 
-/* From now on SMM does not end at once: it stops in the VMM. */
-static void stop_in_smm(struct cpu *c)
-{
-	/* out %al, $PORT_CALL; rsm */
-	static const uint8_t stop[] = { 0xe6, PORT_CALL, 0x0f, 0xaa };
-
-	memcpy(machine_at(c->machine, FUZZ_SMI_HANDLER(c->number)), stop, sizeof(stop));
-}
-
 static _Noreturn void die_in_smm(struct cpu *c)
 {
 	unsigned int tries;
 
-	stop_in_smm(c);
+	fuzz_smi_handler(c, true);
 	start_endless(c);
 	for (tries = 0; tries < 5; tries++) {
 		ioctl(c->io.vcpu, KVM_SMI, 0);
@@ -371,7 +362,7 @@ static _Noreturn void attempt_run(const struct attempt *a)
 	f->messages = a->guest;
 	fuzz_create(f);
 	if (!a->guest && random_below(2))
-		stop_in_smm(f->cpus[0]);
+		fuzz_smi_handler(f->cpus[0], true);
 	start_thread(kicker, &self);
 	if (f->irqchip && a->death != DEATH_END && (a->guest || a->threads))
 		start_thread(storm, f);

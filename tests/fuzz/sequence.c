@@ -127,17 +127,23 @@ static void separate_stacks(struct machine *m)
 
 #define MSR_SMBASE 0x9e
 
+void fuzz_smi_handler(const struct cpu *c, bool stops)
+{
+	static const uint8_t handler[] = { 0xe6, PORT_CALL, 0x0f, 0xaa }; /* out %al, $PORT_CALL; rsm */
+	const unsigned int skip = stops ? 0 : 2;
+
+	memcpy(machine_at(c->machine, FUZZ_SMBASE(c->number) + 0x8000), handler + skip, sizeof(handler) - skip);
+}
+
 /* SMM shows the same memory, and ends at once; on some vCPUs, when the VMM has heard of it. */
 static void add_smm(struct machine *m)
 {
-	static const uint8_t handler[] = { 0xe6, PORT_CALL, 0x0f, 0xaa }; /* out %al, $PORT_CALL; rsm */
-	unsigned int i, skip;
+	unsigned int i;
 
 	machine_slot(m, 1, 0, m->ram, RAM_SIZE, 0);
 	for (i = 0; i < m->ncpus; i++) {
 		cpu_wrmsr(m->cpus[i], MSR_SMBASE, FUZZ_SMBASE(i));
-		skip = random_one_in(4) ? 0 : 2;
-		memcpy(machine_at(m, FUZZ_SMI_HANDLER(i)), handler + skip, sizeof(handler) - skip);
+		fuzz_smi_handler(m->cpus[i], random_one_in(4));
 	}
 }
 

@@ -49,6 +49,10 @@
 
 /* Numbers of the calls that the library itself makes; a test's own numbers are lower. */
 #define CALL_RETURNED 0x10000 /* the guest's first function returned */
+/* Of hypervisors, for VMX and for SVM. */
+#define CALL_IDLE 0x100 /* L1 waits for an operation */
+#define CALL_EXIT 0x101 /* L1 right after an exit of L2, nothing done yet */
+#define CALL_L2	  0x110 /* L2's own, and up */
 
 /* int $VECTOR_USER_RETURN ends g_user(). */
 #define VECTOR_USER_RETURN 0x80

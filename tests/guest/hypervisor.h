@@ -10,11 +10,8 @@
 #include "guest.h"
 
 /* Numbers of g_call(). */
-#define CALL_IDLE   0x100 /* L1 waits for an operation */
-#define CALL_EXIT   0x101 /* L1 right after an exit of L2, nothing done yet */
-#define CALL_EXIT32 0x102 /* the same in 32-bit mode */
+#define CALL_EXIT32 0x102 /* CALL_EXIT in 32-bit mode */
 #define CALL_FAIL32 0x103 /* VMLAUNCH failed in 32-bit mode */
-#define CALL_L2	    0x110 /* L2's own, and up */
 
 #define VECTOR_L1 0x82
 

@@ -10,11 +10,6 @@
 
 #include "guest.h"
 
-/* Numbers of g_call(). */
-#define CALL_IDLE 0x100 /* L1 waits for an operation */
-#define CALL_EXIT 0x101 /* L1 right after an exit of L2, nothing done yet */
-#define CALL_L2	  0x110 /* L2's own, and up */
-
 #ifndef __ASSEMBLER__
 #include "snap.h"
 #include "triple.h"
