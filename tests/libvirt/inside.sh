@@ -273,13 +273,17 @@ swap() {
 	cet_is_there "cet=1, after the command of the documentation"
 }
 
+# start_new WHAT CPU: a domain with this <cpu>, until its guest waits for the first time
+start_new() {
+	: >$log
+	domain "$2"
+	try "$1 is defined" virsh define $domain
+	try "$1 starts" virsh start guest && until_says 'wait CPL 3'
+}
+
 plain() {
 	rom=/host/plain.bin
-	: >$log
-	domain /host/cpu.xml
-	try "the domain is defined" virsh define $domain
-	try "the domain starts" virsh start guest || return
-	until_says 'wait CPL 3' || return
+	start_new "the domain" /host/cpu.xml || return
 	refused "while it runs, swap refuses" 'qemu-system-x86.*1 VM' kvm-onereg swap distro
 	try "managedsave saves the domain" virsh managedsave guest || return
 	try "swap to the distro's KVM" kvm-onereg swap distro
@@ -306,11 +310,7 @@ kept() {
 
 # Our modules are loaded, with cet=1; /host/newer is another build of kvm-intel.ko
 keep_cet() {
-	: >$log
-	domain /host/cpu.xml
-	try "a domain with CET is defined" virsh define $domain
-	try "it starts" virsh start guest || return
-	until_says 'wait CPL 3' || return
+	start_new "a domain with CET" /host/cpu.xml || return
 	refused "swap to the distro's KVM refuses" \
 		'guest .*it may have CET, which the modules that are to be loaded do not offer' \
 		kvm-onereg swap distro --keep-guests
@@ -326,11 +326,7 @@ keep() {
 	echo "<cpu mode='custom' match='exact' check='partial'><model fallback='forbid'>qemu64</model>
 		<feature policy='disable' name='svm'/></cpu>" >/tmp/plain.xml
 	rom=/host/plain.bin
-	: >$log
-	domain /tmp/plain.xml
-	try "a domain without CET is defined" virsh define $domain
-	try "it starts" virsh start guest || return
-	until_says 'wait CPL 3' || return
+	start_new "a domain without CET" /tmp/plain.xml || return
 	kept distro running || return
 	is "the distro's KVM is loaded" "$(ls /sys/module/kvm/version 2>/dev/null)" ''
 	go_on
