@@ -28,17 +28,6 @@ program() {
 	echo "$f"
 }
 
-# for_series SERIES COMMANDS: adapt COMMANDS to the kernel of the series; that of 6.1 does not know CET itself
-for_series() {
-	case $1 in
-	6.1)
-		sed -E 's/^(isolation|life|hostile-[a-z]+) /&--host-without-cet /
-			s/^(hypervisor cet)/\1 --host-s-cet 0/' <<<"$2"
-		;;
-	*) printf '%s\n' "$2" ;;
-	esac
-}
-
 # on NAME HOST KERNEL MODULES COMMANDS [OPTION]...: like run_host, on a debug kernel; the programs are added
 # automatically. $DEBUG_HOSTS, if set, is an extended regular expression: only hosts whose NAME matches run.
 on() {

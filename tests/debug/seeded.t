@@ -9,6 +9,8 @@
 . "$(dirname "$0")/../tap.sh"
 # shellcheck source=tests/debug/debug.sh
 . "$(dirname "$0")/debug.sh"
+# shellcheck source=tests/debian/copy.sh
+. "$top/tests/debian/copy.sh"
 # shellcheck disable=SC2154 # tap.sh sets build, tmp and top, debug.sh sets options and with_cet
 
 # Some of the commands that cet.t runs
@@ -94,8 +96,7 @@ for series in ${DEBUG_SERIES:-$("$top/tests/debian/kernel" series)}; do
 	}
 	for fault in ${DEBUG_FAULTS:-freed lockdep leak sleep bounds}; do
 		# make rebuilds what differs from the previous fault.
-		mkdir -p "$tree"
-		cp -rp "$top"/{src,include,Kbuild,Makefile,dkms.conf} "$tree/"
+		copy_source "$tree"
 		ok "$series: $fault: the fault can be inserted" "seed_$fault"
 		ok "$series: $fault: the modules build" "$top/tests/debian/built" modules "debug-$series" "$tree"
 		output=$(run_seeded "$series-$fault" "$kernel") && status=0 || status=$?

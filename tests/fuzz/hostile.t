@@ -27,12 +27,11 @@ options=(-M msr -p kvm.force_emulation_prefix=1 --taint-ok SW --complaint-ok "$h
 for host in ${HOSTILE_HOSTS:-vmx svm-cet}; do
 	program=hostile-${host%-cet}
 	for series in ${HOSTILE_KERNELS:-native $("$top/tests/debian/kernel" series)}; do
-		modules='' option=''
+		modules=''
 		[ "$series" = native ] || modules=$build/$("$top/tests/debian/kernel" release "$series")
-		# This kernel does not know CET itself.
-		[ "$series" != 6.1 ] || option=--host-without-cet
 		run_host "$host-$series" "$host" "$("$top/tests/debian/kernel" path "$series")" "$modules" \
-			"$program $option --seed $seed --attempts $attempts" -i "$build/tests/guest/$program" \
+			"$(for_series "$series" "$program --seed $seed --attempts $attempts")" \
+			-i "$build/tests/guest/$program" \
 			-p "$(cet_parameter "$host")=1" "${options[@]}"
 	done
 done

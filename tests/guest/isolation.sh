@@ -26,12 +26,8 @@ like_native() {
 	for series in native ${CET_SERIES:-$("$top/tests/debian/kernel" series)}; do
 		modules=
 		[ "$series" = native ] || modules=$build/$("$top/tests/debian/kernel" release "$series")
-		here=$commands
-		case $series in
-		native) here=$(sed -E 's/^svm-hypervisor cet /&--native /' <<<"$commands") ;;
-		# This kernel does not know CET itself.
-		6.1) here=$(sed -E 's/^(isolation|life) /&--host-without-cet /' <<<"$commands") ;;
-		esac
+		here=$(for_series "$series" "$commands")
+		[ "$series" != native ] || here=$(sed -E 's/^svm-hypervisor cet /&--native /' <<<"$commands")
 		run_host "$series" "$HOST" "$("$top/tests/debian/kernel" path "$series")" "$modules" "$here" \
 			"${options[@]}" "$@"
 	done
@@ -49,13 +45,11 @@ like_native() {
 # jostled: a guest's thread is preempted wherever KVM handles CET state, and continues on another CPU. Not on native:
 # there are no headers of that kernel here, for which the module could be built. The case needs: jostle
 jostled() {
-	local series release without
+	local series release
 	for series in ${CET_SERIES:-$("$top/tests/debian/kernel" series)}; do
 		release=$("$top/tests/debian/kernel" release "$series")
-		without=
-		[ "$series" != 6.1 ] || without=--host-without-cet
 		run_host "$series" "$HOST" "$("$top/tests/debian/kernel" path "$series")" "$build/$release" \
-			"life $without --jostles ${JOSTLES:-1} jostle" -i "$build/tests/guest/life" \
+			"$(for_series "$series" "life --jostles ${JOSTLES:-1} jostle")" -i "$build/tests/guest/life" \
 			-i "$build/tests/jostle-$series/jostle.ko" -M msr -p "$(cet_parameter "$HOST")=1" --cpus 2 \
 			-c preempt=full
 	done

@@ -17,14 +17,12 @@ nested() {
 	local name=$1 kernel=$2 modules=$3 cet=$4 command=$5 f options=(-M msr -i "$build/tests/guest/hypervisor")
 	shift 5
 
-	# That kernel does not use CET itself; the others use IBT.
-	[ "$kernel" != 6.1 ] || command=${command/cet /cet --host-s-cet 0 }
 	[ -z "$cet" ] || options+=(-p "kvm_intel.cet=$cet")
 	for f; do
 		options+=(-i "$f")
 	done
-	run_host "$name" vmx "$("$top/tests/debian/kernel" path "$kernel")" "$modules" "hypervisor $command" \
-		"${options[@]}"
+	run_host "$name" vmx "$("$top/tests/debian/kernel" path "$kernel")" "$modules" \
+		"$(for_series "$kernel" "hypervisor $command")" "${options[@]}"
 }
 
 nested native native '' 1 'cet --native --facts /out/facts --save /out/l2'

@@ -71,6 +71,18 @@ cet_parameter() {
 	esac
 }
 
+# for_series SERIES COMMANDS: adapt COMMANDS, one per line, to the kernel of the series; that of 6.1 does not use CET
+# itself
+for_series() {
+	case $1 in
+	6.1)
+		sed -E 's/^(isolation|life|hostile-[a-z]+) /&--host-without-cet /
+			s/^(hypervisor (no-)?cet)/\1 --host-s-cet 0/' <<<"$2"
+		;;
+	*) printf '%s\n' "$2" ;;
+	esac
+}
+
 # distro_module KERNEL NAME FILE: the module that the kernel's package has, unpacked, without debug information, BTF and
 # signature, which would only take time to load
 distro_module() {
