@@ -71,6 +71,12 @@ int kvm_cet_set_msr(struct kvm_vcpu *vcpu, struct msr_data *msr)
 	if (index == MSR_IA32_U_CET || index == MSR_IA32_S_CET) {
 		if (!kvm_cet_is_valid_u_s_cet(cet, val))
 			return 1;
+		/*
+		 * WRMSR, XRSTORS and VM entry would refuse such a value. User space may set S_CET to it, as natively;
+		 * from anybody else, the VM could not be run any more.
+		 */
+		if (!(index == MSR_IA32_S_CET && msr->host_initiated) && !kvm_cet_is_canonical(val & PAGE_MASK))
+			return 1;
 	} else {
 		/* This MSR does not exist without long mode. Reading it is harmless, and so is a 0 from user space. */
 		if (index == MSR_IA32_INT_SSP_TAB && !guest_cpuid_has(vcpu, X86_FEATURE_LM))
@@ -83,23 +89,11 @@ int kvm_cet_set_msr(struct kvm_vcpu *vcpu, struct msr_data *msr)
 
 	switch (index) {
 	case MSR_IA32_S_CET:
-		/*
-		 * WRMSR would fault, and so must the emulator, and the MSR lists of an L1 hypervisor: VM entry would
-		 * refuse the value, and the VM could not be run any more. User space may set it, as natively.
-		 */
-		if (!msr->host_initiated && !kvm_cet_is_canonical(val & PAGE_MASK))
-			return 1;
-		fallthrough;
 	case MSR_KVM_INTERNAL_GUEST_SSP:
 	case MSR_IA32_INT_SSP_TAB:
 		/* VM entry checks the rest. */
 		kvm_cet_write_entry_state(vcpu, index, val);
 		return 0;
-	case MSR_IA32_U_CET:
-		/* XRSTORS and WRMSR would fault on such a value. */
-		if (!kvm_cet_is_canonical(val & PAGE_MASK))
-			return 1;
-		fallthrough;
 	default:
 		return kvm_cet_set_state(vcpu, index, val);
 	}
