@@ -60,8 +60,8 @@ mutant vmload-has-isst svm.cc 'BX_CPU_THIS_PTR msr.star = vmcb_read64(SVM_GUEST_
   BX_CPU_THIS_PTR msr.star = vmcb_read64(SVM_GUEST_STAR_MSR);
   BX_CPU_THIS_PTR msr.ia32_interrupt_ssp_table = vmcb_read64(SVM_GUEST_ISST_ADDR);'
 mutant nrip-not-used svm.cc '      RIP = vmcb_read64(SVM_CONTROL64_NRIP);' '{}'
-mutant cs-not-taken-back svm.cc 'BX_CPU_THIS_PTR sregs[BX_SEG_REG_CS] = BX_CPU_THIS_PTR vmcb->event_cs;' ''
-mutant nrip-of-the-handler svm.cc 'RIP = BX_CPU_THIS_PTR vmcb->event_rip;' ''
+mutant cs-not-taken-back exception.cc 'BX_CPU_THIS_PTR sregs[BX_SEG_REG_CS] = BX_CPU_THIS_PTR far_cs;' ''
+mutant nrip-of-the-handler exception.cc 'RIP = BX_CPU_THIS_PTR far_rip;' ''
 mutant old-event-reported svm.cc 'vmcb->ctrls.exitintinfo = vector | (type << 8)' \
 	'if (type == BX_HARDWARE_EXCEPTION) vmcb->ctrls.exitintinfo = vector | (type << 8)'
 mutant db-without-dr6 svm.cc '  if (vector == BX_DB_EXCEPTION)
