@@ -14,8 +14,8 @@ void bad_jump(void);
 void ring_entry(void);
 
 /*
- * The gadget has no ENDBR64. The entry of rings 1 and 2 stops, and goes back to ring 3. It loads SS first: with the
- * null selector that the interrupt left, Bochs 3.0 refuses the next VM entry at these CPLs.
+ * The gadget has no ENDBR64. The entry of rings 1 and 2 stops, with the null selector in SS that the interrupt left,
+ * and goes back to ring 3.
  */
 __asm__(".pushsection .text\n"
 	".global gadget, corrupt_return, bad_jump, ring_entry\n"
@@ -32,9 +32,6 @@ __asm__(".pushsection .text\n"
 	"	ud2\n"
 	"ring_entry:\n"
 	"	endbr64\n"
-	"	mov	%cs, %edi\n"
-	"	lea	0x10(%rdi), %esi\n" /* RING_SS */
-	"	mov	%esi, %ss\n"
 	"	xor	%esi, %esi\n"
 	"	rdsspq	%rsi\n"
 	"	mov	$4, %eax\n"
@@ -42,7 +39,6 @@ __asm__(".pushsection .text\n"
 	"	iretq\n"
 	".popsection");
 
-/* Ring 1 and 2: a look at the CPU page first, so that EPT has the page table that the interrupt needs. */
 static inline __attribute__((always_inline)) void do_deed(void)
 {
 	switch (chain_deed) {
@@ -63,10 +59,10 @@ static inline __attribute__((always_inline)) void do_deed(void)
 		g_call(CALL_XSAVED, chain_image.xcomp_bv, 0, 0);
 		break;
 	case RING1:
-		asm volatile("mov %%gs:0, %%rax; int $0x81" : : : "rax", "rdi", "rsi", "memory");
+		asm volatile("int $0x81" : : : "rax", "rsi", "memory");
 		break;
 	case RING2:
-		asm volatile("mov %%gs:0, %%rax; int $0x82" : : : "rax", "rdi", "rsi", "memory");
+		asm volatile("int $0x82" : : : "rax", "rsi", "memory");
 		break;
 	default:
 		break;
@@ -116,7 +112,6 @@ GUEST uint64_t chain_main_cpl3(uint64_t value)
 /* DPL 1 and 2; entered from CPL3 by int $0x81 and int $0x82. */
 #define SEL_RING1 (GDT_FREE + 1)
 #define SEL_RING2 (GDT_FREE + 8 + 2)
-#define RING_SS	  0x10 /* further on */
 static void add_rings(struct machine *m)
 {
 	struct cpu *c = m->cpus[0];
@@ -124,8 +119,6 @@ static void add_rings(struct machine *m)
 
 	cpu_descriptor(c, SEL_RING1, DESC_CODE64 | DESC_DPL1);
 	cpu_descriptor(c, SEL_RING2, DESC_CODE64 | DESC_DPL2);
-	cpu_descriptor(c, SEL_RING1 + RING_SS, DESC_DATA | DESC_DPL1);
-	cpu_descriptor(c, SEL_RING2 + RING_SS, DESC_DATA | DESC_DPL2);
 	for (ring = 1; ring <= 2; ring++) {
 		uint64_t shadow = machine_alloc(m, 1), stack = machine_alloc(m, 1) + PAGE;
 
@@ -189,23 +182,6 @@ void chain_run(struct cpu *c)
 	do {
 		cpu_run(c);
 	} while (c->stop.kind == STOP_CALL && c->stop.number == CALL_UP);
-}
-
-/* Everything that an interrupt and its fault need, so that nothing exits before ring_entry() has loaded SS. */
-void chain_touch_for_rings(struct machine *m)
-{
-	const struct cpu *c = m->cpus[0];
-	uint64_t pages[] = {
-		(uintptr_t)ring_entry,		(uintptr_t)g_exception_stubs,	m->idt, c->page,
-		c->page + CPU_IST1_PAGE * PAGE, c->page + CPU_IST2_PAGE * PAGE, 0,	0,
-	};
-	unsigned int ring;
-
-	for (ring = 1; ring <= 2; ring++) {
-		memcpy(&pages[5 + ring], machine_at(m, c->page + CPU_RSP(ring)), sizeof(pages[0]));
-		pages[5 + ring] -= PAGE;
-	}
-	machine_touch(m, pages, ARRAY_SIZE(pages));
 }
 
 const char * const deed_names[] = {

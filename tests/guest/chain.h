@@ -65,7 +65,4 @@ bool chain_unwinds(struct cpu *c, unsigned int level, uint64_t base, unsigned in
 /* Continues, past the levels that have returned. */
 void chain_run(struct cpu *c);
 
-/* For a restored machine whose guest will enter ring 1 or 2: see machine_touch(). */
-void chain_touch_for_rings(struct machine *m);
-
 #endif

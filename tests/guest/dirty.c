@@ -99,10 +99,15 @@ static GUEST uint64_t do_clrssbsy(uint64_t a)
 	return a;
 }
 
-/* Not INT3: after an EPT violation during its delivery, Bochs reports a wrong instruction length. */
 static GUEST uint64_t do_ist(uint64_t a)
 {
 	OP(BEFORE "int $0x91\n\t" NO_WORD AFTER);
+	return a;
+}
+
+static GUEST uint64_t do_breakpoint(uint64_t a)
+{
+	OP(BEFORE "int3\n\t" NO_WORD AFTER);
 	return a;
 }
 
@@ -133,7 +138,8 @@ static const struct operation {
 	{ "SAVEPREVSSP", do_saveprevssp, 1 << OWN, false, NULL, 0 },
 	{ "SETSSBSY", do_setssbsy, 1 << PL0, true, NULL, 0 },
 	{ "CLRSSBSY", do_clrssbsy, 1 << PL0, true, NULL, 0 },
-	{ "an interrupt, by IST", do_ist, 1 << IST1, true, "vector 145", 1 << IST1 },
+	{ "an interrupt, by IST", do_ist, 1 << IST1, false, "vector 145", 1 << IST1 },
+	{ "INT3, by IST", do_breakpoint, 1 << IST1, false, "#BP", 1 << IST1 },
 	{ "an interrupt", do_plain, 1 << OWN, true, "vector 144", 1 << OWN },
 };
 
@@ -244,7 +250,7 @@ static void run_operation(const struct operation *o, unsigned int cpl, enum how 
 	pages[IST1] = c->page + CPU_SS_IST1_PAGE * PAGE;
 	pages[USER] = cpl ? pages[OTHER] : c->page + CPU_SS_USER_PAGE * PAGE;
 	*in_guest(m, &user_word) = pages[USER] + 64;
-	machine_gate(m, VECTOR_IST, (uintptr_t)g_exception_stubs + 16 * VECTOR_IST, 0, 1);
+	machine_gate(m, VECTOR_IST, (uintptr_t)g_exception_stubs + 16 * VECTOR_IST, 3, 1);
 	machine_gate(m, VECTOR_PLAIN, (uintptr_t)g_exception_stubs + 16 * VECTOR_PLAIN, 0, 0);
 	machine_touch_usual(m);
 	log_dirty(m, true);

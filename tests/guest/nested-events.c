@@ -6,16 +6,10 @@
 
 #include "hypervisor.h"
 
-/*
- * L2 reads its shadow-stack pages, so that the EPT has them: see machine_touch(). Then VMCALL, and what the arguments
- * say.
- */
-static GUEST uint64_t l2_chain(uint64_t depth, uint64_t bottom, uint64_t l2_page)
+/* VMCALL, and what the arguments say. */
+static GUEST uint64_t l2_chain(uint64_t depth, uint64_t bottom, uint64_t unused)
 {
-	unsigned int i;
-
-	for (i = CPU_SS_PAGE; i <= CPU_SS_IST2_PAGE; i++)
-		(void)*(volatile uint64_t *)(l2_page + i * PAGE);
+	(void)unused;
 	asm volatile("vmcall" : : : "memory");
 	g_call(CALL_L2, nested_chain(depth, bottom, CALL_L2 + 1), 0, 0);
 	return 0;
@@ -25,7 +19,7 @@ static void warm_up(struct nested *n, unsigned int features, uint64_t depth, uin
 {
 	enum place w;
 
-	nested_prepare(n, features, l2_chain, depth, bottom, n->l2.page);
+	nested_prepare(n, features, l2_chain, depth, bottom, 0);
 	w = nested_enter(n);
 	if (w != AT_EXIT || n->reason != REASON_VMCALL)
 		tap_bail("L2 does not start: %s", where_text(n, w));

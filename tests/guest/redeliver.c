@@ -77,11 +77,9 @@ static void *run(void *cpu)
 static const struct needed {
 	const char *name;
 	unsigned int page; /* CPU_*_PAGE */
-	unsigned int cpls; /* 1 << CPL: from where */
 } needed[] = {
-	{ "the handler's stack", CPU_IST1_PAGE, 1 << 0 | 1 << 3 },
-	/* From CPL3 Bochs cannot: see machine_touch(). */
-	{ "the handler's shadow stack", CPU_SS_IST1_PAGE, 1 << 0 },
+	{ "the handler's stack", CPU_IST1_PAGE },
+	{ "the handler's shadow stack", CPU_SS_IST1_PAGE },
 };
 
 static const struct delivered {
@@ -115,9 +113,6 @@ static struct cpu *start(struct machine **m, unsigned int cpl, const struct deli
 	*gpa = c->page + n->page * PAGE;
 	*uffd = uffd_open();
 	take_away(*uffd, *m, *gpa, content);
-	/* Splitting the mapping took all of its surroundings out of EPT: see machine_touch(). */
-	if (cpl)
-		machine_touch(*m, (*m)->shadow_pages, (*m)->nshadow_pages);
 	return c;
 }
 
@@ -213,8 +208,6 @@ int main(void)
 				continue;
 			}
 			for (k = 0; k < ARRAY_SIZE(needed); k++) {
-				if (!(needed[k].cpls & 1 << cpl))
-					continue;
 				redelivered(cpl, &delivered[i], &needed[k]);
 				saved_in_between(cpl, &delivered[i], &needed[k]);
 			}

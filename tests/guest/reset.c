@@ -51,9 +51,13 @@ static struct machine *create(unsigned int cpl)
 	struct kvm_mp_state runnable = { .mp_state = KVM_MP_STATE_RUNNABLE };
 	struct machine *m = machine_create(&config);
 	struct cpu *ap = m->cpus[1];
+	struct kvm_lapic_state apic;
 
 	if (ioctl(ap->io.vcpu, KVM_SET_MP_STATE, &runnable))
 		tap_bail("KVM_SET_MP_STATE");
+	/* Until somebody sets an APIC, KVM's table of APIC ids does not have the last vCPU. */
+	if (ioctl(ap->io.vcpu, KVM_GET_LAPIC, &apic) || ioctl(ap->io.vcpu, KVM_SET_LAPIC, &apic))
+		tap_bail("KVM_SET_LAPIC");
 	cpu_cet(ap, GUEST_ALL);
 	cpu_wrmsr(ap, MSR_PL1_SSP, 0x1110);
 	cpu_wrmsr(ap, MSR_PL2_SSP, 0x2220);

@@ -135,8 +135,6 @@ struct snapshot *snapshot_take(struct cpu *c)
 	s->idt = m->idt;
 	s->free = m->free;
 	s->page = c->page;
-	s->nshadow_pages = m->nshadow_pages;
-	memcpy(s->shadow_pages, m->shadow_pages, sizeof(s->shadow_pages));
 	take_ram(s, m);
 	return s;
 }
@@ -205,8 +203,6 @@ struct machine *snapshot_machines(const struct snapshot *all[], unsigned int n)
 	m->cr3 = s->cr3;
 	m->idt = s->idt;
 	m->free = s->free;
-	m->nshadow_pages = s->nshadow_pages;
-	memcpy(m->shadow_pages, s->shadow_pages, sizeof(m->shadow_pages));
 	machine_touch_usual(m);
 	return m;
 }

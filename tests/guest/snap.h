@@ -40,7 +40,7 @@ struct snapshot {
 	struct kvm_mp_state mp_state;
 	struct kvm_debugregs debugregs;
 	/* The library's own: the layout of the guest. */
-	uint64_t cr3, idt, free, page, nshadow_pages, shadow_pages[MAX_SHADOW_PAGES];
+	uint64_t cr3, idt, free, page;
 	/* Memory comes last. */
 	uint8_t present[RAM_SIZE / PAGE];
 	uint8_t ram[RAM_SIZE];

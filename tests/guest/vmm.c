@@ -255,9 +255,6 @@ uint64_t machine_shadow_stack(struct machine *m, uint64_t page, bool user, bool 
 	uint64_t top = page + PAGE - HEADROOM;
 
 	machine_map(m, page, page, user ? PTE_USER_SHADOW : PTE_SHADOW);
-	if (m->nshadow_pages == MAX_SHADOW_PAGES)
-		tap_bail("too many shadow stacks");
-	m->shadow_pages[m->nshadow_pages++] = page;
 	if (token)
 		put64(m, top, top);
 	return top;
@@ -634,7 +631,7 @@ void machine_touch(struct machine *m, const uint64_t *pages, unsigned int n)
 	struct kvm_sregs sregs;
 	unsigned int i;
 
-	if (!n)
+	if (!kvm_is_svm() || !n)
 		return;
 	if (n > (TOUCH_END - TOUCH_LIST) / 4 - 1)
 		tap_bail("too many pages to touch");
@@ -664,10 +661,6 @@ void machine_touch_usual(struct machine *m)
 	uint64_t all[(PROGRAM_BASE - ALLOC_FIRST) / PAGE], gpa;
 	unsigned int n = 0;
 
-	if (!kvm_is_svm()) {
-		machine_touch(m, m->shadow_pages, m->nshadow_pages);
-		return;
-	}
 	for (gpa = ALLOC_FIRST; gpa < m->free; gpa += PAGE)
 		all[n++] = gpa;
 	machine_touch(m, all, n);

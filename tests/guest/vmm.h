@@ -72,11 +72,10 @@
 #include "kvm.h" /* of tests/ioctl */
 #include "tap.h"
 
-#define PAGE		 0x1000ull
-#define RAM_SIZE	 0x400000ull /* at 0; this program is in the upper half */
-#define MAX_CPUS	 4
-#define MAX_CPUID	 256
-#define MAX_SHADOW_PAGES 128
+#define PAGE	  0x1000ull
+#define RAM_SIZE  0x400000ull /* at 0; this program is in the upper half */
+#define MAX_CPUS  4
+#define MAX_CPUID 256
 
 struct machine;
 
@@ -128,8 +127,6 @@ struct machine {
 	uint64_t free; /* the next page for machine_alloc() */
 	uint64_t cr3, idt;
 	unsigned int slots;
-	uint64_t shadow_pages[MAX_SHADOW_PAGES];
-	unsigned int nshadow_pages;
 	unsigned int ncpus;
 	struct cpu *cpus[MAX_CPUS];
 	struct cpu *toucher; /* machine_touch()'s */
@@ -232,17 +229,13 @@ uint64_t cpu_shadow_stack(const struct cpu *c, unsigned int page);
 uint64_t machine_shadow_stack(struct machine *m, uint64_t page, bool user, bool token);
 
 /*
- * Reads from these pages inside the guest, and writes it back, on a vCPU of its own, so that EPT has them.
- * machine_create() and snapshot_restore() call machine_touch_usual(). Do it for every further one, if an
- * interrupt, exception or IRET from one CPL to another will use it: when an EPT violation interrupts such a delivery at
- * the shadow stack, Bochs 3.0 has the new CS and SS already, and KVM's second try goes wrong.
+ * On SVM, reads from these pages inside the guest, and writes it back, on a vCPU of its own, so that the nested page
+ * tables have them. Do it for each page that the delivery of an INT n uses: if a nested page fault interrupts the
+ * delivery, KVM must know the length of the instruction; the emulator gives a wrong one, and on CPUs, which give none,
+ * KVM refuses to find it out if the guest uses shadow stacks. On VMX, the VMCS has the length, and this does nothing.
  */
 void machine_touch(struct machine *m, const uint64_t *pages, unsigned int n);
-/*
- * The machine's shadow stacks; and on SVM all that it has allocated. There KVM must know the length of an INT n whose
- * delivery a nested page fault interrupts; the emulator gives a wrong one, and on CPUs, which give none, KVM refuses to
- * find it out if the guest uses shadow stacks.
- */
+/* All pages that the machine has allocated; machine_create() and snapshot_restore() call it. */
 void machine_touch_usual(struct machine *m);
 
 /*
