@@ -7,6 +7,7 @@
  * SCENARIO  move     to a file and from it into a new QEMU while the guest waits at its first place, then live over a
  *                    unix socket at its second one. The file stays
  *           take     the file into a new QEMU; from there the guest goes on to its end
+ *           unmap    the same, while the host takes the guest's memory out of its second-level page tables all the time
  *           forget   the file into a QEMU whose KVM_SET_ONE_REG of GUEST_SSP does nothing (forget.c): the guest faults
  *           stale    the same with an SSP that is 8 too high: the guest faults when it returns, before its end
  *           refuse   the file into a QEMU that must not take it, for what QEMU-OPTION or the host are
@@ -802,11 +803,11 @@ static void empty(void)
 	damage(NULL, "empty");
 }
 
-static void take(void)
+static void take_with(const char *deed)
 {
 	struct vm vm;
 
-	start(&vm, "new", "defer");
+	start_bad(&vm, "new", "defer", deed);
 	if (!point(greet(&vm) && come(&vm, image_uri()) && migrated(&vm) && run(&vm),
 		   "new: takes the guest from the file"))
 		show_errors(&vm, "");
@@ -816,6 +817,16 @@ static void take(void)
 		says(&vm, "end");
 	}
 	finish(&vm);
+}
+
+static void take(void)
+{
+	take_with(NULL);
+}
+
+static void unmap(void)
+{
+	take_with("unmap");
 }
 
 static void refuse(void)
@@ -968,7 +979,7 @@ int main(int argc, char **argv)
 		{ "move", move },     { "take", take },	     { "forget", forget },   { "stale", stale },
 		{ "refuse", refuse }, { "stay", stay },	     { "busy", busy },	     { "second", second },
 		{ "swap", swap },     { "dirty", dirty },    { "empty", empty },     { "absent", absent },
-		{ "reload", reload }, { "leave", leave_it }, { "outcome", outcome },
+		{ "reload", reload }, { "leave", leave_it }, { "outcome", outcome }, { "unmap", unmap },
 	};
 	unsigned int i;
 	int c;

@@ -10,15 +10,19 @@
  *   slow       loses nothing: in postcopy, the shadow stack that each CPU waits on comes when the guest asks for it,
  *              and not before
  *   empty      in postcopy, has zeros instead of the pages with the stacks that the guest waits on
+ *   unmap      loses nothing: takes all of the guest's memory out of its second-level page tables again and again, as a
+ *              host does that merges, moves or counts pages
  */
 #include <dlfcn.h>
 #include <pthread.h>
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/ioctl.h>
+#include <sys/mman.h>
 #include <unistd.h>
 
 #include <linux/kvm.h>
@@ -37,6 +41,10 @@ static uint64_t ssps[CPUS];
 /* The slot at address 0 */
 static uint32_t slot;
 static uint64_t memory;
+static pthread_t unmapper;
+
+/* Microseconds */
+#define UNMAP_PAUSE 300
 
 static int is(const char *deed)
 {
@@ -175,6 +183,15 @@ static int copy_late_page(int fd, struct uffdio_copy *copy)
 	return ret;
 }
 
+/* Nobody lacks memory here, so these pages are not freed: MADV_FREE only invalidates what maps them */
+static void *unmap(void *size)
+{
+	while (!madvise((void *)(uintptr_t)memory, (uintptr_t)size, MADV_FREE))
+		usleep(UNMAP_PAUSE);
+	perror("madvise");
+	abort();
+}
+
 int ioctl(int fd, unsigned long request, ...)
 {
 	const struct kvm_userspace_memory_region *region;
@@ -191,7 +208,7 @@ int ioctl(int fd, unsigned long request, ...)
 	region = argument;
 	reg = argument;
 	if (request == KVM_SET_ONE_REG && reg->id == KVM_X86_REG_KVM(KVM_REG_GUEST_SSP) && !is("slow") &&
-	    !is("dirty") && !is("empty"))
+	    !is("dirty") && !is("empty") && !is("unmap"))
 		return restore_ssp(fd, *(uint64_t *)(uintptr_t)reg->addr);
 	if (request == UFFDIO_COPY && (is("empty") || is("slow")))
 		return copy_late_page(fd, argument);
@@ -209,6 +226,8 @@ int ioctl(int fd, unsigned long request, ...)
 	    !region->guest_phys_addr && region->memory_size) {
 		slot = region->slot;
 		memory = region->userspace_addr;
+		if (is("unmap") && !unmapper)
+			pthread_create(&unmapper, NULL, unmap, (void *)(uintptr_t)region->memory_size);
 	}
 	if (request == KVM_GET_DIRTY_LOG && is("dirty"))
 		lose_dirty(argument);

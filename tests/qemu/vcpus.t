@@ -4,7 +4,8 @@
 # Guests with two vCPUs move between hosts with two CPUs, with each vCPU in the middle of its own calls on its own
 # shadow stacks: under Debian's QEMU 11 to a file, by precopy while their shadow stacks change, and by postcopy, where
 # the shadow stacks arrive late; and under the VMM of tests/guest. On 6.1 this is without PML: KVM write-protects the
-# pages that it logs.
+# pages that it logs. And they go on while the host takes their pages out of EPT all the time, so that EPT violations
+# come in the middle of calls, returns, exceptions and INT n.
 #
 # By default only a part: a QEMU that loses nothing, on 6.1, and from there to 6.12. THOROUGH=y also tests native, and
 # each direction between the three.
@@ -29,6 +30,7 @@ keep_both() {
 	local files=$tmp/$1/files
 	keep "$1" && saved+=(-i "$files/vcpus-$1.0" -i "$files/vcpus-$1.3")
 }
+unmapped="drive unmap $guest $model $moved"
 # own NAME: commands for a guest of its own
 own() {
 	printf '%s\n' "drive busy $guest $model $moved" "vcpus --save /out/vcpus-$1" "vcpus --load /out/vcpus-$1 $moved"
@@ -51,24 +53,29 @@ without_pml=(-i "$build/tests/guest/dirty" -p kvm_intel.pml=0)
 
 if [ "${THOROUGH:-}" != y ]; then
 	two_cpus 6.1 6.1 "$(own 6.1)
+$unmapped
 dirty" "${without_pml[@]}"
 	keep_both 6.1
-	two_cpus 6.12 6.12 "$(from 6.1)"
+	two_cpus 6.12 6.12 "$(from 6.1)
+drive -f /host/from-6.1 unmap $guest $model"
 	done_testing
 fi
 
 two_cpus native native "$(own native)
+$unmapped
 $losses
 dirty" "${without_pml[@]}"
 keep_both native
 two_cpus 6.1 6.1 "$(from native)
 $(own 6.1)
+$unmapped
 $losses
 dirty" "${without_pml[@]}"
 keep_both 6.1
 same_points native 6.1
 two_cpus 6.12 6.12 "$(from native 6.1)
 $(own 6.12)
+$unmapped
 $losses"
 keep_both 6.12
 two_cpus 'native, from the others' native "$(from 6.1 6.12)"

@@ -284,8 +284,8 @@ static void check_at(const char *place, int good, const char *text)
 	send_line(&line);
 }
 
-/* What the CPU has: shadow stacks, IBT, the MSR XSS */
-static int has_ss, has_ibt, has_xss;
+/* What the CPU has: shadow stacks, IBT, the MSR XSS; whether it is of AMD */
+static int has_ss, has_ibt, has_xss, is_amd;
 
 /* For U_CET and S_CET */
 static inline __attribute__((always_inline)) uint32_t cet_controls(uint32_t number)
@@ -342,15 +342,15 @@ static uint32_t __attribute__((noinline)) churn(uint32_t depth, uint64_t way)
 }
 
 /*
- * Bochs does not undo a change of CPL when a VM exit stops the delivery of an interrupt or exception on its way to the
- * shadow stack. In a new QEMU no page is mapped yet and that would be so: read all of them first, through their
- * second address, as user mode cannot read a shadow stack of the supervisor. But not the one between FROM and TO.
+ * On AMD, KVM would have to know the length of an INT n whose delivery a nested page fault interrupts. In a new QEMU no
+ * page is mapped yet: read all of them first, through their second address, as user mode cannot read a shadow stack of
+ * the supervisor. But not the one between FROM and TO.
  */
 static inline void touch_pages(uint64_t from, uint64_t to)
 {
 	uint64_t page;
 
-	for (page = 0; page < SHADOW_END; page += PAGE_SIZE)
+	for (page = 0; is_amd && page < SHADOW_END; page += PAGE_SIZE)
 		if (page < from || page >= to)
 			*(volatile uint8_t *)(SECOND_ADDRESS + page);
 }
@@ -671,6 +671,7 @@ static void look_at_cpu(void)
 	has_ss = cpuid(7, 0).c >> 7 & 1;
 	has_ibt = cpuid(7, 0).d >> 20 & 1;
 	has_xss = cpuid(0xd, 1).a >> 3 & 1;
+	is_amd = cpuid(0, 0).c == VENDOR_AMD;
 }
 
 static uint32_t count_cpus(void)
@@ -686,7 +687,7 @@ void __attribute__((noreturn)) main(void)
 	set_up_cpu(0);
 	look_at_cpu();
 	/* All that the CPUs of this vendor can have */
-	if (cpuid(0, 0).c == VENDOR_AMD)
+	if (is_amd)
 		check(has_ss, "the guest has shadow stacks");
 	else
 		check(has_ss && has_ibt, "the guest has shadow stacks and IBT");
