@@ -161,68 +161,104 @@ static void read_scheduling(int pid, struct started *started)
 	started->nice = getpriority(PRIO_PROCESS, pid);
 }
 
+/* Why a process is not one of this host's own, outside of containers and services, or NULL */
+static char *is_elsewhere(int pid, const struct started *started)
+{
+	char *spaces = other_spaces(pid), *root = link_of("root", pid);
+
+	if (spaces)
+		return format("it is in name spaces of its own (%s), as in a container", spaces);
+	if (root && strcmp(root, "/"))
+		return format("its root folder is %s", root);
+	if (unit_of(started->cgroup))
+		return format("it belongs to the systemd service %s, which would end or start it anew",
+			      unit_of(started->cgroup));
+	return NULL;
+}
+
+/* QEMU filters its own system calls, and does so again in a new process */
+static bool is_filtered_by_others(const char *status, char **words)
+{
+	if (!has_word(value_of(status, "Seccomp", ":"), "2") ||
+	    same_text(value_of(read_file("/proc/self/status"), "Seccomp", ":"), "2"))
+		return false;
+	for (; *words; words++)
+		if (!strcmp(*words, "-sandbox") || !strcmp(*words, "--sandbox"))
+			return false;
+	return true;
+}
+
+/* Why a new process would not be allowed the same, or NULL */
+static char *is_confined(int pid, const char *status, const struct started *started)
+{
+	char *label = label_of(pid);
+
+	if (label && strncmp(label, "unconfined", 10) && !same_text(label, label_of(getpid())))
+		return format("a security policy confines it (%s)", label);
+	if (is_filtered_by_others(status, started->words))
+		return format("its system calls are filtered (seccomp) by what started it");
+	if (started->user && hex_of(status, "CapEff"))
+		return format("it has capabilities (CapEff %s) that a new process of its user has not",
+			      value_of(status, "CapEff", ":"));
+	return NULL;
+}
+
+static void read_attributes(int pid, const char *status, struct started *started)
+{
+	char *mask = value_of(status, "Umask", ":"), *oom = read_file("/proc/%d/oom_score_adj", pid);
+
+	read_groups(status, started);
+	started->bounds = hex_of(status, "CapBnd");
+	started->no_new_privileges = same_text(value_of(status, "NoNewPrivs", ":"), "1");
+	started->mask = mask ? strtoul(mask, NULL, 8) : 022;
+	started->oom = oom ? atoi(oom) : 0;
+	read_scheduling(pid, started);
+	for (int i = 0; i < 3; i++) {
+		char *file = link_of(format("fd/%d", i), pid);
+
+		started->stdio[i] = file && *file == '/' ? file : NULL;
+	}
+}
+
+static bool read_limits(int pid, struct started *started)
+{
+	for (int i = 0; i < LIMITS; i++) {
+		struct rlimit limit;
+
+		if (prlimit(pid, i, NULL, &limit))
+			return false;
+		started->limits[i][0] = limit.rlim_cur;
+		started->limits[i][1] = limit.rlim_max;
+	}
+	return true;
+}
+
 char *look_at_started(int pid, struct started *started)
 {
-	char *status = read_file("/proc/%d/status", pid), *text, *spaces = other_spaces(pid),
-	     *root = link_of("root", pid);
+	char *status = read_file("/proc/%d/status", pid), *why, *deleted;
 
 	*started = (struct started) { .files = { -1, -1, -1 } };
 	started->program = link_of("exe", pid);
 	started->words = texts_of("cmdline", pid);
 	started->environment = texts_of("environ", pid);
 	started->folder = link_of("cwd", pid);
+	started->cgroup = value_of(read_file("/proc/%d/cgroup", pid), "0:", ":");
 	if (!status || !started->program || !started->words[0] || !started->folder)
 		return format("how it was started cannot be read from /proc/%d", pid);
-	if (spaces)
-		return format("it is in name spaces of its own (%s), as in a container", spaces);
-	if (root && strcmp(root, "/"))
-		return format("its root folder is %s", root);
-	text = strstr(started->program, " (deleted)");
-	if (text && !strcmp(text, " (deleted)"))
+	why = is_elsewhere(pid, started);
+	if (why)
+		return why;
+	deleted = strstr(started->program, " (deleted)");
+	if (deleted && !strcmp(deleted, " (deleted)"))
 		return format("its program, %.*s, was replaced or deleted since it was started",
-			      (int)(text - started->program), started->program);
+			      (int)(deleted - started->program), started->program);
 	if (!one_id(status, "Uid", &started->user) || !one_id(status, "Gid", &started->group))
 		return format("it runs with several user or group ids");
-	read_groups(status, started);
-	started->cgroup = value_of(read_file("/proc/%d/cgroup", pid), "0:", ":");
-	if (unit_of(started->cgroup))
-		return format("it belongs to the systemd service %s, which would end or start it anew",
-			      unit_of(started->cgroup));
-	text = label_of(pid);
-	if (text && strncmp(text, "unconfined", 10) && !same_text(text, label_of(getpid())))
-		return format("a security policy confines it (%s)", text);
-	if (has_word(value_of(status, "Seccomp", ":"), "2") && strcmp(started->words[0], "") &&
-	    !same_text(value_of(read_file("/proc/self/status"), "Seccomp", ":"), "2")) {
-		bool sandbox = false;
-
-		for (char **word = started->words; *word; word++)
-			sandbox |= !strcmp(*word, "-sandbox") || !strcmp(*word, "--sandbox");
-		if (!sandbox)
-			return format("its system calls are filtered (seccomp) by what started it");
-	}
-	if (started->user && hex_of(status, "CapEff"))
-		return format("it has capabilities (CapEff %s) that a new process of its user has not",
-			      value_of(status, "CapEff", ":"));
-	started->bounds = hex_of(status, "CapBnd");
-	started->no_new_privileges = same_text(value_of(status, "NoNewPrivs", ":"), "1");
-	text = value_of(status, "Umask", ":");
-	started->mask = text ? strtoul(text, NULL, 8) : 022;
-	text = read_file("/proc/%d/oom_score_adj", pid);
-	started->oom = text ? atoi(text) : 0;
-	read_scheduling(pid, started);
-	for (int i = 0; i < LIMITS; i++) {
-		struct rlimit limit;
-
-		if (prlimit(pid, i, NULL, &limit))
-			return format("its limits cannot be read: %m");
-		started->limits[i][0] = limit.rlim_cur;
-		started->limits[i][1] = limit.rlim_max;
-	}
-	for (int i = 0; i < 3; i++) {
-		text = link_of(format("fd/%d", i), pid);
-		started->stdio[i] = text && *text == '/' ? text : NULL;
-	}
-	return NULL;
+	why = is_confined(pid, status, started);
+	if (why)
+		return why;
+	read_attributes(pid, status, started);
+	return read_limits(pid, started) ? NULL : format("its limits cannot be read: %m");
 }
 
 void take_files(int process, struct started *started)

@@ -170,113 +170,176 @@ static bool another_runs(void)
 	return false;
 }
 
-/* All of it, up to the result, which is not printed yet */
-static int swap(enum whose whose, const char *name)
-{
+/* What is known about a swap before the first module goes */
+struct plan {
+	const char *name; /* of the wanted set, as it was given */
 	struct unfinished unfinished;
-	struct ways ways = { .to.whose = whose };
-	struct set *to = &ways.to;
-	int vendor, missing = KVM;
-	struct running running;
 	struct kernel *kernel;
-	bool half, keep, there = false;
-	char *native;
-	const char *cannot;
-	char *holds, *fix;
+	struct running running;
+	struct ways ways;
+	int vendor;
+	bool half;     /* kvm is loaded without a vendor module, as after kill -9 */
+	bool there;    /* the wanted set is loaded already */
+	bool keep_kvm; /* the loaded kvm is of the wanted set */
+};
+
+/* This and the next functions return false if the swap ends with them: its result is set then */
+static bool refuse(const char *why, const char *fix)
+{
+	finish_swap(STATUS_CANNOT, "refused", why, fix);
+	return false;
+}
+
+static bool find_running(struct plan *plan)
+{
+	const char *release = running_release();
 
 	/* Before the journal is read: another one may be about to end it */
-	if ((dry_run || !geteuid()) && another_runs())
-		return refuse_as_busy("another \"kvm-onereg swap\" is running", "wait for it to end");
-	unfinished = look_at_unfinished();
-	if (unfinished.there && (!keep_guests || unfinished.damaged))
-		return finish_swap(STATUS_BUSY, "refused", describe_unfinished(&unfinished),
-				   fix_unfinished(&unfinished));
-	kernel = find_kernel(find_kernels(), running_release());
-	native = format("kernel %s has ONE_REG itself", running_release());
-	if (is_native(running_release()) && !unfinished.there)
-		return finish_swap(STATUS_OK, "nothing to do", format("K%s: there is nothing to swap.", native + 1),
-				   NULL);
-	if (!kernel)
-		return finish_swap(STATUS_CANNOT, "refused",
-				   format("the running kernel, %s, has no modules in /lib/modules", running_release()),
-				   format("apt-get install linux-image-%s", running_release()));
-	running = what_runs(kernel);
+	if ((dry_run || !geteuid()) && another_runs()) {
+		refuse_as_busy("another \"kvm-onereg swap\" is running", "wait for it to end");
+		return false;
+	}
+	plan->unfinished = look_at_unfinished();
+	if (plan->unfinished.there && (!keep_guests || plan->unfinished.damaged)) {
+		finish_swap(STATUS_BUSY, "refused", describe_unfinished(&plan->unfinished),
+			    fix_unfinished(&plan->unfinished));
+		return false;
+	}
+	plan->kernel = find_kernel(find_kernels(), release);
+	if (is_native(release) && !plan->unfinished.there) {
+		finish_swap(STATUS_OK, "nothing to do",
+			    format("Kernel %s has ONE_REG itself: there is nothing to swap.", release), NULL);
+		return false;
+	}
+	if (!plan->kernel)
+		return refuse(format("the running kernel, %s, has no modules in /lib/modules", release),
+			      format("apt-get install linux-image-%s", release));
+	plan->running = what_runs(plan->kernel);
 	/* Guests from before a reboot */
-	if (is_native(running_release()) && !geteuid()) {
-		ways.had = loaded_parameters(true);
-		return swap_with_guests(kernel, &running, &ways, false, &unfinished, folder, native);
+	if (is_native(release) && !geteuid()) {
+		plan->ways.had = loaded_parameters(true);
+		swap_with_guests(plan->kernel, &plan->running, &plan->ways, false, &plan->unfinished, folder,
+				 format("kernel %s has ONE_REG itself", release));
+		return false;
 	}
-	if (running.set == BUILTIN)
-		return finish_swap(STATUS_CANNOT, "refused",
-				   "KVM is built into the running kernel: it cannot be unloaded", NULL);
-	if (!find_set(kernel, to->whose, to->module))
-		return not_there(kernel, to->whose, to->module);
+	if (plan->running.set == BUILTIN)
+		return refuse("KVM is built into the running kernel: it cannot be unloaded", NULL);
+	return true;
+}
+
+static bool is_of_kernel(const struct module *module, const struct kernel *kernel)
+{
+	return module->vermagic && !strncmp(module->vermagic, kernel->release, strlen(kernel->release));
+}
+
+static bool find_wanted(struct plan *plan)
+{
+	const struct kernel *kernel = plan->kernel;
+	struct set *to = &plan->ways.to;
+
+	if (!find_set(kernel, to->whose, to->module)) {
+		not_there(kernel, to->whose, to->module);
+		return false;
+	}
 	for (int i = 0; i < MODULES; i++)
-		if (!to->module[i].not_configured &&
-		    (!to->module[i].vermagic ||
-		     strncmp(to->module[i].vermagic, kernel->release, strlen(kernel->release))))
-			return finish_swap(STATUS_CANNOT, "refused",
-					   format("%s is not of kernel %s", without_root(to->module[i].file),
-						  kernel->release),
-					   format("kvm-onereg doctor -k %s", kernel->release));
-	choose(to, &running);
+		if (!to->module[i].not_configured && !is_of_kernel(&to->module[i], kernel))
+			return refuse(format("%s is not of kernel %s", without_root(to->module[i].file),
+					     kernel->release),
+				      format("kvm-onereg doctor -k %s", kernel->release));
+	choose(to, &plan->running);
 	if (!to->wanted[KVM_INTEL] && !to->wanted[KVM_AMD])
-		return finish_swap(STATUS_CANNOT, "refused",
-				   "this CPU has no virtualization, or the firmware disables it", "kvm-onereg doctor");
-	vendor = to->wanted[KVM_INTEL] ? KVM_INTEL : KVM_AMD;
-	if (!to->module[vendor].file)
-		return finish_swap(STATUS_CANNOT, "refused",
-				   format("kernel %s is configured without %s, which this CPU needs", kernel->release,
-					  loaded_names[vendor]),
-				   "use a kernel that is configured for this CPU");
-	half = running.module[KVM].there && !running.vendor;
-	if (running.vendor && running.set != MIXED) {
-		there = true;
-		for (int i = 0; i < MODULES; i++)
-			there &= !to->wanted[i] || same_module(&running.module[i], &to->module[i]);
-		if (there && !unfinished.there)
-			return finish_swap(STATUS_OK, "nothing to do",
-					   format("Nothing to do: %s is loaded.", describe_set(to)), NULL);
-	}
+		return refuse("this CPU has no virtualization, or the firmware disables it", "kvm-onereg doctor");
+	plan->vendor = to->wanted[KVM_INTEL] ? KVM_INTEL : KVM_AMD;
+	if (!to->module[plan->vendor].file)
+		return refuse(format("kernel %s is configured without %s, which this CPU needs", kernel->release,
+				     loaded_names[plan->vendor]),
+			      "use a kernel that is configured for this CPU");
+	return true;
+}
+
+static bool compare_with_loaded(struct plan *plan)
+{
+	const struct running *running = &plan->running;
+	struct set *to = &plan->ways.to;
+
+	plan->half = running->module[KVM].there && !running->vendor;
+	plan->keep_kvm = plan->half && same_module(&running->module[KVM], &to->module[KVM]);
+	plan->there = running->vendor && running->set != MIXED;
+	for (int i = 0; i < MODULES; i++)
+		plan->there &= !to->wanted[i] || same_module(&running->module[i], &to->module[i]);
+	if (!plan->there || plan->unfinished.there)
+		return true;
+	finish_swap(STATUS_OK, "nothing to do", format("Nothing to do: %s is loaded.", describe_set(to)), NULL);
+	return false;
+}
+
+static bool may_load(const struct plan *plan)
+{
+	const char *cannot;
+
 	if (!dry_run && geteuid())
-		return finish_swap(STATUS_CANNOT, "refused", "loading modules needs root",
-				   format("sudo kvm-onereg swap %s%s", name, keep_guests ? " --keep-guests" : ""));
+		return refuse("loading modules needs root",
+			      format("sudo kvm-onereg swap %s%s", plan->name, keep_guests ? " --keep-guests" : ""));
 	cannot = cannot_load();
 	if (cannot)
-		return finish_swap(STATUS_CANNOT, "refused", format("nothing was changed: %s", cannot),
-				   strstr(cannot, "boot") ? "reboot: the next boot loads what modprobe finds" :
-							    "run this on the host itself, outside of containers");
+		return refuse(format("nothing was changed: %s", cannot),
+			      strstr(cannot, "boot") ? "reboot: the next boot loads what modprobe finds" :
+						       "run this on the host itself, outside of containers");
 	if (geteuid())
 		add_note("not root: VMs of other users are not visible");
-	ways.had = loaded_parameters(!half);
-	ways.have_before = file_of_loaded(kernel, &running, &ways.before, vendor, &missing);
-	ways.other.whose = to->whose == OURS ? DISTRO : OURS;
-	memcpy(ways.other.wanted, to->wanted, sizeof(to->wanted));
-	ways.have_other = find_set(kernel, ways.other.whose, ways.other.module) && ways.other.module[vendor].file &&
-			  (!ways.have_before || ways.before.whose != ways.other.whose);
-	if (ways.have_before)
-		open_files(&ways.before);
-	if (ways.have_other)
-		open_files(&ways.other);
-	open_files(to);
-	/* After kill -9 the right kvm may be there: then only its vendor module is missing */
-	keep = half && same_module(&running.module[KVM], &to->module[KVM]);
-	if (!ways.have_before && !keep)
+	return true;
+}
+
+/* What to load if the wanted set does not: the set from before, and then the other one. Their files are kept open */
+static void find_ways_back(struct plan *plan)
+{
+	struct ways *ways = &plan->ways;
+	int missing = KVM;
+
+	ways->had = loaded_parameters(!plan->half);
+	ways->have_before = file_of_loaded(plan->kernel, &plan->running, &ways->before, plan->vendor, &missing);
+	ways->other.whose = ways->to.whose == OURS ? DISTRO : OURS;
+	memcpy(ways->other.wanted, ways->to.wanted, sizeof(ways->to.wanted));
+	ways->have_other = find_set(plan->kernel, ways->other.whose, ways->other.module) &&
+			   ways->other.module[plan->vendor].file &&
+			   (!ways->have_before || ways->before.whose != ways->other.whose);
+	if (ways->have_before)
+		open_files(&ways->before);
+	if (ways->have_other)
+		open_files(&ways->other);
+	open_files(&ways->to);
+	if (!ways->have_before && !plan->keep_kvm)
 		add_note(format("the file that %s was loaded from is gone: if this fails, there is no way back to it",
 				loaded_names[missing]));
+}
+
+/* All of it, up to the result, which is not printed yet */
+static void swap(struct plan *plan)
+{
+	const char *to;
+	char *holds, *fix;
+
+	if (!find_running(plan) || !find_wanted(plan) || !compare_with_loaded(plan) || !may_load(plan))
+		return;
+	find_ways_back(plan);
+	to = describe_set(&plan->ways.to);
 	if (!as_json)
-		printf("%s: %s to %s\n", kernel->release,
-		       running.set == MISSING ? "from nothing" : format("from %s", whose_names[running.set]),
-		       describe_set(to));
-	if (keep_guests)
-		return swap_with_guests(kernel, &running, &ways, keep, &unfinished, folder,
-					there ? format("%s is loaded", describe_set(to)) : NULL);
+		printf("%s: %s to %s\n", plan->kernel->release,
+		       plan->running.set == MISSING ? "from nothing" :
+						      format("from %s", whose_names[plan->running.set]),
+		       to);
+	if (keep_guests) {
+		swap_with_guests(plan->kernel, &plan->running, &plan->ways, plan->keep_kvm, &plan->unfinished, folder,
+				 plan->there ? format("%s is loaded", to) : NULL);
+		return;
+	}
 	holds = who_holds(&fix);
-	if (holds && half && !keep && ways.have_before)
-		return complete_loaded(&ways, holds, fix);
-	if (holds && !keep)
-		return refuse_as_busy(format("nothing was changed: %s", holds), fix);
-	return exchange_modules(kernel, &running, &ways, keep);
+	if (holds && plan->half && !plan->keep_kvm && plan->ways.have_before)
+		complete_loaded(&plan->ways, holds, fix);
+	else if (holds && !plan->keep_kvm)
+		refuse_as_busy(format("nothing was changed: %s", holds), fix);
+	else
+		exchange_modules(plan->kernel, &plan->running, &plan->ways, plan->keep_kvm);
 }
 
 int cmd_swap(int argc, char **argv)
@@ -286,16 +349,16 @@ int cmd_swap(int argc, char **argv)
 		{ "keep-guests", 'g', .flag = &keep_guests }, { "qmp", .take = take_socket },
 		{ "state-dir", .argument = &folder },	      {},
 	};
-	enum whose whose = MISSING;
+	struct plan plan = {};
 
 	if (!read_options("swap", help, options, argc, argv))
 		return STATUS_OK;
 	if (argc - optind != 1)
 		usage_error("swap", "say what to load: ours or distro");
 	if (!strcmp(argv[optind], "ours"))
-		whose = OURS;
+		plan.ways.to.whose = OURS;
 	else if (!strcmp(argv[optind], "distro"))
-		whose = DISTRO;
+		plan.ways.to.whose = DISTRO;
 	else
 		usage_error("swap", "'%s' is neither ours nor distro", argv[optind]);
 	if (*host_root() && !dry_run)
@@ -307,6 +370,7 @@ int cmd_swap(int argc, char **argv)
 	if (*folder != '/')
 		usage_error("swap", "--state-dir takes a whole path, not '%s'", folder);
 	start_report();
-	swap(whose, argv[optind]);
+	plan.name = argv[optind];
+	swap(&plan);
 	return print_swap();
 }
