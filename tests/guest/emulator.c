@@ -557,18 +557,11 @@ static struct kvm_segment flat(unsigned int selector, unsigned int type)
 
 #define RFLAGS_NT 0x4000
 
-static const char *try_task(struct cpu *c, const char *code, const struct cet *cet, uint64_t pages)
+/* A 32-bit task without paging, and one to switch to: IRET goes back to the one that its TSS links to */
+static void make_tasks(struct cpu *c, uint64_t old, uint64_t new, bool iret)
 {
-	uint64_t old = pages, new = pages + 0x100, idt = pages + PAGE;
-	bool iret = code == e_task_iret;
 	struct tss32 *t = machine_at(c->machine, new);
-	struct kvm_sregs sregs;
-	struct kvm_regs regs;
-	const struct stop *s;
 
-	forget_events(c);
-	cpu_start(c, e_target, 0);
-	set_cet(c, cet);
 	*t = (struct tss32) {
 		.eip = (uintptr_t)e_target,
 		.eflags = RFLAGS_FIXED | RFLAGS_IF,
@@ -584,6 +577,12 @@ static const char *try_task(struct cpu *c, const char *code, const struct cet *c
 	*t = (struct tss32) { .link = SEL_NEW_TSS };
 	tss_descriptor(c, SEL_OLD_TSS, old, 0xb);
 	tss_descriptor(c, SEL_NEW_TSS, new, iret ? 0xb : 9);
+}
+
+static void enter_task(struct cpu *c, uint64_t tss, uint64_t idt)
+{
+	struct kvm_sregs sregs;
+
 	*(uint64_t *)machine_at(c->machine, idt + 8 * VECTOR_TASK) = (uint64_t)SEL_NEW_TSS << 16 | 0x85ull << 40;
 
 	cpu_get_sregs(c, &sregs);
@@ -594,7 +593,7 @@ static const char *try_task(struct cpu *c, const char *code, const struct cet *c
 	sregs.fs = sregs.ds;
 	sregs.gs = sregs.ds;
 	sregs.tr = (struct kvm_segment) {
-		.base = old,
+		.base = tss,
 		.limit = TSS_LIMIT,
 		.selector = SEL_OLD_TSS,
 		.type = 0xb,
@@ -606,6 +605,21 @@ static const char *try_task(struct cpu *c, const char *code, const struct cet *c
 	sregs.cr3 = 0;
 	sregs.efer = 0;
 	cpu_set_sregs(c, &sregs);
+}
+
+static const char *try_task(struct cpu *c, const char *code, const struct cet *cet, uint64_t pages)
+{
+	uint64_t old = pages, new = pages + 0x100, idt = pages + PAGE;
+	bool iret = code == e_task_iret;
+	struct kvm_sregs sregs;
+	struct kvm_regs regs;
+	const struct stop *s;
+
+	forget_events(c);
+	cpu_start(c, e_target, 0);
+	set_cet(c, cet);
+	make_tasks(c, old, new, iret);
+	enter_task(c, old, idt);
 	cpu_get_regs(c, &regs);
 	regs.rip = (uintptr_t)code;
 	regs.rflags = RFLAGS_FIXED | RFLAGS_IF | (iret ? RFLAGS_NT : 0);

@@ -265,6 +265,29 @@ static const char * const deeds[] = {
 #define FAULT_CP "call 121"
 #define FAULT_PF "call 114"
 
+static void falsify(struct snapshot *s, enum change change, uint32_t control)
+{
+	switch (change) {
+	case NOTHING:
+		break;
+	case SSP_PLUS_4:
+		*snapshot_ssp(s) += 4;
+		break;
+	case SSP_0:
+		*snapshot_ssp(s) = 0;
+		break;
+	case NO_CONTROL:
+		snapshot_drop_msr(s, control);
+		break;
+	case NO_SHSTK:
+		*snapshot_msr(s, control) &= ~(uint64_t)(CET_SHSTK | CET_WRSS);
+		break;
+	case NO_ENDBR:
+		*snapshot_msr(s, control) &= ~(uint64_t)CET_ENDBR;
+		break;
+	}
+}
+
 static void registers_are_necessary(unsigned int cpl)
 {
 	static const struct {
@@ -284,7 +307,6 @@ static void registers_are_necessary(unsigned int cpl)
 		{ CORRUPT_RETURN, NO_SHSTK, { "call 66", "call 66" }, { 0 } },
 		{ BAD_JUMP, NO_ENDBR, { "call 66", "call 66" }, { 0 } },
 	};
-	uint32_t control = cpl ? MSR_U_CET : MSR_S_CET;
 	unsigned int i;
 
 	for (i = 0; i < ARRAY_SIZE(tests); i++) {
@@ -304,25 +326,7 @@ static void registers_are_necessary(unsigned int cpl)
 			error = 0;
 		}
 		s = take_deep(cpl, tests[i].deed);
-		switch (tests[i].change) {
-		case NOTHING:
-			break;
-		case SSP_PLUS_4:
-			*snapshot_ssp(s) += 4;
-			break;
-		case SSP_0:
-			*snapshot_ssp(s) = 0;
-			break;
-		case NO_CONTROL:
-			snapshot_drop_msr(s, control);
-			break;
-		case NO_SHSTK:
-			*snapshot_msr(s, control) &= ~(uint64_t)(CET_SHSTK | CET_WRSS);
-			break;
-		case NO_ENDBR:
-			*snapshot_msr(s, control) &= ~(uint64_t)CET_ENDBR;
-			break;
-		}
+		falsify(s, tests[i].change, cpl ? MSR_U_CET : MSR_S_CET);
 		m = snapshot_restore(s, 0);
 		c = m->cpus[0];
 		if (check_stop(c, want, "32 bits, CPL%u, %s; %s: %s", cpl, changes[tests[i].change],

@@ -205,6 +205,41 @@ static struct triple guest_fields(struct nested *n)
 	return (struct triple) { vmread(n, GUEST_S_CET), vmread(n, GUEST_SSP), vmread(n, GUEST_SSP_TABLE) };
 }
 
+/* What L1's exit is to load, with LOAD_CET */
+static struct triple set_host_fields(struct nested *n)
+{
+	struct triple host = triple_now(n);
+
+	host.s_cet |= S_CET_NOTRACK;
+	host.table = SOME_TABLE;
+	vmwrite(n, HOST_S_CET, host.s_cet);
+	vmwrite(n, HOST_SSP_TABLE, host.table);
+	return host;
+}
+
+/* L2 has exited with the state @want: it goes on with it, whether LOAD_CET was set on the first entry or not */
+static void enters_with_stored(struct nested *n, struct triple want, const char *name)
+{
+	struct triple now;
+	enum place w;
+
+	set_bits(n, ENTRY_CONTROLS, ENTRY_LOAD_CET);
+	nested_skip(n);
+	w = nested_enter(n);
+	if (went(n, w, "call 273", "%s: L2 goes on with what was stored", name))
+		equals(n->c->stop.a, 3, "%s: L2 returned from all calls", name);
+	now = triple_now(n);
+	want.ssp += 4 * 8;
+	same_triple(&now, &want, "%s: and has its shadow stack", name);
+	w = nested_leave(n);
+	went(n, w, "exit 18", "%s: L2 exits again", name);
+	/* A third entry, which needs only what KVM has kept. */
+	w = nested_enter(n);
+	went(n, w, "exit 18", "%s: and again", name);
+	now = guest_fields(n);
+	same_triple(&now, &want, "%s: L2's values are still stored", name);
+}
+
 static void combination(struct nested *n, bool entry, bool exit)
 {
 	struct triple host, guest, now, want;
@@ -223,11 +258,7 @@ static void combination(struct nested *n, bool entry, bool exit)
 		clear_bits(n, ENTRY_CONTROLS, ENTRY_LOAD_CET);
 	if (!exit)
 		clear_bits(n, EXIT_CONTROLS, EXIT_LOAD_CET);
-	host = triple_now(n);
-	host.s_cet |= S_CET_NOTRACK;
-	host.table = SOME_TABLE;
-	vmwrite(n, HOST_S_CET, host.s_cet);
-	vmwrite(n, HOST_SSP_TABLE, host.table);
+	host = set_host_fields(n);
 	n->repair = !exit;
 
 	w = nested_enter(n);
@@ -256,22 +287,7 @@ static void combination(struct nested *n, bool entry, bool exit)
 		cpu_wrmsr(n->c, MSR_S_CET, n->own.s_cet);
 		cpu_wrmsr(n->c, MSR_INT_SSP_TAB, n->own.table);
 	}
-
-	set_bits(n, ENTRY_CONTROLS, ENTRY_LOAD_CET);
-	nested_skip(n);
-	w = nested_enter(n);
-	if (went(n, w, "call 273", "%s: L2 goes on with what was stored", name))
-		equals(s->a, 3, "%s: L2 returned from all calls", name);
-	now = triple_now(n);
-	want.ssp += 4 * 8;
-	same_triple(&now, &want, "%s: and has its shadow stack", name);
-	w = nested_leave(n);
-	went(n, w, "exit 18", "%s: L2 exits again", name);
-	/* A third entry, which needs only what KVM has kept. */
-	w = nested_enter(n);
-	went(n, w, "exit 18", "%s: and again", name);
-	guest = guest_fields(n);
-	same_triple(&guest, &want, "%s: L2's values are still stored", name);
+	enters_with_stored(n, want, name);
 }
 
 void test_triples(void)

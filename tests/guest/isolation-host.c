@@ -93,17 +93,14 @@ static void check_failed_entries(struct cpu *c)
 	}
 }
 
-void test_host_s_cet(void)
+static void check_exits_with_features(void)
 {
-	struct machine *m;
-	struct cpu *c;
-	unsigned int i;
-	char name[80];
+	struct machine *m = machine_create(NULL);
+	struct cpu *c = m->cpus[0];
 	uint64_t before;
+	char name[80];
 
-	m = machine_create(NULL);
-	c = m->cpus[0];
-	for (i = 0; i < ARRAY_SIZE(feature_sets); i++) {
+	for (unsigned int i = 0; i < ARRAY_SIZE(feature_sets); i++) {
 		if (feature_sets[i] & GUEST_IBT && !kvm_has_ibt())
 			continue;
 		cpu_cet(c, feature_sets[i]);
@@ -116,9 +113,10 @@ void test_host_s_cet(void)
 		check_s_cet(name);
 	}
 	machine_destroy(m);
+}
 
-	m = machine_create(NULL);
-	c = m->cpus[0];
+static void check_exits_with_all_bits(struct cpu *c)
+{
 	server_start(c);
 	cpu_wrmsr(c, MSR_S_CET, cet_control(ALL_BITS));
 	orders_of(c)->which = many_exits;
@@ -126,8 +124,10 @@ void test_host_s_cet(void)
 		       orders_of(c)->value[VALUE_S_CET] == cet_control(ALL_BITS),
 	       "%u VM exits of a guest with every bit in S_CET but the tracker", many_exits);
 	check_s_cet("after that");
-	check_failed_entries(c);
+}
 
+static void check_faults(struct cpu *c)
+{
 	cpu_cet(c, GUEST_ALL);
 	cpu_start(c, break_return, 0);
 	check_stop(c, "#CP(1)", "the guest's #CP");
@@ -135,15 +135,18 @@ void test_host_s_cet(void)
 	cpu_start(c, bad_stack, 0);
 	check_stop(c, "shutdown", "the guest's triple fault");
 	check_s_cet("after that");
-	machine_destroy(m);
+}
 
-	/*
-	 * That reading it tells the truth, and that each VM exit loads it: take IBT from the kernel, it gets it back.
-	 * One without CET does not notice that it has it. On SVM it is a bit that has no effect without shadow stacks.
-	 * This is what taints the host.
-	 */
-	m = machine_create(NULL);
-	c = m->cpus[0];
+/*
+ * That reading it tells the truth, and that each VM exit loads it: take IBT from the kernel, it gets it back. One
+ * without CET does not notice that it has it. On SVM it is a bit that has no effect without shadow stacks. This is
+ * what taints the host.
+ */
+static void check_that_exits_load(void)
+{
+	struct machine *m = machine_create(NULL);
+	struct cpu *c = m->cpus[0];
+
 	cpu_cet(c, GUEST_ALL);
 	server_start(c);
 	if (!host_wrmsr(MSR_S_CET, host_s_cet ^ CET_HARMLESS))
@@ -158,6 +161,19 @@ void test_host_s_cet(void)
 	machine_destroy(m);
 	if (host_rdmsr(MSR_S_CET) != host_s_cet)
 		host_wrmsr(MSR_S_CET, host_s_cet);
+}
+
+void test_host_s_cet(void)
+{
+	struct machine *m;
+
+	check_exits_with_features();
+	m = machine_create(NULL);
+	check_exits_with_all_bits(m->cpus[0]);
+	check_failed_entries(m->cpus[0]);
+	check_faults(m->cpus[0]);
+	machine_destroy(m);
+	check_that_exits_load();
 }
 
 /* kvm and the vendor's module are unloaded and loaded again. */

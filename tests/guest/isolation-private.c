@@ -276,6 +276,34 @@ unsigned int keeper_wrong_for_host(struct cpu *c)
 	return wrong;
 }
 
+/* The same code detects a foreign value, in each of the ways to read it. */
+static void check_keepers(struct cpu *c, struct keeper *k)
+{
+	unsigned int i, j;
+
+	for (i = 0; i <= CET_MSRS; i++) {
+		uint64_t foreign = k[1].current;
+
+		while (i < CET_MSRS && cet_value(i, foreign) == cet_value(i, k[0].current))
+			foreign++;
+
+		k[0].bad = 0;
+		for (j = 0; j < CET_MSRS; j++)
+			cpu_wrmsr(c, cet_msrs[j], cet_value(j, i == j ? foreign : k[0].current));
+		cpu_start(c, verify, 0);
+		cpu_run(c);
+		if (i == CET_MSRS)
+			tap_ok(!k[0].bad && !keeper_wrong_for_host(c), "no foreign value: nothing to notice");
+		else
+			tap_ok(k[0].bad == (i == VALUE_TABLE ? 2 :
+					    i == VALUE_S_CET ? 3 :
+							       4) &&
+				       k[0].bad_msr == i && k[0].got == cet_value(i, foreign) &&
+				       keeper_wrong_for_host(c) == 1,
+			       "the other one's value in %s is noticed", cet_names[i]);
+	}
+}
+
 void test_private(void)
 {
 	const struct machine_config two = { .cpus = 2 };
@@ -329,31 +357,7 @@ void test_private(void)
 			tap_diag("%u times", (unsigned int)bad);
 	}
 	tap_ok(!other, "the host's S_CET is the same whenever a vCPU is preempted");
-
-	/* The same code detects a foreign value, in each of the ways to read it. */
-	for (i = 0; i <= CET_MSRS; i++) {
-		struct cpu *c = m->cpus[0];
-		uint64_t foreign = k[1].current;
-		unsigned int j;
-
-		while (i < CET_MSRS && cet_value(i, foreign) == cet_value(i, k[0].current))
-			foreign++;
-
-		k[0].bad = 0;
-		for (j = 0; j < CET_MSRS; j++)
-			cpu_wrmsr(c, cet_msrs[j], cet_value(j, i == j ? foreign : k[0].current));
-		cpu_start(c, verify, 0);
-		cpu_run(c);
-		if (i == CET_MSRS)
-			tap_ok(!k[0].bad && !keeper_wrong_for_host(c), "no foreign value: nothing to notice");
-		else
-			tap_ok(k[0].bad == (i == VALUE_TABLE ? 2 :
-					    i == VALUE_S_CET ? 3 :
-							       4) &&
-				       k[0].bad_msr == i && k[0].got == cet_value(i, foreign) &&
-				       keeper_wrong_for_host(c) == 1,
-			       "the other one's value in %s is noticed", cet_names[i]);
-	}
+	check_keepers(m->cpus[0], k);
 	machine_destroy(m);
 	machine_destroy(without[0]);
 	machine_destroy(without[1]);

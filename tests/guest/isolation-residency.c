@@ -163,74 +163,80 @@ static bool guest_xrstors(struct model *m, struct orders *o, unsigned int n)
 	return server_do(m->c, ORDER_XRSTORS) && !o->fault;
 }
 
-static void *do_work(void *arg)
+static bool host_does(struct model *m, enum step step, unsigned int i, unsigned int n, uint64_t value)
 {
-	struct work *w = arg;
-	struct model *m = w->m;
-	struct cpu *c = m->c;
-	struct orders *o = orders_of(c);
-	unsigned int i = pick(CET_MSRS), n = pick(1 << 24);
 	struct kvm_fpu fpu = { .fcw = 0x37f, .mxcsr = 0x1f80 };
-	uint64_t value = pick(6) ? cet_value(i, n) : 0;
+	struct cpu *c = m->c;
+	bool interrupted;
 
-	w->ok = true;
-	switch (w->step) {
+	switch (step) {
 	case HOST_SETS:
 		cpu_wrmsr(c, cet_msrs[i], value);
 		m->value[i] = value;
-		break;
+		return true;
 	case HOST_SETS_BY_REG:
-		w->ok = !set_reg(&c->io, KVM_X86_REG_MSR(cet_msrs[i]), value).ret;
 		m->value[i] = value;
-		break;
+		return !set_reg(&c->io, KVM_X86_REG_MSR(cet_msrs[i]), value).ret;
 	case HOST_SETS_SSP:
 		m->ssp = cet_value(VALUE_PL0, n);
 		cpu_set_ssp(c, m->ssp);
-		break;
+		return true;
 	case HOST_SETS_BADLY:
-		w->ok = !msrs_set(&c->io, cet_msrs[i], (value ^ 1ull << 63) | 1ull << 50 | 1 << 6);
-		break;
+		return !msrs_set(&c->io, cet_msrs[i], (value ^ 1ull << 63) | 1ull << 50 | 1 << 6);
 	case HOST_GETS:
 	case HOST_GETS_BY_REG:
-		w->ok = host_gets(m, w->step == HOST_GETS_BY_REG);
-		break;
+		return host_gets(m, step == HOST_GETS_BY_REG);
 	case HOST_SETS_XSAVE:
-		w->ok = xsave_and_back(c);
-		break;
+		return xsave_and_back(c);
 	case HOST_SETS_FPU:
-		w->ok = !ioctl(c->io.vcpu, KVM_SET_FPU, &fpu);
-		break;
+		return !ioctl(c->io.vcpu, KVM_SET_FPU, &fpu);
 	case HOST_RUNS_NOTHING:
 		c->io.run->immediate_exit = 1;
-		w->ok = ioctl(c->io.vcpu, KVM_RUN, 0) && errno == EINTR;
+		interrupted = ioctl(c->io.vcpu, KVM_RUN, 0) && errno == EINTR;
 		c->io.run->immediate_exit = 0;
-		break;
+		return interrupted;
+	default:
+		tap_bail("step %u", step);
+	}
+}
+
+static bool guest_does(struct model *m, enum step step, unsigned int i, unsigned int n, uint64_t value)
+{
+	struct orders *o = orders_of(m->c);
+	bool ok;
+
+	switch (step) {
 	case GUEST_WRITES:
 		o->which = i;
 		o->value[i] = value;
 		m->value[i] = value;
-		w->ok = server_do(c, ORDER_WRITE_ONE) && !o->fault;
-		break;
+		return server_do(m->c, ORDER_WRITE_ONE) && !o->fault;
 	case GUEST_WRITES_ALL:
 		for (i = 0; i < CET_MSRS; i++)
 			m->value[i] = cet_value(i, n);
 		memcpy(o->value, m->value, sizeof(m->value));
-		w->ok = server_do(c, ORDER_WRITE) && !o->fault;
-		break;
+		return server_do(m->c, ORDER_WRITE) && !o->fault;
 	case GUEST_READS:
-		w->ok = server_do(c, ORDER_READ);
+		ok = server_do(m->c, ORDER_READ);
 		for (i = 0; i < CET_MSRS; i++)
-			w->ok &= same(m, i, o->value[i]);
-		break;
+			ok &= same(m, i, o->value[i]);
+		return ok;
 	case GUEST_XSAVES:
-		w->ok = guest_xsaves(m, o);
-		break;
+		return guest_xsaves(m, o);
 	case GUEST_XRSTORS:
-		w->ok = guest_xrstors(m, o, n);
-		break;
-	case ALL_STEPS:
-		break;
+		return guest_xrstors(m, o, n);
+	default:
+		tap_bail("step %u", step);
 	}
+}
+
+static void *do_work(void *arg)
+{
+	struct work *w = arg;
+	unsigned int i = pick(CET_MSRS), n = pick(1 << 24);
+	uint64_t value = pick(6) ? cet_value(i, n) : 0;
+
+	w->ok = w->step < GUEST_WRITES ? host_does(w->m, w->step, i, n, value) : guest_does(w->m, w->step, i, n, value);
 	return NULL;
 }
 

@@ -170,41 +170,60 @@ static void find_crash_region(uint64_t *start, uint64_t *end)
 #define CODE_AT	    0x2000
 #define PARAMS_SIZE 0x3000
 
+static const struct library_entry *find_in_library(const struct library *l, const char *name)
+{
+	for (unsigned int i = 0; i < l->entries; i++)
+		if (!strcmp(l->entry[i].name, name))
+			return &l->entry[i];
+	tap_bail("no kernel %s", name);
+}
+
+static void read_boot_params(struct boot_params *bp)
+{
+	int fd = open("/sys/kernel/boot_params/data", O_RDONLY | O_CLOEXEC);
+
+	if (fd < 0 || read(fd, bp, sizeof(*bp)) != sizeof(*bp))
+		tap_bail("boot_params");
+	close(fd);
+}
+
+/* Gives the next kernel the memory for crash kernels, as all other memory is the crashed one's; its start */
+static uint64_t use_crash_region(struct boot_params *bp)
+{
+	uint64_t start, end;
+
+	find_crash_region(&start, &end);
+	for (unsigned int i = 0; i < bp->e820_entries; i++)
+		if (bp->e820_table[i].type == 1 && bp->e820_table[i].addr >= 0x100000) {
+			bp->e820_table[i].addr = start;
+			bp->e820_table[i].size = end - start;
+		}
+	return start;
+}
+
+/* movabs $params, %rsi; movabs $entry, %rax; jmp *%rax */
+static void write_jump(uint8_t *code, uint64_t params, uint64_t entry)
+{
+	memcpy(code, "\x48\xbe", 2);
+	memcpy(code + 2, &params, 8);
+	memcpy(code + 10, "\x48\xb8", 2);
+	memcpy(code + 12, &entry, 8);
+	memcpy(code + 20, "\xff\xe0", 2);
+}
+
 /* kexec_load() of the kernel @name, as a boot loader would start it, at its 64-bit entry point. */
 static void load_kernel(const char *name, bool crash)
 {
 	static uint8_t page[PARAMS_SIZE] __attribute__((aligned(4096)));
 	struct boot_params *bp = (void *)page;
 	const struct library *l = open_library();
-	const struct library_entry *e = NULL;
-	uint64_t start = 0, end = 0, base, initrd, params, entry;
-	uint8_t *code = page + CODE_AT;
-	unsigned int i;
-	int fd;
+	const struct library_entry *e = find_in_library(l, name);
+	uint64_t base, initrd, params;
 
-	for (i = 0; i < l->entries; i++)
-		if (!strcmp(l->entry[i].name, name))
-			e = &l->entry[i];
-	if (!e)
-		tap_bail("no kernel %s", name);
-	fd = open("/sys/kernel/boot_params/data", O_RDONLY | O_CLOEXEC);
-	if (fd < 0 || read(fd, page, sizeof(*bp)) != sizeof(*bp))
-		tap_bail("boot_params");
-	close(fd);
-	base = e->base;
-	if (crash) {
-		find_crash_region(&start, &end);
-		base = UP(start);
-		/* All other memory is the crashed kernel's. */
-		for (i = 0; i < bp->e820_entries; i++)
-			if (bp->e820_table[i].type == 1 && bp->e820_table[i].addr >= 0x100000) {
-				bp->e820_table[i].addr = start;
-				bp->e820_table[i].size = end - start;
-			}
-	}
+	read_boot_params(bp);
+	base = crash ? UP(use_crash_region(bp)) : e->base;
 	initrd = UP(base + e->end - e->base);
 	params = UP(initrd + e->initrd_size);
-	entry = e->entry - e->base + base;
 
 	bp->hdr.cmd_line_ptr = params + CMDLINE_AT;
 	bp->hdr.ramdisk_image = initrd;
@@ -215,12 +234,7 @@ static void load_kernel(const char *name, bool crash)
 	bp->hdr.setup_data = 0;
 	snprintf((char *)page + CMDLINE_AT, PAGE, "%s " LIBRARY_PARAMETER "%llu " PARAMETER "%s " FROM "%s", e->cmdline,
 		 (unsigned long long)library_at, next, here);
-	/* movabs $params, %rsi; movabs $entry, %rax; jmp *%rax */
-	memcpy(code, "\x48\xbe", 2);
-	memcpy(code + 2, &params, 8);
-	memcpy(code + 10, "\x48\xb8", 2);
-	memcpy(code + 12, &entry, 8);
-	memcpy(code + 20, "\xff\xe0", 2);
+	write_jump(page + CODE_AT, params, e->entry - e->base + base);
 
 	const struct kexec_segment {
 		const void *buf;

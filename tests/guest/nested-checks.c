@@ -190,28 +190,18 @@ static const struct check checks32[] = {
 	{ "32-bit host, table not canonical", EXIT, { { HOST_SSP_TABLE, ALL, NOT_CANONICAL } }, BAD_HOST },
 };
 
-static void one_check32(const struct check *t)
+/* Make it the VMCS of a 32-bit L1 and its L2; @cr3: page tables that both use */
+static void make32(struct nested *n, const struct check *t, uint64_t cr3, uint64_t cr4)
 {
-	struct nested *n = nested_create(NULL);
-	uint64_t table = machine_alloc(n->m, 1);
-	uint32_t *entry = machine_at(n->m, table);
-	struct kvm_segment code32, flat;
-	struct kvm_sregs sregs;
-	struct kvm_regs regs;
-	char got[40];
 	unsigned int i;
 
-	entry[0] = 0x80 | PTE_NORMAL;
-	nested_prepare(n, 0, NULL, 0, 0, 0);
 	clear_bits(n, ENTRY_CONTROLS, ENTRY_IA32E);
 	clear_bits(n, EXIT_CONTROLS, EXIT_HOST64);
 	set_bits(n, EXIT_CONTROLS, t->load & EXIT ? EXIT_LOAD_CET : 0);
-	cpu_get_sregs(n->c, &sregs);
-	sregs.cr4 = (sregs.cr4 & ~CR4_PAE) | CR4_PSE;
-	vmwrite(n, GUEST_CR4, sregs.cr4);
-	vmwrite(n, HOST_CR4, sregs.cr4);
-	vmwrite(n, GUEST_CR3, table);
-	vmwrite(n, HOST_CR3, table);
+	vmwrite(n, GUEST_CR4, cr4);
+	vmwrite(n, HOST_CR4, cr4);
+	vmwrite(n, GUEST_CR3, cr3);
+	vmwrite(n, HOST_CR3, cr3);
 	vmwrite(n, GUEST_SEL(1), SEL_CODE32);
 	vmwrite(n, GUEST_ACCESS(1), 0xc09b);
 	vmwrite(n, HOST_SEL(1), SEL_CODE32);
@@ -219,26 +209,46 @@ static void one_check32(const struct check *t)
 	vmwrite(n, HOST_RIP, (uintptr_t)nested_exit32);
 	for (i = 0; i < 2 && t->changes[i].field; i++)
 		vmwrite(n, t->changes[i].field, t->changes[i].set);
+}
 
-	cpu_get_regs(n->c, &regs);
+/* L1 goes on in 32-bit mode, where it enters L2 */
+static void run32(struct cpu *c, struct kvm_sregs *sregs, uint64_t cr3)
+{
+	struct kvm_segment flat = sregs->ds;
+	struct kvm_regs regs;
+
+	cpu_get_regs(c, &regs);
 	regs.rip = (uintptr_t)nested_launch32;
-	code32 = sregs.cs;
-	code32.selector = SEL_CODE32;
-	code32.l = 0;
-	code32.db = 1;
-	flat = sregs.ds;
 	flat.db = 1;
-	sregs.cs = code32;
-	sregs.ss = flat;
-	sregs.ds = flat;
-	sregs.es = flat;
-	sregs.cr3 = table;
-	sregs.efer = EFER_SCE | EFER_NXE;
-	cpu_wrmsr(n->c, MSR_S_CET, 0);
-	cpu_set_ssp(n->c, 0);
-	cpu_set_sregs(n->c, &sregs);
-	cpu_set_regs(n->c, &regs);
-	cpu_run(n->c);
+	sregs->cs.selector = SEL_CODE32;
+	sregs->cs.l = 0;
+	sregs->cs.db = 1;
+	sregs->ss = flat;
+	sregs->ds = flat;
+	sregs->es = flat;
+	sregs->cr3 = cr3;
+	sregs->efer = EFER_SCE | EFER_NXE;
+	cpu_wrmsr(c, MSR_S_CET, 0);
+	cpu_set_ssp(c, 0);
+	cpu_set_sregs(c, sregs);
+	cpu_set_regs(c, &regs);
+	cpu_run(c);
+}
+
+static void one_check32(const struct check *t)
+{
+	struct nested *n = nested_create(NULL);
+	uint64_t table = machine_alloc(n->m, 1);
+	uint32_t *entry = machine_at(n->m, table);
+	struct kvm_sregs sregs;
+	char got[40];
+
+	entry[0] = 0x80 | PTE_NORMAL;
+	nested_prepare(n, 0, NULL, 0, 0, 0);
+	cpu_get_sregs(n->c, &sregs);
+	sregs.cr4 = (sregs.cr4 & ~CR4_PAE) | CR4_PSE;
+	make32(n, t, table, sregs.cr4);
+	run32(n->c, &sregs, table);
 	snprintf(got, sizeof(got), "%s", stop_text(n->c));
 	if (!strcmp(got, "call 258"))
 		snprintf(got, sizeof(got), "%s", PASSES);

@@ -75,19 +75,89 @@ static void enters_again(struct nested *n, const struct failure *f, bool entry, 
 	went(n, w, "exit 18", "%s: L1 enters L2 without it", name);
 }
 
+/* One entry that fails: how it is made, and the CET state that L1 may find after it */
+struct late {
+	const struct failure *failure;
+	bool entry, exit; /* LOAD_CET */
+	char name[120];
+	struct triple own, host, guest;
+};
+
+/* What entry loads, or what it does not load: then it may be @garbage */
+static void set_guest_fields(struct nested *n, struct late *t, unsigned int features, const struct triple *fields)
+{
+	t->guest = *fields;
+	if (t->entry)
+		t->guest = (struct triple) { t->own.s_cet ^ (features & GUEST_IBT ? 8 : CET_WRSS), l2_ssp(n),
+					     L2S_TABLE };
+	else
+		clear_bits(n, ENTRY_CONTROLS, ENTRY_LOAD_CET);
+	vmwrite(n, GUEST_S_CET, t->guest.s_cet);
+	if (features & GUEST_SHSTK) {
+		vmwrite(n, GUEST_SSP, t->guest.ssp);
+		vmwrite(n, GUEST_SSP_TABLE, t->guest.table);
+	} else {
+		t->guest.ssp = 0;
+		t->guest.table = 0;
+	}
+}
+
+static void set_host_fields(struct nested *n, struct late *t, unsigned int features)
+{
+	if (!t->exit)
+		clear_bits(n, EXIT_CONTROLS, EXIT_LOAD_CET);
+	t->host = t->own;
+	t->host.s_cet ^= features & GUEST_IBT ? S_CET_NOTRACK : CET_WRSS;
+	t->host.table = features & GUEST_SHSTK ? L1S_TABLE : 0;
+	vmwrite(n, HOST_S_CET, t->host.s_cet);
+	vmwrite(n, HOST_SSP_TABLE, t->host.table);
+}
+
+static void let_it_fail(struct nested *n, struct late *t)
+{
+	const struct failure *f = t->failure;
+
+	vmwrite(n, f->field, vmread(n, f->field) ^ f->flip);
+	if (f->field == GUEST_S_CET)
+		t->guest.s_cet ^= f->flip;
+	if (f->field == GUEST_SSP)
+		t->guest.ssp ^= f->flip;
+}
+
+/* The entry failed, and led to @w */
+static void check_l1(struct nested *n, struct late *t, enum place w)
+{
+	const struct triple *want = t->exit ? &t->host : t->failure->loaded && t->entry ? &t->guest : &t->own;
+	struct triple now;
+
+	t->own.ssp = n->own.ssp;
+	t->host.ssp = n->own.ssp;
+	now = n->after;
+	tap_fact(t->name, "%s", w == AT_EXIT ? whose_triple(&now, &t->own, &t->host, &t->guest) : where_text(n, w));
+	if (native && w != AT_EXIT)
+		return;
+	if (!went(n, w, t->failure->want, "%s: L1 goes on", t->name))
+		return;
+	if (!native)
+		tap_ok(same(&now, want), "%s: L1 has what %s", t->name,
+		       t->exit		 ? "the host fields say" :
+		       want == &t->guest ? "was loaded for L2" :
+					   "it had");
+	if (!native && !same(&now, want)) {
+		tell_triple("got", &now);
+		tell_triple("wanted", want);
+	}
+	enters_again(n, t->failure, t->entry, t->name);
+}
+
 static void late(const struct nested_config *config, const struct failure *f, bool entry, bool exit,
 		 const struct triple *fields, const char *kind)
 {
-	struct nested *n = nested_create(config);
 	unsigned int features = config ? config->features : GUEST_SHSTK | GUEST_IBT;
-	bool shstk = features & GUEST_SHSTK;
-	struct triple own = triple_now(n), host = own, guest, now;
-	const struct triple *want;
-	char name[120];
-	const char *got;
-	enum place w;
+	struct nested *n = nested_create(config);
+	struct late t = { .failure = f, .entry = entry, .exit = exit, .own = triple_now(n) };
 
-	snprintf(name, sizeof(name), "%sentry fails by %s, LOAD_CET on %s%s", kind, f->name,
+	snprintf(t.name, sizeof(t.name), "%sentry fails by %s, LOAD_CET on %s%s", kind, f->name,
 		 entry && exit ? "both" :
 		 entry	       ? "entry" :
 		 exit	       ? "exit" :
@@ -99,65 +169,12 @@ static void late(const struct nested_config *config, const struct failure *f, bo
 	vmwrite(n, GUEST_RIP, (uintptr_t)nested_vmcall);
 	if (f->field == ENTRY_LOAD_COUNT)
 		vmwrite(n, ENTRY_LOAD_LIST, bad_list(n));
-	guest = (struct triple) { own.s_cet ^ (features & GUEST_IBT ? 8 : CET_WRSS), l2_ssp(n), L2S_TABLE };
-	if (entry) {
-		vmwrite(n, GUEST_S_CET, guest.s_cet);
-	} else {
-		guest = *fields;
-		clear_bits(n, ENTRY_CONTROLS, ENTRY_LOAD_CET);
-		vmwrite(n, GUEST_S_CET, guest.s_cet);
-	}
-	if (shstk) {
-		vmwrite(n, GUEST_SSP, guest.ssp);
-		vmwrite(n, GUEST_SSP_TABLE, guest.table);
-	} else {
-		guest.ssp = 0;
-		guest.table = 0;
-	}
-	if (!exit)
-		clear_bits(n, EXIT_CONTROLS, EXIT_LOAD_CET);
-	if (features & GUEST_IBT)
-		host.s_cet ^= S_CET_NOTRACK;
-	else
-		host.s_cet ^= CET_WRSS;
-	host.table = shstk ? L1S_TABLE : 0;
-	vmwrite(n, HOST_S_CET, host.s_cet);
-	vmwrite(n, HOST_SSP_TABLE, host.table);
-	vmwrite(n, f->field, vmread(n, f->field) ^ f->flip);
-	if (f->field == GUEST_S_CET)
-		guest.s_cet ^= f->flip;
-	if (f->field == GUEST_SSP)
-		guest.ssp ^= f->flip;
-
+	set_guest_fields(n, &t, features, fields);
+	set_host_fields(n, &t, features);
+	let_it_fail(n, &t);
 	/* L1 cannot use L2's shadow stack; otherwise L1 must be able to continue by itself. */
 	n->repair = native || (f->loaded && entry && !exit);
-	w = nested_enter(n);
-	own.ssp = n->own.ssp;
-	host.ssp = n->own.ssp;
-	want = exit ? &host : f->loaded && entry ? &guest : &own;
-	if (w == AT_EXIT) {
-		now = n->after;
-		got = whose_triple(&now, &own, &host, &guest);
-	} else {
-		got = where_text(n, w);
-	}
-	tap_fact(name, "%s", got);
-	if (native && w != AT_EXIT) {
-		nested_destroy(n);
-		return;
-	}
-	if (went(n, w, f->want, "%s: L1 goes on", name)) {
-		if (!native)
-			tap_ok(same(&now, want), "%s: L1 has what %s", name,
-			       exit	      ? "the host fields say" :
-			       want == &guest ? "was loaded for L2" :
-						"it had");
-		if (!native && !same(&now, want)) {
-			tell_triple("got", &now);
-			tell_triple("wanted", want);
-		}
-		enters_again(n, f, entry, name);
-	}
+	check_l1(n, &t, nested_enter(n));
 	nested_destroy(n);
 }
 

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 /* Nested: other ways in which CET state gets into L2 and out of it. */
 #include <errno.h>
+#include <stddef.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -31,57 +32,65 @@ static GUEST uint64_t l2_tells(uint64_t a, uint64_t b, uint64_t c)
 
 #define NOT_CANONICAL 0x0000800000000000ull
 
-void test_msr_lists(void)
+/* The MSR lists of L1's VMCS */
+struct lists {
+	struct list_entry load[16], store[16], back[16];
+};
+
+static void give_lists(struct nested *n, struct lists *l, uint64_t page, uint64_t own)
 {
-	struct nested *n = nested_create(NULL);
-	uint64_t page = machine_alloc(n->m, 1);
-	struct list_entry *load = machine_at(n->m, page), *store = load + 16, *back = load + 32;
-	uint64_t own = cpu_rdmsr(n->c, MSR_S_CET);
+	l->load[0] = (struct list_entry) { MSR_S_CET, 0, CET_SHSTK | CET_WRSS | S_CET_NOTRACK };
+	l->load[1] = (struct list_entry) { MSR_U_CET, 0, CET_SHSTK };
+	l->load[2] = (struct list_entry) { MSR_PL0_SSP, 0, 0x11110 };
+	l->load[3] = (struct list_entry) { MSR_PL3_SSP, 0, 0x33330 };
+	l->load[4] = (struct list_entry) { MSR_INT_SSP_TAB, 0, 0x44440 };
+	l->store[0].msr = MSR_S_CET;
+	l->store[1].msr = MSR_PL0_SSP;
+	l->store[2].msr = MSR_U_CET;
+	l->back[0] = (struct list_entry) { MSR_S_CET, 0, own | S_CET_NOTRACK };
+	l->back[1] = (struct list_entry) { MSR_PL0_SSP, 0, 0x55550 };
+	l->back[2] = (struct list_entry) { MSR_U_CET, 0, 0 };
+	vmwrite(n, ENTRY_LOAD_LIST, page + offsetof(struct lists, load));
+	vmwrite(n, ENTRY_LOAD_COUNT, 5);
+	vmwrite(n, EXIT_STORE_LIST, page + offsetof(struct lists, store));
+	vmwrite(n, EXIT_STORE_COUNT, 3);
+	vmwrite(n, EXIT_LOAD_LIST, page + offsetof(struct lists, back));
+	vmwrite(n, EXIT_LOAD_COUNT, 3);
+}
+
+static void check_good_lists(struct nested *n, const struct lists *l)
+{
 	const struct stop *s = &n->c->stop;
 	enum place w;
 
-	nested_prepare(n, GUEST_SHSTK, l2_tells, 0, 0, 0);
-	load[0] = (struct list_entry) { MSR_S_CET, 0, CET_SHSTK | CET_WRSS | S_CET_NOTRACK };
-	load[1] = (struct list_entry) { MSR_U_CET, 0, CET_SHSTK };
-	load[2] = (struct list_entry) { MSR_PL0_SSP, 0, 0x11110 };
-	load[3] = (struct list_entry) { MSR_PL3_SSP, 0, 0x33330 };
-	load[4] = (struct list_entry) { MSR_INT_SSP_TAB, 0, 0x44440 };
-	store[0].msr = MSR_S_CET;
-	store[1].msr = MSR_PL0_SSP;
-	store[2].msr = MSR_U_CET;
-	back[0] = (struct list_entry) { MSR_S_CET, 0, own | S_CET_NOTRACK };
-	back[1] = (struct list_entry) { MSR_PL0_SSP, 0, 0x55550 };
-	back[2] = (struct list_entry) { MSR_U_CET, 0, 0 };
-	vmwrite(n, ENTRY_LOAD_LIST, page);
-	vmwrite(n, ENTRY_LOAD_COUNT, 5);
-	vmwrite(n, EXIT_STORE_LIST, page + 16 * 16);
-	vmwrite(n, EXIT_STORE_COUNT, 3);
-	vmwrite(n, EXIT_LOAD_LIST, page + 32 * 16);
-	vmwrite(n, EXIT_LOAD_COUNT, 3);
-
 	w = nested_enter(n);
 	if (went(n, w, "call 272", "MSR lists: L2 runs")) {
-		equals(s->a, load[0].value, "entry list: S_CET, after LOAD_CET");
-		equals(s->b, load[1].value, "entry list: U_CET");
-		equals(s->c, load[2].value, "entry list: PL0_SSP");
+		equals(s->a, l->load[0].value, "entry list: S_CET, after LOAD_CET");
+		equals(s->b, l->load[1].value, "entry list: U_CET");
+		equals(s->c, l->load[2].value, "entry list: PL0_SSP");
 	}
 	w = nested_go(n);
 	if (went(n, w, "call 273", "MSR lists: L2 runs on")) {
-		equals(s->a, load[4].value, "entry list: INT_SSP_TAB");
-		equals(s->b, load[3].value, "entry list: PL3_SSP");
+		equals(s->a, l->load[4].value, "entry list: INT_SSP_TAB");
+		equals(s->b, l->load[3].value, "entry list: PL3_SSP");
 	}
 	w = nested_go(n);
 	went(n, w, "exit 18", "MSR lists: L2's end");
-	equals(store[0].value, load[0].value, "exit store list: S_CET");
-	equals(store[1].value, 0x22220, "exit store list: PL0_SSP");
-	equals(store[2].value, CET_ENDBR, "exit store list: U_CET");
-	equals(n->after.s_cet, back[0].value, "exit load list: S_CET, after LOAD_CET");
-	equals(cpu_rdmsr(n->c, MSR_PL0_SSP), back[1].value, "exit load list: PL0_SSP");
-	equals(cpu_rdmsr(n->c, MSR_U_CET), back[2].value, "exit load list: U_CET");
+	equals(l->store[0].value, l->load[0].value, "exit store list: S_CET");
+	equals(l->store[1].value, 0x22220, "exit store list: PL0_SSP");
+	equals(l->store[2].value, CET_ENDBR, "exit store list: U_CET");
+	equals(n->after.s_cet, l->back[0].value, "exit load list: S_CET, after LOAD_CET");
+	equals(cpu_rdmsr(n->c, MSR_PL0_SSP), l->back[1].value, "exit load list: PL0_SSP");
+	equals(cpu_rdmsr(n->c, MSR_U_CET), l->back[2].value, "exit load list: U_CET");
 	equals(n->after.table, n->c->page + CPU_SSP_TABLE, "what is in no list is LOAD_CET's");
+}
+
+static void check_bad_lists(struct nested *n, struct lists *l, uint64_t own)
+{
+	enum place w;
 
 	/* A bad value: the entry fails at this place of the list. */
-	load[1].value = 1 << 6;
+	l->load[1].value = 1 << 6;
 	vmwrite(n, EXIT_LOAD_COUNT, 0);
 	vmwrite(n, GUEST_RIP, (uintptr_t)nested_vmcall);
 	w = nested_enter(n);
@@ -89,23 +98,35 @@ void test_msr_lists(void)
 		equals(n->qualification, 2, "entry list: the second");
 	equals(n->after.s_cet, own, "entry list: the exit loads L1's S_CET");
 	equals(n->after.ssp, n->own.ssp, "entry list: and its SSP");
-	load[1].value = 0;
+	l->load[1].value = 0;
 	w = nested_enter(n);
 	went(n, w, "exit 18", "entry list: without it L2 runs");
 
 	/* WRMSR would refuse it, and so would VM entry. Natively it is taken, and then there is no way back to L1. */
-	load[0].value = NOT_CANONICAL;
+	l->load[0].value = NOT_CANONICAL;
 	w = nested_enter(n);
 	tap_fact("entry list: S_CET not canonical", "%s", where_text(n, w));
 	if (!native)
 		went(n, w, "exit 0x80000022", "entry list: S_CET not canonical");
-	load[0].value = 0;
-	back[0].value = NOT_CANONICAL;
+	l->load[0].value = 0;
+	l->back[0].value = NOT_CANONICAL;
 	vmwrite(n, EXIT_LOAD_COUNT, 1);
 	w = nested_enter(n);
 	tap_fact("exit load list: S_CET not canonical", "%s", where_text(n, w));
 	if (!native)
 		went(n, w, "shutdown", "exit load list: S_CET not canonical, a VMX abort");
+}
+
+void test_msr_lists(void)
+{
+	struct nested *n = nested_create(NULL);
+	uint64_t page = machine_alloc(n->m, 1), own = cpu_rdmsr(n->c, MSR_S_CET);
+	struct lists *l = machine_at(n->m, page);
+
+	nested_prepare(n, GUEST_SHSTK, l2_tells, 0, 0, 0);
+	give_lists(n, l, page, own);
+	check_good_lists(n, l);
+	check_bad_lists(n, l, own);
 	nested_destroy(n);
 }
 
@@ -170,6 +191,29 @@ static GUEST uint64_t l2_crs(uint64_t a, uint64_t b, uint64_t c)
 	return 0;
 }
 
+/* L1 owns CR4.CET: the write exits, and L2 sees the shadow. */
+static void check_owned_cr4(struct nested *n)
+{
+	const struct stop *s = &n->c->stop;
+	enum place w;
+
+	nested_prepare(n, GUEST_SHSTK, l2_crs, 0, 0, 0);
+	vmwrite(n, CR4_MASK, CR4_CET);
+	vmwrite(n, CR4_SHADOW, CR4_CET);
+	w = nested_enter(n);
+	went(n, w, "call 272", "CR4.CET owned by L1");
+	w = nested_go(n);
+	went(n, w, "exit 28", "L2's write exits");
+	vmwrite(n, CR4_SHADOW, 0);
+	nested_skip(n);
+	w = nested_enter(n);
+	if (went(n, w, "call 273", "L2 goes on")) {
+		equals(s->a, 0, "L2 sees CR4.CET off");
+		tap_ok(s->b != 0, "but has its shadow stack");
+	}
+	nested_leave(n);
+}
+
 void test_crs(void)
 {
 	struct nested *n = nested_create(NULL);
@@ -214,23 +258,7 @@ void test_crs(void)
 	w = nested_go(n);
 	went(n, w, "exit 18", "L2 exits again");
 	tap_ok(vmread(n, GUEST_CR4) & CR4_CET, "GUEST_CR4 has CET on");
-
-	/* L1 owns the bit: the write exits, and L2 sees the shadow. */
-	nested_prepare(n, GUEST_SHSTK, l2_crs, 0, 0, 0);
-	vmwrite(n, CR4_MASK, CR4_CET);
-	vmwrite(n, CR4_SHADOW, CR4_CET);
-	w = nested_enter(n);
-	went(n, w, "call 272", "CR4.CET owned by L1");
-	w = nested_go(n);
-	went(n, w, "exit 28", "L2's write exits");
-	vmwrite(n, CR4_SHADOW, 0);
-	nested_skip(n);
-	w = nested_enter(n);
-	if (went(n, w, "call 273", "L2 goes on")) {
-		equals(s->a, 0, "L2 sees CR4.CET off");
-		tap_ok(s->b != 0, "but has its shadow stack");
-	}
-	nested_leave(n);
+	check_owned_cr4(n);
 	nested_destroy(n);
 }
 

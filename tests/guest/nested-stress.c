@@ -791,18 +791,12 @@ static void fresh_l2(void)
 	put(GUEST_RFLAGS, RFLAGS_FIXED | RFLAGS_IF);
 }
 
-static void round_of(void)
+static void choose_controls(void)
 {
-	bool inject;
-	unsigned int i;
-	enum place w;
-
-	nhistory = 0;
 	entry = !one_in(4);
 	exits = !one_in(4);
 	intercept = one_in(2);
 	nmi_exits = entry && one_in(2);
-	inject = entry && one_in(4);
 	n->repair = !exits;
 	host_fields.s_cet = CET_SHSTK | CET_WRSS | CET_ENDBR | (one_in(2) ? S_CET_NOTRACK : 0);
 	host_fields.table = l1_tables[rnd(2)];
@@ -812,6 +806,37 @@ static void round_of(void)
 	put(EXIT_CONTROLS, exit_controls | (exits ? EXIT_LOAD_CET : 0));
 	put(PIN_CONTROLS, pin_controls | (nmi_exits ? PIN_NMI_EXITING : 0));
 	put(EXCEPTION_BITMAP, intercept ? 1u << VECTOR_CP : 0);
+}
+
+/* L1 enters L2, which may have to be run several times until it stops for a reason of its own */
+static enum place enter_disturbed(void)
+{
+	enum place w;
+
+	if (one_in(5))
+		time_limit_once(1 + rnd(60));
+	w = enter();
+	while (w == AT_STOP && n->c->stop.kind == STOP_SIGNAL) {
+		happens(SIGNALS);
+		if (one_in(8)) {
+			move();
+			happens(MOVES_SIGNAL);
+		}
+		w = nested_go(n);
+	}
+	time_limit(0);
+	return w;
+}
+
+static void round_of(void)
+{
+	bool inject;
+	unsigned int i;
+	enum place w;
+
+	nhistory = 0;
+	choose_controls();
+	inject = entry && one_in(4);
 	fresh_l2();
 	disturb_l1();
 	if (one_in(8)) {
@@ -828,18 +853,7 @@ static void round_of(void)
 		l2_has = l1_has;
 		l2_has.ssp -= 16;
 	}
-	if (one_in(5))
-		time_limit_once(1 + rnd(60));
-	w = enter();
-	while (w == AT_STOP && n->c->stop.kind == STOP_SIGNAL) {
-		happens(SIGNALS);
-		if (one_in(8)) {
-			move();
-			happens(MOVES_SIGNAL);
-		}
-		w = nested_go(n);
-	}
-	time_limit(0);
+	w = enter_disturbed();
 	if (inject) {
 		if (w != AT_STOP || n->c->stop.kind != STOP_EXCEPTION)
 			lost(w, "#CP that L1 injects");

@@ -73,6 +73,29 @@ static void prepare(struct svm *n, bool l2_cet)
 	vmcb_put_triple(n, &t);
 }
 
+/* After RSM: L2 has the state of before, in its calls and in a handler; @l2: what it had deep in calls */
+static void goes_on(struct svm *n, enum place w, struct triple l2, bool l2_cet, const char *name)
+{
+	if (went(n, w, "call 273", "%s: L2 goes on", name))
+		equals(n->c->stop.a, DEPTH, "%s: and returns from its calls", name);
+	if (l2_cet)
+		l2.ssp += (DEPTH + 1) * 8;
+	equals(n->c->stop.b, l2_cet ? l2.ssp : 0, "%s: L2's SSP is right", name);
+	equals(n->c->stop.c, l2.s_cet, "%s: L2's S_CET is right", name);
+	w = svm_go(n);
+	if (went(n, w, "#UD", "%s: L2 takes an exception", name))
+		equals(n->c->stop.frame->ssp, l2_cet ? cpu_shadow_stack(&n->l2, CPU_SS_IST1_PAGE) - 24 : 0,
+		       "%s: on its own shadow stack for that", name);
+}
+
+/* After RSM: L2 has the SSP that the handler wrote, with which it cannot return */
+static void has_other_ssp(struct svm *n, enum place w, enum way way, const char *name)
+{
+	tap_fact(ways[way] + 2, "L2: %s", where_text(n, w));
+	/* Natively, L2 does not see this with the clean bit set: svm-msrs.c */
+	went(n, w, native && way == WRITES_SSP_CLEAN ? "call 273" : "#CP(1)", "%s: L2 has that SSP", name);
+}
+
 static void smi(bool l1_cet, bool l2_cet, enum way way)
 {
 	struct svm *n = svm_create(
@@ -112,26 +135,10 @@ static void smi(bool l1_cet, bool l2_cet, enum way way)
 		n = move(n);
 
 	w = svm_go(n);
-	if (way >= WRITES_SSP) {
-		tap_fact(ways[way] + 2, "L2: %s", where_text(n, w));
-		/* Natively, L2 does not see this with the clean bit set: svm-msrs.c */
-		went(n, w, native && way == WRITES_SSP_CLEAN ? "call 273" : "#CP(1)", "%s: L2 has that SSP", name);
-		w = svm_leave(n);
-		went(n, w, "exit 0x81", "%s: L2 exits", name);
-		l1_intact(n, name);
-		svm_destroy(n);
-		return;
-	}
-	if (went(n, w, "call 273", "%s: L2 goes on", name))
-		equals(n->c->stop.a, DEPTH, "%s: and returns from its calls", name);
-	if (l2_cet)
-		l2.ssp += (DEPTH + 1) * 8;
-	equals(n->c->stop.b, l2_cet ? l2.ssp : 0, "%s: L2's SSP is right", name);
-	equals(n->c->stop.c, l2.s_cet, "%s: L2's S_CET is right", name);
-	w = svm_go(n);
-	if (went(n, w, "#UD", "%s: L2 takes an exception", name))
-		equals(n->c->stop.frame->ssp, l2_cet ? cpu_shadow_stack(&n->l2, CPU_SS_IST1_PAGE) - 24 : 0,
-		       "%s: on its own shadow stack for that", name);
+	if (way >= WRITES_SSP)
+		has_other_ssp(n, w, way, name);
+	else
+		goes_on(n, w, l2, l2_cet, name);
 	w = svm_leave(n);
 	went(n, w, "exit 0x81", "%s: L2 exits", name);
 	l1_intact(n, name);

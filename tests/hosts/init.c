@@ -311,34 +311,16 @@ static int readable(int fd)
 	return poll(&p, 1, 0) == 1 && p.revents & POLLIN;
 }
 
-static void run_command(char *line, int number)
+/* Sends the output and the kernel's log until @pid ends; its status. Others that end meanwhile are orphans */
+static int wait_for(pid_t pid, int master, int signals)
 {
-	char *word[WORDS_MAX + 1];
+	struct pollfd p[3] = { { .fd = signals, .events = POLLIN },
+			       { .fd = master, .events = POLLIN },
+			       { .fd = kmsg, .events = POLLIN } };
 	struct signalfd_siginfo info;
-	struct pollfd p[3] = { 0 };
-	int master, status = 0;
-	sigset_t child;
-	pid_t pid, gone = 0;
+	pid_t gone = 0;
+	int status = 0;
 
-	if (split(line, word) <= 0) {
-		report("error command %d: bad quoting", number);
-		return;
-	}
-	log_line("start of command", number);
-	sigemptyset(&child);
-	sigaddset(&child, SIGCHLD);
-	sigprocmask(SIG_BLOCK, &child, NULL);
-	p[0].fd = signalfd(-1, &child, SFD_CLOEXEC | SFD_NONBLOCK);
-	master = spawn(word, &pid);
-	if (master < 0) {
-		report("error command %d: %s", number, strerror(errno));
-		return;
-	}
-	p[1].fd = master;
-	p[2].fd = kmsg;
-	p[0].events = POLLIN;
-	p[1].events = POLLIN;
-	p[2].events = POLLIN;
 	while (gone != pid) {
 		if (poll(p, 3, -1) < 0)
 			continue;
@@ -353,19 +335,44 @@ static void run_command(char *line, int number)
 			send_kmsg();
 		if (!(p[0].revents & POLLIN))
 			continue;
-		while (read(p[0].fd, &info, sizeof(info)) > 0)
+		while (read(signals, &info, sizeof(info)) > 0)
 			;
 		do
 			gone = waitpid(-1, &status, WNOHANG);
 		while (gone > 0 && gone != pid);
 	}
+	return status;
+}
+
+static void run_command(char *line, int number)
+{
+	char *word[WORDS_MAX + 1];
+	int master, signals, status;
+	sigset_t child;
+	pid_t pid;
+
+	if (split(line, word) <= 0) {
+		report("error command %d: bad quoting", number);
+		return;
+	}
+	log_line("start of command", number);
+	sigemptyset(&child);
+	sigaddset(&child, SIGCHLD);
+	sigprocmask(SIG_BLOCK, &child, NULL);
+	signals = signalfd(-1, &child, SFD_CLOEXEC | SFD_NONBLOCK);
+	master = spawn(word, &pid);
+	if (master < 0) {
+		report("error command %d: %s", number, strerror(errno));
+		return;
+	}
+	status = wait_for(pid, master, signals);
 	kill(-1, SIGKILL);
 	while (waitpid(-1, NULL, 0) > 0)
 		;
 	while (readable(master))
 		send_output(master);
 	close(master);
-	close(p[0].fd);
+	close(signals);
 	log_line("end of command", number);
 	send_kmsg();
 	if (WIFSIGNALED(status))

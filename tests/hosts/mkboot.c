@@ -28,6 +28,7 @@
 #include <fcntl.h>
 #include <ftw.h>
 #include <inttypes.h>
+#include <stdbool.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -260,97 +261,122 @@ static int do_kernel(const char *vmlinuz, const char *dir)
 	return 0;
 }
 
+/* Where everything is in the memory of a Bochs machine */
+struct layout {
+	unsigned long megs;
+	uint32_t kernel, kernel_end, entry;
+	uint32_t params, initrd, initrd_size;
+	uint32_t ram_end; /* the library is behind it, if there is one */
+	uint64_t library_size;
+	uint32_t acpi;
+};
+
+static void read_kernel_map(const char *kernel, struct layout *l)
+{
+	FILE *f = fopen(join(kernel, "kernel.map"), "r");
+
+	if (!f || fscanf(f, "%" SCNx32 " %" SCNx32 " %" SCNx32, &l->kernel, &l->kernel_end, &l->entry) != 3)
+		err(1, "%s/kernel.map", kernel);
+	fclose(f);
+}
+
+/* @megs: for the kernel; @library_size: what is to be kept behind that */
+static void place(struct layout *l, unsigned long megs, uint64_t library_size, const char *initrd)
+{
+	struct stat st;
+
+	if (megs < 64 || megs > 2048)
+		errx(1, "%lu MB: out of 64 to 2048", megs);
+	if (stat(initrd, &st))
+		err(1, "%s", initrd);
+	l->megs = megs;
+	l->library_size = (library_size + IMAGE_ALIGN - 1) & ~(IMAGE_ALIGN - 1ull);
+	if (l->library_size) {
+		l->megs += (l->library_size >> 20) + 2;
+		if (l->megs > 2048)
+			errx(1, "%lu MB: too much memory", l->megs);
+	}
+	l->acpi = (l->megs << 20) - ACPI_SIZE;
+	l->ram_end = l->library_size ? megs << 20 : l->acpi;
+	l->params = (l->kernel_end + IMAGE_ALIGN - 1) & ~(IMAGE_ALIGN - 1);
+	l->initrd_size = st.st_size;
+	l->initrd = (l->ram_end - l->initrd_size) & ~(IMAGE_ALIGN - 1);
+	if ((uint64_t)st.st_size > l->ram_end || l->initrd < l->params + PARAMS_SIZE)
+		errx(1, "kernel and initramfs do not fit into %lu MB", l->megs);
+}
+
+static void write_params(const struct layout *l, const char *cmdline, const char *file)
+{
+	const struct memmap_entry map[] = {
+		{ 0, 0x9f000, RAM, 0 },
+		{ 0x9f000, 0x1000, RESERVED, 0 },
+		{ 0xe8000, 0x18000, RESERVED, 0 },
+		{ 0x100000, l->ram_end - 0x100000, RAM, 0 },
+		{ l->acpi, ACPI_SIZE, ACPI, 0 },
+		{ 0xfffc0000, 0x40000, RESERVED, 0 },
+		{ l->ram_end, l->library_size, RESERVED, 0 },
+	};
+	const unsigned int entries = sizeof(map) / sizeof(*map) - !l->library_size;
+	unsigned char page[PARAMS_SIZE] = { 0 };
+	struct module_entry *m = (void *)(page + MODULE_OFFSET);
+	struct start_info *s = (void *)page;
+
+	if (strlen(cmdline) >= MODULE_OFFSET - CMDLINE_OFFSET)
+		errx(1, "kernel parameters too long");
+	*s = (struct start_info) {
+		.magic = 0x336ec578,
+		.version = 1,
+		.nr_modules = 1,
+		.modlist = l->params + MODULE_OFFSET,
+		.cmdline = l->params + CMDLINE_OFFSET,
+		.memmap = l->params + MEMMAP_OFFSET,
+		.memmap_entries = entries,
+	};
+	*m = (struct module_entry) { .paddr = l->initrd, .size = l->initrd_size };
+	memcpy(page + MEMMAP_OFFSET, map, entries * sizeof(*map));
+	memcpy(page + CMDLINE_OFFSET, cmdline, strlen(cmdline) + 1);
+	write_file(file, page, sizeof(page));
+}
+
+/* The option ROM, which is told where to jump */
+static void write_rom(const struct layout *l, const char *optrom, const char *file)
+{
+	unsigned char image[ROM_SIZE], sum = 0;
+	struct blob rom = map_file(optrom);
+	size_t i;
+
+	if (rom.size != ROM_SIZE)
+		errx(1, "%s: not %u bytes", optrom, ROM_SIZE);
+	memcpy(image, rom.p, ROM_SIZE);
+	memcpy(image + ROM_PARAMS, &l->params, 4);
+	memcpy(image + ROM_PARAMS + 4, &l->entry, 4);
+	for (i = 0; i < ROM_SIZE - 1; i++)
+		sum += image[i];
+	image[ROM_SIZE - 1] = -sum;
+	write_file(file, image, ROM_SIZE);
+}
+
 static int do_bochs(char **arg)
 {
 	const char *kernel = arg[0], *initrd = arg[1], *cmdline = arg[3];
 	const char *optrom = arg[4], *out = arg[5], *seen_as = arg[6];
 	unsigned long megs = strtoul(arg[2], NULL, 0), reserved = strtoul(arg[7], NULL, 0);
-	uint32_t base, end, entry, top, ram_end, params, initrd_addr;
-	const char *library = join(out, "library.img");
-	uint64_t library_size = 0;
-	unsigned char page[PARAMS_SIZE] = { 0 }, sum = 0;
-	struct memmap_entry *e = (void *)(page + MEMMAP_OFFSET);
-	struct module_entry *m = (void *)(page + MODULE_OFFSET);
-	struct start_info *s = (void *)page;
-	struct blob rom = map_file(optrom);
-	unsigned char image[ROM_SIZE];
+	struct layout l = { 0 };
 	struct stat st;
-	FILE *f;
-	size_t i;
+	bool library = !stat(join(out, "library.img"), &st);
 
-	f = fopen(join(kernel, "kernel.map"), "r");
-	if (!f || fscanf(f, "%" SCNx32 " %" SCNx32 " %" SCNx32, &base, &end, &entry) != 3)
-		err(1, "%s/kernel.map", kernel);
-	fclose(f);
-	if (megs < 64 || megs > 2048)
-		errx(1, "%s MB: out of 64 to 2048", arg[2]);
-	if (strlen(cmdline) >= MODULE_OFFSET - CMDLINE_OFFSET)
-		errx(1, "kernel parameters too long");
-	if (rom.size != ROM_SIZE)
-		errx(1, "%s: not %u bytes", optrom, ROM_SIZE);
+	read_kernel_map(kernel, &l);
+	place(&l, megs, library ? (uint64_t)st.st_size : (uint64_t)reserved << 20, initrd);
+	write_params(&l, cmdline, join(out, "params.img"));
+	write_rom(&l, optrom, join(out, "optrom.img"));
 
-	library_size = (uint64_t)reserved << 20;
-	if (!stat(library, &st))
-		library_size = (st.st_size + IMAGE_ALIGN - 1) & ~(IMAGE_ALIGN - 1ull);
-	else
-		library = NULL;
-	if (library_size) {
-		ram_end = megs << 20;
-		megs += (library_size >> 20) + 2;
-		if (megs > 2048)
-			errx(1, "%lu MB: too much memory", megs);
-		top = (megs << 20) - ACPI_SIZE;
-	} else {
-		top = (megs << 20) - ACPI_SIZE;
-		ram_end = top;
-	}
-	if (stat(initrd, &st))
-		err(1, "%s", initrd);
-	params = (end + IMAGE_ALIGN - 1) & ~(IMAGE_ALIGN - 1);
-	initrd_addr = (ram_end - st.st_size) & ~(IMAGE_ALIGN - 1);
-	if ((uint64_t)st.st_size > ram_end || initrd_addr < params + PARAMS_SIZE)
-		errx(1, "kernel and initramfs do not fit into %lu MB", megs);
-
-	const struct memmap_entry map[] = {
-		{ 0, 0x9f000, RAM, 0 },
-		{ 0x9f000, 0x1000, RESERVED, 0 },
-		{ 0xe8000, 0x18000, RESERVED, 0 },
-		{ 0x100000, ram_end - 0x100000, RAM, 0 },
-		{ top, ACPI_SIZE, ACPI, 0 },
-		{ 0xfffc0000, 0x40000, RESERVED, 0 },
-		{ ram_end, library_size, RESERVED, 0 },
-	};
-	const unsigned int entries = sizeof(map) / sizeof(*map) - !library_size;
-
-	*s = (struct start_info) {
-		.magic = 0x336ec578,
-		.version = 1,
-		.nr_modules = 1,
-		.modlist = params + MODULE_OFFSET,
-		.cmdline = params + CMDLINE_OFFSET,
-		.memmap = params + MEMMAP_OFFSET,
-		.memmap_entries = entries,
-	};
-	*m = (struct module_entry) { .paddr = initrd_addr, .size = st.st_size };
-	memcpy(e, map, entries * sizeof(*map));
-	memcpy(page + CMDLINE_OFFSET, cmdline, strlen(cmdline) + 1);
-	write_file(join(out, "params.img"), page, sizeof(page));
-
-	memcpy(image, rom.p, ROM_SIZE);
-	memcpy(image + ROM_PARAMS, &params, 4);
-	memcpy(image + ROM_PARAMS + 4, &entry, 4);
-	for (i = 0; i < ROM_SIZE - 1; i++)
-		sum += image[i];
-	image[ROM_SIZE - 1] = -sum;
-	write_file(join(out, "optrom.img"), image, ROM_SIZE);
-
-	printf("memory: guest=%lu, host=%lu\n", megs, megs);
+	printf("memory: guest=%lu, host=%lu\n", l.megs, l.megs);
 	printf("optromimage1: file=%s/optrom.img, address=%#x\n", seen_as, ROM_BASE);
-	printf("optramimage1: file=%s/kernel.img, address=%#x\n", seen_as, base);
-	printf("optramimage2: file=%s/initrd.img, address=%#x\n", seen_as, initrd_addr);
-	printf("optramimage3: file=%s/params.img, address=%#x\n", seen_as, params);
+	printf("optramimage1: file=%s/kernel.img, address=%#x\n", seen_as, l.kernel);
+	printf("optramimage2: file=%s/initrd.img, address=%#x\n", seen_as, l.initrd);
+	printf("optramimage3: file=%s/params.img, address=%#x\n", seen_as, l.params);
 	if (library)
-		printf("optramimage4: file=%s/library.img, address=%#x\n", seen_as, ram_end);
+		printf("optramimage4: file=%s/library.img, address=%#x\n", seen_as, l.ram_end);
 	return 0;
 }
 

@@ -544,7 +544,7 @@ static void test_vmload(void)
 
 static void test_clean(void)
 {
-	void *a = vmcbs[0], *b = vmcbs[1], *fresh = vmcbs[2];
+	void *a = vmcbs[0], *fresh = vmcbs[2];
 
 	/* Nothing is remembered of a VMCB that did not run. */
 	init_vmcb(fresh);
@@ -584,8 +584,17 @@ static void test_clean(void)
 	enter(a, svm_rules_call);
 	enter(a, svm_rules_read);
 	check(guest_read(3, SSP_TOP - 8, 0xa000), "clean bit set: the guest's own changes stay");
+}
 
-	/* The state of each VMCB is its own. */
+/* The state of each VMCB is its own. */
+static void test_two_vmcbs(void)
+{
+	void *a = vmcbs[0], *b = vmcbs[1];
+
+	init_vmcb(a);
+	set_cet(a, 3, SSP_TOP - 8, 0xa000);
+	enter(a, svm_rules_read);
+	*d(a, CLEAN) = CLEAN_CET;
 	init_vmcb(b);
 	set_cet(b, SHSTK, SSP_TOP - 32, 0xb000);
 	enter(b, svm_rules_read);
@@ -685,10 +694,9 @@ static void set_present(int page, bool present)
 	nested[3][page] = present ? __pa(pages[page]) | NESTED : 0;
 }
 
-static void test_rollback(void)
+static void test_nested_faults(void)
 {
 	void *vmcb = vmcbs[0];
-	u64 *shadow = pages[SHADOW], *stack = pages[STACK];
 
 	init_vmcb(vmcb);
 	set_present(STACK, false);
@@ -707,7 +715,7 @@ static void test_rollback(void)
 	check_u64(enter(vmcb, svm_rules_ret), NPF, "RET: the shadow stack is missing in the nested tables");
 	check_u64(*q(vmcb, EXITINFO1), NPF_U | NPF_SS | NPF_FINAL, "... a read of a shadow stack: bit 6");
 	check(*q(vmcb, SAVE_SSP) == SSP_TOP && *q(vmcb, RSP) == STACK_TOP, "... SSP and RSP are those before the RET");
-	nested[3][SHADOW] = __pa(shadow) | (NESTED & ~2);
+	nested[3][SHADOW] = __pa(pages[SHADOW]) | (NESTED & ~2);
 	init_vmcb(vmcb);
 	check_u64(enter(vmcb, svm_rules_call), NPF, "CALL: the shadow stack is read-only in the nested tables");
 	check_u64(*q(vmcb, EXITINFO1), NPF_P | NPF_W | NPF_U | NPF_SS | NPF_FINAL, "... present, write, bit 6");
@@ -715,17 +723,27 @@ static void test_rollback(void)
 	*q(vmcb, CLEAN) = 0;
 	check_u64(enter(vmcb, svm_rules_call), VMMCALL, "CALL: it is there again");
 	check(*q(vmcb, SAVE_SSP) == SSP_TOP - 8 && *q(vmcb, RSP) == STACK_TOP - 8, "... SSP and RSP moved by 8");
+}
 
-	/* RET pops the shadow stack before it compares. */
+/* RET pops the shadow stack before it compares. */
+static void test_bad_ret(void)
+{
+	void *vmcb = vmcbs[0];
+
 	init_vmcb(vmcb);
-	stack[0x800 / 8] = guest_address(svm_rules_exit);
-	shadow[0x800 / 8] = guest_address(svm_rules_read);
+	pages[STACK][0x800 / 8] = guest_address(svm_rules_exit);
+	pages[SHADOW][0x800 / 8] = guest_address(svm_rules_read);
 	check_u64(enter(vmcb, svm_rules_ret), EXCEPTION + 21, "RET to another address: #CP is intercepted");
 	check_u64(*q(vmcb, EXITINFO1), 1, "... a near RET");
 	check_u64(*q(vmcb, SAVE_SSP), SSP_TOP, "... SSP is that before the RET");
 	check_u64(*q(vmcb, RSP), STACK_TOP, "... RSP, too");
+}
 
-	/* An event pushes three times, here beyond the start of a page after the first time. */
+/* An event pushes three times, here beyond the start of a page after the first time. */
+static void test_half_pushed(void)
+{
+	void *vmcb = vmcbs[0];
+
 	init_vmcb(vmcb);
 	*d(vmcb, INTERCEPT_EXCEPTIONS) &= ~BIT(3);
 	*q(vmcb, SAVE_SSP) = AT(SHADOW) + 8;
@@ -754,8 +772,12 @@ static void test_rollback(void)
 		  "... the address behind the INT 4");
 	check_u64(pages[STACK][0x7d8 / 8], guest_address(svm_rules_after_int4), "... on the stack, too");
 	check_u64(*(u16 *)(vmcb + CS), 0x18, "... and CS is the gate's");
+}
 
-	/* An intercepted single step */
+static void test_single_steps(void)
+{
+	void *vmcb = vmcbs[0];
+
 	init_vmcb(vmcb);
 	*q(vmcb, RFLAGS) = 0x102;
 	run.rbx = 2;
@@ -838,8 +860,12 @@ static void run_tests(void)
 	test_not_swapped();
 	test_vmload();
 	test_clean();
+	test_two_vmcbs();
 	test_checks();
-	test_rollback();
+	test_nested_faults();
+	test_bad_ret();
+	test_half_pushed();
+	test_single_steps();
 	test_injection();
 	test_interrupts();
 

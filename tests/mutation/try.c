@@ -416,26 +416,62 @@ static void write_to(const char *path, const char *value)
 	close(fd);
 }
 
-int main(int argc, char **argv)
+/* Returns the words behind the options */
+static char **read_options(char **argv, bool *reached)
 {
-	char line[1024], *p, *number, *parameters, *command, last[16] = "";
-	bool reached = false, done = true;
-	const struct usual *u;
-	const char *how;
-	FILE *list;
-
-	for (argv++; argc > 2 && !strncmp(*argv, "--", 2); argv++) {
+	for (; *argv && !strncmp(*argv, "--", 2); argv++) {
 		if (!strcmp(*argv, "--reached")) {
-			reached = true;
-		} else if (!strcmp(*argv, "--kvm")) {
+			*reached = true;
+		} else if (!strcmp(*argv, "--kvm") && argv[1]) {
 			kvm_parameters = *++argv;
-		} else if (!strcmp(*argv, "--vendor")) {
+		} else if (!strcmp(*argv, "--vendor") && argv[1] && argv[2]) {
 			vendor = *++argv;
 			vendor_parameters = *++argv;
 		} else {
-			die("unknown option %s", *argv);
+			die("option %s", *argv);
 		}
 	}
+	return argv;
+}
+
+static void tell_reached(const char *parameters, const char *command)
+{
+	tainted = true;
+	printf("reached\t%.1f\t%s\t%s\t", usual_of(parameters, command)->outcome.seconds, parameters, command);
+	print_reached();
+	printf("\n");
+}
+
+/* The lines of a mutant follow each other; @number NULL: it was the last one. What one command notices is done */
+static void try_mutant(const char *number, const char *parameters, const char *command)
+{
+	static bool done = true;
+	static char last[16];
+	const char *how;
+
+	if (!number || strcmp(number, last)) {
+		if (!done)
+			printf("%s\tsurvived\n", last);
+		snprintf(last, sizeof(last), "%s", number ?: "");
+		done = false;
+	}
+	if (done || !number)
+		return;
+	printf("# %s %s\n", number, command);
+	how = notices(strtoul(number, NULL, 10), parameters, command);
+	if (!how)
+		return;
+	printf("%s\tkilled\t%s: %s\n", number, command, how);
+	done = true;
+}
+
+int main(int, char **argv)
+{
+	char line[1024], *p, *number, *parameters;
+	bool reached = false;
+	FILE *list;
+
+	argv = read_options(argv + 1, &reached);
 	list = *argv ? fopen(*argv, "r") : NULL;
 	if (!list)
 		die("no list");
@@ -451,33 +487,14 @@ int main(int argc, char **argv)
 		p = line;
 		number = strsep(&p, "\t");
 		parameters = strsep(&p, "\t");
-		command = p;
-		if (!command)
+		if (!p)
 			die("not three fields: %s", line);
-		if (reached) {
-			tainted = true;
-			u = usual_of(parameters, command);
-			printf("reached\t%.1f\t%s\t%s\t", u->outcome.seconds, parameters, command);
-			print_reached();
-			printf("\n");
-			continue;
-		}
-		if (strcmp(number, last)) {
-			if (!done)
-				printf("%s\tsurvived\n", last);
-			snprintf(last, sizeof(last), "%s", number);
-			done = false;
-		} else if (done) {
-			continue;
-		}
-		printf("# %s %s\n", number, command);
-		how = notices(strtoul(number, NULL, 10), parameters, command);
-		if (how) {
-			printf("%s\tkilled\t%s: %s\n", number, command, how);
-			done = true;
-		}
+		if (reached)
+			tell_reached(parameters, p);
+		else
+			try_mutant(number, parameters, p);
 	}
-	if (!done)
-		printf("%s\tsurvived\n", last);
+	if (!reached)
+		try_mutant(NULL, NULL, NULL);
 	return 0;
 }
