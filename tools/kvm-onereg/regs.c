@@ -32,7 +32,7 @@ struct reg {
 static struct reg *regs;
 static size_t n_regs, room;
 
-static void add(__u64 id, const char *asked)
+static void add_register(__u64 id, const char *asked)
 {
 	if (n_regs == room) {
 		room = room ? 2 * room : 64;
@@ -41,7 +41,7 @@ static void add(__u64 id, const char *asked)
 	regs[n_regs++] = (struct reg) { .id = id, .asked = asked };
 }
 
-static const char *name_of(__u64 id)
+static const char *name_of_register(__u64 id)
 {
 	const char *name = NULL;
 
@@ -106,13 +106,13 @@ static void add_lists(const struct vcpu *vcpu, bool features)
 	size_t n = 0;
 
 	for (__u32 i = 0; i < msrs->nmsrs; i++)
-		add(KVM_X86_REG_MSR(msrs->indices[i]), NULL);
+		add_register(KVM_X86_REG_MSR(msrs->indices[i]), NULL);
 	for (__u64 i = 0; i < list->n; i++)
-		add(list->reg[i], NULL);
+		add_register(list->reg[i], NULL);
 	if (features) {
 		msrs = msr_list(vcpu->kvm, KVM_GET_MSR_FEATURE_INDEX_LIST);
 		for (__u32 i = 0; i < msrs->nmsrs; i++)
-			add(KVM_X86_REG_MSR(msrs->indices[i]), NULL);
+			add_register(KVM_X86_REG_MSR(msrs->indices[i]), NULL);
 	}
 	/* Some are on both lists */
 	qsort(regs, n_regs, sizeof(*regs), by_id);
@@ -169,8 +169,8 @@ static void print_text(void)
 
 	/* 80 columns; the few names that are longer move what follows */
 	for (size_t i = 0; i < n_regs; i++)
-		if (strlen(name_of(regs[i].id)) > width && width < WIDEST_NAME)
-			width = strlen(name_of(regs[i].id));
+		if (strlen(name_of_register(regs[i].id)) > width && width < WIDEST_NAME)
+			width = strlen(name_of_register(regs[i].id));
 	if (width > WIDEST_NAME)
 		width = WIDEST_NAME;
 	printf("%s%-18s  %-4s  %-*s  %-18s  %s%s\n", colour(BOLD), "ID", "TYPE", (int)width, "NAME", "VALUE", "SET",
@@ -178,7 +178,7 @@ static void print_text(void)
 	for (size_t i = 0; i < n_regs; i++) {
 		const struct reg *reg = &regs[i];
 
-		printf("0x%016llx  %-4s  %-*s  ", reg->id, type_of(reg->id), (int)width, name_of(reg->id));
+		printf("0x%016llx  %-4s  %-*s  ", reg->id, type_of(reg->id), (int)width, name_of_register(reg->id));
 		if (reg->error)
 			printf("%s%-18s%s  -\n", colour(YELLOW), strerrorname_np(reg->error), colour(PLAIN));
 		else
@@ -197,7 +197,7 @@ static void print_as_json(const struct vcpu *vcpu, bool bare)
 	for (size_t i = 0; i < n_regs; i++) {
 		const struct reg *reg = &regs[i];
 		struct json_object *object = json_object_new_object();
-		const char *name = name_of(reg->id);
+		const char *name = name_of_register(reg->id);
 
 		json_object_object_add(object, "id", json_hexadecimal(reg->id));
 		json_object_object_add(object, "type", json_object_new_string(type_of(reg->id)));
@@ -255,7 +255,7 @@ int cmd_regs(int argc, char **argv)
 	if (features && optind < argc)
 		usage_error("regs", "--features is for the list, not for REGISTERs");
 	for (int i = optind; i < argc; i++)
-		add(parse(argv[i]), argv[i]);
+		add_register(parse(argv[i]), argv[i]);
 
 	vcpu = vcpu_create(bare);
 	if (!vcpu.one_reg)

@@ -55,7 +55,7 @@ void report_remark(char *sentence, const char *fix)
 	json_object_array_add(remarks, json_string(fix ? format("%s (%s)", sentence, fix) : sentence));
 }
 
-static const char *field(struct json_object *object, const char *name)
+static const char *text_of(struct json_object *object, const char *name)
 {
 	const char *value = json_text_in(object, name);
 
@@ -68,19 +68,19 @@ void print_report(const char *for_report)
 
 	for (size_t i = 0; i < json_object_array_length(checks); i++) {
 		struct json_object *one = json_object_array_get_idx(checks, i);
-		const char *result = field(one, "result");
+		const char *result = text_of(one, "result");
 		enum colour shade = *result == 'o' ? GREEN : *result == 'p' ? RED : YELLOW;
 
-		printf("%s%-8s%s %s%s%s\n", colour(shade), result, colour(PLAIN), field(one, "check"),
-		       *field(one, "detail") ? ": " : "", field(one, "detail"));
+		printf("%s%-8s%s %s%s%s\n", colour(shade), result, colour(PLAIN), text_of(one, "check"),
+		       *text_of(one, "detail") ? ": " : "", text_of(one, "detail"));
 	}
 	putchar('\n');
 	for (size_t i = 0; i < n; i++) {
 		struct json_object *one = json_object_array_get_idx(problems, i);
 
 		printf("%s%zu. ", colour(BOLD), i + 1);
-		print_wrapped(3, 3, field(one, "problem"));
-		printf("%s\n   to fix: %s\n\n", colour(PLAIN), field(one, "fix"));
+		print_wrapped(3, 3, text_of(one, "problem"));
+		printf("%s\n   to fix: %s\n\n", colour(PLAIN), text_of(one, "fix"));
 	}
 	for (size_t i = 0; i < json_object_array_length(remarks); i++)
 		printf("remark: %s\n%s", json_object_get_string(json_object_array_get_idx(remarks, i)),
@@ -104,7 +104,7 @@ size_t problems_found(void)
 
 const char *problem_code(size_t n)
 {
-	return field(json_object_array_get_idx(problems, n), "code");
+	return text_of(json_object_array_get_idx(problems, n), "code");
 }
 
 struct json_object *report_json(const char *for_report)

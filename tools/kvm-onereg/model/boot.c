@@ -111,7 +111,7 @@ static struct menu read_menu(const char *config)
 }
 
 /* The entry that "A>B" names below @parent: numbers, ids or titles; the first, as GRUB does, if there is no such one */
-static const struct entry *choose(const struct menu *menu, int parent, const char *wanted)
+static const struct entry *choose_entry(const struct menu *menu, int parent, const char *wanted)
 {
 	size_t n = wanted ? strcspn(wanted, ">") : 0;
 	const struct entry *first = NULL, *found = NULL;
@@ -135,7 +135,7 @@ static const struct entry *choose(const struct menu *menu, int parent, const cha
 	if (!found)
 		found = first;
 	if (found && found->submenu)
-		return choose(menu, found - menu->entries, wanted && wanted[n] ? wanted + n + 1 : NULL);
+		return choose_entry(menu, found - menu->entries, wanted && wanted[n] ? wanted + n + 1 : NULL);
 	return found;
 }
 
@@ -182,7 +182,7 @@ static char *by_grub(char **by)
 	if (menu.chosen && strstr(menu.chosen, "saved_entry"))
 		menu.chosen = before && *before ? before : saved;
 	*by = once && *once ? "GRUB, once" : "GRUB";
-	entry = choose(&menu, -1, once && *once ? once : menu.chosen);
+	entry = choose_entry(&menu, -1, once && *once ? once : menu.chosen);
 	return entry ? release_of(entry->image) : NULL;
 }
 

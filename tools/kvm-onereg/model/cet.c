@@ -31,7 +31,7 @@ static bool is_no(const char *value)
 	return strchr("nN0fF", *value) || !strncasecmp(value, "of", 2);
 }
 
-static void asked(struct cet *cet)
+static void find_request(struct cet *cet)
 {
 	struct setting setting = find_setting(OPTIONS, cet->module, "cet");
 
@@ -41,7 +41,7 @@ static void asked(struct cet *cet)
 		cet->invalid = setting.value;
 }
 
-static void ask_cpu(struct cet *cet)
+static void ask_cpu_for_cet(struct cet *cet)
 {
 	char *flags = value_of(read_file("/proc/cpuinfo"), "flags", ":");
 	unsigned int a, b, c, d;
@@ -88,8 +88,8 @@ struct cet look_at_cet(void)
 
 	cet.module = amd ? "kvm_amd" : "kvm_intel";
 	value = read_file("/sys/module/%s/parameters/cet", cet.module);
-	asked(&cet);
-	ask_cpu(&cet);
+	find_request(&cet);
+	ask_cpu_for_cet(&cet);
 	if (value)
 		cet.value = *value;
 	if (cet.value == 'N')

@@ -100,7 +100,7 @@ static char *said(struct kmod_ctx *ctx, enum statement kind, const char *module,
 	return value;
 }
 
-static int by_name(const void *a, const void *b)
+static int by_file_name(const void *a, const void *b)
 {
 	return strcmp(strrchr(*(char * const *)a, '/'), strrchr(*(char * const *)b, '/'));
 }
@@ -128,7 +128,7 @@ static char **files(void)
 			all = more;
 		}
 	}
-	qsort(all, n, sizeof(*all), by_name);
+	qsort(all, n, sizeof(*all), by_file_name);
 	return all;
 }
 

@@ -127,7 +127,7 @@ static bool is_configuration(const char *name)
 }
 
 /* Whether the contents of a file are wanted; records what its name alone says */
-static bool is_wanted(struct found *found, const char *name)
+static bool is_wanted_file(struct found *found, const char *name)
 {
 	const char *rest = below_modules(name, found->release);
 
@@ -154,7 +154,7 @@ static void keep(struct found *found, const char *name, unsigned char *bytes, si
 	found->copies = copy;
 }
 
-static bool field(const char *header, int n, size_t *value)
+static bool cpio_field(const char *header, int n, size_t *value)
 {
 	char digits[9], *end;
 
@@ -179,15 +179,15 @@ static char *read_archives(struct stream *stream, struct found *found)
 			return stream->failed ? format("it takes too long to decompress, or is damaged") : NULL;
 		if (!take(stream, header, sizeof(header)))
 			return format("it is truncated");
-		if ((strncmp(header, "070701", 6) && strncmp(header, "070702", 6)) || !field(header, 1, &mode) ||
-		    !field(header, 6, &size) || !field(header, 11, &name_size) || !name_size ||
+		if ((strncmp(header, "070701", 6) && strncmp(header, "070702", 6)) || !cpio_field(header, 1, &mode) ||
+		    !cpio_field(header, 6, &size) || !cpio_field(header, 11, &name_size) || !name_size ||
 		    name_size > sizeof(name))
 			return format("it is damaged");
 		if (!take(stream, name, name_size) || !take(stream, NULL, -(sizeof(header) + name_size) & 3))
 			return format("it is truncated");
 		name[name_size - 1] = '\0';
 		/* A link has a path for contents, and a second name of a file has none */
-		if (is_wanted(found, name) && S_ISREG(mode) && size && size < LARGEST) {
+		if (is_wanted_file(found, name) && S_ISREG(mode) && size && size < LARGEST) {
 			bytes = allocate(1, size + 1);
 			if (!take(stream, bytes, size))
 				return format("it is truncated");
@@ -228,7 +228,7 @@ static char *read_image(int fd, struct found *found)
 }
 
 /* Of several copies the one that modules.dep names; without it, the last that was found in updates/, or any */
-static const struct copy *choose(const struct found *found, int module)
+static const struct copy *choose_copy(const struct found *found, int module)
 {
 	const struct copy *best = NULL;
 
@@ -268,7 +268,7 @@ struct initramfs read_initramfs(const char *release)
 	image.dracut = found.dracut;
 	image.modprobe_d = found.modprobe_d;
 	for (int i = 0; i < MODULES; i++) {
-		const struct copy *copy = choose(&found, i);
+		const struct copy *copy = choose_copy(&found, i);
 		struct packed_module *module = &image.module[i];
 		unsigned char *elf;
 		size_t size;

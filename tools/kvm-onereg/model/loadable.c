@@ -112,7 +112,7 @@ struct symbols {
 	size_t n;
 };
 
-static int by_name(const void *a, const void *b)
+static int by_symbol_name(const void *a, const void *b)
 {
 	return strcmp(((const struct symbol *)a)->name, ((const struct symbol *)b)->name);
 }
@@ -121,7 +121,7 @@ static const struct symbol *find_symbol(const struct symbols *symbols, const cha
 {
 	const struct symbol wanted = { .name = name };
 
-	return symbols->n ? bsearch(&wanted, symbols->all, symbols->n, sizeof(wanted), by_name) : NULL;
+	return symbols->n ? bsearch(&wanted, symbols->all, symbols->n, sizeof(wanted), by_symbol_name) : NULL;
 }
 
 /* Module.symvers of the kernel's headers: "0xCRC<tab>NAME<tab>..."; empty if they are of another build */
@@ -151,7 +151,7 @@ static struct symbols of_kernel(const struct kernel *kernel)
 		symbols.all[symbols.n++] = (struct symbol) { name, strtoull(line, NULL, 16) };
 		name[strcspn(name, "\t\n")] = '\0';
 	}
-	qsort(symbols.all, symbols.n, sizeof(*symbols.all), by_name);
+	qsort(symbols.all, symbols.n, sizeof(*symbols.all), by_symbol_name);
 	return symbols;
 }
 
@@ -169,7 +169,7 @@ static struct symbols exported(struct kmod_module *mod)
 		symbols.all[symbols.n++] = (struct symbol) { format("%s", kmod_module_symbol_get_symbol(at)),
 							     kmod_module_symbol_get_crc(at) };
 	kmod_module_symbols_free_list(list);
-	qsort(symbols.all, symbols.n, sizeof(*symbols.all), by_name);
+	qsort(symbols.all, symbols.n, sizeof(*symbols.all), by_symbol_name);
 	return symbols;
 }
 

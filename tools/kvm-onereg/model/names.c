@@ -24,7 +24,7 @@ struct cpuid_bit {
 /* msrs, kvm_registers, xfeatures, msr_bits, cpuid_bits */
 #include "names.inc"
 
-static const char *name_of(const struct name *names, size_t n, __u32 index)
+static const char *name_in(const struct name *names, size_t n, __u32 index)
 {
 	for (size_t i = 0; i < n; i++)
 		if (names[i].index == index)
@@ -34,22 +34,22 @@ static const char *name_of(const struct name *names, size_t n, __u32 index)
 
 const char *msr_name(__u32 index)
 {
-	return name_of(msrs, ARRAY_SIZE(msrs), index);
+	return name_in(msrs, ARRAY_SIZE(msrs), index);
 }
 
 const char *kvm_register_name(__u32 index)
 {
-	return name_of(kvm_registers, ARRAY_SIZE(kvm_registers), index);
+	return name_in(kvm_registers, ARRAY_SIZE(kvm_registers), index);
 }
 
 const char *xfeature_name(unsigned int bit)
 {
-	return name_of(xfeatures, ARRAY_SIZE(xfeatures), bit);
+	return name_in(xfeatures, ARRAY_SIZE(xfeatures), bit);
 }
 
 const char *msr_bit_name(enum msr_bits which, unsigned int bit)
 {
-	return name_of(msr_bits, ARRAY_SIZE(msr_bits), which << 8 | bit);
+	return name_in(msr_bits, ARRAY_SIZE(msr_bits), which << 8 | bit);
 }
 
 const char *cpuid_bit_name(__u32 leaf, __u32 subleaf, enum cpuid_register which, unsigned int bit)
@@ -111,7 +111,7 @@ static char lower(char c)
 }
 
 /* The number of characters to add, drop or change to turn @a into @b. */
-static unsigned int distance(const char *a, const char *b)
+static unsigned int edits_between(const char *a, const char *b)
 {
 	unsigned int row[64], n = strlen(b);
 
@@ -149,7 +149,7 @@ char *names_like(const char *name)
 	for (size_t i = 0; i < ARRAY_SIZE(msrs) + ARRAY_SIZE(kvm_registers); i++) {
 		bool msr = i < ARRAY_SIZE(msrs);
 		const char *candidate = msr ? msrs[i].name : kvm_registers[i - ARRAY_SIZE(msrs)].name;
-		unsigned int d = distance(stem(name), stem(candidate)), at;
+		unsigned int d = edits_between(stem(name), stem(candidate)), at;
 
 		if (d > most)
 			continue;

@@ -83,7 +83,7 @@ static struct json_object *ask_host(void)
 	return host;
 }
 
-static struct json_object *ask_cpu(void)
+static struct json_object *describe_cpu(void)
 {
 	struct json_object *cpu = json_object_new_object();
 	unsigned int r[4] = {}, family, model;
@@ -234,7 +234,7 @@ struct json_object *offer_ask(void)
 	put(json, "version", json_object_new_int(VERSION_NOW));
 	put_string(json, "written_by", tools_version);
 	put(json, "host", ask_host());
-	put(json, "cpu", ask_cpu());
+	put(json, "cpu", describe_cpu());
 	put(json, "kvm", ask_kvm(&vcpu));
 	put(json, "guest", ask_guest(&vcpu));
 

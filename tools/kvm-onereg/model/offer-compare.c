@@ -15,10 +15,10 @@
 
 #define COUNT(a) (sizeof(a) / sizeof(*(a)))
 
-static void add(struct json_object *list, unsigned int of, char *name, const char *what, ...)
+static void add_difference(struct json_object *list, unsigned int of, char *name, const char *what, ...)
 	__attribute__((format(printf, 4, 5)));
 
-static void add(struct json_object *list, unsigned int of, char *name, const char *what, ...)
+static void add_difference(struct json_object *list, unsigned int of, char *name, const char *what, ...)
 {
 	struct json_object *object = json_object_new_object();
 	va_list arguments;
@@ -69,16 +69,17 @@ static void compare_leaves(const struct offer *from, const struct offer *to, str
 			continue;
 		if (rule->relation == AT_LEAST || rule->relation == SAME) {
 			where = leaf_name(rule->leaf, rule->subleaf);
-			add(obstacles, concerns_leaf(rule->leaf, 0, EAX, 0), format("%s (%s)", rule->name, where),
-			    "%llu, at the destination %llu", field_value(a, rule->mask), field_value(b, rule->mask));
+			add_difference(obstacles, concerns_leaf(rule->leaf, 0, EAX, 0),
+				       format("%s (%s)", rule->name, where), "%llu, at the destination %llu",
+				       field_value(a, rule->mask), field_value(b, rule->mask));
 			continue;
 		}
 		for (unsigned int bit = 0; bit < 32; bit++)
 			if (wrong >> bit & 1)
-				add(obstacles, concerns_leaf(rule->leaf, rule->subleaf, rule->which, bit),
-				    bit_name(rule->leaf, rule->subleaf, rule->which, bit), "%s",
-				    rule->relation == BITS ? "not offered by the destination" :
-							     "an event that the destination lacks");
+				add_difference(obstacles, concerns_leaf(rule->leaf, rule->subleaf, rule->which, bit),
+					       bit_name(rule->leaf, rule->subleaf, rule->which, bit), "%s",
+					       rule->relation == BITS ? "not offered by the destination" :
+									"an event that the destination lacks");
 	}
 }
 
@@ -99,11 +100,11 @@ static void compare_xsave(const struct offer *from, const struct offer *to, stru
 		if (!((xcr0 | xss) >> bit & 1))
 			continue;
 		if (missing >> bit & 1)
-			add(obstacles, of, component(bit), "not in %s of the destination",
-			    xcr0 >> bit & 1 ? "XCR0" : "IA32_XSS");
+			add_difference(obstacles, of, component(bit), "not in %s of the destination",
+				       xcr0 >> bit & 1 ? "XCR0" : "IA32_XSS");
 		else if (bit > 1 && (a.reg[EAX] != b.reg[EAX] || a.reg[EBX] != b.reg[EBX]))
-			add(obstacles, of, component(bit), "%u bytes at %u, at the destination %u at %u", a.reg[EAX],
-			    a.reg[EBX], b.reg[EAX], b.reg[EBX]);
+			add_difference(obstacles, of, component(bit), "%u bytes at %u, at the destination %u at %u",
+				       a.reg[EAX], a.reg[EBX], b.reg[EAX], b.reg[EBX]);
 	}
 }
 
@@ -164,17 +165,18 @@ static void compare_features(const struct offer *from, const struct offer *to, s
 		if (wrong && (rule->relation == AT_LEAST || rule->relation == SAME)) {
 			char *msr = name_of_msr(index);
 
-			add(obstacles, concerns_feature(index, 0), format("%s (%s)", rule->name, msr),
-			    "%llu, at the destination %llu", field_value(a->value, wrong),
-			    field_value(b ? b->value : 0, wrong));
+			add_difference(obstacles, concerns_feature(index, 0), format("%s (%s)", rule->name, msr),
+				       "%llu, at the destination %llu", field_value(a->value, wrong),
+				       field_value(b ? b->value : 0, wrong));
 			continue;
 		}
 		for (unsigned int bit = 0; bit < 64; bit++)
 			if (wrong >> bit & 1)
-				add(obstacles, concerns_feature(index, bit), feature_bit_name(index, bit), "%s",
-				    rule->relation == BITS ? "not offered by the destination" :
-				    is_vmx_msr(index)	   ? "required by the destination" :
-							     "a weakness that only the destination has");
+				add_difference(obstacles, concerns_feature(index, bit), feature_bit_name(index, bit),
+					       "%s",
+					       rule->relation == BITS ? "not offered by the destination" :
+					       is_vmx_msr(index)      ? "required by the destination" :
+									"a weakness that only the destination has");
 	}
 }
 
@@ -220,14 +222,14 @@ static void compare_msrs(const struct offer *from, const struct offer *to, struc
 			continue;
 		/* U_CET, S_CET, PL0_SSP to PL3_SSP, INT_SSP_TAB; XSS if there is nothing else in it */
 		if ((index >= 0x6a0 && index <= 0x6a8) || (index == MSR_XSS && !(offer_xss(from) & ~XSS_CET)))
-			add(obstacles, CET, name_of_msr(index),
-			    "not an MSR of the destination, so its value would be lost");
+			add_difference(obstacles, CET, name_of_msr(index),
+				       "not an MSR of the destination, so its value would be lost");
 		else if (index >= HYPERV_FIRST && index <= HYPERV_LAST)
-			add(warnings, 0, name_of_msr(index),
-			    "not saved at the destination (matters to guests with hv-... flags)");
+			add_difference(warnings, 0, name_of_msr(index),
+				       "not saved at the destination (matters to guests with hv-... flags)");
 		else
-			add(warnings, 0, name_of_msr(index),
-			    "not saved at the destination (matters to guests that use it)");
+			add_difference(warnings, 0, name_of_msr(index),
+				       "not saved at the destination (matters to guests that use it)");
 	}
 }
 
@@ -236,20 +238,20 @@ static void compare_registers(const struct offer *from, const struct offer *to, 
 	const __u64 guest_ssp = KVM_X86_REG_KVM(KVM_REG_GUEST_SSP);
 
 	if (offer_bit(from, 7, 0, ECX, 7) && !from->one_reg)
-		add(obstacles, CET, format("KVM_CAP_ONE_REG"),
-		    "the source does not have it, so the shadow stack pointer cannot be saved");
+		add_difference(obstacles, CET, format("KVM_CAP_ONE_REG"),
+			       "the source does not have it, so the shadow stack pointer cannot be saved");
 	if (offer_bit(from, 7, 0, ECX, 7) && !to->one_reg)
-		add(obstacles, CET, format("KVM_CAP_ONE_REG"),
-		    "the destination does not have it, so the shadow stack pointer would be lost");
+		add_difference(obstacles, CET, format("KVM_CAP_ONE_REG"),
+			       "the destination does not have it, so the shadow stack pointer would be lost");
 	for (size_t i = 0; i < from->n_registers; i++) {
 		const char *known = kvm_register_name(from->registers[i]);
 
 		if (!offer_has_register(to, from->registers[i]))
-			add(obstacles, from->registers[i] == guest_ssp ? CET : 0,
-			    known && from->registers[i] == KVM_X86_REG_KVM((__u32)from->registers[i]) ?
-				    format("kvm:%s", known) :
-				    format("register 0x%llx", from->registers[i]),
-			    "not a register of the destination, so its value would be lost");
+			add_difference(obstacles, from->registers[i] == guest_ssp ? CET : 0,
+				       known && from->registers[i] == KVM_X86_REG_KVM((__u32)from->registers[i]) ?
+					       format("kvm:%s", known) :
+					       format("register 0x%llx", from->registers[i]),
+				       "not a register of the destination, so its value would be lost");
 	}
 }
 
@@ -271,12 +273,12 @@ static void compare_capabilities(const struct offer *from, const struct offer *t
 			optional |= !strcmp(name, on_demand[j]);
 		/* The size of what KVM_GET_NESTED_STATE returns, and the destination must take */
 		if (nested && b > 0 && b < a)
-			add(obstacles, NESTED, format("%s", name), "%d bytes, at the destination %d", a, b);
+			add_difference(obstacles, NESTED, format("%s", name), "%d bytes, at the destination %d", a, b);
 		else if (!strcmp(name, "KVM_CAP_MAX_VCPUS") && b < a)
-			add(warnings, 0, format("%s", name), "%d, at the destination %d", a, b);
+			add_difference(warnings, 0, format("%s", name), "%d, at the destination %d", a, b);
 		else if (!skip && a > 0 && b <= 0)
-			add(optional ? warnings : obstacles, nested ? NESTED : 0, format("%s", name),
-			    "the destination does not have it");
+			add_difference(optional ? warnings : obstacles, nested ? NESTED : 0, format("%s", name),
+				       "the destination does not have it");
 	}
 }
 
@@ -294,11 +296,13 @@ static void compare_quirks(const struct offer *from, const struct offer *to, str
 		if (!(missing >> bit & 1))
 			continue;
 		if (bit != QUIRK_NESTED_SVM_SHARED_PAT)
-			add(warnings, 0, quirk_name(bit),
-			    "cannot be disabled at the destination (matters to guests whose VMM disables it)");
+			add_difference(
+				warnings, 0, quirk_name(bit),
+				"cannot be disabled at the destination (matters to guests whose VMM disables it)");
 		else if (has_svm(from) && has_svm(to))
-			add(warnings, NESTED, quirk_name(bit),
-			    "cannot be disabled at the destination: a VMM that does loses the PAT of nested guests");
+			add_difference(
+				warnings, NESTED, quirk_name(bit),
+				"cannot be disabled at the destination: a VMM that does loses the PAT of nested guests");
 	}
 }
 
@@ -307,7 +311,8 @@ void offer_compare(const struct offer *from, const struct offer *to, struct json
 {
 	if (strcmp(from->vendor, to->vendor)) {
 		/* Everything else would follow from it */
-		add(obstacles, 0, format("CPU vendor"), "%s, at the destination %s", from->vendor, to->vendor);
+		add_difference(obstacles, 0, format("CPU vendor"), "%s, at the destination %s", from->vendor,
+			       to->vendor);
 		return;
 	}
 	compare_leaves(from, to, obstacles);
@@ -318,7 +323,8 @@ void offer_compare(const struct offer *from, const struct offer *to, struct json
 	compare_capabilities(from, to, obstacles, warnings);
 	compare_quirks(from, to, warnings);
 	if (!same_speed(from, to) && !to->tsc_scaling)
-		add(warnings, 0, format("TSC"),
-		    "%d kHz, at the destination %d kHz, which cannot scale it, so clocks of the guest go wrong",
-		    from->tsc_khz, to->tsc_khz);
+		add_difference(
+			warnings, 0, format("TSC"),
+			"%d kHz, at the destination %d kHz, which cannot scale it, so clocks of the guest go wrong",
+			from->tsc_khz, to->tsc_khz);
 }

@@ -53,7 +53,7 @@ static const char *get_text(struct json_object *object, const char *key, bool op
 	return json_object_get_string(value);
 }
 
-static int get_int(struct json_object *object, const char *key, const struct place *at)
+static int int_at(struct json_object *object, const char *key, const struct place *at)
 {
 	__s64 number = json_object_get_int64(get(object, key, json_type_int, at));
 
@@ -82,7 +82,7 @@ static __u64 number_of(struct json_object *value, __u64 most, const char *key, c
 	return number;
 }
 
-static __u64 get_number(struct json_object *object, const char *key, __u64 most, const struct place *at)
+static __u64 number_at(struct json_object *object, const char *key, __u64 most, const struct place *at)
 {
 	return number_of(get(object, key, json_type_string, at), most, key, at);
 }
@@ -110,10 +110,10 @@ static struct leaf *read_leaves(struct json_object *json, struct place *at, cons
 		struct json_object *object = json_object_array_get_idx(array, at->i);
 		struct leaf *leaf = &list[at->i];
 
-		leaf->leaf = get_number(object, "leaf", UINT_MAX, at);
-		leaf->subleaf = get_number(object, "subleaf", UINT_MAX, at);
+		leaf->leaf = number_at(object, "leaf", UINT_MAX, at);
+		leaf->subleaf = number_at(object, "subleaf", UINT_MAX, at);
 		for (int r = EAX; r <= EDX; r++)
-			leaf->reg[r] = get_number(object, names[r], UINT_MAX, at);
+			leaf->reg[r] = number_at(object, names[r], UINT_MAX, at);
 	}
 	return list;
 }
@@ -127,7 +127,7 @@ static void read_kvm(struct offer *offer, struct json_object *kvm, struct place 
 	offer->one_reg = get_bool(kvm, "one_reg", at);
 	if (offer->version >= 2) {
 		offer->nested = get_text(kvm, "nested", true, at);
-		offer->quirks = get_number(kvm, "quirks", ULLONG_MAX, at);
+		offer->quirks = number_at(kvm, "quirks", ULLONG_MAX, at);
 	}
 	caps = get(kvm, "capabilities", json_type_object, at);
 	at->part = "capabilities";
@@ -137,7 +137,7 @@ static void read_kvm(struct offer *offer, struct json_object *kvm, struct place 
 		if (!json_object_object_get_ex(caps, one->name, NULL))
 			continue;
 		offer->capabilities[offer->n_capabilities].name = one->name;
-		offer->capabilities[offer->n_capabilities++].value = get_int(caps, one->name, at);
+		offer->capabilities[offer->n_capabilities++].value = int_at(caps, one->name, at);
 	}
 }
 
@@ -151,7 +151,7 @@ static int read_version(struct json_object *json, const struct place *at)
 	    !json_object_is_type(format, json_type_string) || strcmp(json_object_get_string(format), FORMAT))
 		die(STATUS_USAGE, "name a file that \"kvm-onereg preflight --save FILE\" wrote",
 		    "%s: not a file of preflight", at->file);
-	version = get_int(json, "version", at);
+	version = int_at(json, "version", at);
 	if (version > VERSION_NOW)
 		die(STATUS_USAGE, "install the kvm-onereg-tools that wrote it, or a newer one",
 		    "%s: written by a newer kvm-onereg, in version %d of the format; this one knows version %d",
@@ -168,8 +168,8 @@ static void read_msrs(struct offer *offer, struct json_object *json, struct plac
 	offer->features = get_array(json, at, "feature_msrs", sizeof(*offer->features), &array, &offer->n_features);
 	for (at->i = 0; at->i < offer->n_features; at->i++) {
 		object = json_object_array_get_idx(array, at->i);
-		offer->features[at->i].index = get_number(object, "index", UINT_MAX, at);
-		offer->features[at->i].value = get_number(object, "value", ULLONG_MAX, at);
+		offer->features[at->i].index = number_at(object, "index", UINT_MAX, at);
+		offer->features[at->i].value = number_at(object, "value", ULLONG_MAX, at);
 	}
 	offer->msrs = get_array(json, at, "msrs", sizeof(*offer->msrs), &array, &offer->n_msrs);
 	for (at->i = 0; at->i < offer->n_msrs; at->i++)
@@ -202,9 +202,9 @@ struct offer offer_read(struct json_object *json, const char *file)
 	at.part = "cpu";
 	offer.vendor = get_text(object, "vendor", false, &at);
 	offer.cpu = get_text(object, "name", true, &at);
-	offer.family = get_int(object, "family", &at);
-	offer.model = get_int(object, "model", &at);
-	offer.stepping = get_int(object, "stepping", &at);
+	offer.family = int_at(object, "family", &at);
+	offer.model = int_at(object, "model", &at);
+	offer.stepping = int_at(object, "stepping", &at);
 
 	at.part = "document";
 	read_kvm(&offer, get(json, "kvm", json_type_object, &at), &at);
@@ -213,7 +213,7 @@ struct offer offer_read(struct json_object *json, const char *file)
 	object = get(json, "guest", json_type_object, &at);
 	at.part = "guest";
 	offer.why_no_cet = get_text(object, "why_no_cet", true, &at);
-	offer.tsc_khz = get_int(object, "tsc_khz", &at);
+	offer.tsc_khz = int_at(object, "tsc_khz", &at);
 	offer.tsc_scaling = get_bool(object, "tsc_scaling", &at);
 
 	offer.cpuid = read_leaves(json, &at, "cpuid", &offer.n_cpuid);

@@ -55,7 +55,7 @@ static bool is_one_host(const struct offer *a, const struct offer *b)
 	       a->n_cpuid == b->n_cpuid;
 }
 
-static void refuse(const struct hosts *hosts)
+static void refuse_hosts(const struct hosts *hosts)
 {
 	for (size_t i = 0; i < hosts->n; i++) {
 		const struct offer *one = &hosts->offers[i];
@@ -191,7 +191,7 @@ static void add_nameless(const struct hosts *hosts, struct json_object *left_out
 /* ---- The CPU ---- */
 
 /* How many names a CPU of this model needs to be this one */
-static unsigned int distance(const struct cpu_model *model, const struct common *common)
+static unsigned int model_distance(const struct cpu_model *model, const struct common *common)
 {
 	unsigned int n = 0;
 
@@ -215,7 +215,7 @@ static const struct cpu_model *choose_model(const struct hosts *hosts, const str
 		if ((*model->vendor && strcmp(model->vendor, hosts->offers[0].vendor)) ||
 		    (hosts->qemu && model->qemu_since > hosts->qemu))
 			continue;
-		n = distance(model, common);
+		n = model_distance(model, common);
 		if (best && n >= shortest)
 			continue;
 		best = model;
@@ -382,7 +382,7 @@ struct json_object *baseline_make(const struct offer *offers, char **files, size
 	const struct cpu_model *model;
 	struct common common;
 
-	refuse(&hosts);
+	refuse_hosts(&hosts);
 	for (size_t i = 0; i < n; i++)
 		json_object_array_add(array, describe_host(&offers[i], files[i]));
 	json_object_object_add(result, "hosts", array);

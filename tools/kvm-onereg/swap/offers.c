@@ -20,7 +20,7 @@
 #include "model/offer.h"
 #include "swap/offers.h"
 
-static struct json_object *asked(void *unused)
+static struct json_object *ask_in_child(void *unused)
 {
 	(void)unused;
 	return offer_ask();
@@ -64,7 +64,7 @@ static struct json_object *in_child(struct json_object *(*make)(void *context), 
 
 struct json_object *ask_offer(void)
 {
-	return in_child(asked, NULL);
+	return in_child(ask_in_child, NULL);
 }
 
 char *lost_offer(struct json_object *before, bool cet, bool nested)

@@ -325,7 +325,7 @@ static const char *file_name(const char *name)
 }
 
 /* A driver of disk images that are no file here: nothing tells whether somebody has written to them */
-static bool is_elsewhere(const char *driver)
+static bool is_remote(const char *driver)
 {
 	static const char * const known[] = { "nbd", "rbd", "iscsi", "nfs", "ssh", "gluster", "blkio", "nvme" };
 
@@ -382,7 +382,7 @@ static void check_disks(struct guest *guest)
 		struct stat status;
 		char *path;
 
-		if (is_elsewhere(driver) && !json_object_get_boolean(in(item(nodes, i), "ro")))
+		if (is_remote(driver) && !json_object_get_boolean(in(item(nodes, i), "ro")))
 			note_elsewhere(guest, file_name(file ?: driver) ?: driver);
 		if ((!same_text(driver, "file") && !same_text(driver, "host_device")) || !file)
 			continue;

@@ -78,7 +78,7 @@ static struct json_object *capability(const char *name, bool on)
 	return arguments;
 }
 
-static bool is_wanted(const struct guest *guest, const char *name, bool on)
+static bool is_wanted_capability(const struct guest *guest, const char *name, bool on)
 {
 	/* Memory that stays where it is does not move. Others would need another channel, or another QEMU */
 	return same_text(name, "x-ignore-shared") ? guest->in_memory : same_text(name, "events") && on;
@@ -108,7 +108,7 @@ static char *each_capability(struct guest *guest, char *(*see)(struct guest *gue
 
 static char *set_capability(struct guest *guest, const char *name, bool on)
 {
-	bool wanted = is_wanted(guest, name, on);
+	bool wanted = is_wanted_capability(guest, name, on);
 	char *why;
 
 	if (on == wanted || qmp_ask(&guest->qmp, "migrate-set-capabilities", capability(name, wanted), &why))
@@ -118,7 +118,7 @@ static char *set_capability(struct guest *guest, const char *name, bool on)
 
 static char *note_capability(struct guest *guest, const char *name, bool on)
 {
-	if (on != is_wanted(guest, name, on))
+	if (on != is_wanted_capability(guest, name, on))
 		json_object_array_add(guest->settings, capability(name, on));
 	return NULL;
 }

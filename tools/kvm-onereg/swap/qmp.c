@@ -136,8 +136,8 @@ static bool send_line(struct qmp *qmp, const char *line, int file, char **why)
 	return true;
 }
 
-static struct json_object *exchange(struct qmp *qmp, const char *command, struct json_object *arguments, int file,
-				    int ms, char **why)
+static struct json_object *send_and_receive(struct qmp *qmp, const char *command, struct json_object *arguments,
+					    int file, int ms, char **why)
 {
 	struct json_object *request = json_object_new_object(), *answer, *error, *id, *result;
 	long end = milliseconds() + ms;
@@ -172,12 +172,12 @@ static struct json_object *exchange(struct qmp *qmp, const char *command, struct
 
 struct json_object *qmp_ask(struct qmp *qmp, const char *command, struct json_object *arguments, char **why)
 {
-	return exchange(qmp, command, arguments, -1, ANSWER_MS, why);
+	return send_and_receive(qmp, command, arguments, -1, ANSWER_MS, why);
 }
 
 struct json_object *qmp_give_file(struct qmp *qmp, const char *name, int file, char **why)
 {
-	return exchange(qmp, "getfd", qmp_argument("fdname", name), file, ANSWER_MS, why);
+	return send_and_receive(qmp, "getfd", qmp_argument("fdname", name), file, ANSWER_MS, why);
 }
 
 struct json_object *qmp_argument(const char *key, const char *text)
@@ -221,7 +221,7 @@ bool qmp_open(struct qmp *qmp, const char *path, int pid, char **why)
 			*why = format("it does not answer: another program is connected to it, or QEMU hangs");
 	} else if (!json_object_object_get_ex(greeting, "QMP", NULL)) {
 		*why = format("what answers does not speak QMP");
-	} else if (exchange(qmp, "qmp_capabilities", NULL, -1, GREETING_MS, why)) {
+	} else if (send_and_receive(qmp, "qmp_capabilities", NULL, -1, GREETING_MS, why)) {
 		return true;
 	}
 	qmp_close(qmp);

@@ -162,7 +162,7 @@ static void read_scheduling(int pid, struct started *started)
 }
 
 /* Why a process is not one of this host's own, outside of containers and services, or NULL */
-static char *is_elsewhere(int pid, const struct started *started)
+static char *runs_elsewhere(int pid, const struct started *started)
 {
 	char *spaces = other_spaces(pid), *root = link_of("root", pid);
 
@@ -245,7 +245,7 @@ char *look_at_started(int pid, struct started *started)
 	started->cgroup = value_of(read_file("/proc/%d/cgroup", pid), "0:", ":");
 	if (!status || !started->program || !started->words[0] || !started->folder)
 		return format("how it was started cannot be read from /proc/%d", pid);
-	why = is_elsewhere(pid, started);
+	why = runs_elsewhere(pid, started);
 	if (why)
 		return why;
 	deleted = strstr(started->program, " (deleted)");

@@ -37,7 +37,7 @@
 #include "swap/with-guests.h"
 
 /* Which vendor module this CPU takes: those that are loaded, or else by its flags */
-static void choose(struct set *set, const struct running *running)
+static void choose_vendor(struct set *set, const struct running *running)
 {
 	char *flags = value_of(read_file("/proc/cpuinfo"), "flags", ":");
 	bool any = false;
@@ -184,7 +184,7 @@ struct plan {
 };
 
 /* This and the next functions return false if the swap ends with them: its result is set then */
-static bool refuse(const char *why, const char *fix)
+static bool end_refused(const char *why, const char *fix)
 {
 	finish_swap(STATUS_CANNOT, "refused", why, fix);
 	return false;
@@ -212,8 +212,8 @@ static bool find_running(struct plan *plan)
 		return false;
 	}
 	if (!plan->kernel)
-		return refuse(format("the running kernel, %s, has no modules in /lib/modules", release),
-			      format("apt-get install linux-image-%s", release));
+		return end_refused(format("the running kernel, %s, has no modules in /lib/modules", release),
+				   format("apt-get install linux-image-%s", release));
 	plan->running = what_runs(plan->kernel);
 	/* Guests from before a reboot */
 	if (is_native(release) && !geteuid()) {
@@ -223,7 +223,7 @@ static bool find_running(struct plan *plan)
 		return false;
 	}
 	if (plan->running.set == BUILTIN)
-		return refuse("KVM is built into the running kernel: it cannot be unloaded", NULL);
+		return end_refused("KVM is built into the running kernel: it cannot be unloaded", NULL);
 	return true;
 }
 
@@ -243,17 +243,17 @@ static bool find_wanted(struct plan *plan)
 	}
 	for (int i = 0; i < MODULES; i++)
 		if (!to->module[i].not_configured && !is_of_kernel(&to->module[i], kernel))
-			return refuse(format("%s is not of kernel %s", without_root(to->module[i].file),
-					     kernel->release),
-				      format("kvm-onereg doctor -k %s", kernel->release));
-	choose(to, &plan->running);
+			return end_refused(format("%s is not of kernel %s", without_root(to->module[i].file),
+						  kernel->release),
+					   format("kvm-onereg doctor -k %s", kernel->release));
+	choose_vendor(to, &plan->running);
 	if (!to->wanted[KVM_INTEL] && !to->wanted[KVM_AMD])
-		return refuse("this CPU has no virtualization, or the firmware disables it", "kvm-onereg doctor");
+		return end_refused("this CPU has no virtualization, or the firmware disables it", "kvm-onereg doctor");
 	plan->vendor = to->wanted[KVM_INTEL] ? KVM_INTEL : KVM_AMD;
 	if (!to->module[plan->vendor].file)
-		return refuse(format("kernel %s is configured without %s, which this CPU needs", kernel->release,
-				     loaded_names[plan->vendor]),
-			      "use a kernel that is configured for this CPU");
+		return end_refused(format("kernel %s is configured without %s, which this CPU needs", kernel->release,
+					  loaded_names[plan->vendor]),
+				   "use a kernel that is configured for this CPU");
 	return true;
 }
 
@@ -278,13 +278,13 @@ static bool may_load(const struct plan *plan)
 	const char *cannot;
 
 	if (!dry_run && geteuid())
-		return refuse("loading modules needs root",
-			      format("sudo kvm-onereg swap %s%s", plan->name, keep_guests ? " --keep-guests" : ""));
+		return end_refused("loading modules needs root", format("sudo kvm-onereg swap %s%s", plan->name,
+									keep_guests ? " --keep-guests" : ""));
 	cannot = cannot_load();
 	if (cannot)
-		return refuse(format("nothing was changed: %s", cannot),
-			      strstr(cannot, "boot") ? "reboot: the next boot loads what modprobe finds" :
-						       "run this on the host itself, outside of containers");
+		return end_refused(format("nothing was changed: %s", cannot),
+				   strstr(cannot, "boot") ? "reboot: the next boot loads what modprobe finds" :
+							    "run this on the host itself, outside of containers");
 	if (geteuid())
 		add_note("not root: VMs of other users are not visible");
 	return true;

@@ -272,8 +272,8 @@ static int dry(const struct kernel *kernel, struct running *running, struct ways
 }
 
 /* The modules, and then whether guests can go on with them */
-static int exchange(const struct kernel *kernel, struct running *running, struct ways *ways, bool keep_kvm,
-		    const struct journal *journal)
+static int exchange_and_compare(const struct kernel *kernel, struct running *running, struct ways *ways, bool keep_kvm,
+				const struct journal *journal)
 {
 	int status = exchange_modules(kernel, running, ways, keep_kvm);
 	char *lost;
@@ -312,7 +312,7 @@ static int go(const struct kernel *kernel, struct running *running, struct ways 
 			    "kvm-onereg status");
 		return conclude(journal, both(failed, bring_back(journal)));
 	}
-	status = exchange(kernel, running, ways, keep_kvm, journal);
+	status = exchange_and_compare(kernel, running, ways, keep_kvm, journal);
 	if (status == STATUS_BROKEN) {
 		struct swap_end end = swap_end();
 
