@@ -4,7 +4,7 @@
 # For cases and the demo, after tap.sh and lib.sh: guests under Debian's QEMU on a host of make_host, which count, and
 # write each number into a file.
 #
-#   prepare_host NAME RELEASE   make_host, with what the guests need; "${trees[@]}" are options for on_host
+#   prepare_host NAME RELEASE   make_host, with what the guests need; "${trees[@]}" are options for run_script
 #   $setup                      functions for its scripts: "guest NAME OPTION..." starts one, "goes_on NAME" says
 #                               whether it counts, and so on
 #   sequence HOST GUEST         "consecutive" if each number that it wrote is the one before, plus one

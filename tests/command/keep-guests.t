@@ -69,7 +69,7 @@ run status -- kvm-onereg status
 like_part() { like "$1: $3" "$(part "$2")" "$4"; }
 
 prepare_host trixie trixie
-on_host trixie svm "$setup$both" -t 1200 -r 768 "${trees[@]}"
+run_script trixie svm "$setup$both" -t 1200 -r 768 "${trees[@]}"
 r=trixie
 like_part $r plain "without the option, running guests are a reason to refuse" 'KVM is in use by'
 like_part $r plain "... exit 4" '^== status 4$'
@@ -233,7 +233,7 @@ sleep 1
 run second socket -- kvm-onereg swap distro -g -n
 run wrong socket -- kvm-onereg swap distro -g -n --qmp $other=/tmp/good.qmp
 '
-on_host trixie svm "$setup$refused" -t 1200 -r 1536 "${trees[@]}"
+run_script trixie svm "$setup$refused" -t 1200 -r 1536 "${trees[@]}"
 names() { like "$r: refused: $1" "$(part refused)" "$2"; }
 names "a temporary disk" 'many \([0-9]+\): the changes to its disk .* end with its process \(snapshot\)'
 names "... a file from its parent" 'many \([0-9]+\): it has a file from its parent process: -add-fd fd=5,set=2'
@@ -386,7 +386,7 @@ between=kill:1 run saved -- kvm-onereg swap $(other) -g
 rm /shm/memory
 run memory gone -- kvm-onereg swap $(loaded) -g
 '
-on_host trixie svm "$setup$fails" -t 1200 -r 768 "${trees[@]}"
+run_script trixie svm "$setup$fails" -t 1200 -r 768 "${trees[@]}"
 like_part $r 'no restore' "a guest is not restored: the previous modules are loaded again" \
 	'two cannot be restored: its new process has ended; QEMU said: not with these modules; the previous modules are'
 like_part $r 'no restore' "... exit 5" '^== status 5$'
@@ -480,7 +480,7 @@ killed() { # HOST STEP...
 }
 every="8 22 33 41 48"
 [ "${THOROUGH:-}" != y ] || every=$(seq -s ' ' 2 60)
-on_host trixie svm "steps='$every'; $setup$steps" -t 1500 -r 768 "${trees[@]}"
+run_script trixie svm "steps='$every'; $setup$steps" -t 1500 -r 768 "${trees[@]}"
 # shellcheck disable=SC2086 # words
 killed trixie $every
 
@@ -503,7 +503,7 @@ goes_on cet
 prepare_host vmx trixie
 f=$(echo "$tmp/vmx/lib/modules/$K"/updates/dkms/kvm-intel.ko*)
 changed_module "$f" .note.gnu.build-id 20 "$tmp/${f##*/}" && mv "$tmp/${f##*/}" "$tmp/vmx/host/newer"
-on_host vmx vmx "$setup$cet" -t 1200 -r 768 "${trees[@]}"
+run_script vmx vmx "$setup$cet" -t 1200 -r 768 "${trees[@]}"
 like_part vmx refused "a guest with CET, and the distro's modules: refused" \
 	'cet \([0-9]+\): it has CET, which the modules that are to be loaded do not offer'
 is "vmx: ... not one without" "$(part refused | grep -c '^    plain')" 0
@@ -516,7 +516,7 @@ is "vmx: ... and counts on, from number to number" "$(grep -c '^cet goes on$' <<
 
 if [ "${THOROUGH:-}" = y ]; then
 	qemu=emulators prepare_host bookworm bookworm
-	on_host bookworm svm "steps='$every'; $setup$steps" -t 1500 -r 768 "${trees[@]}"
+	run_script bookworm svm "steps='$every'; $setup$steps" -t 1500 -r 768 "${trees[@]}"
 	# shellcheck disable=SC2086 # words
 	killed bookworm $every
 fi

@@ -11,7 +11,7 @@
 #   changed_module FILE SECTION OFFSET TO
 #                              write a copy of a module to TO, with one bit of a section changed
 #   strip_modules FOLDER       without what takes an emulated host seconds to load
-#   on_host NAME HOST SCRIPT [OPTION]...
+#   run_script NAME HOST SCRIPT [OPTION]...
 #                              run a bash script there, on svm or vmx, with nothing loaded; its output is $out. OPTIONs
 #                              are those of tests/hosts/run. In the script:
 #                                run WORDS -- COMMAND...   prints "== WORDS", the command's output, "== status N"
@@ -92,7 +92,7 @@ changed_module() {
 	case $4 in *.xz) xz -0 --check=crc32 -c "$work.ko" >"$4" ;; *) cp "$work.ko" "$4" ;; esac
 }
 
-on_host() {
+run_script() {
 	local name=$1 host=$2
 	cat - <(printf '%s\n' "$3") >"$tmp/$name.sh" <<-'END'
 		export NO_COLOR=1

@@ -197,7 +197,7 @@ for release in bookworm trixie; do
 	is "$release: there is a host" $? 0
 	f=$(ls "$tmp/$release/lib/modules/$K"/updates/dkms/kvm-amd.ko*)
 	changed_module "$f" __versions 0 "$tmp/${f##*/}" && mv "$tmp/${f##*/}" "$tmp/$release/host/bad"
-	on_host $release svm "$setup$script" -t 900 --complaint-ok 'module_layout|disagrees' --module-may-fail
+	run_script $release svm "$setup$script" -t 900 --complaint-ok 'module_layout|disagrees' --module-may-fail
 	r=$release
 
 	like "$r: nothing loaded: status says so" "$(part nothing loaded)" 'No KVM is loaded'
@@ -308,7 +308,7 @@ for release in $on; do
 	[ "$release" = bookworm ] || failing="1 2 3 4 5 6 7 8" killed="2 3 4 5 6 7 8"
 	r=$release
 	K=$(ls "$tmp/$r/lib/modules") kernel=$("$top/tests/packaging/installed" "$r")
-	on_host "$r" svm "$setup$holds failing='$failing' killed='$killed' $steps" -t 900
+	run_script "$r" svm "$setup$holds failing='$failing' killed='$killed' $steps" -t 900
 
 	for kind in $kinds; do
 		pid=$(sed -n "s/^$kind pid //p" <<<"$out")
@@ -411,7 +411,7 @@ done
 make_host vmx trixie
 f=$(echo "$tmp/vmx/lib/modules/$K"/updates/dkms/kvm-intel.ko*)
 changed_module "$f" .note.gnu.build-id 20 "$tmp/${f##*/}" && mv "$tmp/${f##*/}" "$tmp/vmx/host/newer"
-on_host vmx vmx '
+run_script vmx vmx '
 D=$(echo /lib/modules/*)
 conf() { echo "options kvm_intel $* enable_apicv=0" >/etc/modprobe.d/kvm-onereg.conf; }
 cet() { cat /sys/module/kvm_intel/parameters/cet; }
@@ -451,7 +451,7 @@ like "... doctor finds it, with a command" "$(part refused doctor)" 'to fix: sed
 # ---- A native kernel
 
 make_host native native
-on_host native svm '
+run_script native svm '
 modprobe kvm_amd
 run status -- kvm-onereg status
 run swap -- kvm-onereg swap ours

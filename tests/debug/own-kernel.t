@@ -27,6 +27,6 @@ like "all exports are equal to the kernel's own, and there were no CRCs" \
 
 # Its TSC is not stable there, and without ACPI there is nothing to calibrate it by. A clock that counts instructions
 # does not need calibration.
-on_host "its own KVM" svm "$kernel" '' '64-onereg --absent' --icount
-on_host ours svm "$kernel" "$modules" '64-onereg' --icount
+run_programs "its own KVM" svm "$kernel" '' '64-onereg --absent' --icount
+run_programs ours svm "$kernel" "$modules" '64-onereg' --icount
 done_testing

@@ -41,7 +41,7 @@ for series in native $("$top/tests/debian/kernel" series); do
 		modules=$build/$("$top/tests/debian/kernel" release "$series")
 		options=(-p kvm_intel.cet=1)
 	}
-	on_host "$series" vmx "$("$top/tests/debian/kernel" path "$series")" "$modules" \
+	run_programs "$series" vmx "$("$top/tests/debian/kernel" path "$series")" "$modules" \
 		"64-fuzz --calls /host/calls cet" -i "$tmp/calls" "${options[@]}"
 done
 # The program finds what is wrong in the file.

@@ -7,7 +7,7 @@
 . "$(dirname "$0")/on-host.sh"
 
 for series in $("$top/tests/debian/kernel" series); do
-	on_host "$series" svm "$("$top/tests/debian/kernel" path "$series")" '' '64-onereg --absent
+	run_programs "$series" svm "$("$top/tests/debian/kernel" path "$series")" '' '64-onereg --absent
 32-onereg --absent'
 done
 done_testing

@@ -24,7 +24,7 @@ reloaded() {
 $nothing
 "
 	done
-	on_host "$1" vmx "$2" "$3" "${commands}64-module unload kvm_intel
+	run_programs "$1" vmx "$2" "$3" "${commands}64-module unload kvm_intel
 64-module load kvm-intel.ko enable_apicv=0 cet=1
 64-cet --kvm both advertised ssp list
 64-module unload kvm_intel
@@ -53,7 +53,7 @@ done
 while read -r series name has line why; do
 	modules=
 	[ "$series" = native ] || modules=$build/$("$top/tests/debian/kernel" release "$series")
-	on_host "$series-$name" vmx "$("$top/tests/debian/kernel" path "$series")" "$modules" \
+	run_programs "$series-$name" vmx "$("$top/tests/debian/kernel" path "$series")" "$modules" \
 		"64-cet --kvm $has advertised matrix ssp list cr4" -c "$line" --taint-ok S -p kvm_intel.cet=1
 	if [ "$series" = native ]; then
 		continue
@@ -94,7 +94,7 @@ mixed() { # SERIES
 		objcopy --strip-debug -R .BTF -R .BTF.base "$f"
 		files+=(-i "$f")
 	done
-	on_host "mixed-$series" vmx "$kernel" '' "64-module load irqbypass.ko
+	run_programs "mixed-$series" vmx "$kernel" '' "64-module load irqbypass.ko
 64-module load distro-kvm.ko
 64-module load distro-kvm-intel.ko enable_apicv=0
 64-visible --facts /out/distro

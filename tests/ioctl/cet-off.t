@@ -20,9 +20,9 @@ for host in svm vmx; do
 	for series in $("$top/tests/debian/kernel" series); do
 		kernel=$("$top/tests/debian/kernel" path "$series")
 		modules=$build/$("$top/tests/debian/kernel" release "$series")
-		on_host $host-"$series"-distro $host "$kernel" '' "64-visible --facts /out/facts${options:+$tracing}" \
+		run_programs $host-"$series"-distro $host "$kernel" '' "64-visible --facts /out/facts${options:+$tracing}" \
 			"${options[@]}"
-		on_host $host-"$series"-ours $host "$kernel" "$modules" "64-visible --facts /out/facts
+		run_programs $host-"$series"-ours $host "$kernel" "$modules" "64-visible --facts /out/facts
 64-cet --kvm none
 32-cet --kvm none${options:+$tracing}" "${options[@]}"
 		same_as_distro $host-"$series"-ours $host-"$series"

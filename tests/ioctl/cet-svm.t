@@ -46,7 +46,7 @@ $nothing matrix xss cr4
 64-module load distro-kvm-amd.ko
 64-visible --facts /out/distro"
 
-on_host native svm-cet "$("$top/tests/debian/kernel" path native)" '' "$commands" -p kvm_amd.cet=1
+run_programs native svm-cet "$("$top/tests/debian/kernel" path native)" '' "$commands" -p kvm_amd.cet=1
 for series in $("$top/tests/debian/kernel" series); do
 	kernel=$("$top/tests/debian/kernel" path "$series")
 	mkdir "$tmp/distro-$series"
@@ -55,7 +55,7 @@ for series in $("$top/tests/debian/kernel" series); do
 		distro_module "$kernel" $m "$tmp/distro-$series/distro-$m.ko"
 		files+=(-i "$tmp/distro-$series/distro-$m.ko")
 	done
-	on_host "$series" svm-cet "$kernel" "$build/$("$top/tests/debian/kernel" release "$series")" "$commands
+	run_programs "$series" svm-cet "$kernel" "$build/$("$top/tests/debian/kernel" release "$series")" "$commands
 $ours" -p kvm_amd.cet=1 "${files[@]}"
 	for facts in $compared; do
 		ok "$series: same answers as native: $facts" "$top/tests/ioctl/compare-facts" \

@@ -13,10 +13,10 @@ commands='64-cet --kvm both --facts /out/cet-64
 32-fuzz 4000 4 cet
 64-onereg --facts /out/onereg'
 
-on_host native vmx "$("$top/tests/debian/kernel" path native)" '' "$commands"
+run_programs native vmx "$("$top/tests/debian/kernel" path native)" '' "$commands"
 for series in ${CET_SERIES:-$("$top/tests/debian/kernel" series)}; do
 	release=$("$top/tests/debian/kernel" release "$series")
-	on_host "$series" vmx "$("$top/tests/debian/kernel" path "$series")" "$build/$release" "$commands
+	run_programs "$series" vmx "$("$top/tests/debian/kernel" path "$series")" "$build/$release" "$commands
 64-cet --kvm both bitmap" -p kvm_intel.cet=1 -p kvm_intel.dump_invalid_vmcs=1
 	like "$series: the dump of a rejected VMCS has the guest's CET state" "$(cat "$tmp/$series/dmesg")" \
 		'Guest S_CET = 0x[0-9a-f]{16}  SSP = 0x[0-9a-f]{16}  INTR_SSP_TABLE = 0x[0-9a-f]{16}$'

@@ -8,10 +8,10 @@
 
 # shellcheck disable=SC2154 # tap.sh sets build, tmp and top
 
-# on_host NAME HOST KERNEL MODULES COMMANDS [OPTION]...: HOST is svm or vmx, KERNEL a folder made by
+# run_programs NAME HOST KERNEL MODULES COMMANDS [OPTION]...: HOST is svm or vmx, KERNEL a folder made by
 # tests/debian/kernel, MODULES a folder, or empty for the kernel's own. COMMANDS, one per line, are BITS-PROGRAM
 # ARGUMENT...; what they leave in /out is in $tmp/NAME/files. OPTIONS are those of tests/hosts/run.
-on_host() {
+run_programs() {
 	local name=$1 host=$2 kernel=$3 modules=$4 commands=$5 p programs=()
 
 	shift 5
@@ -41,10 +41,10 @@ same_as_native() {
 64-fuzz 5000 1
 32-fuzz 5000 2'
 
-	on_host native "$host" "$("$top/tests/debian/kernel" path native)" '' "$commands"
+	run_programs native "$host" "$("$top/tests/debian/kernel" path native)" '' "$commands"
 	for series in $("$top/tests/debian/kernel" series); do
 		release=$("$top/tests/debian/kernel" release "$series")
-		on_host "$series" "$host" "$("$top/tests/debian/kernel" path "$series")" "$build/$release" "$commands"
+		run_programs "$series" "$host" "$("$top/tests/debian/kernel" path "$series")" "$build/$release" "$commands"
 		for bits in 64 32; do
 			ok "$series: same answers as native, $bits bits" "$top/tests/ioctl/compare-facts" \
 				"$tmp/native/files/facts-$bits" "$tmp/$series/files/facts-$bits" "$host-$series"
