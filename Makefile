@@ -115,7 +115,7 @@ outcomes: ## move CET guests to CPUs that have less or more of CET; writes docs/
 
 .PHONY: pauses
 pauses: ## measure how long guests pause in a swap, by their memory; writes docs/pauses.md (as root, minutes)
-	/pauses/run
+	/pauses/pauses
 
 .PHONY: debug-check
 debug-check: ## run tests on kernels that it builds: 6.12 and 6.1 with KASAN, lockdep and more, one that is not Debian's (as root, hours)
