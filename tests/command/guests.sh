@@ -26,7 +26,6 @@ mkdir -p /shm /var/lib/kvm-onereg /run/libvirt/qemu
 /host/holder mount tmpfs /shm size=64m >/tmp/null
 /host/holder mount tmpfs /var/lib/kvm-onereg size=1g >/tmp/null
 machine="-accel kvm -M pc,hpet=off,usb=off,vmport=off,smm=off -m 4 -nodefaults -no-user-config -display none -cpu host"
-# What counts is slow enough for the command to be fast
 count="-bios /host/count.bin -device isa-debugcon,iobase=0xe9,chardev=d"
 console() { echo "-chardev file,id=d,path=/out/$1.count,append=on"; }
 monitor() { echo "-qmp unix:/tmp/$1.qmp,server=on,wait=off"; }
@@ -59,11 +58,18 @@ goes_on() { # NAME: it counts further
 loaded() { if [ -e /sys/module/kvm/version ]; then echo ours; else echo distro; fi; }
 other() { if [ -e /sys/module/kvm/version ]; then echo distro; else echo ours; fi; }
 left() { echo "left: $(cd /var/lib/kvm-onereg/guests 2>/tmp/null && echo *)"; }
-words_of() { tail -n 1 $1/cmdline 2>/tmp/null | tr "\0" " "; }
-pid_of() {
-	local p
-	for p in /proc/[0-9]*; do case "$(words_of $p)" in *"-name $1 "*) echo ${p#/proc/} ;; esac done
+# What there is for each process must not start programs: on this host, each takes milliseconds
+words_of() { # FOLDER: $words
+	local all=()
+	{ mapfile -d "" -t all <$1/cmdline; } 2>/tmp/null
+	words="${all[*]} "
 }
+pid_of() {
+	local p words
+	for p in /proc/[0-9]*; do words_of $p; case $words in *"-name $1 "*) echo ${p#/proc/} ;; esac done
+}
+has_started() { [ -n "$(pid_of $1)" ]; }
+has_ended() { ! has_started $1; }
 '
 
 # sequence HOST GUEST: "consecutive" if each number is the one before it, plus one

@@ -175,7 +175,7 @@ hold vm -name guest=mine
 hold perf
 for q in many busy moving elsewhere replaced session jobs service; do until_true [ -S /tmp/$q.qmp ]; done
 [ -S /tmp/many.qmp ] || cat /tmp/many.log
-until_true test -n "$(pid_of silent)"
+until_true has_started silent
 rm /tmp/qemu-system-x86_64
 /host/holder mount cgroup2 /sys/fs/cgroup "" || cat /proc/filesystems
 mkdir /sys/fs/cgroup/own.service
@@ -210,7 +210,8 @@ run refused json -- kvm-onereg swap distro --keep-guests --json --dry-run
 goes_on good
 for p in /proc/[0-9]*; do
 	{ read -r c <$p/comm; } 2>/tmp/null
-	case "$(words_of $p)" in *"-name good "*) continue ;; esac
+	words_of $p
+	case $words in *"-name good "*) continue ;; esac
 	case $c in qemu-* | holder) kill -9 ${p#/proc/} ;; esac
 done
 sleep 0.5
@@ -343,7 +344,7 @@ goes_on one
 # saved and interrupted: what may be restored, and what may not
 saved() { # until its process has ended
 	between=kill:1 run saved -- kvm-onereg swap $(other) -g
-	until_true test -z "$(pid_of one)"
+	until_true has_ended one
 }
 saved
 run plain -- kvm-onereg swap $(other)
