@@ -266,6 +266,25 @@ out_of_range() { # HEADER: the names whose index is in the wrong range
 }
 is "every index is in its owner's range" "$(out_of_range "$uapi/asm/kvm_onereg.h")" ""
 like "GUEST_SSP is among the tested indices" "$(cat "$tmp/names")" '^KVM_REG_GUEST_SSP$'
+
+# The other places that must know a register: docs/extend.md. The names are those that out_of_range has found.
+forgotten() {
+	local name short file text
+	while read -r name; do
+		short=${name#KVM_REG_} short=${short#KVM_ONEREG_REG_}
+		while read -r file text; do
+			grep -q -F -- "$text" "$top/$file" || echo "$short: $file"
+		done <<-END
+			include/uapi/asm/kvm_onereg.h * $name:
+			src/synthetic.c KVM_X86_REG_KVM($name)
+			tools/kvm-onereg/kvm-onereg.8.scd kvm:$short
+			tests/ioctl/golden.h ID_$short
+			tests/ioctl/cet_regs.c ID_$short
+			tests/guest/snap.c KVM_X86_REG_KVM($name)
+		END
+	done <"$tmp/names"
+}
+is "every register is in all places that must know it" "$(forgotten)" ""
 sed 's/^#define KVM_SYNTHETIC_GUEST_SSP.*/&\
 #define KVM_REG_MAINLINE_BAD 0x80000000\
 #define KVM_REG_MAINLINE_GOOD 0x7fffffff\
@@ -274,6 +293,7 @@ sed 's/^#define KVM_SYNTHETIC_GUEST_SSP.*/&\
 #define KVM_ONEREG_REG_LOCAL 0xff000000U/' "$uapi/asm/kvm_onereg.h" >"$tmp/mutant.h"
 is "an index outside its range is rejected" "$(out_of_range "$tmp/mutant.h" | sort | tr '\n' ' ')" \
 	"KVM_ONEREG_REG_LOCAL KVM_ONEREG_REG_LOW KVM_REG_MAINLINE_BAD "
+is "a register that is nowhere else is missed in each place" "$(forgotten | grep -c '^GOOD: ')" 6
 
 # The numbers in the header's text are those of the kernel.
 text=$(cat "$uapi/asm/kvm_onereg.h")
