@@ -5,7 +5,7 @@
 
 # cached NAME-KEY MAKE: print the name of the folder. If it does not exist, MAKE makes $part, which becomes it: it is
 # there as a whole, or not at all. KEY has no '-', and depends on what the folder is made from. Other folders NAME-*
-# that are older than two hours are removed then: nothing uses them any more.
+# that are older than two hours are removed then: nothing uses them any more. If MAKE fails, so does this.
 cached() {
 	# The names are odd because MAKE sees them.
 	local cached_dir=$1 cached_name=${1%-*} part=$1.part
@@ -20,5 +20,16 @@ cached() {
 				! -path "$cached_dir*" -mmin +120 -exec rm -rf {} +
 		}
 	) 8>"$cached_name.lock"
-	echo "$cached_dir"
+	[ -e "$cached_dir/.complete" ] && echo "$cached_dir"
+}
+
+# logged WHAT LOG COMMAND...: the output goes to LOG. If COMMAND fails, print the end of LOG, and exit
+logged() {
+	local what=$1 log=$2
+	shift 2
+	"$@" >"$log" 2>&1 || {
+		tail -n 30 "$log" >&2
+		echo "$what; all of the output: $log" >&2
+		exit 1
+	}
 }
