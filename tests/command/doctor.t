@@ -26,14 +26,14 @@ nothing() {
 }
 edit() { sed -i "$1" "$R/dpkg"; }
 
+host_state() { find "$R" -printf '%P %y %m %s %T@ %l\n' | sort; }
 host
+before=$(host_state)
 nothing "a good host"
 is "... each check has a result" "$(json 'join ",", grep { !/^(ok|skipped)$/ } map { $_->{result} } @{$j->{checks}}')" \
 	""
 is "... only that of /dev/kvm is skipped" \
 	"$(json 'join ",", map { $_->{check} } grep { $_->{result} eq "skipped" } @{$j->{checks}}')" /dev/kvm
-host_state() { find "$R" -printf '%P %y %m %s %T@ %l\n' | sort; }
-before=$(host_state)
 onereg doctor
 is "... it changes nothing" "$(diff <(echo "$before") <(host_state))" ""
 like "... in words" "$output" '^No problem found\.$'
