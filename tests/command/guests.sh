@@ -78,5 +78,5 @@ sequence() {
 		while (<>) { /^([0-9a-f]{8})\n$/ or (eof() ? last : do { print "line $.: $_"; exit });
 			hex($1) == $last + 1 or do { print "line $.: $1 after ", sprintf("%08x", $last), "\n"; exit };
 			$last = hex $1; $n++ }
-		print $n > 20 ? "consecutive\n" : "only $n numbers\n"' "$tmp/$1.out/files/$2.count" 2>&1
+		print $n > 3 ? "consecutive\n" : "only $n numbers\n"' "$tmp/$1.out/files/$2.count" 2>&1
 }

@@ -33,7 +33,7 @@ strip_modules() {
 		*.ko) cp -p "$f" "$f.own" && mv "$f.own" "$f" ;; # other trees have the same file
 		esac
 		objcopy --strip-debug -R .BTF -R .BTF.base -R __mcount_loc -R .rela__mcount_loc "${f%.xz}"
-		case $f in *.xz) xz -0 --check=crc32 "${f%.xz}" ;; esac
+		case $f in *.xz) "$here/store-xz" "${f%.xz}" ;; esac
 	done
 }
 
@@ -89,7 +89,7 @@ changed_module() {
 	objcopy --dump-section "$2=$work.section" "$work.ko"
 	perl -e 'local $/; open F, "+<", $ARGV[0]; seek F, $ARGV[1], 0; read F, $c, 1; seek F, $ARGV[1], 0; print F chr(ord($c) ^ 1)' "$work.section" "$3"
 	objcopy --update-section "$2=$work.section" "$work.ko"
-	case $4 in *.xz) xz -0 --check=crc32 -c "$work.ko" >"$4" ;; *) cp "$work.ko" "$4" ;; esac
+	case $4 in *.xz) "$here/store-xz" "$work.ko" && mv "$work.ko.xz" "$4" ;; *) cp "$work.ko" "$4" ;; esac
 }
 
 run_script() {
