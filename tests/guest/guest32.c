@@ -265,9 +265,9 @@ static const char * const deeds[] = {
 #define FAULT_CP "call 121"
 #define FAULT_PF "call 114"
 
-static void falsify(struct snapshot *s, enum change change, uint32_t control)
+static void falsify(struct snapshot *s, enum change what, uint32_t control)
 {
-	switch (change) {
+	switch (what) {
 	case NOTHING:
 		break;
 	case SSP_PLUS_4:

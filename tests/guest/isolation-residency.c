@@ -163,13 +163,13 @@ static bool guest_xrstors(struct model *m, struct orders *o, unsigned int n)
 	return server_do(m->c, ORDER_XRSTORS) && !o->fault;
 }
 
-static bool host_does(struct model *m, enum step step, unsigned int i, unsigned int n, uint64_t value)
+static bool host_does(struct model *m, enum step what, unsigned int i, unsigned int n, uint64_t value)
 {
 	struct kvm_fpu fpu = { .fcw = 0x37f, .mxcsr = 0x1f80 };
 	struct cpu *c = m->c;
 	bool interrupted;
 
-	switch (step) {
+	switch (what) {
 	case HOST_SETS:
 		cpu_wrmsr(c, cet_msrs[i], value);
 		m->value[i] = value;
@@ -185,7 +185,7 @@ static bool host_does(struct model *m, enum step step, unsigned int i, unsigned 
 		return !msrs_set(&c->io, cet_msrs[i], (value ^ 1ull << 63) | 1ull << 50 | 1 << 6);
 	case HOST_GETS:
 	case HOST_GETS_BY_REG:
-		return host_gets(m, step == HOST_GETS_BY_REG);
+		return host_gets(m, what == HOST_GETS_BY_REG);
 	case HOST_SETS_XSAVE:
 		return xsave_and_back(c);
 	case HOST_SETS_FPU:
@@ -196,16 +196,16 @@ static bool host_does(struct model *m, enum step step, unsigned int i, unsigned 
 		c->io.run->immediate_exit = 0;
 		return interrupted;
 	default:
-		tap_bail("step %u", step);
+		tap_bail("step %u", what);
 	}
 }
 
-static bool guest_does(struct model *m, enum step step, unsigned int i, unsigned int n, uint64_t value)
+static bool guest_does(struct model *m, enum step what, unsigned int i, unsigned int n, uint64_t value)
 {
 	struct orders *o = orders_of(m->c);
 	bool ok;
 
-	switch (step) {
+	switch (what) {
 	case GUEST_WRITES:
 		o->which = i;
 		o->value[i] = value;
@@ -226,7 +226,7 @@ static bool guest_does(struct model *m, enum step step, unsigned int i, unsigned
 	case GUEST_XRSTORS:
 		return guest_xrstors(m, o, n);
 	default:
-		tap_bail("step %u", step);
+		tap_bail("step %u", what);
 	}
 }
 

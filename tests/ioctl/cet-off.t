@@ -20,8 +20,8 @@ for host in svm vmx; do
 	for series in $("$top/tests/debian/kernel" series); do
 		kernel=$("$top/tests/debian/kernel" path "$series")
 		modules=$build/$("$top/tests/debian/kernel" release "$series")
-		run_programs $host-"$series"-distro $host "$kernel" '' "64-visible --facts /out/facts${options:+$tracing}" \
-			"${options[@]}"
+		run_programs $host-"$series"-distro $host "$kernel" '' \
+			"64-visible --facts /out/facts${options:+$tracing}" "${options[@]}"
 		run_programs $host-"$series"-ours $host "$kernel" "$modules" "64-visible --facts /out/facts
 64-cet --kvm none
 32-cet --kvm none${options:+$tracing}" "${options[@]}"

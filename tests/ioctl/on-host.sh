@@ -44,7 +44,8 @@ same_as_native() {
 	run_programs native "$host" "$("$top/tests/debian/kernel" path native)" '' "$commands"
 	for series in $("$top/tests/debian/kernel" series); do
 		release=$("$top/tests/debian/kernel" release "$series")
-		run_programs "$series" "$host" "$("$top/tests/debian/kernel" path "$series")" "$build/$release" "$commands"
+		run_programs "$series" "$host" "$("$top/tests/debian/kernel" path "$series")" "$build/$release" \
+			"$commands"
 		for bits in 64 32; do
 			ok "$series: same answers as native, $bits bits" "$top/tests/ioctl/compare-facts" \
 				"$tmp/native/files/facts-$bits" "$tmp/$series/files/facts-$bits" "$host-$series"
