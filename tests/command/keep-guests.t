@@ -272,7 +272,7 @@ for note in 'CPUs of 1 of its [0-9]+ threads \(taskset\)' 'NUMA policy of its me
 done
 is "$r: ... nothing of the good one" "$(part refused | sed -n '/^  good /{n;p}' | grep -c '^      ')" 0
 like "$r: noted: a disk elsewhere" "$(part refused | sed -n '/^  remote /,/^  [^ ]/p')" \
-	'^      its disk image nbd\+unix:///exported\?socket=/tmp/nbd is elsewhere: whether it is written to'
+	'^      its disk image nbd\+unix:///exported\?socket=/tmp/nbd is elsewhere: writes to it in the meantime'
 like_part $r refused "... exit 4" '^== status 4$'
 like "$r: ... nothing was done" "$out" '^refused: ours, left: \*?$'
 like "$r: ... in JSON" "$(part refused json | tr -d '\n')" \
@@ -396,7 +396,7 @@ like "$r: ... on ours" "$out" '^no restore: ours, left: \*?$'
 like_part $r deaf "one that does not answer once it is saved is not ended: it is said" \
 	'two \([0-9]+\) does not go on: .*QEMU hangs'
 like_part $r deaf "... why the swap ended" \
-	'two \([0-9]+\) cannot be ended: it does not say any more whether it stands still \(QEMU does not answer\)'
+	'two \([0-9]+\) cannot be ended: it no longer reports whether it is stopped \(QEMU does not answer\)'
 like_part $r deaf "... exit 6" '^== status 6$'
 like "$r: ... nothing was exchanged, and its state is kept" "$out" '^deaf: ours, left: journal.json two-[0-9-]*.state$'
 like_part $r 'deaf still' "... the same again" \
@@ -416,7 +416,7 @@ like_part $r forgotten "libvirt has lost the state: it is said" \
 	'dom cannot be restored: libvirt has no saved state of it'
 like_part $r forgotten "... exit 6" '^== status 6$'
 like_part $r forgotten "... and that it is lost" 'again; but dom has ended, and libvirt has no state of it$'
-like "$r: ... the guest is not started anew, and nothing waits" "$out" '^forgotten: ours, left: \*?, started: 0$'
+like "$r: ... the guest is not started again, and nothing waits" "$out" '^forgotten: ours, left: \*?, started: 0$'
 like_part $r full "the disk is full in the middle: it is said" 'one \([0-9]+\) cannot be saved: .*No space left'
 like_part $r full "... exit 5" '^== status 5$'
 like "$r: ... nothing was exchanged" "$out" '^full: ours, left: \*?$'

@@ -67,7 +67,7 @@ static char *settle_old(struct journal *journal, struct guest *guest, bool act)
 		return does_not_answer(guest, why);
 	state = qemu_state(guest);
 	if (!state)
-		return does_not_answer(guest, "it does not say what its state is");
+		return does_not_answer(guest, "it does not report its state");
 	/* Somebody has let it go on, even if it is stopped again: its file is old */
 	if (guest->phase == SAVING || strcmp(state, "postmigrate")) {
 		if (!act) {
@@ -97,7 +97,7 @@ static char *settle_new(struct journal *journal, struct guest *guest, bool act)
 	/* One that does not answer may run: its monitor may have another client */
 	state = qemu_state(guest);
 	if (!state)
-		return does_not_answer(guest, "it does not say what its state is");
+		return does_not_answer(guest, "it does not report its state");
 	if (guest->phase == RESTORING && !same_text(state, "running")) {
 		if (!act) {
 			guest->phase = GONE;
@@ -146,7 +146,7 @@ static void forget_boot(struct guest *guest)
 	if (!guest->in_memory || !waits_in_file(guest))
 		return;
 	memory = guest->images ? guest->image[guest->images - 1].file : "a file";
-	add_note(format("%s is lost: a reboot has emptied its memory, %s; start it anew (its devices' state: %s)",
+	add_note(format("%s is lost: a reboot has emptied its memory, %s; start it again (its devices' state: %s)",
 			guest->name, memory, guest->file));
 	guest->phase = LOST;
 }
@@ -181,7 +181,7 @@ static char *settle_qemu(struct journal *journal, struct guest *guest, bool same
 		guest->phase = GONE;
 		break;
 	case SAVING:
-		add_note(format("%s ended while it was being saved, and is lost, as in a power cut: start it anew",
+		add_note(format("%s ended while it was being saved, and is lost, as in a power cut: start it again",
 				guest->name));
 		if (act)
 			drop_files(guest);
@@ -190,7 +190,7 @@ static char *settle_qemu(struct journal *journal, struct guest *guest, bool same
 	case RESUMING:
 		add_note(format("%s has ended since it was restored; it may have run, so it is not restored again",
 				guest->name));
-		add_note(format("%s: start it anew; its old state is still in %s", guest->name, guest->file));
+		add_note(format("%s: start it again; its old state is still in %s", guest->name, guest->file));
 		guest->phase = LOST;
 		break;
 	case RUNNING:
@@ -211,8 +211,9 @@ static char *settle_domain(struct journal *journal, struct guest *guest, bool ac
 	char *why = NULL;
 
 	if (!domain_phase(guest, &phase))
-		return format("libvirtd does not say what domain %s does; see that it runs: systemctl start libvirtd",
-			      guest->name);
+		return format(
+			"libvirtd does not report the state of domain %s; if it has ended: systemctl start libvirtd",
+			guest->name);
 	if (phase == RESTORING) {
 		/* A save that did not come to its end, or a start that did: libvirt itself has ended both */
 		if (act && guest->ran && guest->phase != RUNNING)

@@ -90,7 +90,7 @@ static void note_files(struct guest *guest)
 		if (!strcmp(option, "chardev"))
 			file = emptied_file(value);
 		if (file)
-			add_guest_note(guest, format("not carried over: what %s has so far (-%s): QEMU begins it anew",
+			add_guest_note(guest, format("not carried over: what %s has so far (-%s): QEMU starts it over",
 						     file, option));
 	}
 }

@@ -217,7 +217,7 @@ char *domain_restore(struct guest *guest)
 	struct program_result result;
 	char *why, *text;
 
-	/* Without it, start would boot the guest anew */
+	/* Without it, start would boot the guest from the beginning */
 	if (!same_text(info(guest->name, "Managed save"), "yes"))
 		return format("libvirt has no saved state of it any more");
 	result = run_program_to_end(wait_for_start, guest, words);

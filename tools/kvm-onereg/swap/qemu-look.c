@@ -180,7 +180,7 @@ static const char *foreign_device(const char *driver)
 static void check_option(struct guest *guest, const char *option, const char *value)
 {
 	static const char * const inherited[] = { "fd", "fds", "vhostfd", "vhostfds", "sock_fd", "passfd" };
-	static const char anew[] = "shut this guest down, or migrate it; or start it anew without that";
+	static const char anew[] = "shut this guest down, or migrate it; or start it again without that";
 	const char *kind = first_part(value, "driver") ?: "", *what = foreign_device(kind);
 
 	if (strcmp(option, "append") && strcmp(option, "name") &&
@@ -337,7 +337,7 @@ static bool is_remote(const char *driver)
 
 static void note_elsewhere(struct guest *guest, const char *image)
 {
-	static const char not_seen[] = "whether it is written to meanwhile is not seen";
+	static const char not_seen[] = "writes to it in the meantime cannot be detected";
 
 	add_guest_note(guest, format("its disk image %s is elsewhere: %s", image, not_seen));
 }
@@ -515,7 +515,7 @@ static void look_at_memory(struct guest *guest)
 		struct json_object *path = ask(guest, "qom-get", qom(object, "mem-path"));
 
 		if (!json_object_get_string(path)) {
-			refuse_guest(guest, "QEMU does not say where its memory is", "run this again");
+			refuse_guest(guest, "QEMU does not report where its memory is", "run this again");
 			continue;
 		}
 		guest->image = enlarged(guest->image, guest->images, 1, sizeof(*guest->image));

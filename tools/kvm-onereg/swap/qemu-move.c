@@ -370,8 +370,7 @@ char *qemu_end(struct guest *guest)
 			return NULL;
 		/* It may run: then its state is old, and nothing may end it */
 		return state ? format("somebody has let it go on since it was saved (it is %s)", state) :
-			       format("it does not say any more whether it stands still (%s)",
-				      why ?: "QEMU does not answer");
+			       format("it no longer reports whether it is stopped (%s)", why ?: "QEMU does not answer");
 	}
 	quits = qmp_ask(&guest->qmp, "quit", NULL, &why);
 	qmp_close(&guest->qmp);

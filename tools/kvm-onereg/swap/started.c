@@ -171,7 +171,7 @@ static char *runs_elsewhere(int pid, const struct started *started)
 	if (root && strcmp(root, "/"))
 		return format("its root folder is %s", root);
 	if (unit_of(started->cgroup))
-		return format("it belongs to the systemd service %s, which would end or start it anew",
+		return format("it belongs to the systemd service %s, which would stop or restart it",
 			      unit_of(started->cgroup));
 	return NULL;
 }
@@ -198,7 +198,7 @@ static char *is_confined(int pid, const char *status, const struct started *star
 	if (is_filtered_by_others(status, started->words))
 		return format("its system calls are filtered (seccomp) by what started it");
 	if (started->user && hex_of(status, "CapEff"))
-		return format("it has capabilities (CapEff %s) that a new process of its user has not",
+		return format("it has capabilities (CapEff %s) that a new process of its user would not have",
 			      value_of(status, "CapEff", ":"));
 	return NULL;
 }
