@@ -465,12 +465,13 @@ static void try_mutant(const char *number, const char *parameters, const char *c
 	done = true;
 }
 
-int main(int, char **argv)
+int main(int argc, char **argv)
 {
 	char line[1024], *p, *number, *parameters;
 	bool reached = false;
 	FILE *list;
 
+	(void)argc;
 	argv = read_options(argv + 1, &reached);
 	list = *argv ? fopen(*argv, "r") : NULL;
 	if (!list)
