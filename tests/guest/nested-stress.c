@@ -791,12 +791,16 @@ static void fresh_l2(void)
 	put(GUEST_RFLAGS, RFLAGS_FIXED | RFLAGS_IF);
 }
 
-static void choose_controls(void)
+/* Whether L1 injects an event, too */
+static bool choose_controls(void)
 {
+	bool inject;
+
 	entry = !one_in(4);
 	exits = !one_in(4);
 	intercept = one_in(2);
 	nmi_exits = entry && one_in(2);
+	inject = entry && one_in(4);
 	n->repair = !exits;
 	host_fields.s_cet = CET_SHSTK | CET_WRSS | CET_ENDBR | (one_in(2) ? S_CET_NOTRACK : 0);
 	host_fields.table = l1_tables[rnd(2)];
@@ -806,6 +810,7 @@ static void choose_controls(void)
 	put(EXIT_CONTROLS, exit_controls | (exits ? EXIT_LOAD_CET : 0));
 	put(PIN_CONTROLS, pin_controls | (nmi_exits ? PIN_NMI_EXITING : 0));
 	put(EXCEPTION_BITMAP, intercept ? 1u << VECTOR_CP : 0);
+	return inject;
 }
 
 /* L1 enters L2, which may have to be run several times until it stops for a reason of its own */
@@ -835,8 +840,7 @@ static void round_of(void)
 	enum place w;
 
 	nhistory = 0;
-	choose_controls();
-	inject = entry && one_in(4);
+	inject = choose_controls();
 	fresh_l2();
 	disturb_l1();
 	if (one_in(8)) {

@@ -152,27 +152,10 @@ static GUEST uint64_t vmcs_init(void)
 	return bad;
 }
 
-static GUEST uint64_t access_fields(struct l1_mail *n)
-{
-	uint64_t status = DONE;
-
-	for (uint64_t i = 0; i < n->nfields; i++)
-		status |= n->fields[i].write ? do_vmwrite(n->fields[i].field, n->fields[i].value) :
-					       do_vmread(n->fields[i].field, &n->fields[i].value);
-	return status;
-}
-
-/* L2's RIP is that of its next instruction then */
-static GUEST uint64_t skip_instruction(uint64_t *rip)
-{
-	uint64_t length = 0, status = do_vmread(GUEST_RIP, rip);
-
-	status |= do_vmread(EXIT_LENGTH, &length);
-	return status | do_vmwrite(GUEST_RIP, *rip + length);
-}
-
 static GUEST void operation(struct l1_mail *n)
 {
+	uint64_t v = 0;
+
 	n->status = DONE;
 	switch (n->kind) {
 	case L1_RDMSR:
@@ -204,13 +187,16 @@ static GUEST void operation(struct l1_mail *n)
 		n->status = do_vmptrld(n->a);
 		break;
 	case L1_VMREAD:
-		n->status = do_vmread(n->a, &n->result);
+		n->status = do_vmread(n->a, &v);
+		n->result = v;
 		break;
 	case L1_VMWRITE:
 		n->status = do_vmwrite(n->a, n->b);
 		break;
 	case L1_FIELDS:
-		n->status = access_fields(n);
+		for (v = 0; v < n->nfields; v++)
+			n->status |= n->fields[v].write ? do_vmwrite(n->fields[v].field, n->fields[v].value) :
+							  do_vmread(n->fields[v].field, &n->fields[v].value);
 		break;
 	case L1_INIT:
 		n->status = vmcs_init();
@@ -219,7 +205,10 @@ static GUEST void operation(struct l1_mail *n)
 		n->status = nested_enter_l2(n->a);
 		break;
 	case L1_SKIP:
-		n->status = skip_instruction(&n->result);
+		n->status = do_vmread(GUEST_RIP, &v);
+		n->result = v;
+		n->status |= do_vmread(EXIT_LENGTH, &v);
+		n->status |= do_vmwrite(GUEST_RIP, n->result + v);
 		break;
 	case L1_STORE:
 		*(volatile uint64_t *)n->a = n->b;
