@@ -194,6 +194,7 @@ int main(int argc, char **argv)
 		setlinebuf(file);
 	kvm_open("fuzzer");
 	emulate = ioctl(kvm_dev, KVM_CHECK_EXTENSION, (unsigned long)CAP_ONE_REG) <= 0;
+	machines_keep_memory = true;
 	area_create(&argp);
 	area_create(&addr);
 	each_of("--sequences", which, run_sequence);

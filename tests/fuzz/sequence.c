@@ -71,25 +71,23 @@ const struct fuzz_step *fuzz_random_step(void)
 	return fuzz_step_of(steps, ARRAY_SIZE(steps));
 }
 
-#define HLT 0xf4f4f4f4f4f4f4f4
+#define HLT	 0xf4f4f4f4f4f4f4f4
+#define HLT_BYTE 0xf4
 
 /* Code that goes astray ends soon: what is 0 becomes HLT, in stacks and where nothing is. */
 static void fill(struct machine *m)
 {
-	uint64_t *word = machine_at(m, 0), *end = machine_at(m, 0x1000);
+	uint64_t *word, *end;
 	unsigned int i;
 
-	for (; word < end; word++)
-		*word = HLT;
+	memset(machine_at(m, 0), HLT_BYTE, 0x1000);
 	for (i = 0; i < m->ncpus; i++) {
 		word = machine_at(m, m->cpus[i]->page + PAGE);
 		end = machine_at(m, m->cpus[i]->page + CPU_PAGES * PAGE - 8);
 		for (; word < end; word++)
 			*word = *word ?: HLT;
 	}
-	end = machine_at(m, 0x200000 - 8);
-	for (word = machine_at(m, m->free); word < end; word++)
-		*word = HLT;
+	memset(machine_at(m, m->free), HLT_BYTE, 0x200000 - 8 - m->free);
 }
 
 /*

@@ -24,6 +24,11 @@
 
 static struct kvm_cpuid2 *supported;
 
+bool machines_keep_memory;
+
+/* What a machine that is gone had. */
+static uint8_t *spare_memory[2];
+
 static struct kvm_cpuid2 *new_cpuid(void)
 {
 	struct kvm_cpuid2 *cpuid = calloc(1, sizeof(*cpuid) + MAX_CPUID * sizeof(cpuid->entries[0]));
@@ -360,6 +365,39 @@ static void add_cpu(struct machine *m, const struct machine_config *config)
 	m->cpus[m->ncpus++] = c;
 }
 
+static void *new_memory(void)
+{
+	unsigned int i;
+	void *ram;
+
+	for (i = 0; i < ARRAY_SIZE(spare_memory); i++)
+		if (spare_memory[i]) {
+			ram = memset(spare_memory[i], 0, RAM_SIZE);
+			spare_memory[i] = NULL;
+			return ram;
+		}
+	ram = mmap(NULL, RAM_SIZE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	/*
+	 * Page by page, so that a page can be removed without its neighbours leaving EPT. fork() must not copy all.
+	 */
+	if (ram == MAP_FAILED || madvise(ram, RAM_SIZE, MADV_DONTFORK) ||
+	    (madvise(ram, RAM_SIZE, MADV_NOHUGEPAGE) && errno != EINVAL))
+		tap_bail("RAM");
+	return ram;
+}
+
+static void free_memory(uint8_t *ram)
+{
+	unsigned int i;
+
+	for (i = 0; machines_keep_memory && i < ARRAY_SIZE(spare_memory); i++)
+		if (!spare_memory[i]) {
+			spare_memory[i] = ram;
+			return;
+		}
+	munmap(ram, RAM_SIZE);
+}
+
 struct machine *machine_create(const struct machine_config *config)
 {
 	static const struct machine_config usual;
@@ -379,13 +417,7 @@ struct machine *machine_create(const struct machine_config *config)
 		tap_bail("KVM_CREATE_VM");
 	if (config->irqchip && ioctl(m->fd, KVM_CREATE_IRQCHIP, 0))
 		tap_bail("KVM_CREATE_IRQCHIP");
-	m->ram = mmap(NULL, RAM_SIZE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-	/*
-	 * Page by page, so that a page can be removed without its neighbours leaving EPT. fork() must not copy all.
-	 */
-	if (m->ram == MAP_FAILED || madvise(m->ram, RAM_SIZE, MADV_DONTFORK) ||
-	    (madvise(m->ram, RAM_SIZE, MADV_NOHUGEPAGE) && errno != EINVAL))
-		tap_bail("RAM");
+	m->ram = new_memory();
 	machine_slot(m, 0, 0, m->ram, RAM_SIZE, 0);
 	m->free = ALLOC_FIRST;
 	if (!config->blank) {
@@ -413,7 +445,7 @@ void machine_destroy(struct machine *m)
 		free_cpu(m->cpus[i]);
 	machine_end_touching(m);
 	close(m->fd);
-	munmap(m->ram, RAM_SIZE);
+	free_memory(m->ram);
 	free(m);
 }
 

@@ -174,6 +174,8 @@ bool kvm_is_svm(void);
 /* Checks that guests can use G_FORCED. */
 void check_forced_emulation(void);
 
+/* For programs that make many machines: the memory of two that are gone is kept for the next, which find zeros in it. */
+extern bool machines_keep_memory;
 struct machine *machine_create(const struct machine_config *config);
 void machine_destroy(struct machine *m);
 /* For a caller that closes file descriptors itself: only cpus[] are left. machine_touch() must not follow. */

@@ -114,14 +114,18 @@ void area_fill(const struct area *a, enum pointer_place p, const void *data, siz
 	}
 }
 
+static bool is_canary(const uint8_t *p, size_t n)
+{
+	return !n || (*p == AREA_CANARY && !memcmp(p, p + 1, n - 1));
+}
+
 bool area_untouched(const struct area *a, uint64_t at, size_t size)
 {
-	const uint8_t *p;
+	const uint64_t first = user_addr(a->writable), end = first + a->size;
+	const uint64_t from = at < first ? first : at < end ? at : end;
+	const uint64_t to = at + size < from ? from : at + size < end ? at + size : end;
 
-	for (p = a->writable; p < a->writable + a->size; p++)
-		if ((user_addr(p) < at || user_addr(p) >= at + size) && *p != AREA_CANARY)
-			return false;
-	return true;
+	return is_canary(a->writable, from - first) && is_canary(a->writable + (to - first), end - to);
 }
 
 uint32_t random_dense_msr(void)
