@@ -155,6 +155,19 @@ static void note_exit(struct fuzz *f, struct cpu *c)
 	}
 }
 
+/*
+ * A fault in the handler of exceptions has overwritten the frame that it would return with: it would return to itself,
+ * for ever. It goes on elsewhere.
+ */
+static void leave_handler(struct fuzz *f, struct cpu *c, uint64_t at, struct exception_frame *frame)
+{
+	if (frame->vector == VECTOR_DB || frame->vector == VECTOR_NMI ||
+	    frame->rip < (uintptr_t)g_exception_stubs || frame->rip >= (uintptr_t)g_exception_end)
+		return;
+	frame->rip = f->code;
+	memcpy(machine_at(c->machine, at), frame, sizeof(*frame));
+}
+
 #define INT1 0xf1
 
 /* Of a #DB, also what follows if it is that of an INT1. */
@@ -180,6 +193,7 @@ static void note_exception(struct fuzz *f, struct cpu *c)
 	note(f, "from", frame.cs);
 	note(f, "address", frame.cr2);
 	check_tag(f, c, "an address that faulted", frame.cr2);
+	leave_handler(f, c, r.rdi, &frame);
 }
 
 /* The vCPU does not run, but waits for an interrupt or another vCPU. */

@@ -73,6 +73,7 @@ const struct fuzz_step *fuzz_random_step(void)
 
 #define HLT	 0xf4f4f4f4f4f4f4f4
 #define HLT_BYTE 0xf4
+#define INT3	 0xcc
 
 /* Code that goes astray ends soon: what is 0 becomes HLT, in stacks and where nothing is. */
 static void fill(struct machine *m)
@@ -164,6 +165,7 @@ void fuzz_create(struct fuzz *f)
 	for (i = 0; i < 2; i++) {
 		f->code = machine_alloc(f->machines[i], 1);
 		f->data = machine_alloc(f->machines[i], 2);
+		memset(machine_at(f->machines[i], f->code), INT3, PAGE);
 		separate_stacks(f->machines[i]);
 		fill(f->machines[i]);
 		add_smm(f->machines[i]);

@@ -76,6 +76,8 @@ exception:
 	pop	%rax
 	add	$16, %rsp
 	iretq
+	.global g_exception_end
+g_exception_end:
 
 	.global g_user
 	.type g_user, @function

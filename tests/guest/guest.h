@@ -259,7 +259,7 @@ uint64_t g_user(uint64_t (*function)(uint64_t), uint64_t argument);
 
 /* guest.S */
 void g_start(void);
-extern char g_exception_stubs[]; /* 256 of 16 bytes */
+extern char g_exception_stubs[], g_exception_end[]; /* 256 of 16 bytes, and what they share */
 void g_user_return(void);
 #endif
 
