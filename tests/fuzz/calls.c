@@ -185,10 +185,8 @@ static int emulate_one_reg(const struct cpu *c, unsigned int nr, enum pointer_pl
 	return ret ? -1 : 0;
 }
 
-/*
- * One register, or the list of them, with pointers of every kind. Memory beside what may be written must stay as it is.
- */
-void step_one_reg(struct fuzz *f, struct cpu *c)
+/* One register, with pointers of every kind. Memory beside what may be written must stay as it is. */
+static void any_reg(struct fuzz *f, struct cpu *c)
 {
 	const bool set = random_below(2);
 	const uint32_t msr = set ? fuzz_msr_to_set() : fuzz_msr();
@@ -221,6 +219,14 @@ void step_one_reg(struct fuzz *f, struct cpu *c)
 	}
 	note(f, "around",
 	     area_untouched(&f->argp, arg_at, sizeof(reg)) && area_untouched(&f->addr, value_at, sizeof(value)));
+}
+
+void step_one_reg(struct fuzz *f, struct cpu *c)
+{
+	unsigned int n = 1 + random_below(6);
+
+	while (n--)
+		any_reg(f, c);
 }
 
 /* KVM_GET_REG_LIST on such a KVM. There is no register to list without shadow stacks. */
@@ -259,7 +265,7 @@ struct some_msrs {
 	struct kvm_msr_entry entries[3];
 };
 
-void step_get_msrs(struct fuzz *f, struct cpu *c)
+static void get_msrs(struct fuzz *f, struct cpu *c)
 {
 	struct some_msrs m = { .head.nmsrs = 1 + random_below(3) };
 	unsigned int i;
@@ -277,7 +283,15 @@ void step_get_msrs(struct fuzz *f, struct cpu *c)
 	}
 }
 
-void step_set_msrs(struct fuzz *f, struct cpu *c)
+void step_get_msrs(struct fuzz *f, struct cpu *c)
+{
+	unsigned int n = 1 + random_below(3);
+
+	while (n--)
+		get_msrs(f, c);
+}
+
+static void set_msrs(struct fuzz *f, struct cpu *c)
 {
 	struct some_msrs m = { .head.nmsrs = 1 + random_below(3) };
 	unsigned int i;
@@ -289,6 +303,14 @@ void step_set_msrs(struct fuzz *f, struct cpu *c)
 		note(f, "value", m.entries[i].data);
 	}
 	note_result(f, "ret", ioctl(c->io.vcpu, KVM_SET_MSRS, &m));
+}
+
+void step_set_msrs(struct fuzz *f, struct cpu *c)
+{
+	unsigned int n = 1 + random_below(3);
+
+	while (n--)
+		set_msrs(f, c);
 }
 
 /* The last vCPU is the only one of its VM. */

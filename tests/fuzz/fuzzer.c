@@ -2,12 +2,13 @@
 /*
  * fuzzer - sequences of operations on VMs and vCPUs, whose results can be compared between kernels
  *
- * Usage: fuzzer [--seed N] [--sequences LIST] [--steps LIST] [--verbose] FILE
+ * Usage: fuzzer [--seed N] [--sequences LIST] [--steps LIST] [--verbose | --at SEQUENCE.STEP[,...]] FILE
  *
- * Writes a line for each sequence to FILE: its number, a hash of all that it noted, and its operations, which are
- * ioctls whose result is noted. --verbose: instead, a line for each step, with all notes. A LIST is one as 1,3-7;
- * without --steps, all of a sequence. On a KVM without ONE_REG, which is the distro's own, the fuzzer does what the ABI
- * says, by KVM_GET_MSRS and KVM_SET_MSRS. Exit status: 0; 1 if a VM saw what is another's.
+ * Writes a line for each sequence to FILE: its number, a hash of all that it noted, its operations, which are ioctls
+ * whose result is noted, and four digits of that hash after each step. --verbose: instead, a line for each step, with
+ * all notes. --at: this line for these steps, too, the one after the last being STEPS; their sequences end there. A LIST
+ * is one as 1,3-7; without --steps, all of a sequence. On a KVM without ONE_REG, which is the distro's own, the fuzzer does what the ABI says, by
+ * KVM_GET_MSRS and KVM_SET_MSRS. Exit status: 0; 1 if a VM saw what is another's.
  */
 #include <errno.h>
 #include <getopt.h>
@@ -23,6 +24,12 @@ static FILE *file;
 static unsigned long leaks, operations, sequences;
 static uint64_t seed = 1;
 static bool chosen[STEPS], verbose, emulate;
+/* The steps of --at. */
+static struct {
+	unsigned long sequence;
+	unsigned int step;
+} told[4096];
+static unsigned int ntold;
 static struct area argp, addr;
 
 static void mix(struct fuzz *f, uint64_t value)
@@ -78,41 +85,65 @@ static void note_memory(struct fuzz *f)
 		note_bytes(f, "memory", machine_at(f->cpus[i]->machine, f->cpus[i]->page), CPU_PAGES * PAGE);
 }
 
+/* The step of a sequence that --at names, or none. */
+static unsigned int told_of(unsigned long sequence)
+{
+	unsigned int i;
+
+	for (i = 0; i < ntold; i++)
+		if (told[i].sequence == sequence)
+			return told[i].step;
+	return STEPS + 1;
+}
+
+#define DIGITS 4
+
+static unsigned int digits_of(const struct fuzz *f)
+{
+	return f->hash & 0xffff;
+}
+
 static void steps_of(struct fuzz *f, unsigned long sequence)
 {
+	static char digits[DIGITS * STEPS + 1];
 	uint64_t own = random_mix(random_mix(seed + 1) + sequence);
 	const struct fuzz_step *s;
-	unsigned int cpu;
+	unsigned int cpu, at = 0, last = told_of(sequence);
 
+	digits[0] = 0;
 	random_seed(own);
 	fuzz_create(f);
-	for (f->step = 0; f->step < STEPS && !f->ended; f->step++) {
+	for (f->step = 0; f->step < STEPS && f->step <= last && !f->ended; f->step++) {
 		if (!chosen[f->step])
 			continue;
 		random_seed(own ^ random_mix(f->step + 1));
 		cpu = random_below(f->ncpus);
 		s = fuzz_random_step();
+		f->verbose = verbose || f->step == last;
 		if (f->verbose)
 			fprintf(file, "%lu.%u %s cpu=%u", sequence, f->step, s->name, cpu);
 		s->step(f, f->cpus[cpu]);
 		if (f->verbose)
-			fprintf(file, "%s%s\n", f->ended ? " ended: " : "", f->ended ?: "");
+			fprintf(file, "%s%s operations=%lu\n", f->ended ? " ended: " : "", f->ended ?: "",
+				f->operations);
+		at += sprintf(digits + at, "%04x", digits_of(f));
 	}
+	f->verbose = verbose || last == STEPS;
 	if (f->verbose)
-		fprintf(file, "%lu.end", sequence);
+		fprintf(file, "%lu.%u end cpu=0", sequence, STEPS);
 	if (!f->ended)
 		note_memory(f);
 	if (f->verbose)
-		fputc('\n', file);
-	else
-		fprintf(file, "%lu %016llx %lu%s%s\n", sequence, (unsigned long long)f->hash, f->operations,
-			f->ended ? " ended: " : "", f->ended ?: "");
+		fprintf(file, " operations=%lu\n", f->operations);
+	if (!verbose)
+		fprintf(file, "%lu %016llx %lu %s%04x%s%s\n", sequence, (unsigned long long)f->hash, f->operations,
+			digits, digits_of(f), f->ended ? " ended: " : "", f->ended ?: "");
 	fuzz_destroy(f);
 }
 
 static void run_sequence(unsigned long number)
 {
-	struct fuzz f = { .argp = argp, .addr = addr, .verbose = verbose, .emulate = emulate };
+	struct fuzz f = { .argp = argp, .addr = addr, .emulate = emulate };
 
 	/* If the host fails, this was where. It must have gone out before a guest runs, which has a limit of time. */
 	printf("# sequence %lu\n", number);
@@ -143,6 +174,23 @@ static void each_of(const char *option, const char *list, each_number *each)
 	}
 }
 
+/* SEQUENCE.STEP,... */
+static void tell(const char *list)
+{
+	const char *at = list;
+	char *end;
+
+	while (*at) {
+		if (ntold == ARRAY_SIZE(told))
+			tap_bail("--at: not more than %u steps", ntold);
+		told[ntold].sequence = strtoul(at, &end, 10);
+		if (*end != '.')
+			tap_bail("--at: '%s' is not a list as 3.152,7.28", list);
+		told[ntold++].step = strtoul(end + 1, &end, 10);
+		at = *end ? end + 1 : end;
+	}
+}
+
 static void choose(unsigned long number)
 {
 	if (number >= STEPS)
@@ -157,6 +205,7 @@ int main(int argc, char **argv)
 		{ "sequences", required_argument, NULL, 'n' },
 		{ "steps", required_argument, NULL, 'l' },
 		{ "verbose", no_argument, NULL, 'v' },
+		{ "at", required_argument, NULL, 'a' },
 		{},
 	};
 	const char *which = "0";
@@ -175,6 +224,9 @@ int main(int argc, char **argv)
 			all = false;
 			each_of("--steps", optarg, choose);
 			break;
+		case 'a':
+			tell(optarg);
+			break;
 		case 'v':
 			verbose = true;
 			break;
@@ -183,7 +235,7 @@ int main(int argc, char **argv)
 		}
 	}
 	if (optind + 1 != argc)
-		tap_bail("fuzzer [--seed N] [--sequences LIST] [--steps LIST] [--verbose] FILE");
+		tap_bail("fuzzer [--seed N] [--sequences LIST] [--steps LIST] [--verbose | --at LIST] FILE");
 	if (all)
 		memset(chosen, true, sizeof(chosen));
 	file = fopen(argv[optind], "w");
