@@ -8,10 +8,13 @@
 #include "fuzz.h"
 
 /*
- * By the TSC, which counts instructions on the emulated hosts. Nearly all guests have stopped, or wait, after the first
- * of these; those that have not ended by the second have a loop.
+ * By the TSC, which counts instructions on the emulated hosts. A guest that has not ended by then has a loop: those that
+ * do end, even if every page they use has left the nested page tables, take less than half of it.
  */
-static const unsigned int limits[] = { 250000, 5000000 };
+#define LIMIT 5000000
+
+/* After that, a vCPU that waits has not been woken up. */
+#define LIMIT_WAITING 250000
 
 static void note_segment(struct fuzz *f, const char *name, const struct kvm_segment *s)
 {
@@ -196,16 +199,17 @@ static void note_exception(struct fuzz *f, struct cpu *c)
 	leave_handler(f, c, r.rdi, &frame);
 }
 
-/* The vCPU does not run, but waits for an interrupt or another vCPU. */
-static bool waits(struct fuzz *f, struct cpu *c)
+/* The vCPU does not run, but waits for an interrupt or another vCPU: its state; or 0. */
+static unsigned int waits(struct cpu *c)
 {
 	struct kvm_mp_state s;
 
-	if (ioctl(c->io.vcpu, KVM_GET_MP_STATE, &s) || s.mp_state == KVM_MP_STATE_RUNNABLE)
-		return false;
-	note(f, "waits", s.mp_state);
-	errno = EINTR;
-	return true;
+	const int err = errno;
+
+	if (ioctl(c->io.vcpu, KVM_GET_MP_STATE, &s))
+		s.mp_state = KVM_MP_STATE_RUNNABLE;
+	errno = err;
+	return s.mp_state;
 }
 
 /* What waits for the vCPU to run, and the interrupt shadow that it begins with. */
@@ -242,22 +246,34 @@ static unsigned int in_us(struct cpu *c, unsigned int ticks)
 	return ticks * 1000ull / khz;
 }
 
+static int run_until(struct cpu *c, unsigned int ticks)
+{
+	int ret;
+
+	time_limit_once(in_us(c, ticks));
+	ret = ioctl(c->io.vcpu, KVM_RUN, 0);
+	time_limit_once(0);
+	return ret;
+}
+
 void fuzz_run(struct fuzz *f, struct cpu *c)
 {
-	unsigned int i = 0;
+	bool waiting;
 	int ret;
 
 	note_pending(f, c);
-	do {
-		if (i == ARRAY_SIZE(limits)) {
+	waiting = waits(c);
+	ret = run_until(c, waiting ? LIMIT_WAITING : LIMIT);
+	if (waiting && ret && errno == EINTR && !waits(c))
+		ret = run_until(c, LIMIT);
+	if (ret && errno == EINTR) {
+		if (!waits(c)) {
 			f->operations++;
 			f->ended = "a guest does not end";
 			return;
 		}
-		time_limit_once(in_us(c, limits[i++]));
-		ret = ioctl(c->io.vcpu, KVM_RUN, 0);
-		time_limit_once(0);
-	} while (ret && errno == EINTR && !waits(f, c));
+		note(f, "waits", waits(c));
+	}
 	note_result(f, "ret", ret);
 	if (!ret) {
 		note_exit(f, c);

@@ -81,7 +81,7 @@ static void fill(struct machine *m)
 	uint64_t *word, *end;
 	unsigned int i;
 
-	memset(machine_at(m, 0), HLT_BYTE, 0x1000);
+	memset(machine_at(m, 0), HLT_BYTE, 0x10000);
 	for (i = 0; i < m->ncpus; i++) {
 		word = machine_at(m, m->cpus[i]->page + PAGE);
 		end = machine_at(m, m->cpus[i]->page + CPU_PAGES * PAGE - 8);
