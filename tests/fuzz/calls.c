@@ -51,32 +51,38 @@ static uint32_t any_msr(void)
 	}
 }
 
-/* The first four pairs of them are on all AMD CPUs; 6.1 has the others whether CPUID shows them or not. */
-static bool is_amd_counter(uint32_t msr)
+/*
+ * Of performance counters. On AMD CPUs, the first four pairs of theirs are always there; 6.1 has the others, and some of
+ * Intel's, whether CPUID shows them or not.
+ */
+static bool is_counter(uint32_t msr)
 {
-	return (!kvm_is_svm() && msr >= 0xc0010000 && msr <= 0xc0010007) || (msr >= 0xc0010200 && msr <= 0xc001020b);
+	return (!kvm_is_svm() && msr >= 0xc0010000 && msr <= 0xc0010007) || (msr >= 0xc0010200 && msr <= 0xc001020b) ||
+	       (msr >= 0x309 && msr <= 0x30f) || (msr >= 0x38d && msr <= 0x390);
 }
+
+#define MSR_TSC_INVARIANT 0x40000118 /* Hyper-V's, which 6.1 does not have */
 
 /*
  * Not EFER: a VMRUN with what contradicts CR0 and CR4 in it is an error to a CPU, and the end of the host to QEMU's
  * TCG.
- * Not IA32_XSS on a host without CET, nor AMD's performance counters on Intel: old kernels know them, new ones do not.
+ * Not IA32_XSS on a host without CET, nor performance counters of others: old kernels know them, new ones do not.
  */
 uint32_t fuzz_msr(void)
 {
 	const uint32_t msr = any_msr();
 
-	if (msr == MSR_EFER || (msr == MSR_XSS && !kvm_has_shstk()) || is_amd_counter(msr))
+	if (msr == MSR_EFER || msr == MSR_TSC_INVARIANT || (msr == MSR_XSS && !kvm_has_shstk()) || is_counter(msr))
 		return MSR_KERNEL_GS_BASE;
 	return msr;
 }
 
-/* One that a VMM may write: of what a CPU can do, kernels differ in what they accept, and when. */
+/* One that a VMM may write: of what a CPU can do, and of PRED_CMD and FLUSH_CMD, kernels accept different values. */
 static uint32_t fuzz_msr_to_set(void)
 {
 	const uint32_t msr = fuzz_msr();
 
-	return msr == 0x10a || (msr >= 0x480 && msr <= 0x491) ? MSR_KERNEL_GS_BASE : msr;
+	return msr == 0x49 || (msr >= 0x10a && msr <= 0x10b) || (msr >= 0x480 && msr <= 0x491) ? MSR_KERNEL_GS_BASE : msr;
 }
 
 bool msr_moves(uint32_t msr)
