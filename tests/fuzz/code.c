@@ -318,6 +318,8 @@ static void garbage(struct emitter *e)
 
 static void other(struct emitter *e)
 {
+	unsigned int dr;
+
 	switch (random_below(7)) {
 	case 0: /* cpuid of a leaf that fuzz_cpuid() leaves alone */
 		load(e, RAX, random_below(2) ? 7 : 0xd);
@@ -332,9 +334,10 @@ static void other(struct emitter *e)
 	case 2: /* in, out */
 		BYTES(e, 0xe4 | random_below(2) << 1, PORT_CALL - 1);
 		break;
-	case 3: /* mov %rax, %dr0..7 */
-		load(e, RAX, random_below(2) ? 0 : fuzz_value(e->f, e->c));
-		BYTES(e, 0x0f, 0x23, 0xc0 | random_below(8) << 3);
+	case 3: /* mov %rax, %dr0..7; when older kernels emulate it, they do not check bits 63:32 of DR4 and DR5 */
+		dr = random_below(8);
+		load(e, RAX, random_below(2) || dr == 4 || dr == 5 ? 0 : fuzz_value(e->f, e->c));
+		BYTES(e, 0x0f, 0x23, 0xc0 | dr << 3);
 		break;
 	case 4:
 		BYTES(e, 0x9c, 0x9d); /* pushf; popf */
