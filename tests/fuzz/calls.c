@@ -154,6 +154,9 @@ uint64_t msr_value(struct fuzz *f, const struct cpu *c, uint32_t msr)
 	case 0x83a ... 0x83f:
 		value &= 0xff;
 		break;
+	case 0xc0010015: /* HWCR: old kernels refuse TscFreqSel */
+		value &= ~(1ull << 24);
+		break;
 	case 0x9e: /* SMBASE */
 		value = 0x100000;
 		break;
