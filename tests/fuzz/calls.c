@@ -77,12 +77,25 @@ uint32_t fuzz_msr(void)
 	return msr;
 }
 
-/* One that a VMM may write: of what a CPU can do, and of PRED_CMD and FLUSH_CMD, kernels accept different values. */
+/*
+ * One that a VMM may write: of what a CPU can do, of PRED_CMD and FLUSH_CMD, and of AMD's DEBUGCTL, kernels accept
+ * different values.
+ */
 static uint32_t fuzz_msr_to_set(void)
 {
 	const uint32_t msr = fuzz_msr();
 
-	return msr == 0x49 || (msr >= 0x10a && msr <= 0x10b) || (msr >= 0x480 && msr <= 0x491) ? MSR_KERNEL_GS_BASE : msr;
+	switch (msr) {
+	case 0x1d9:
+		if (!kvm_is_svm())
+			break;
+		return MSR_KERNEL_GS_BASE;
+	case 0x49:
+	case 0x10a ... 0x10b:
+	case 0x480 ... 0x491:
+		return MSR_KERNEL_GS_BASE;
+	}
+	return msr;
 }
 
 bool msr_moves(uint32_t msr)
