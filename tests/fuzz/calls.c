@@ -52,8 +52,8 @@ static uint32_t any_msr(void)
 }
 
 /*
- * Of performance counters. On AMD CPUs, the first four pairs of theirs are always there; 6.1 has the others, and some of
- * Intel's, whether CPUID shows them or not.
+ * Of performance counters. On AMD CPUs, the first four pairs of theirs are always there; 6.1 has the others, and some
+ * of Intel's, whether CPUID shows them or not.
  */
 static bool is_counter(uint32_t msr)
 {

@@ -355,8 +355,8 @@ static void other(struct emitter *e)
 static bool may_tell_time(const uint8_t *b, const uint8_t *end)
 {
 	for (; b + 2 < end; b++)
-		if (b[0] == 0x0f && (b[1] == 0x31 || b[1] == 0x33 || (b[1] == 0xc7 && b[2] >= 0xf0) ||
-				     (b[1] == 0x01 && b[2] == 0xf9)))
+		if (b[0] == 0x0f &&
+		    (b[1] == 0x31 || b[1] == 0x33 || (b[1] == 0xc7 && b[2] >= 0xf0) || (b[1] == 0x01 && b[2] == 0xf9)))
 			return true;
 	return false;
 }

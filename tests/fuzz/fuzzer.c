@@ -6,9 +6,9 @@
  *
  * Writes a line for each sequence to FILE: its number, a hash of all that it noted, its operations, which are ioctls
  * whose result is noted, and four digits of that hash after each step. --verbose: instead, a line for each step, with
- * all notes. --at: this line for these steps, too, the one after the last being STEPS; their sequences end there. A LIST
- * is one as 1,3-7; without --steps, all of a sequence. On a KVM without ONE_REG, which is the distro's own, the fuzzer does what the ABI says, by
- * KVM_GET_MSRS and KVM_SET_MSRS. Exit status: 0; 1 if a VM saw what is another's.
+ * all notes. --at: this line for these steps, too, the one after the last being STEPS; their sequences end there. A
+ * LIST is one as 1,3-7; without --steps, all of a sequence. On a KVM without ONE_REG, which is the distro's own, the
+ * fuzzer does what the ABI says, by KVM_GET_MSRS and KVM_SET_MSRS. Exit status: 0; 1 if a VM saw what is another's.
  */
 #include <errno.h>
 #include <getopt.h>
@@ -201,12 +201,9 @@ static void choose(unsigned long number)
 int main(int argc, char **argv)
 {
 	static const struct option options[] = {
-		{ "seed", required_argument, NULL, 's' },
-		{ "sequences", required_argument, NULL, 'n' },
-		{ "steps", required_argument, NULL, 'l' },
-		{ "verbose", no_argument, NULL, 'v' },
-		{ "at", required_argument, NULL, 'a' },
-		{},
+		{ "seed", required_argument, NULL, 's' },  { "sequences", required_argument, NULL, 'n' },
+		{ "steps", required_argument, NULL, 'l' }, { "verbose", no_argument, NULL, 'v' },
+		{ "at", required_argument, NULL, 'a' },	   {},
 	};
 	const char *which = "0";
 	bool all = true;

@@ -8,8 +8,8 @@
 #include "fuzz.h"
 
 /*
- * By the TSC, which counts instructions on the emulated hosts. A guest that has not ended by then has a loop: those that
- * do end, even if every page they use has left the nested page tables, take less than half of it.
+ * By the TSC, which counts instructions on the emulated hosts. A guest that has not ended by then has a loop: those
+ * that do end, even if every page they use has left the nested page tables, take less than half of it.
  */
 #define LIMIT 5000000
 
@@ -164,8 +164,8 @@ static void note_exit(struct fuzz *f, struct cpu *c)
  */
 static void leave_handler(struct fuzz *f, struct cpu *c, uint64_t at, struct exception_frame *frame)
 {
-	if (frame->vector == VECTOR_DB || frame->vector == VECTOR_NMI ||
-	    frame->rip < (uintptr_t)g_exception_stubs || frame->rip >= (uintptr_t)g_exception_end)
+	if (frame->vector == VECTOR_DB || frame->vector == VECTOR_NMI || frame->rip < (uintptr_t)g_exception_stubs ||
+	    frame->rip >= (uintptr_t)g_exception_end)
 		return;
 	frame->rip = f->code;
 	memcpy(machine_at(c->machine, at), frame, sizeof(*frame));

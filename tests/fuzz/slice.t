@@ -19,9 +19,9 @@ while read -r host series seed operations; do
 	diag "$output"
 	like "$host, $series, seed $seed: so many operations" "$(tail -n 1 <<<"$output")" '^[0-9]{5} operations, '
 done <<-'END'
-	vmx 6.12 7 12000
+	vmx 6.12 7 20000
 	svm 6.1 7 12000
-	svm-cet 6.12 7 12000
+	svm-cet 6.12 7 20000
 END
 
 # Without files, the distro's modules stay.

@@ -174,7 +174,7 @@ bool kvm_is_svm(void);
 /* Checks that guests can use G_FORCED. */
 void check_forced_emulation(void);
 
-/* For programs that make many machines: the memory of two that are gone is kept for the next, which find zeros in it. */
+/* For programs that make many machines: the memory of two that are gone is kept, and zeroed for the next. */
 extern bool machines_keep_memory;
 struct machine *machine_create(const struct machine_config *config);
 void machine_destroy(struct machine *m);
