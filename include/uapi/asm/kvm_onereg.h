@@ -15,10 +15,10 @@
  *   KVM_SET_ONE_REG     0x4010aeac  struct kvm_one_reg
  *   KVM_GET_REG_LIST    0xc008aeb0  struct kvm_reg_list { __u64 n; __u64 reg[]; }
  *
- * In C++ use the numbers: some versions of <linux/kvm.h> give struct kvm_reg_list another size in C++, and
- * KVM_GET_REG_LIST therefore another number.
+ * In C++ use the numbers: some versions of <linux/kvm.h> give struct kvm_reg_list a different size in C++,
+ * and KVM_GET_REG_LIST therefore a different number.
  *
- * addr is the user-space address of the value, widened to 64 bits: 8 bytes, no alignment required.
+ * addr is the user-space address of the 8-byte value, widened to 64 bits; no alignment is required.
  * The ioctls are available if KVM_CHECK_EXTENSION(KVM_CAP_ONE_REG) returns 1, on /dev/kvm or a VM. Probe
  * with that: kernels without them return EINVAL, as for an invalid id.
  *
@@ -39,7 +39,7 @@
  * All three wait while another thread is in KVM_RUN on the same vCPU.
  *
  * KVM_GET_REG_LIST lists the KVM-defined registers that exist for this vCPU, and always stores their
- * number in n. MSRs are not in it: KVM_GET_MSR_INDEX_LIST has those.
+ * number in n. It does not list MSRs: KVM_GET_MSR_INDEX_LIST does.
  *
  * The id
  * ------
@@ -73,8 +73,8 @@
  *
  * KVM_SET_CPUID2 comes first: it decides which registers exist. Then come the special registers, nested
  * state, general registers, XSAVE and XCRs, the MSRs (by KVM_SET_MSRS or type 2), KVM-defined registers,
- * and KVM_SET_VCPU_EVENTS. KVM-defined registers must only come after KVM_SET_CPUID2; KVM does not check
- * them against other state before KVM_RUN.
+ * and KVM_SET_VCPU_EVENTS. For KVM-defined registers, only coming after KVM_SET_CPUID2 is mandatory; KVM
+ * does not check them against other state before KVM_RUN.
  */
 #ifndef _UAPI_ASM_X86_KVM_ONEREG_H
 #define _UAPI_ASM_X86_KVM_ONEREG_H
@@ -101,13 +101,13 @@
 
 /*
  * Builders. @type and @index may be any integer expressions without side effects: they are evaluated more
- * than once. An index has 32 bits and is never sign-extended. The result has type __u64. If no register has
- * a KVM-defined index, it gets size 0, as any unknown type does, and every kernel rejects it.
+ * than once. An index has 32 bits and is never sign-extended. The result has type __u64. A KVM-defined index
+ * that no register has gets size 0, as any unknown type does, and every kernel rejects it.
  *
  * KVM_X86_REG_ID(type, index)   any id
  * KVM_X86_REG_MSR(index)        an MSR
  * KVM_X86_REG_KVM(index)        a KVM-defined register
- * KVM_X86_REG_ENCODE, KVM_X86_REG_SYNTHETIC_MSR: names of the original discussion for the first and the last
+ * KVM_X86_REG_ENCODE, KVM_X86_REG_SYNTHETIC_MSR: the original discussion's names for the first and the last
  */
 #undef KVM_X86_KVM_REG_SIZE
 #undef KVM_X86_REG_TYPE_SIZE
