@@ -73,8 +73,8 @@
  *
  * KVM_SET_CPUID2 comes first: it decides which registers exist. Then come the special registers, nested
  * state, general registers, XSAVE and XCRs, the MSRs (by KVM_SET_MSRS or type 2), KVM-defined registers,
- * and KVM_SET_VCPU_EVENTS. For KVM-defined registers, only coming after KVM_SET_CPUID2 is mandatory; KVM
- * does not check them against other state before KVM_RUN.
+ * and KVM_SET_VCPU_EVENTS. KVM-defined registers only need to come after KVM_SET_CPUID2; KVM does not check
+ * them against other state before KVM_RUN.
  */
 #ifndef _UAPI_ASM_X86_KVM_ONEREG_H
 #define _UAPI_ASM_X86_KVM_ONEREG_H
