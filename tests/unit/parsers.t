@@ -22,14 +22,14 @@ done < <(grep inputs <<<"$out")
 is "all readers ran" "$(grep -c inputs <<<"$out")" "$(BUILD=$tmp "$top/tests/fuzz/parsers" nothing 2>&1 |
 	sed 's/.*there are: //' | wc -w)"
 
-# A fault: the bound of a section is not examined.
+# A fault: the bound of a section is not examined. Only what has changed is compiled again, so times are copied, too.
 mkdir "$tmp/fault"
-cp -r "$top/tools" "$top/include" "$top/src" "$top/dkms.conf" "$tmp/fault/"
+cp -a "$top/tools" "$top/include" "$top/src" "$top/dkms.conf" "$tmp/fault/"
 mkdir "$tmp/fault/tests"
-cp -r "$top/tests/fuzz" "$top/tests/command" "$tmp/fault/tests/"
-sed -i 's/names.sh_type == SHT_NOBITS/0/' "$tmp/fault/tools/kvm-onereg/model/elf-file.c"
+cp -a "$top/tests/fuzz" "$top/tests/command" "$tmp/fault/tests/"
 mkdir "$tmp/fault/fuzz"
-cp -r "$tmp/fuzz/libfuzzer" "$tmp/fault/fuzz/"
+cp -a "$tmp/fuzz/libfuzzer" "$tmp/fault/fuzz/"
+sed -i 's/names.sh_type == SHT_NOBITS/0/' "$tmp/fault/tools/kvm-onereg/model/elf-file.c"
 not_ok "a fault is found" 1 env BUILD="$tmp/fault" "$tmp/fault/tests/fuzz/parsers" -n 2000 elf
 for wrong in '-n x' '-s' 'nothing'; do
 	# shellcheck disable=SC2086 # words
