@@ -126,7 +126,7 @@ static void add_rings(struct machine *m)
 		machine_gate_to(m, 0x80 + ring, ring == 1 ? SEL_RING1 : SEL_RING2, (uintptr_t)ring_entry, 3, 0);
 		cpu_wrmsr(c, ring == 1 ? MSR_PL1_SSP : MSR_PL2_SSP, machine_shadow_stack(m, shadow, false, true));
 	}
-	machine_touch_usual(m);
+	machine_touch(m);
 }
 
 struct cpu *chain_start(struct machine **m, unsigned int cpl, enum deed deed)

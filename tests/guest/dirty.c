@@ -252,7 +252,7 @@ static void run_operation(const struct operation *o, unsigned int cpl, enum how 
 	*in_guest(m, &user_word) = pages[USER] + 64;
 	machine_gate(m, VECTOR_IST, (uintptr_t)g_exception_stubs + 16 * VECTOR_IST, 3, 1);
 	machine_gate(m, VECTOR_PLAIN, (uintptr_t)g_exception_stubs + 16 * VECTOR_PLAIN, 0, 0);
-	machine_touch_usual(m);
+	machine_touch(m);
 	log_dirty(m, true);
 
 	cpu_cet(c, GUEST_ALL);
@@ -299,9 +299,8 @@ int main(void)
 				if (cpl && operations[i].cpl0_only)
 					continue;
 				else if (operations[i].exception && kvm_is_svm())
-					tap_skip(
-						"KVM would have to know the length of INT n, see machine_touch_usual()",
-						"%s, CPL%u: %s", how_names[how], cpl, operations[i].name);
+					tap_skip("KVM would have to know the length of INT n, see machine_touch()",
+						 "%s, CPL%u: %s", how_names[how], cpl, operations[i].name);
 				else
 					run_operation(&operations[i], cpl, how);
 	return tap_done();

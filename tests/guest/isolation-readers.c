@@ -383,8 +383,6 @@ static struct victim *new_victim(enum kind kind, enum state state, struct predec
 {
 	const struct machine_config config = { .cpus = other ? 2 : 1, .cpuid = hide };
 	struct victim *v = calloc(1, sizeof(*v));
-	uint64_t touch[6];
-	unsigned int i;
 
 	if (!v)
 		tap_bail("no memory");
@@ -398,9 +396,7 @@ static struct victim *new_victim(enum kind kind, enum state state, struct predec
 	v->stacks = v->zero + 2 * PAGE;
 	/* With an SSP of 0, a push goes to the last page. */
 	machine_map(v->m, -PAGE, v->zero + PAGE, PTE_SHADOW);
-	for (i = 0; i < ARRAY_SIZE(touch); i++)
-		touch[i] = v->zero + i * PAGE;
-	machine_touch(v->m, touch, ARRAY_SIZE(touch));
+	machine_touch(v->m);
 	if (state != NEVER) {
 		v->own[VALUE_PL0] = cpu_shadow_stack(v->c, CPU_SS_PL0_PAGE);
 		v->own[VALUE_PL0 + 1] = machine_shadow_stack(v->m, v->stacks + 2 * PAGE, false, false);
@@ -739,9 +735,8 @@ static void check_notices(void)
 		const struct reader *r = &readers[i];
 		struct victim *v = new_victim(BOTH, NEVER, NULL);
 		uint64_t value = secret(99, r->msr);
-		unsigned int wrong;
+		unsigned int wrong = read_once(v, r, &nobody, false);
 
-		wrong = read_once(v, r, &nobody, false);
 		tap_ok(!wrong, "%s: no secret, nothing to notice", r->name);
 		cpu_wrmsr(v->c, cet_msrs[r->msr], value);
 		read_once(v, r, &nobody, false);

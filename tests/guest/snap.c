@@ -203,7 +203,7 @@ struct machine *snapshot_machines(const struct snapshot *all[], unsigned int n)
 	m->cr3 = s->cr3;
 	m->idt = s->idt;
 	m->free = s->free;
-	machine_touch_usual(m);
+	machine_touch(m);
 	return m;
 }
 

@@ -426,7 +426,7 @@ struct machine *machine_create(const struct machine_config *config)
 	}
 	for (i = 0; i < (config->cpus ? config->cpus : 1); i++)
 		add_cpu(m, config);
-	machine_touch_usual(m);
+	machine_touch(m);
 	return m;
 }
 
@@ -655,24 +655,27 @@ static const uint8_t touch_code[] = {
 /* The vCPU that touches the pages: any id that no other vCPU has. */
 #define TOUCHER 200
 
-void machine_touch(struct machine *m, const uint64_t *pages, unsigned int n)
+void machine_touch(struct machine *m)
 {
 	struct kvm_regs regs = { .rip = TOUCH_CODE, .rsi = TOUCH_LIST, .rflags = RFLAGS_FIXED | RFLAGS_IF };
 	struct kvm_mp_state runnable = { .mp_state = KVM_MP_STATE_RUNNABLE };
 	uint8_t *at = machine_at(m, TOUCH_CODE), old[TOUCH_END - TOUCH_CODE];
 	struct kvm_sregs sregs;
-	unsigned int i;
+	unsigned int n = 0;
+	uint32_t gpa;
 
-	if (!kvm_is_svm() || !n)
+	if (!kvm_is_svm() || m->free == ALLOC_FIRST)
 		return;
-	if (n > (TOUCH_END - TOUCH_LIST) / 4 - 1)
+	if ((m->free - ALLOC_FIRST) / PAGE > (TOUCH_END - TOUCH_LIST) / sizeof(gpa) - 1)
 		tap_bail("too many pages to touch");
 	if (!m->toucher)
 		m->toucher = new_cpu(m, TOUCHER);
 	memcpy(old, at, sizeof(old));
 	memcpy(at, touch_code, sizeof(touch_code));
-	for (i = 0; i <= n; i++)
-		memcpy(at + sizeof(touch_code) + 4 * i, &(uint32_t) { i < n ? pages[i] : 0 }, 4);
+	at += sizeof(touch_code);
+	for (gpa = ALLOC_FIRST; gpa < m->free; gpa += PAGE)
+		memcpy(at + sizeof(gpa) * n++, &gpa, sizeof(gpa));
+	memset(at + sizeof(gpa) * n, 0, sizeof(gpa));
 	cpu_get_sregs(m->toucher, &sregs);
 	sregs.cr0 = CR0_PE | CR0_ET | CR0_NE;
 	sregs.cs = segment(SEL_CODE32, 0xb, false);
@@ -685,17 +688,7 @@ void machine_touch(struct machine *m, const uint64_t *pages, unsigned int n)
 		tap_bail("KVM_SET_MP_STATE");
 	if (run_once(m->toucher) || m->toucher->io.run->exit_reason != KVM_EXIT_IO)
 		tap_bail("touching the guest's memory: exit reason %u", m->toucher->io.run->exit_reason);
-	memcpy(at, old, sizeof(old));
-}
-
-void machine_touch_usual(struct machine *m)
-{
-	uint64_t all[(PROGRAM_BASE - ALLOC_FIRST) / PAGE], gpa;
-	unsigned int n = 0;
-
-	for (gpa = ALLOC_FIRST; gpa < m->free; gpa += PAGE)
-		all[n++] = gpa;
-	machine_touch(m, all, n);
+	memcpy(machine_at(m, TOUCH_CODE), old, sizeof(old));
 }
 
 const struct stop *cpu_run(struct cpu *c)

@@ -231,14 +231,13 @@ uint64_t cpu_shadow_stack(const struct cpu *c, unsigned int page);
 uint64_t machine_shadow_stack(struct machine *m, uint64_t page, bool user, bool token);
 
 /*
- * On SVM, reads from these pages inside the guest, and writes it back, on a vCPU of its own, so that the nested page
- * tables have them. Do it for each page that the delivery of an INT n uses: if a nested page fault interrupts the
- * delivery, KVM must know the length of the instruction; the emulator gives a wrong one, and on CPUs, which give none,
- * KVM refuses to find it out if the guest uses shadow stacks. On VMX, the VMCS has the length, and this does nothing.
+ * On SVM, reads from all pages that the machine has allocated inside the guest, and writes it back, on a vCPU of its
+ * own, so that the nested page tables have them. machine_create() and snapshot_restore() call it. Do it again for pages
+ * that the delivery of an INT n uses: if a nested page fault interrupts the delivery, KVM must know the length of the
+ * instruction; the emulator gives a wrong one, and on CPUs, which give none, KVM refuses to find it out if the guest
+ * uses shadow stacks. On VMX, the VMCS has the length, and this does nothing.
  */
-void machine_touch(struct machine *m, const uint64_t *pages, unsigned int n);
-/* All pages that the machine has allocated; machine_create() and snapshot_restore() call it. */
-void machine_touch_usual(struct machine *m);
+void machine_touch(struct machine *m);
 
 /*
  * CPL0 or CPL3, function(a, b, c) on the vCPU's own stacks, by KVM_SET_SREGS and KVM_SET_REGS. When it returns:
