@@ -212,7 +212,7 @@ static char *settle_domain(struct journal *journal, struct guest *guest, bool ac
 
 	if (!domain_phase(guest, &phase))
 		return format(
-			"libvirtd does not report the state of domain %s; if it has ended: systemctl start libvirtd",
+			"libvirtd does not report the state of domain %s; see that it runs: systemctl start libvirtd",
 			guest->name);
 	if (phase == RESTORING) {
 		/* A save that did not come to its end, or a start that did: libvirt itself has ended both */
