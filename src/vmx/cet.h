@@ -53,11 +53,15 @@ struct vmcs12_cet {
  * @common: what SVM has as well
  * @l1: L1's state when it last entered L2, or tried to
  * @passing: the state that a VM entry to L2, or a VM exit from it, leaves unchanged unless its controls load another
+ * @entering: L1 has executed VMLAUNCH or VMRESUME, and the CPU has not tried this entry yet
+ * @refused: the CPU tried it, and loaded nothing
  */
 struct vmx_cet {
 	struct kvm_cet common;
 	struct vmx_cet_state l1;
 	struct vmx_cet_state passing;
+	bool entering;
+	bool refused;
 };
 
 /**
@@ -123,6 +127,16 @@ static __always_inline void vmx_cet_nested_load_vmcs02(struct vmx_cet *cet, stru
 {
 	if (vmx_cet_guest_has(cet))
 		__vmx_cet_nested_load_vmcs02(cet, vmcs12);
+}
+
+/*
+ * L2 has exited, or a VM entry @failed. This is a failure of L1's VMLAUNCH or VMRESUME only if L2 has not run since: a
+ * VMM can give an L2 that runs a state that the CPU refuses, and L2's CET state is in the CPU all the same.
+ */
+static __always_inline void vmx_cet_nested_exited(struct vmx_cet *cet, bool failed)
+{
+	cet->refused = cet->entering && failed;
+	cet->entering = false;
 }
 
 /* L2's state is being saved; vmcs02 is current. */

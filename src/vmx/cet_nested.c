@@ -128,8 +128,8 @@ void __vmx_cet_nested_load_vmcs02(struct vmx_cet *cet, struct vmcs12 *vmcs12)
 	WARN_ON_ONCE(!(vm_entry_controls_get(vmx) & VM_ENTRY_LOAD_CET_STATE) !=
 		     !(vm_exit_controls_get(vmx) & VM_EXIT_LOAD_CET_STATE));
 
-	/* If this is set, it comes from an earlier VM entry. */
-	vmx->exit_reason.failed_vmentry = 0;
+	cet->entering = vmx->nested.nested_run_pending;
+	cet->refused = false;
 
 	if (vmx_cet_entry_loads_state(cet, vmcs12))
 		cet->passing = vmcs12->cet.guest;
@@ -138,8 +138,7 @@ void __vmx_cet_nested_load_vmcs02(struct vmx_cet *cet, struct vmcs12 *vmcs12)
 
 void __vmx_cet_nested_save_vmcs02(struct vmx_cet *cet, struct vmcs12 *vmcs12)
 {
-	/* The CPU refused to enter L2, and loaded nothing. */
-	if (vmx_cet_to_vmx(cet)->exit_reason.failed_vmentry) {
+	if (cet->refused) {
 		cet->passing = cet->l1;
 		return;
 	}

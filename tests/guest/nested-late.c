@@ -3,6 +3,8 @@
  * Nested: a VM entry of L1 that fails after the checks of controls and host state. L1 goes on at HOST_RIP. Without
  * LOAD_CET on exit it has the CET state that the CPU had: its own, unless that of L2 had been loaded, as it has when
  * the MSR list fails. Natively it has what the guest fields of the VMCS say, which nobody has checked.
+ * And an L2 that has run, until its VMM gave it a state that the CPU, or KVM, refuses to run: this is an exit of L2.
+ * L1 gets the CET state of L2, and finds it in its VMCS.
  */
 #include <stdio.h>
 #include <string.h>
@@ -178,6 +180,97 @@ static void late(const struct nested_config *config, const struct failure *f, bo
 	nested_destroy(n);
 }
 
+/* What a VMM does to an L2 that has run, and the exit that L1 gets. */
+struct breakage {
+	const char *name, *want;
+	bool segment; /* CS, which KVM refuses to enter L2 with; otherwise RFLAGS, which the CPU does */
+};
+
+static const struct breakage breakages[] = {
+	{ "RFLAGS", "exit 0x80000021", false },
+	{ "CS", "exit 2", true },
+};
+
+#define RFLAGS_RESERVED 8
+
+static void break_l2(struct nested *n, const struct breakage *b)
+{
+	struct kvm_sregs sregs;
+	struct kvm_regs regs;
+
+	if (b->segment) {
+		cpu_get_sregs(n->c, &sregs);
+		sregs.cs.dpl = 3;
+		cpu_set_sregs(n->c, &sregs);
+	} else {
+		cpu_get_regs(n->c, &regs);
+		regs.rflags |= RFLAGS_RESERVED;
+		cpu_set_regs(n->c, &regs);
+	}
+}
+
+static void stops(struct nested *n, bool entry, bool exit, const char *name)
+{
+	enum place w;
+
+	nested_prepare(n, GUEST_SHSTK | GUEST_IBT, nested_chain, 2, BOTTOM_CALL, CALL_L2);
+	if (!entry)
+		clear_bits(n, ENTRY_CONTROLS, ENTRY_LOAD_CET);
+	if (!exit)
+		clear_bits(n, EXIT_CONTROLS, EXIT_LOAD_CET);
+	w = nested_enter(n);
+	if (w != AT_STOP || n->c->stop.kind != STOP_CALL || n->c->stop.number != CALL_L2)
+		tap_bail("%s: L2 does not stop: %s", name, where_text(n, w));
+}
+
+static void broken(const struct breakage *b, bool entry, bool exit, bool moved)
+{
+	struct nested *n = nested_create(NULL);
+	struct triple l1, l2;
+	struct saved s;
+	char name[120];
+	enum place w;
+
+	snprintf(name, sizeof(name), "%s of L2%s is invalid, LOAD_CET on %s", b->name,
+		 moved ? ", which was moved," : "",
+		 entry && exit ? "both" :
+		 entry	       ? "entry" :
+		 exit	       ? "exit" :
+				 "neither");
+	stops(n, entry, exit, name);
+	if (moved) {
+		save(&s, n);
+		nested_destroy(n);
+		n = restore(&s, "SRMPN");
+		saved_free(&s);
+	}
+	l1 = n->own;
+	l2 = (struct triple) { n->own.s_cet ^ CET_WRSS, l2_ssp(n) - 8, L2S_TABLE };
+	cpu_wrmsr(n->c, MSR_S_CET, l2.s_cet);
+	cpu_wrmsr(n->c, MSR_INT_SSP_TAB, l2.table);
+	cpu_set_ssp(n->c, l2.ssp);
+	break_l2(n, b);
+	n->repair = !exit;
+	w = nested_go(n);
+	if (went(n, w, b->want, "%s: L1 gets an exit", name)) {
+		same_triple(&n->after, exit ? &l1 : &l2, "%s: L1 has what %s", name,
+			    exit ? "its host fields say" : "L2 had");
+		equals(vmread(n, GUEST_S_CET), l2.s_cet, "%s: L1 reads L2's S_CET", name);
+		equals(vmread(n, GUEST_SSP), l2.ssp, "%s: SSP", name);
+		equals(vmread(n, GUEST_SSP_TABLE), l2.table, "%s: INT_SSP_TAB", name);
+	}
+	nested_destroy(n);
+}
+
+static void test_broken(void)
+{
+	unsigned int i, j;
+
+	for (i = 0; i < ARRAY_SIZE(breakages); i++)
+		for (j = 0; j < 8; j++)
+			broken(&breakages[i], j & 1, j & 2, j & 4);
+}
+
 void test_late(void)
 {
 	const struct nested_config ibt = { .cpuid = hide_shstk, .features = GUEST_IBT };
@@ -200,4 +293,5 @@ void test_late(void)
 			late(&shstk, f, entry, exit, &garbage[0], "shadow stacks alone, ");
 		}
 	}
+	test_broken();
 }
