@@ -6,6 +6,7 @@
 #include <sys/ioctl.h>
 
 #include "fuzz.h"
+#include "l1.h"
 
 /*
  * By the TSC, which counts instructions on the emulated hosts. A guest that has not ended by then has a loop: those
@@ -325,13 +326,19 @@ void step_run(struct fuzz *f, struct cpu *c)
 
 void step_continue(struct fuzz *f, struct cpu *c)
 {
+	const bool l1 = f->nested && c == f->cpus[0];
+
+	if (l1)
+		note(f, "l2", l1_in_l2(c));
 	c->io.run->immediate_exit = random_one_in(8);
 	if (c->io.run->immediate_exit) {
 		/* It completes what the last exit was about. */
 		note_result(f, "complete", ioctl(c->io.vcpu, KVM_RUN, 0));
 		c->io.run->immediate_exit = 0;
 		note_state(f, c);
-		return;
+	} else {
+		fuzz_run(f, c);
 	}
-	fuzz_run(f, c);
+	if (l1 && !f->ended)
+		l1_note(f, c);
 }
