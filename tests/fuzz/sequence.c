@@ -146,9 +146,27 @@ static void add_smm(struct machine *m)
 	}
 }
 
+/* What the vCPUs of the next VM lack: two bits for each, shadow stacks and IBT. */
+static unsigned int hidden;
+
+/* Once a vCPU has run, KVM does not let its CPUID change: who lacks something lacks it from the start. */
+static void some_cpuid(struct kvm_cpuid2 *cpuid, unsigned int cpu)
+{
+	fuzz_cpuid(cpuid, cpu);
+	if (hidden >> 2 * cpu & 1)
+		cpuid_hide_shstk(cpuid);
+	if (hidden >> 2 * cpu & 2)
+		cpuid_hide_ibt(cpuid);
+}
+
+static void hide_some(void)
+{
+	hidden = random_one_in(3) ? random_below(16) : 0;
+}
+
 void fuzz_create(struct fuzz *f)
 {
-	struct machine_config config = { .cpus = 2, .irqchip = random_one_in(3) || f->messages, .cpuid = fuzz_cpuid };
+	struct machine_config config = { .cpus = 2, .irqchip = random_one_in(3) || f->messages, .cpuid = some_cpuid };
 	unsigned int i;
 
 	/* Who sends messages is after hypervisors. */
@@ -158,9 +176,11 @@ void fuzz_create(struct fuzz *f)
 		f->machines[0] = l1_create(f->messages);
 	} else {
 		f->irqchip = config.irqchip;
+		hide_some();
 		f->machines[0] = machine_create(&config);
 	}
-	config = (struct machine_config) { .cpus = 1, .cpuid = fuzz_cpuid };
+	config = (struct machine_config) { .cpus = 1, .cpuid = some_cpuid };
+	hide_some();
 	f->machines[1] = machine_create(&config);
 	for (i = 0; i < 2; i++) {
 		f->code = machine_alloc(f->machines[i], 1);
