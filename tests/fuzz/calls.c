@@ -194,6 +194,15 @@ static uint64_t for_vmm(uint32_t msr, uint64_t value)
 	return msr == MSR_U_CET ? (uint64_t)((int64_t)(value << 16) >> 16) : value;
 }
 
+/* One to @most of the same kind. */
+static void several(struct fuzz *f, struct cpu *c, unsigned int most, void (*call)(struct fuzz *f, struct cpu *c))
+{
+	unsigned int n = 1 + random_below(most);
+
+	while (n--)
+		call(f, c);
+}
+
 /* KVM_GET_ONE_REG and KVM_SET_ONE_REG on a KVM that lacks them, as the ABI says. */
 static int emulate_one_reg(const struct cpu *c, unsigned int nr, enum pointer_place argp, enum pointer_place addr,
 			   uint64_t id, uint64_t value, void *value_at)
@@ -245,10 +254,7 @@ static void any_reg(struct fuzz *f, struct cpu *c)
 
 void step_one_reg(struct fuzz *f, struct cpu *c)
 {
-	unsigned int n = 1 + random_below(6);
-
-	while (n--)
-		any_reg(f, c);
+	several(f, c, 6, any_reg);
 }
 
 /* KVM_GET_REG_LIST on such a KVM. There is no register to list without shadow stacks. */
@@ -307,10 +313,7 @@ static void get_msrs(struct fuzz *f, struct cpu *c)
 
 void step_get_msrs(struct fuzz *f, struct cpu *c)
 {
-	unsigned int n = 1 + random_below(3);
-
-	while (n--)
-		get_msrs(f, c);
+	several(f, c, 3, get_msrs);
 }
 
 static void set_msrs(struct fuzz *f, struct cpu *c)
@@ -329,10 +332,7 @@ static void set_msrs(struct fuzz *f, struct cpu *c)
 
 void step_set_msrs(struct fuzz *f, struct cpu *c)
 {
-	unsigned int n = 1 + random_below(3);
-
-	while (n--)
-		set_msrs(f, c);
+	several(f, c, 3, set_msrs);
 }
 
 /* The last vCPU is the only one of its VM. */

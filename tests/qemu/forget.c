@@ -2,7 +2,7 @@
 /*
  * forget: preloaded into QEMU, makes it a VMM that loses state. $DEED says what:
  *
- *   not set    does not restore GUEST_SSP
+ *   all        does not restore GUEST_SSP
  *   second     the same, of the second vCPU alone
  *   stale      restores it 8 too high
  *   swap       gives each of two vCPUs that of the other
@@ -62,14 +62,14 @@ static int set_ssp(int fd, uint64_t ssp)
 
 static int restore_ssp(int fd, uint64_t ssp)
 {
-	int second = fd == vcpus[1];
+	const int second = fd == vcpus[1];
 
+	if (is("all") || (is("second") && second))
+		return 0;
 	if (is("stale"))
 		return set_ssp(fd, ssp + 8);
-	if (is("second"))
-		return second ? 0 : set_ssp(fd, ssp);
 	if (!is("swap"))
-		return 0;
+		return set_ssp(fd, ssp);
 	ssps[second] = ssp;
 	return ssps[!second] ? set_ssp(fd, ssps[!second]) | set_ssp(vcpus[!second], ssp) : 0;
 }
@@ -207,8 +207,7 @@ int ioctl(int fd, unsigned long request, ...)
 		real = dlsym(RTLD_NEXT, "ioctl");
 	region = argument;
 	reg = argument;
-	if (request == KVM_SET_ONE_REG && reg->id == KVM_X86_REG_KVM(KVM_REG_GUEST_SSP) && !is("slow") &&
-	    !is("dirty") && !is("empty") && !is("unmap"))
+	if (request == KVM_SET_ONE_REG && reg->id == KVM_X86_REG_KVM(KVM_REG_GUEST_SSP))
 		return restore_ssp(fd, *(uint64_t *)(uintptr_t)reg->addr);
 	if (request == UFFDIO_COPY && (is("empty") || is("slow")))
 		return copy_late_page(fd, argument);
