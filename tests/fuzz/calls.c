@@ -68,13 +68,21 @@ static bool is_counter(uint32_t msr)
  * TCG.
  * Not IA32_XSS on a host without CET, nor performance counters of others: old kernels know them, new ones do not.
  */
-uint32_t fuzz_msr(void)
+static uint32_t comparable(uint32_t msr)
 {
-	const uint32_t msr = any_msr();
-
 	if (msr == MSR_EFER || msr == MSR_TSC_INVARIANT || (msr == MSR_XSS && !kvm_has_shstk()) || is_counter(msr))
 		return MSR_KERNEL_GS_BASE;
 	return msr;
+}
+
+uint32_t fuzz_msr(void)
+{
+	return comparable(any_msr());
+}
+
+uint32_t fuzz_cet_msr(void)
+{
+	return comparable(cet_related[random_below(ARRAY_SIZE(cet_related))]);
 }
 
 /*

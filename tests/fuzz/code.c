@@ -54,9 +54,8 @@ static uint64_t address(struct emitter *e)
 	}
 }
 
-static void any_msr(struct emitter *e, bool write)
+static void access_msr(struct emitter *e, uint32_t msr, bool write)
 {
-	const uint32_t msr = fuzz_msr();
 	uint64_t value = msr_value(e->f, e->c, msr);
 
 	/* What it reads would end up in a register. */
@@ -378,7 +377,7 @@ static uint8_t *one_code(struct fuzz *f, struct cpu *c, uint8_t *at)
 			branch(&e);
 			break;
 		case 7 ... 9:
-			any_msr(&e, random_below(3));
+			access_msr(&e, fuzz_msr(), random_below(3));
 			break;
 		case 10 ... 11:
 			state(&e);
@@ -414,4 +413,14 @@ void fuzz_code(struct fuzz *f, struct cpu *c, uint8_t *at)
 {
 	while (may_tell_time(at, one_code(f, c, at)))
 		;
+}
+
+void fuzz_msr_access(struct fuzz *f, struct cpu *c, uint8_t *at)
+{
+	struct emitter e = { f, c, at, at };
+
+	memset(at, 0xcc, PAGE);
+	BYTES(&e, 0xf3, 0x0f, 0x1e, 0xfa); /* endbr64 */
+	access_msr(&e, fuzz_cet_msr(), random_below(2));
+	BYTES(&e, 0xe6, PORT_CALL);
 }

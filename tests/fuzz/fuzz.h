@@ -73,6 +73,8 @@ int fuzz_set_sregs(struct fuzz *f, struct cpu *c, const char *name, struct kvm_s
 uint64_t fuzz_value(struct fuzz *f, const struct cpu *c);
 /* An MSR of which answers can be compared, at least whether there is one. */
 uint32_t fuzz_msr(void);
+/* The same of CET, or beside it. */
+uint32_t fuzz_cet_msr(void);
 /* It changes by itself: its value is not noted. */
 bool msr_moves(uint32_t msr);
 /* A value that it may get: for some MSRs it is none that starts something which depends on the clock. */
@@ -114,6 +116,8 @@ void fuzz_run(struct fuzz *f, struct cpu *c);
 
 /* code.c: at most a page of instructions that only go forward, and end with an OUT, if they do not fault. */
 void fuzz_code(struct fuzz *f, struct cpu *c, uint8_t *at);
+/* One access to an MSR of CET: what it does depends on the intercepts, and on the vCPU's CPUID. */
+void fuzz_msr_access(struct fuzz *f, struct cpu *c, uint8_t *at);
 
 /* l1.c: the hypervisor is told to do something, and runs. */
 void step_l1(struct fuzz *f, struct cpu *c);

@@ -290,10 +290,11 @@ void fuzz_run(struct fuzz *f, struct cpu *c)
 	note_state(f, c);
 }
 
-/* A page of random code, on the stacks that the library made, at CPL0 or CPL3. */
+/* A page of random code, on the stacks that the library made, at CPL0 or CPL3; or one access to an MSR. */
 void step_run(struct fuzz *f, struct cpu *c)
 {
-	const unsigned int cpl = random_below(2) * 3;
+	const bool msr = random_one_in(4);
+	const unsigned int cpl = msr ? 0 : random_below(2) * 3;
 	uint64_t cet = 0;
 	__u64 *gpr;
 	const struct kvm_regs usual = cpu_usual_regs(c, cpl, 0);
@@ -305,7 +306,7 @@ void step_run(struct fuzz *f, struct cpu *c)
 		step_l1(f, c);
 		return;
 	}
-	fuzz_code(f, c, machine_at(c->machine, f->code));
+	(msr ? fuzz_msr_access : fuzz_code)(f, c, machine_at(c->machine, f->code));
 	note_bytes(f, "bytes", machine_at(c->machine, f->code), PAGE);
 	if (note_result(f, "get", ioctl(c->io.vcpu, KVM_GET_SREGS, &sregs)))
 		return;
