@@ -648,6 +648,30 @@ void step_mp_state(struct fuzz *f, struct cpu *c)
 	note_result(f, "set", ioctl(c->io.vcpu, KVM_SET_MP_STATE, &s));
 }
 
+static bool in_smm(const struct cpu *c)
+{
+	struct kvm_vcpu_events e;
+
+	memset(&e, 0, sizeof(e));
+	return !ioctl(c->io.vcpu, KVM_GET_VCPU_EVENTS, &e) && e.smi.smm;
+}
+
+/*
+ * In SMM, a CPU is not in VMX operation, which RSM restores. KVM accepts a state that says otherwise: L1 could enter L2
+ * there, and KVM would not find the entries of its page tables again when the VM goes, with a BUG().
+ */
+static int set_nested_state(struct cpu *c, struct kvm_nested_state *s)
+{
+	const uint16_t smm = s->hdr.vmx.smm.flags;
+	int ret;
+
+	if (!kvm_is_svm() && s->hdr.vmx.vmxon_pa != ~0ull && in_smm(c))
+		s->hdr.vmx.smm.flags |= KVM_STATE_NESTED_SMM_VMXON;
+	ret = ioctl(c->io.vcpu, KVM_SET_NESTED_STATE, s);
+	s->hdr.vmx.smm.flags = smm;
+	return ret;
+}
+
 void step_nested_state(struct fuzz *f, struct cpu *c)
 {
 	struct kvm_nested_state **kept = &f->nested_states[random_below(ARRAY_SIZE(f->nested_states))];
@@ -682,7 +706,7 @@ void step_nested_state(struct fuzz *f, struct cpu *c)
 	if (kvm_is_svm() && !(*kept)->flags && !ioctl(c->io.vcpu, KVM_GET_SREGS, &sregs) && !(sregs.efer & EFER_SVME))
 		(*kept)->flags = KVM_STATE_NESTED_GIF_SET;
 	note(f, "flags", (*kept)->flags);
-	note_result(f, "set", ioctl(c->io.vcpu, KVM_SET_NESTED_STATE, *kept));
+	note_result(f, "set", set_nested_state(c, *kept));
 	note_state(f, c);
 }
 
