@@ -806,6 +806,7 @@ static void test_injection(void)
 		stack[0x7d8 / 8] = 0;
 		shadow[0x7f0 / 8] = 0;
 		check_u64(enter(vmcb, svm_rules_int3), VMMCALL, "an injected INT3 or INT 3 is delivered");
+		check_u64(*d(vmcb, EVENTINJ), 0, "... the exit clears EVENTINJ");
 		check_u64(stack[0x7d8 / 8], *q(vmcb, NRIP) ? guest_address(svm_rules_after_int3) : 0,
 			  "... and returns to NRIP");
 		check_u64(shadow[0x7f0 / 8], guest_address(svm_rules_after_int3), "... on the shadow stack, too");
