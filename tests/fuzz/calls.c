@@ -14,7 +14,6 @@
 #define CPUID_LM	   0x20000000u
 #define CR4_SMEP	   0x100000u
 #define CR4_SMAP	   0x200000u
-#define EFER_SVME	   0x1000u
 
 /* What concerns CET, twice as often as the rest. */
 static const uint32_t cet_related[] = {
@@ -87,13 +86,15 @@ uint32_t fuzz_cet_msr(void)
 
 /*
  * One that a VMM may write: of what a CPU can do, of PRED_CMD and FLUSH_CMD, and of AMD's DEBUGCTL, kernels accept
- * different values.
+ * different values. On AMD, a guest has access to SPEC_CTRL as soon as the VMM has written it, until a reset; on older
+ * kernels, after it, too.
  */
 static uint32_t fuzz_msr_to_set(void)
 {
 	const uint32_t msr = fuzz_msr();
 
 	switch (msr) {
+	case 0x48:
 	case 0x1d9:
 		if (!kvm_is_svm())
 			break;
@@ -535,20 +536,39 @@ void step_regs(struct fuzz *f, struct cpu *c)
 	note_state(f, c);
 }
 
-/* The parts of an XSAVE image that its header says to be there, and that all of these kernels have. */
+static bool all_zero(const uint8_t *p, size_t size)
+{
+	return !*p && !memcmp(p, p + 1, size - 1);
+}
+
+/*
+ * The parts of an XSAVE image that its header says to be there, and that all of these kernels have. Whether one is that
+ * has its initial value depends on whether KVM has loaded and saved them since the VMM set it, as it does natively for
+ * some accesses to MSRs: it is not noted.
+ */
 static void note_xsave(struct fuzz *f, const struct kvm_xsave *x)
 {
+	static const uint8_t initial_x87[24] = { 0x7f, 3 };
+	const uint8_t *p = (const uint8_t *)x;
 	uint64_t header[8];
+	uint32_t mxcsr;
 
-	memcpy(header, (const uint8_t *)x + 512, sizeof(header));
+	memcpy(header, p + 512, sizeof(header));
+	memcpy(&mxcsr, p + 24, sizeof(mxcsr));
+	if (!memcmp(p, initial_x87, sizeof(initial_x87)) && all_zero(p + 32, 128))
+		header[0] &= ~1ull;
+	if (mxcsr == 0x1f80 && all_zero(p + 160, 256))
+		header[0] &= ~2ull;
+	if (all_zero(p + 576, 256))
+		header[0] &= ~4ull;
 	note(f, "bv", header[0]);
 	note(f, "comp", header[1]);
 	if (header[0] & 1)
-		note_bytes(f, "x87", (const uint8_t *)x + 32, 128);
+		note_bytes(f, "x87", p + 32, 128);
 	if (header[0] & 2)
-		note_bytes(f, "sse", (const uint8_t *)x + 160, 256);
+		note_bytes(f, "sse", p + 160, 256);
 	if (header[0] & 4)
-		note_bytes(f, "avx", (const uint8_t *)x + 576, 256);
+		note_bytes(f, "avx", p + 576, 256);
 }
 
 void step_xsave(struct fuzz *f, struct cpu *c)

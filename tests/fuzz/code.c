@@ -284,8 +284,11 @@ static void virtualization(struct emitter *e)
 		{ 3, 0x0f, 0x01, 0xdd },       /* clgi */
 	};
 	const uint8_t *insn = insns[random_below(ARRAY_SIZE(insns))];
-	const uint64_t at = random_below(4) ? e->f->data : address(e);
+	uint64_t at = random_below(4) ? e->f->data : address(e);
 
+	/* For VMRUN, VMLOAD and VMSAVE, newer kernels look at all bits of it, and what is no memory is an error. */
+	if (kvm_is_svm())
+		at = at < RAM_SIZE / 2 ? at & ~(PAGE - 1) : e->f->data;
 	load(e, RBX, at);
 	/* A hypercall's number; of those, none depends on the clock. */
 	load(e, RAX, insn[3] == 0xc1 || insn[3] == 0xd9 ? 0x100 + random_below(8) : at);

@@ -14,6 +14,8 @@
 
 #define STEPS 500 /* of a sequence */
 
+#define EFER_SVME 0x1000
+
 /* Room for what KVM_GET_NESTED_STATE returns. */
 #define NESTED_SIZE 0x4000
 

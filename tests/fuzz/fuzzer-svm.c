@@ -45,6 +45,22 @@ static const uint16_t fields[] = {
 	VMCB_DR6,	 VMCB_DR7, VMCB_N_CR3,	VMCB_MSRPM,
 };
 
+/* Events that VMRUN injects. Newer kernels refuse the others themselves, older ones leave that to the CPU. */
+static bool can_inject(uint64_t event)
+{
+	static const uint32_t exceptions = 0x500f7dfb | 1u << VECTOR_CP;
+
+	switch (event >> 8 & 7) {
+	case 0: /* an interrupt, an NMI, a software interrupt */
+	case 2:
+	case 4:
+		return true;
+	case 3:
+		return (event & 0xff) < 32 && exceptions >> (event & 0xff) & 1;
+	}
+	return false;
+}
+
 static void change_field(struct fuzz *f, struct cpu *c)
 {
 	const unsigned int field = fields[random_below(ARRAY_SIZE(fields))];
@@ -71,6 +87,8 @@ static void change_field(struct fuzz *f, struct cpu *c)
 		value = INJECT_EXCEPTION(random_below(2) ? VECTOR_CP : random_below(32), random_below(8));
 		if (random_one_in(4))
 			value ^= 1ull << random_below(32);
+		if (!can_inject(value))
+			value = 0;
 		break;
 	case VMCB_INTERCEPTS:
 	case VMCB_EXCEPTIONS:
@@ -126,6 +144,7 @@ void l1_operation(struct fuzz *f, struct cpu *c)
 		change_field(f, c);
 	mail->kind = L1_RUN;
 	mail->a = n->vmcbs[n->current];
+	note(f, "inject", (uint32_t)vmcb_get(n, VMCB_EVENTINJ));
 }
 
 const struct l1_functions l1_functions = { svm_l1, svm_vmmcall, 0, L1_RUN };

@@ -235,6 +235,22 @@ static void unmask_nmis(struct cpu *c)
 	ioctl(c->io.vcpu, KVM_SET_VCPU_EVENTS, &e);
 }
 
+/*
+ * When EFER.SVME goes, as in SMM, and with a RSM that fails, older kernels set GIF. Newer ones leave it, and it is 0 if
+ * L2 was active at the SMI: no NMI and no SMI would come any more.
+ */
+static void set_gif(struct fuzz *f, struct cpu *c)
+{
+	struct kvm_nested_state s = { .size = sizeof(s),
+				      .format = KVM_STATE_NESTED_FORMAT_SVM,
+				      .flags = KVM_STATE_NESTED_GIF_SET };
+	struct kvm_sregs sregs;
+
+	if (f->nested && c == f->cpus[0] && kvm_is_svm() && !ioctl(c->io.vcpu, KVM_GET_SREGS, &sregs) &&
+	    !(sregs.efer & EFER_SVME))
+		ioctl(c->io.vcpu, KVM_SET_NESTED_STATE, &s);
+}
+
 /* A time that the TSC of the host measures. */
 static unsigned int in_us(struct cpu *c, unsigned int ticks)
 {
@@ -288,6 +304,7 @@ void fuzz_run(struct fuzz *f, struct cpu *c)
 		note_exception(f, c);
 	}
 	note_state(f, c);
+	set_gif(f, c);
 }
 
 /* A page of random code, on the stacks that the library made, at CPL0 or CPL3; or one access to an MSR. */
@@ -337,6 +354,7 @@ void step_continue(struct fuzz *f, struct cpu *c)
 		note_result(f, "complete", ioctl(c->io.vcpu, KVM_RUN, 0));
 		c->io.run->immediate_exit = 0;
 		note_state(f, c);
+		set_gif(f, c);
 	} else {
 		fuzz_run(f, c);
 	}
