@@ -14,8 +14,9 @@
  *
  * 1. While no guest state is loaded in a CPU, the MSRs that are switched here are 0 there, except PL3_SSP. So a vCPU
  *    whose values are 0 always has its own values, however the CPU reads them.
- * 2. The CPU reads and writes PL3_SSP only if U_CET.SHSTK_EN is set, or by XSAVES, XRSTORS, RDMSR and WRMSR. A vCPU
- *    for which one of these is possible is "live", and has its own PL3_SSP loaded.
+ * 2. The CPU reads and writes PL3_SSP only if U_CET.SHSTK_EN is set, by SYSCALL and SYSENTER if S_CET.SHSTK_EN is, or
+ *    by XSAVES, XRSTORS, RDMSR and WRMSR. A vCPU for which one of these is possible is "live", and has its own PL3_SSP
+ *    loaded.
  *
  * This file is included by KVM's own headers, before most types are defined.
  */

@@ -240,6 +240,12 @@ void kvm_cet_xss_changed(struct kvm_vcpu *vcpu, u64 xss)
 	preempt_enable();
 }
 
+void kvm_cet_cr4_set(struct kvm_vcpu *vcpu)
+{
+	if (!HOST_SWITCHES_CET_USER)
+		kvm_cet_go_live(vcpu, false);
+}
+
 static u64 kvm_cet_get_switched(struct kvm_vcpu *vcpu, int i)
 {
 	u64 val;

@@ -124,6 +124,9 @@ void __vmx_cet_nested_load_vmcs02(struct vmx_cet *cet, struct vmcs12 *vmcs12)
 {
 	struct vcpu_vmx *vmx = vmx_cet_to_vmx(cet);
 
+	if (vmcs12->guest_cr4 & X86_CR4_CET)
+		kvm_cet_cr4_set(&vmx->vcpu);
+
 	/* vmcs02 takes both controls from vmcs01, and more entry controls from vmcs12. */
 	WARN_ON_ONCE(!(vm_entry_controls_get(vmx) & VM_ENTRY_LOAD_CET_STATE) !=
 		     !(vm_exit_controls_get(vmx) & VM_EXIT_LOAD_CET_STATE));
@@ -149,6 +152,9 @@ void __vmx_cet_nested_save_vmcs02(struct vmx_cet *cet, struct vmcs12 *vmcs12)
 
 void __vmx_cet_nested_load_vmcs01(struct vmx_cet *cet, struct vmcs12 *vmcs12)
 {
+	if (vmcs12->host_cr4 & X86_CR4_CET)
+		kvm_cet_cr4_set(&vmx_cet_to_vmx(cet)->vcpu);
+
 	/*
 	 * After a failed VM entry, @passing is L1's own state, or L2's if that had been loaded. The guest fields of
 	 * vmcs12 cannot be used: they may not have been checked.
