@@ -125,6 +125,50 @@ static void check_only_write(void)
 	}
 }
 
+#define MSR_STAR  0xc0000081
+#define MSR_LSTAR 0xc0000082
+
+/* At CPL0, on a shadow stack: SYSCALL copies SSP to PL3_SSP, and sets it to 0. U_CET stays 0. */
+static GUEST uint64_t do_syscall(uint64_t unused)
+{
+	(void)unused;
+	g_wrmsr(MSR_EFER, g_rdmsr(MSR_EFER) | EFER_SCE);
+	g_wrmsr(MSR_STAR, (uint64_t)SEL_CODE64 << 32);
+	asm volatile("lea 1f(%%rip), %%rax; mov %%rax, %%rdx; shr $32, %%rdx; mov %0, %%ecx; wrmsr\n"
+		     "mov %2, %%eax; xor %%edx, %%edx; mov %1, %%ecx; wrmsr\n"
+		     "syscall\n"
+		     "1: xor %%eax, %%eax; xor %%edx, %%edx; mov %1, %%ecx; wrmsr\n"
+		     :
+		     : "i"(MSR_LSTAR), "i"(MSR_S_CET), "i"(CET_SHSTK)
+		     : "rax", "rcx", "rdx", "r11", "memory");
+	return 0;
+}
+
+/* Neither XSS nor any MSR but S_CET, which is not switched with the others, tells KVM that the vCPU has a PL3_SSP. */
+static void check_only_syscall(struct cpu *other)
+{
+	struct machine *m = machine_create(NULL);
+	struct cpu *c = m->cpus[0];
+	const uint64_t ssp = cpu_shadow_stack(c, CPU_SS_PAGE);
+	struct orders *o = orders_of(other);
+	struct kvm_sregs sregs;
+
+	leave_values(other);
+	cpu_start(c, do_syscall, 0);
+	if (ioctl(c->io.vcpu, KVM_GET_SREGS, &sregs))
+		tap_bail("KVM_GET_SREGS");
+	sregs.cr4 |= CR4_CET;
+	if (ioctl(c->io.vcpu, KVM_SET_SREGS, &sregs))
+		tap_bail("KVM_SET_SREGS");
+	cpu_set_ssp(c, ssp);
+	tap_ok(finished(c), "a guest's only access is SYSCALL at CPL0");
+	tap_ok(cpu_rdmsr(c, MSR_PL3_SSP) == ssp, "... which writes SSP to PL3_SSP");
+	memset(o->value, 0, sizeof(o->value));
+	tap_ok(server_do(other, ORDER_READ), "... and another guest runs");
+	tap_ok(o->value[VALUE_PL3] == cet_value(VALUE_PL3, 0x515151), "... which has its own PL3_SSP still");
+	machine_destroy(m);
+}
+
 /* A vCPU that has no CPUID yet, on the pages of the machine's second one. */
 static struct cpu new_vcpu(struct machine *m)
 {
@@ -234,6 +278,7 @@ void test_first_use(void)
 	server_start(m->cpus[0]);
 	check_first_use(m->cpus[0]);
 	check_only_write();
+	check_only_syscall(m->cpus[0]);
 	check_cpuid_changes(m->cpus[0]);
 	machine_destroy(m);
 }
