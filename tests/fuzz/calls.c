@@ -85,9 +85,9 @@ uint32_t fuzz_cet_msr(void)
 }
 
 /*
- * One that a VMM may write: of what a CPU can do, of PRED_CMD and FLUSH_CMD, and of AMD's DEBUGCTL, kernels accept
- * different values. On AMD, a guest has access to SPEC_CTRL as soon as the VMM has written it, until a reset; on older
- * kernels, after it, too.
+ * One that a VMM may write: of what a CPU can do, of PRED_CMD and FLUSH_CMD, and of AMD's DEBUGCTL, branch records and
+ * DE_CFG, kernels accept different values. On AMD, a guest has access to SPEC_CTRL as soon as the VMM has written it,
+ * until a reset; on older kernels, after it, too.
  */
 static uint32_t fuzz_msr_to_set(void)
 {
@@ -96,6 +96,8 @@ static uint32_t fuzz_msr_to_set(void)
 	switch (msr) {
 	case 0x48:
 	case 0x1d9:
+	case 0x1db ... 0x1de:
+	case 0xc0011029:
 		if (!kvm_is_svm())
 			break;
 		return MSR_KERNEL_GS_BASE;
@@ -181,6 +183,10 @@ uint64_t msr_value(struct fuzz *f, const struct cpu *c, uint32_t msr)
 		break;
 	case 0x9e: /* SMBASE */
 		value = 0x100000;
+		break;
+	/* VM_HSAVE_PA: at an SMI in L2, newer kernels write more to its page, and must find it. This one is empty. */
+	case 0xc0010117:
+		value = 0;
 		break;
 	case MSR_KVM_FIRST ... MSR_KVM_FIRST + 0x10:
 	case 0x40000000 ... 0x400001ff:

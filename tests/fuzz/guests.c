@@ -267,9 +267,9 @@ static int run_until(struct cpu *c, unsigned int ticks)
 {
 	int ret;
 
-	time_limit_once(in_us(c, ticks));
+	time_limit_us(in_us(c, ticks));
 	ret = ioctl(c->io.vcpu, KVM_RUN, 0);
-	time_limit_once(0);
+	time_limit_us(0);
 	return ret;
 }
 

@@ -142,10 +142,15 @@ static void alarm_in(unsigned int us, unsigned int again)
 		tap_bail("setitimer");
 }
 
-void time_limit(unsigned int ms)
+void time_limit_us(unsigned int us)
 {
 	/* Repeatedly, because the first one may come before KVM_RUN. */
-	alarm_in(ms * 1000, ms * 1000);
+	alarm_in(us, us);
+}
+
+void time_limit(unsigned int ms)
+{
+	time_limit_us(ms * 1000);
 }
 
 void time_limit_once(unsigned int us)

@@ -144,6 +144,8 @@ extern const uint32_t cet_msrs[CET_MSRS_XSS];
 void signals_end_run(void);
 /* Interrupts a guest that may not return: STOP_SIGNAL after so many milliseconds. 0 disables this. */
 void time_limit(unsigned int ms);
+/* The same in microseconds. */
+void time_limit_us(unsigned int us);
 /* One signal after so many microseconds; 0: none. */
 void time_limit_once(unsigned int us);
 
