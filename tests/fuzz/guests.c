@@ -346,8 +346,11 @@ void step_continue(struct fuzz *f, struct cpu *c)
 {
 	const bool l1 = f->nested && c == f->cpus[0];
 
-	if (l1)
+	if (l1) {
 		note(f, "l2", l1_in_l2(c));
+		/* What an entry that fails must give back. */
+		note_cet(f, c);
+	}
 	c->io.run->immediate_exit = random_one_in(8);
 	if (c->io.run->immediate_exit) {
 		/* It completes what the last exit was about. */
