@@ -15,17 +15,16 @@ find . -name .git -prune -o -path ./build -prune -o -type f -print | sed 's,^\./
 
 # ---- shell
 
-is_shell() {
-	head -n 1 "$1" | grep -q -E '^#! ?(/usr)?/bin/(env )?(ba|da)?sh' ||
-		head -n 4 "$1" | grep -q '^# shellcheck shell='
-}
-while read -r f; do
-	! is_shell "$f" || shell+=("$f")
-done <"$tmp/files"
+mapfile -t shell < <(tr '\n' '\0' <"$tmp/files" | xargs -0 awk '
+	FNR > 4 { nextfile }
+	FNR == 1 && /^#! ?(\/usr)?\/bin\/(env )?(ba|da)?sh/ || /^# shellcheck shell=/ { print FILENAME; nextfile }')
 
 if command -v shellcheck >/dev/null; then
+	# One run for all files; then a verdict per file.
+	shellcheck -x -P SCRIPTDIR -f gcc "${shell[@]}" >"$tmp/shellcheck.log" 2>&1
+	is "shellcheck passes all" $? 0
 	for f in "${shell[@]}"; do
-		ok "shellcheck $f" shellcheck -x -P SCRIPTDIR "$f"
+		is "shellcheck $f" "$(awk -v f="$f:" 'index($0, f) == 1' "$tmp/shellcheck.log")" ""
 	done
 	printf '#!/bin/sh\nrm -rf $1/*\n' >"$tmp/bad.sh"
 	not_ok "shellcheck sees a fault" 1 shellcheck "$tmp/bad.sh"
