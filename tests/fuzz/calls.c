@@ -57,7 +57,7 @@ static uint32_t any_msr(void)
 static bool is_counter(uint32_t msr)
 {
 	return (!kvm_is_svm() && msr >= 0xc0010000 && msr <= 0xc0010007) || (msr >= 0xc0010200 && msr <= 0xc001020b) ||
-	       (msr >= 0x309 && msr <= 0x30f) || (msr >= 0x38d && msr <= 0x390);
+	       (msr >= 0x309 && msr <= 0x30f) || (msr >= 0x38d && msr <= 0x390) || (msr >= 0x3f1 && msr <= 0x3f2);
 }
 
 #define MSR_TSC_INVARIANT 0x40000118 /* Hyper-V's, which 6.1 does not have */
