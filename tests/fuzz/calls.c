@@ -159,6 +159,9 @@ uint64_t msr_value(struct fuzz *f, const struct cpu *c, uint32_t msr)
 	case MSR_S_CET:
 		if (random_below(4))
 			value = controls[random_below(ARRAY_SIZE(controls))];
+		/* The address of the legacy bitmap, or what is reserved without IBT. */
+		if (random_one_in(6))
+			value |= (uint64_t)random_below(16) << 12;
 		break;
 	case MSR_INT_SSP_TAB:
 		if (random_one_in(4))

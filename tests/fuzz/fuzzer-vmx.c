@@ -45,9 +45,14 @@ struct machine *l1_create(bool irqchip)
 
 static const uint32_t fields[] = {
 	GUEST_S_CET,
+	GUEST_S_CET,
+	GUEST_SSP,
+	GUEST_SSP,
 	GUEST_SSP,
 	GUEST_SSP_TABLE,
+	GUEST_SSP_TABLE,
 	HOST_S_CET,
+	HOST_SSP,
 	HOST_SSP,
 	HOST_SSP_TABLE,
 	GUEST_CR4,
