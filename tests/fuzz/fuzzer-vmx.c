@@ -209,6 +209,12 @@ struct l1_request *l1_request(void)
 /* In nested state, which begins with vmcs12 after its header. Mainline fixes the offsets. */
 #define VMCS12(offset, type) (*(const type *)((const uint8_t *)s + 128 + (offset)))
 
+/* Accesses to control and debug registers, I/O, failed entries. After other exits, the field is what the CPU left. */
+static bool has_qualification(uint32_t reason)
+{
+	return reason == 28 || reason == 29 || reason == 30 || reason >> 31;
+}
+
 void l1_note(struct fuzz *f, struct cpu *c)
 {
 	static uint64_t buffer[NESTED_SIZE / 8];
@@ -219,7 +225,8 @@ void l1_note(struct fuzz *f, struct cpu *c)
 	if (note_result(f, "nested", ioctl(c->io.vcpu, KVM_GET_NESTED_STATE, s)) || s->size < 0x1000)
 		return;
 	note(f, "reason", VMCS12(812, uint32_t));
-	note(f, "qualification", VMCS12(408, uint64_t));
+	if (has_qualification(VMCS12(812, uint32_t)))
+		note(f, "qualification", VMCS12(408, uint64_t));
 	note(f, "intr", VMCS12(816, uint32_t));
 	note(f, "vectoring", VMCS12(824, uint32_t));
 	note(f, "host_s_cet", VMCS12(680, uint64_t));

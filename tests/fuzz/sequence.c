@@ -2,7 +2,6 @@
 /* What the fuzzer and the program hostile make sequences of: VMs, the kinds of steps, and numbers for them. */
 #include <stdlib.h>
 #include <string.h>
-#include <sys/ioctl.h>
 
 #include "fuzz.h"
 #include "l1.h"
@@ -165,17 +164,6 @@ static void hide_some(void)
 	hidden = random_one_in(3) ? random_below(16) : 0;
 }
 
-/* A vCPU whose local APIC nobody has set may not be in KVM's map of APIC ids: older kernels find no target of messages. */
-static void map_apics(struct machine *m)
-{
-	struct kvm_lapic_state s;
-	unsigned int i;
-
-	for (i = 0; i < m->ncpus; i++)
-		if (!ioctl(m->cpus[i]->io.vcpu, KVM_GET_LAPIC, &s) && ioctl(m->cpus[i]->io.vcpu, KVM_SET_LAPIC, &s))
-			tap_bail("KVM_SET_LAPIC");
-}
-
 void fuzz_create(struct fuzz *f)
 {
 	struct machine_config config = { .cpus = 2, .irqchip = random_one_in(3) || f->messages, .cpuid = some_cpuid };
@@ -198,7 +186,6 @@ void fuzz_create(struct fuzz *f)
 		f->code = machine_alloc(f->machines[i], 1);
 		f->data = machine_alloc(f->machines[i], 2);
 		memset(machine_at(f->machines[i], f->code), INT3, PAGE);
-		map_apics(f->machines[i]);
 		separate_stacks(f->machines[i]);
 		fill(f->machines[i]);
 		add_smm(f->machines[i]);
