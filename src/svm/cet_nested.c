@@ -20,11 +20,7 @@ static void svm_cet_copy(struct vmcb_save_area *to, const struct vmcb_save_area 
 
 void __svm_cet_nested_load_vmcb02(struct kvm_cet *cet, const struct vmcb *vmcb12, bool new_vmcb12)
 {
-	struct vcpu_svm *svm = container_of(cet, struct vcpu_svm, cet);
-	struct vmcb *vmcb02 = svm->nested.vmcb02.ptr;
-
-	/* CR4 of L2, and that of L1 after it, may come from the guest's memory. */
-	kvm_cet_cr4_set(&svm->vcpu);
+	struct vmcb *vmcb02 = container_of(cet, struct vcpu_svm, cet)->nested.vmcb02.ptr;
 
 	if (!new_vmcb12 && vmcb12->control.clean & BIT(VMCB_CET))
 		return;

@@ -80,6 +80,12 @@ static __always_inline bool kvm_cet_guest_has(const struct kvm_cet *cet)
 int kvm_cet_get_msr(struct kvm_vcpu *vcpu, struct msr_data *msr);
 int kvm_cet_set_msr(struct kvm_vcpu *vcpu, struct msr_data *msr);
 
+/*
+ * L1 or L2 has a new CR4. Once this has CET, SYSCALL and SYSENTER may write PL3_SSP, even at CPL0 and with U_CET 0, as
+ * S_CET is the guest's. Does nothing on a kernel that switches PL3_SSP itself.
+ */
+void kvm_cet_set_cr4(struct kvm_vcpu *vcpu, unsigned long cr4);
+
 void __kvm_cet_load(struct kvm_cet *cet);
 void __kvm_cet_save(struct kvm_cet *cet);
 

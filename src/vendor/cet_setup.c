@@ -93,13 +93,6 @@ static void kvm_cet_vcpu_reset(struct kvm_vcpu *vcpu, bool init_event)
 		KVM_BUG_ON(kvm_cet_set_state(vcpu, not_loaded_by_entry[i], 0), vcpu->kvm);
 }
 
-static void kvm_cet_set_cr4(struct kvm_vcpu *vcpu, unsigned long cr4)
-{
-	if (cr4 & X86_CR4_CET)
-		kvm_cet_cr4_set(vcpu);
-	kvm_cet_distro_ops.set_cr4(vcpu, cr4);
-}
-
 static u64 kvm_cet_guest_supported_xss(struct kvm_vcpu *vcpu)
 {
 	struct kvm_cpuid_entry2 *entry = kvm_find_cpuid_entry_index(vcpu, 0xd, 1);
@@ -256,7 +249,6 @@ bool __init kvm_cet_setup(struct kvm_x86_ops *ops, const char *missing)
 	memcpy(&kvm_cet_distro_ops, ops, sizeof(kvm_cet_distro_ops));
 	ops->vcpu_reset = kvm_cet_vcpu_reset;
 	ops->vcpu_after_set_cpuid = kvm_cet_vcpu_after_set_cpuid;
-	ops->set_cr4 = kvm_cet_set_cr4;
 #if KVM_CHECKS_LATE_CPUS
 	ops->check_processor_compatibility = kvm_cet_check_processor_compatibility;
 #else

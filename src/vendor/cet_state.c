@@ -240,9 +240,9 @@ void kvm_cet_xss_changed(struct kvm_vcpu *vcpu, u64 xss)
 	preempt_enable();
 }
 
-void kvm_cet_cr4_set(struct kvm_vcpu *vcpu)
+void kvm_cet_set_cr4(struct kvm_vcpu *vcpu, unsigned long cr4)
 {
-	if (!HOST_SWITCHES_CET_USER)
+	if (!HOST_SWITCHES_CET_USER && cr4 & X86_CR4_CET)
 		kvm_cet_go_live(vcpu, false);
 }
 

@@ -42,12 +42,6 @@ int kvm_cet_set_state(struct kvm_vcpu *vcpu, u32 msr, u64 val);
 /* The guest's IA32_XSS has been set to @xss: from now on XRSTORS may write the components that it enables. */
 void kvm_cet_xss_changed(struct kvm_vcpu *vcpu, u64 xss);
 
-/*
- * CR4.CET is being set, in L1 or L2: from now on SYSCALL and SYSENTER may write PL3_SSP, even at CPL0 and with U_CET 0,
- * as S_CET is the guest's.
- */
-void kvm_cet_cr4_set(struct kvm_vcpu *vcpu);
-
 /* The guest's features have changed: update the intercepts of the CET MSRs. */
 void kvm_cet_intercept_msrs(struct kvm_vcpu *vcpu);
 

@@ -108,12 +108,6 @@ static struct vcpu_vmx *vmx_cet_to_vmx(struct vmx_cet *cet)
 	return container_of(cet, struct vcpu_vmx, cet);
 }
 
-/* Whether VMLAUNCH or VMRESUME loads L2's state. Otherwise the CPU's state stays. */
-static bool vmx_cet_entry_loads_state(struct vmx_cet *cet, const struct vmcs12 *vmcs12)
-{
-	return vmx_cet_to_vmx(cet)->nested.nested_run_pending && vmcs12->vm_entry_controls & VM_ENTRY_LOAD_CET_STATE;
-}
-
 void __vmx_cet_nested_leave_vmcs01(struct vmx_cet *cet)
 {
 	vmx_cet_read_vmcs(cet, &cet->l1);
@@ -124,9 +118,6 @@ void __vmx_cet_nested_load_vmcs02(struct vmx_cet *cet, struct vmcs12 *vmcs12)
 {
 	struct vcpu_vmx *vmx = vmx_cet_to_vmx(cet);
 
-	if (vmcs12->guest_cr4 & X86_CR4_CET)
-		kvm_cet_cr4_set(&vmx->vcpu);
-
 	/* vmcs02 takes both controls from vmcs01, and more entry controls from vmcs12. */
 	WARN_ON_ONCE(!(vm_entry_controls_get(vmx) & VM_ENTRY_LOAD_CET_STATE) !=
 		     !(vm_exit_controls_get(vmx) & VM_EXIT_LOAD_CET_STATE));
@@ -134,7 +125,8 @@ void __vmx_cet_nested_load_vmcs02(struct vmx_cet *cet, struct vmcs12 *vmcs12)
 	cet->entering = vmx->nested.nested_run_pending;
 	cet->refused = false;
 
-	if (vmx_cet_entry_loads_state(cet, vmcs12))
+	/* Otherwise the CPU's state stays. */
+	if (cet->entering && vmcs12->vm_entry_controls & VM_ENTRY_LOAD_CET_STATE)
 		cet->passing = vmcs12->cet.guest;
 	vmx_cet_write_vmcs(cet, &cet->passing);
 }
@@ -152,9 +144,6 @@ void __vmx_cet_nested_save_vmcs02(struct vmx_cet *cet, struct vmcs12 *vmcs12)
 
 void __vmx_cet_nested_load_vmcs01(struct vmx_cet *cet, struct vmcs12 *vmcs12)
 {
-	if (vmcs12->host_cr4 & X86_CR4_CET)
-		kvm_cet_cr4_set(&vmx_cet_to_vmx(cet)->vcpu);
-
 	/*
 	 * After a failed VM entry, @passing is L1's own state, or L2's if that had been loaded. The guest fields of
 	 * vmcs12 cannot be used: they may not have been checked.
