@@ -71,6 +71,8 @@
 #define MSR_INT_SSP_TAB 0x6a8
 #define MSR_XSS		0xda0
 #define MSR_EFER	0xc0000080
+#define MSR_STAR	0xc0000081
+#define MSR_LSTAR	0xc0000082
 #define MSR_FS_BASE	0xc0000100
 #define MSR_GS_BASE	0xc0000101
 
@@ -158,6 +160,23 @@ static inline uint64_t g_rdmsr(uint32_t msr)
 
 	asm volatile("rdmsr" : "=a"(low), "=d"(high) : "c"(msr) : "memory");
 	return low | (uint64_t)high << 32;
+}
+
+/*
+ * SYSCALL at CPL0, to the next instruction. On a shadow stack, which the guest has for this instruction only, it copies
+ * SSP to PL3_SSP and sets it to 0. U_CET stays as it is.
+ */
+static inline void g_syscall(void)
+{
+	g_wrmsr(MSR_EFER, g_rdmsr(MSR_EFER) | EFER_SCE);
+	g_wrmsr(MSR_STAR, (uint64_t)SEL_CODE64 << 32);
+	asm volatile("lea 1f(%%rip), %%rax; mov %%rax, %%rdx; shr $32, %%rdx; mov %0, %%ecx; wrmsr\n"
+		     "mov %2, %%eax; xor %%edx, %%edx; mov %1, %%ecx; wrmsr\n"
+		     "syscall\n"
+		     "1: xor %%eax, %%eax; xor %%edx, %%edx; mov %1, %%ecx; wrmsr\n"
+		     :
+		     : "i"(MSR_LSTAR), "i"(MSR_S_CET), "i"(CET_SHSTK)
+		     : "rax", "rcx", "rdx", "r11", "memory");
 }
 
 /*

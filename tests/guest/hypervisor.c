@@ -407,6 +407,7 @@ static const struct {
 	{ "readers", test_readers, true },
 	{ "crs", test_crs, true },
 	{ "filter", test_filter, true },
+	{ "syscall", test_syscall, true },
 	{ "smi", test_smi, true },
 	{ "partial", test_partial, true },
 	{ "no-ept", test_no_ept, true },

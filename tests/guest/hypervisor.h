@@ -257,6 +257,8 @@ enum place nested_leave(struct nested *n);
 struct triple triple_now(struct nested *n);
 /* How the last nested_*() ended, in words: "exit 18", "vmfail 7", or stop_text(). */
 const char *where_text(const struct nested *n, enum place where);
+/* Which controls have LOAD_CET: "both", "entry", "exit" or "neither". */
+const char *load_cet_text(bool entry, bool exit);
 /* A check: it ended as @want says. */
 bool went(struct nested *n, enum place where, const char *want, const char *fmt, ...) __printf(4, 5);
 
@@ -333,6 +335,7 @@ void test_two(void);
 void test_readers(void);
 void test_crs(void);
 void test_filter(void);
+void test_syscall(void);
 void test_smi(void);
 void test_partial(void);
 void test_no_ept(void);

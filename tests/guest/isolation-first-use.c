@@ -125,22 +125,10 @@ static void check_only_write(void)
 	}
 }
 
-#define MSR_STAR  0xc0000081
-#define MSR_LSTAR 0xc0000082
-
-/* At CPL0, on a shadow stack: SYSCALL copies SSP to PL3_SSP, and sets it to 0. U_CET stays 0. */
 static GUEST uint64_t do_syscall(uint64_t unused)
 {
 	(void)unused;
-	g_wrmsr(MSR_EFER, g_rdmsr(MSR_EFER) | EFER_SCE);
-	g_wrmsr(MSR_STAR, (uint64_t)SEL_CODE64 << 32);
-	asm volatile("lea 1f(%%rip), %%rax; mov %%rax, %%rdx; shr $32, %%rdx; mov %0, %%ecx; wrmsr\n"
-		     "mov %2, %%eax; xor %%edx, %%edx; mov %1, %%ecx; wrmsr\n"
-		     "syscall\n"
-		     "1: xor %%eax, %%eax; xor %%edx, %%edx; mov %1, %%ecx; wrmsr\n"
-		     :
-		     : "i"(MSR_LSTAR), "i"(MSR_S_CET), "i"(CET_SHSTK)
-		     : "rax", "rcx", "rdx", "r11", "memory");
+	g_syscall();
 	return 0;
 }
 
@@ -155,11 +143,9 @@ static void check_only_syscall(struct cpu *other)
 
 	leave_values(other);
 	cpu_start(c, do_syscall, 0);
-	if (ioctl(c->io.vcpu, KVM_GET_SREGS, &sregs))
-		tap_bail("KVM_GET_SREGS");
+	cpu_get_sregs(c, &sregs);
 	sregs.cr4 |= CR4_CET;
-	if (ioctl(c->io.vcpu, KVM_SET_SREGS, &sregs))
-		tap_bail("KVM_SET_SREGS");
+	cpu_set_sregs(c, &sregs);
 	cpu_set_ssp(c, ssp);
 	tap_ok(finished(c), "a guest's only access is SYSCALL at CPL0");
 	tap_ok(cpu_rdmsr(c, MSR_PL3_SSP) == ssp, "... which writes SSP to PL3_SSP");

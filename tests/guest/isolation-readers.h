@@ -23,7 +23,6 @@
 #define SEL_CODE_CPL2 (GDT_FREE + 0x08)
 #define SEL_GATE(cpl) (GDT_FREE + 0x10 + 0x10 * (cpl))
 
-#define MSR_STAR	0xc0000081
 #define MSR_SYSENTER_CS 0x174
 
 #ifndef __ASSEMBLER__

@@ -160,11 +160,7 @@ static void late(const struct nested_config *config, const struct failure *f, bo
 	struct late t = { .failure = f, .entry = entry, .exit = exit, .own = triple_now(n) };
 
 	snprintf(t.name, sizeof(t.name), "%sentry fails by %s, LOAD_CET on %s%s", kind, f->name,
-		 entry && exit ? "both" :
-		 entry	       ? "entry" :
-		 exit	       ? "exit" :
-				 "neither",
-		 fields == &garbage[1] ? ", garbage" : "");
+		 load_cet_text(entry, exit), fields == &garbage[1] ? ", garbage" : "");
 	if (f->no_ept)
 		n->mail->eptp = 0;
 	nested_prepare(n, features, NULL, 0, 0, 0);
@@ -232,11 +228,7 @@ static void broken(const struct breakage *b, bool entry, bool exit, bool moved)
 	enum place w;
 
 	snprintf(name, sizeof(name), "%s of L2%s is invalid, LOAD_CET on %s", b->name,
-		 moved ? ", which was moved," : "",
-		 entry && exit ? "both" :
-		 entry	       ? "entry" :
-		 exit	       ? "exit" :
-				 "neither");
+		 moved ? ", which was moved," : "", load_cet_text(entry, exit));
 	stops(n, entry, exit, name);
 	if (moved) {
 		save(&s, n);

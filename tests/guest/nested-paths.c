@@ -262,6 +262,54 @@ void test_crs(void)
 	nested_destroy(n);
 }
 
+/* Only L2 has CR4.CET. Its SYSCALL writes PL3_SSP, which must not become that of another vCPU. */
+static GUEST uint64_t l2_syscall(uint64_t a, uint64_t b, uint64_t c)
+{
+	(void)a;
+	(void)b;
+	(void)c;
+	g_call(CALL_L2, 0, 0, 0);
+	g_syscall();
+	g_call(CALL_L2 + 1, 0, 0, 0);
+	return 0;
+}
+
+static GUEST uint64_t reads_pl3_ssp(uint64_t unused)
+{
+	(void)unused;
+	for (;;)
+		g_call(1, g_rdmsr(MSR_PL3_SSP), 0, 0);
+	return 0;
+}
+
+#define OTHER_SSP 0x515150
+
+void test_syscall(void)
+{
+	struct nested *n = nested_create(&(struct nested_config) {});
+	struct machine *m = machine_create(NULL);
+	struct cpu *other = m->cpus[0];
+	struct kvm_sregs sregs;
+	uint64_t ssp;
+
+	cpu_wrmsr(other, MSR_PL3_SSP, OTHER_SSP);
+	cpu_start(other, reads_pl3_ssp, 0);
+	cpu_run(other);
+	cpu_get_sregs(n->c, &sregs);
+	equals(sregs.cr4 & CR4_CET, 0, "L1 does not have CR4.CET");
+	nested_prepare(n, 0, l2_syscall, 0, 0, 0);
+	set_bits(n, GUEST_CR4, CR4_CET);
+	went(n, nested_enter(n), "call 272", "L2 has it");
+	ssp = l2_ssp(n);
+	cpu_set_ssp(n->c, ssp);
+	went(n, nested_go(n), "call 273", "it executes SYSCALL on a shadow stack");
+	cpu_run(other);
+	equals(other->stop.a, OTHER_SSP, "another vCPU has its own PL3_SSP");
+	equals(cpu_rdmsr(n->c, MSR_PL3_SSP), ssp, "L2's has what was its SSP");
+	machine_destroy(m);
+	nested_destroy(n);
+}
+
 /* A filter of the VMM takes precedence over what L1 allows L2. */
 static GUEST uint64_t l2_access(uint64_t msr, uint64_t b, uint64_t c)
 {

@@ -163,11 +163,7 @@ static void smi(const struct kind *kind, bool entry, bool exit, enum way way)
 	struct triple want;
 	enum place w;
 
-	snprintf(t.name, sizeof(t.name), "SMI in L2, %sLOAD_CET on %s%s", kind->name,
-		 entry && exit ? "both" :
-		 entry	       ? "entry" :
-		 exit	       ? "exit" :
-				 "neither",
+	snprintf(t.name, sizeof(t.name), "SMI in L2, %sLOAD_CET on %s%s", kind->name, load_cet_text(entry, exit),
 		 way_names[way]);
 	t.n = nested_create(&(struct nested_config) { .cpuid = kind->cpuid, .features = kind->features });
 	smram_create(t.n->c);
@@ -246,11 +242,7 @@ static void smi_storm(bool entry, bool exit)
 	pthread_t thread;
 	enum place w;
 
-	snprintf(t.name, sizeof(t.name), "SMIs anywhere in L2, LOAD_CET on %s",
-		 entry && exit ? "both" :
-		 entry	       ? "entry" :
-		 exit	       ? "exit" :
-				 "neither");
+	snprintf(t.name, sizeof(t.name), "SMIs anywhere in L2, LOAD_CET on %s", load_cet_text(entry, exit));
 	t.n = nested_create(&(struct nested_config) { .features = kinds[0].features });
 	smram_create(t.n->c);
 	prepare(&t, entry, l2_in_storm);

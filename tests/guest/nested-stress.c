@@ -173,7 +173,7 @@ static void tell_history(void)
 {
 	unsigned int i;
 
-	tap_diag("LOAD_CET on %s, and:", entry && exits ? "both" : entry ? "entry" : exits ? "exit" : "neither");
+	tap_diag("LOAD_CET on %s, and:", load_cet_text(entry, exits));
 	for (i = 0; i < nhistory; i++)
 		tap_diag("  %s", history[i]);
 }

@@ -559,6 +559,11 @@ enum place nested_leave(struct nested *n)
 	return nested_go(n);
 }
 
+const char *load_cet_text(bool entry, bool exit)
+{
+	return entry && exit ? "both" : entry ? "entry" : exit ? "exit" : "neither";
+}
+
 const char *where_text(const struct nested *n, enum place where)
 {
 	static char text[80];
