@@ -131,7 +131,7 @@ rust-vmm: ## move CET guests under a VMM on rust-vmm's kvm-ioctls, from Debian u
 
 .PHONY: fuzz
 fuzz: ## compare ours with native over random operations: HOST, KERNEL, SEED, OPS (as root)
-	@tests/fuzz/run -H '$(HOST)' $(if $(KERNEL),-k '$(KERNEL)') -s '$(or $(SEED),1)' -n '$(OPS)'
+	@tests/fuzz/compare -H '$(HOST)' $(if $(KERNEL),-k '$(KERNEL)') -s '$(or $(SEED),1)' -n '$(OPS)'
 
 .PHONY: hostile
 hostile: ## let hostile VMMs and guests loose on a host: HOST, KERNEL, SEED, ATTEMPTS (as root)

@@ -31,7 +31,7 @@ boot() {
 	[ "$series" = native ] ||
 		options=(-m "$build/$("$top/tests/debian/kernel" release "$series")" -p "$vendor.cet=1")
 	rm -rf "${tmp:?}/boot/$name"
-	ok "$name: the host runs to its end" "$top/tests/hosts/run" -H "${name%-*}" \
+	ok "$name: the host runs to its end" "$top/tests/hosts/boot" -H "${name%-*}" \
 		-k "$("$top/tests/debian/kernel" path "$series")" "${options[@]}" -o "$tmp/host" -f "$tmp/commands" "$@"
 	mkdir -p "$tmp/boot"
 	mv "$tmp/host/files" "$tmp/boot/$name"

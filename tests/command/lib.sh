@@ -3,7 +3,7 @@
 #
 # For the cases here that need a host; source it after tests/tap.sh.
 #
-#   make_host NAME RELEASE     make $tmp/NAME, a tree for the option -I of tests/hosts/run: the command, bash and some
+#   make_host NAME RELEASE     make $tmp/NAME, a tree for the option -I of tests/hosts/boot: the command, bash and some
 #                              programs, and the modules of KVM as `make install` leaves them in a Debian 12 (bookworm)
 #                              or 13 (trixie) root, with nothing but what they need; or, with RELEASE native, those of
 #                              a kernel that has all of it itself. Sets $kernel, the folder for -k, and $K, the
@@ -13,7 +13,7 @@
 #   strip_modules FOLDER       without what takes an emulated host seconds to load
 #   run_script NAME HOST SCRIPT [OPTION]...
 #                              run a bash script there, on svm or vmx, with nothing loaded; its output is $out. OPTIONs
-#                              are those of tests/hosts/run. In the script:
+#                              are those of tests/hosts/boot. In the script:
 #                                run WORDS -- COMMAND...   prints "== WORDS", the command's output, "== status N"
 #                                hold COMMAND...           start a program and wait until it says that it is ready
 #   part WORDS                 what was printed under these words
@@ -113,7 +113,7 @@ run_script() {
 	END
 	shift 3
 	echo "/usr/bin/bash /host/$name.sh" >"$tmp/$name.commands"
-	"$top/tests/hosts/run" -H "$host" -k "$kernel" -N -I "$tmp/$name" -i "$tmp/$name.sh" -o "$tmp/$name.out" \
+	"$top/tests/hosts/boot" -H "$host" -k "$kernel" -N -I "$tmp/$name" -i "$tmp/$name.sh" -o "$tmp/$name.out" \
 		-f "$tmp/$name.commands" "$@" >"$tmp/$name.output" 2>&1
 	ok "$name: the host runs to its end, and its kernel does not complain" test $? = 0
 	out=$(tr -d '\r' <"$tmp/$name.output")

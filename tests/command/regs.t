@@ -45,7 +45,7 @@ read_on_host() {
 		line=${line/#reading /\/host\/reading }
 		echo "/host/reading --told $n ${line/ kvm-onereg/ \/usr\/bin\/kvm-onereg}"
 	done <<<"$commands" >"$tmp/commands"
-	ok "$name: the host runs the commands and does not complain" "$top/tests/hosts/run" -H "$host" \
+	ok "$name: the host runs the commands and does not complain" "$top/tests/hosts/boot" -H "$host" \
 		-k "$("$top/tests/debian/kernel" path "$series")" -o "$tmp/$name" -t 600 -f "$tmp/commands" -I "$tree" \
 		-i "$tmp/bin/reading" "$@"
 	tr -d '\r' <<<"$output" >"$tmp/$name/said"
@@ -158,7 +158,7 @@ done
 for a in native cet; do
 	for b in distro ours; do verdict vmx-$a vmx-$b ok ok "${without_both[@]}"; done
 done
-# tests/hosts/run hides FSRM from this kernel
+# tests/hosts/boot hides FSRM from this kernel
 verdict vmx-6.1 vmx-ours ok 'no: FSRM (CPUID 7.0:EDX[4]), FLUSH_L1D (CPUID 7.0:EDX[28])'
 verdict svm-distro svm-ours ok ok
 verdict svm-distro svm-native ok 'no: CPUID 0x80000021:EAX[17]'

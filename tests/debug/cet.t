@@ -36,7 +36,7 @@ provoked() {
 		printf '64-module load provoke.ko what=%s\n64-module unload provoke\n' "$f"
 	done >"$tmp/faults"
 	echo "64-leaks 'a module that lost memory'" >>"$tmp/faults"
-	not_ok "$1: faults of a module are reported" 126 "$top/tests/hosts/run" -H svm --icount -k "$2" \
+	not_ok "$1: faults of a module are reported" 126 "$top/tests/hosts/boot" -H svm --icount -k "$2" \
 		-o "$tmp/provoked-$1" -i "$(program 64-module)" -i "$(program 64-leaks)" -i "$3" -f "$tmp/faults" \
 		"${options[@]}" -c kasan_multi_shot
 	for f in $faults; do

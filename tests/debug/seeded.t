@@ -85,7 +85,7 @@ run_seeded() { # NAME KERNEL
 	done < <(awk '{ print $1 }' <<<"$commands" | sort -u)
 	printf '%s\n' "$commands" >"$tmp/commands"
 	# After an Oops a host may hang.
-	"$top/tests/hosts/run" -H vmx -k "$2" -m "$tree/modules" -f "$tmp/commands" "${programs[@]}" "${options[@]}" \
+	"$top/tests/hosts/boot" -H vmx -k "$2" -m "$tree/modules" -f "$tmp/commands" "${programs[@]}" "${options[@]}" \
 		"${with_cet[@]}" -c oops=panic 2>&1
 }
 

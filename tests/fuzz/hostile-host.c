@@ -146,7 +146,7 @@ bool host_is_right(bool vms, const char *when)
 
 static int kmsg = -1;
 
-/* Those of tests/hosts/run, which looks at all of the log at the end. */
+/* Those of tests/hosts/boot, which looks at all of the log at the end. */
 static bool is_complaint(const char *record)
 {
 	static const char * const words[] = {

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0
 # shellcheck shell=bash
 #
-# For cases that run the program hostile, and tell tests/hosts/run what may be in the log: hostile-host.c has the same
+# For cases that run the program hostile, and tell tests/hosts/boot what may be in the log: hostile-host.c has the same
 # list, with the reasons.
 #
 # shellcheck disable=SC2034 # they use it

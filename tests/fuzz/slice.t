@@ -10,7 +10,7 @@
 
 # shellcheck disable=SC2154 # tap.sh sets top and tmp
 # shellcheck disable=SC2317 # ok calls it
-fuzz() { FUZZ_READY=y FUZZ_SHRINK=0 "$top/tests/fuzz/run" -o "$tmp/$1-$2" -H "$1" -k "$2" "${@:3}"; }
+fuzz() { FUZZ_READY=y FUZZ_SHRINK=0 "$top/tests/fuzz/compare" -o "$tmp/$1-$2" -H "$1" -k "$2" "${@:3}"; }
 
 # HOST KERNEL SEED OPERATIONS
 while read -r host series seed operations; do

@@ -49,6 +49,6 @@ printf 'get 0x2030000300000000\nput 0x1\n' >"$tmp/wrong"
 mkdir -p "$tmp/bin"
 cp "$build/tests/ioctl/64/fuzz" "$tmp/bin/64-fuzz"
 not_ok "a line that is not a call fails" 1 \
-	"$top/tests/hosts/run" -H svm -k "$("$top/tests/debian/kernel" path native)" -i "$tmp/bin/64-fuzz" \
+	"$top/tests/hosts/boot" -H svm -k "$("$top/tests/debian/kernel" path native)" -i "$tmp/bin/64-fuzz" \
 	-i "$tmp/wrong" -- "$tmp/bin/64-fuzz" --calls /host/wrong
 done_testing

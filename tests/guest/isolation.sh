@@ -14,7 +14,7 @@ HOST=vmx
 # shellcheck disable=SC2154 # tap.sh sets build, tmp and top
 
 # like_native CET COMMANDS [OPTION]...: CET is kvm_intel.cet, or kvm_amd.cet. COMMANDS, one per line, are PROGRAM
-# ARGUMENT..., and leave facts in /out. OPTIONS are those of tests/hosts/run.
+# ARGUMENT..., and leave facts in /out. OPTIONS are those of tests/hosts/boot.
 like_native() {
 	local options=(-M msr -p kvm.force_emulation_prefix=1) cet=$1 commands=$2 series modules here p f allowed
 

@@ -12,7 +12,7 @@
 kernel=$top/tests/debian/kernel
 HOST=vmx
 
-# set_host NAME: set the options of tests/hosts/run for a kernel, with the distro's modules if NAME ends in -distro,
+# set_host NAME: set the options of tests/hosts/boot for a kernel, with the distro's modules if NAME ends in -distro,
 # else with ours
 set_host() {
 	host=(-H "$HOST" -k "$("$kernel" path "${1%-distro}")")
@@ -31,7 +31,7 @@ prepare() {
 	library=()
 	for name; do
 		set_host "$name"
-		ok "$HOST: $name, $cpus CPUs: the next kernel is prepared" "$top/tests/hosts/run" "${host[@]}" \
+		ok "$HOST: $name, $cpus CPUs: the next kernel is prepared" "$top/tests/hosts/boot" "${host[@]}" \
 			"${options[@]}" --cpus "$cpus" --prepare "$tmp/$HOST/$cpus/$name" -- \
 			"$build/tests/guest/life" kexec
 		library+=(-L "$tmp/$HOST/$cpus/$name")
@@ -44,7 +44,7 @@ way() {
 	set_host "${names%%,*}"
 	diag "$HOST: $names"
 	ok "$HOST: $names: all kernels run, and do not complain" run_to "$tmp/points" \
-		"$top/tests/hosts/run" "${host[@]}" "${options[@]}" --cpus "$cpus" "${library[@]}" \
+		"$top/tests/hosts/boot" "${host[@]}" "${options[@]}" --cpus "$cpus" "${library[@]}" \
 		-c "crashkernel=192M tests.kexec=$names" -r 512 -t 900 -o "$tmp/out" --taint-ok S \
 		--complaint-ok 'Kernel panic - not syncing: sysrq triggered crash' -- "$build/tests/guest/life" kexec
 	relay "$HOST: $names" "$tmp/points"

@@ -18,7 +18,7 @@ find_kernels() {
 }
 find_kernels
 
-# To be set by the case: the host, as tests/hosts/run knows it, and the programs whose guests go from kernel to kernel.
+# To be set by the case: the host, as tests/hosts/boot knows it, and the programs whose guests go from kernel to kernel.
 host='' travelling=()
 
 # on NAME SERIES MODULES CET COMMANDS [OPTION]...: CET is the parameter's value, or empty where there is no parameter.

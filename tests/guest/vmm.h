@@ -56,7 +56,7 @@
  * The IDT is shared: every vector stops in the VMM and goes back where it came from if the VMM lets the vCPU run on;
  * they use IST 1, #DF uses IST 2. int $0x80 ends g_user().
  *
- * Run it: tests/hosts/run -H vmx -k $(tests/debian/kernel path native) -p kvm_intel.cet=1 -- build/tests/guest/NAME
+ * Run it: tests/hosts/boot -H vmx -k $(tests/debian/kernel path native) -p kvm_intel.cet=1 -- build/tests/guest/NAME
  * A case, NAME.t: see snapshot.t. Points go by tests/ioctl/tap.h. A failing set-up ends the program (tap_bail()).
  */
 #ifndef TESTS_GUEST_VMM_H

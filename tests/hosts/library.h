@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0 */
 /*
- * Kernels that a host finds in reserved memory, for kexec: tests/hosts/run -L. The kernel parameter
+ * Kernels that a host finds in reserved memory, for kexec: tests/hosts/boot -L. The kernel parameter
  * LIBRARY_PARAMETER tells where.
  */
 #ifndef TESTS_HOSTS_LIBRARY_H

@@ -15,7 +15,7 @@
  *	reserved; if there is none, RESERVED megabytes are left for files.
  *
  *   mkboot library FILE DIR...
- *	makes FILE of what run --prepare left in each DIR, see library.h
+ *	makes FILE of what boot --prepare left in each DIR, see library.h
  *
  *   mkboot files FILE DIR
  *	makes FILE of all that is in DIR, see library.h

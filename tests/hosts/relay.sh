@@ -101,9 +101,9 @@ directions_to() {
 	sed "s/ #direction here / #direction $1 /; s/ #direction /&$1 /" <<<"$2"
 }
 
-# run_host NAME HOST KERNEL MODULES COMMANDS [OPTION]...: HOST is that of tests/hosts/run, KERNEL a folder made by
+# run_host NAME HOST KERNEL MODULES COMMANDS [OPTION]...: HOST is that of tests/hosts/boot, KERNEL a folder made by
 # tests/debian/kernel, MODULES a folder, or empty for the kernel's own. COMMANDS, one per line, are PROGRAM ARGUMENT...;
-# what they leave in /out is in $tmp/NAME/files. OPTIONS are those of tests/hosts/run, at least -i for each program.
+# what they leave in /out is in $tmp/NAME/files. OPTIONS are those of tests/hosts/boot, at least -i for each program.
 #
 # A command can end with "#direction TO FROM VMM RESULT": it moves a guest to the kernel TO from the kernel FROM (each
 # native, 6.12 or 6.1) under VMM (small, QEMU or two-vCPUs), and there the guest must be RESULT (moved or refused).
@@ -123,6 +123,6 @@ run_host() {
 		sed 's/ *-i [^ ]*//g; s/^ *//; s/^./: &/' <<<"$*"
 	)"
 	ok "$name: the host runs all programs and does not complain" \
-		run_to "$tmp/$name/points" "$top/tests/hosts/run" "${arguments[@]}"
+		run_to "$tmp/$name/points" "$top/tests/hosts/boot" "${arguments[@]}"
 	relay "$name" "$tmp/$name/points" "$tmp/$name/directions"
 }

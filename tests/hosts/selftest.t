@@ -3,7 +3,7 @@
 #
 # The emulated hosts themselves: each kind of failure is recognized as what it is.
 #
-# Environment: HOSTS_KERNEL  KERNELDIR[:RELEASE] as run -k takes it; default: the root "trixie".
+# Environment: HOSTS_KERNEL  KERNELDIR[:RELEASE] as tests/hosts/boot -k takes it; default: the root "trixie".
 #
 # The WARNING is a line that a program writes to the kernel log: no stock module provokes a real one. The panic is real.
 # shellcheck disable=SC2154,SC2317 # tap.sh sets variables; ok calls the functions
@@ -20,7 +20,7 @@ host() {
 	local start=$SECONDS
 	rm -rf "$tmp/o"
 	status=0
-	"$here/run" -k "$HOSTS_KERNEL" -o "$tmp/o" "$@" \
+	"$here/boot" -k "$HOSTS_KERNEL" -o "$tmp/o" "$@" \
 		>"$tmp/out" 2>"$tmp/err" || status=$?
 	seconds=$((SECONDS - start))
 }
@@ -128,7 +128,7 @@ ends "a host that does not boot: 125" 125
 #
 mark=$tmp/killed
 mkdir "$mark"
-"$here/run" -H svm -k "$HOSTS_KERNEL" -t 60 -o "$mark" -- "$misbehave" loop \
+"$here/boot" -H svm -k "$HOSTS_KERNEL" -t 60 -o "$mark" -- "$misbehave" loop \
 	>"$tmp/loop" 2>&1 &
 victim=$!
 host -H svm -- "$misbehave" kvm

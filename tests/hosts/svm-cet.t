@@ -5,7 +5,7 @@
 #
 # A module does all of it on one boot, without KVM: tests/hosts/svm-rules.c.
 #
-# Environment: BOCHS  as tests/hosts/run takes it
+# Environment: BOCHS  as tests/hosts/boot takes it
 # needs: kernel-6.12 root-emulators bochs svm-rules
 . "$(dirname "$0")/../tap.sh"
 # shellcheck source=tests/hosts/relay.sh

@@ -10,7 +10,7 @@
 
 # run_programs NAME HOST KERNEL MODULES COMMANDS [OPTION]...: HOST is svm or vmx, KERNEL a folder made by
 # tests/debian/kernel, MODULES a folder, or empty for the kernel's own. COMMANDS, one per line, are BITS-PROGRAM
-# ARGUMENT...; what they leave in /out is in $tmp/NAME/files. OPTIONS are those of tests/hosts/run.
+# ARGUMENT...; what they leave in /out is in $tmp/NAME/files. OPTIONS are those of tests/hosts/boot.
 run_programs() {
 	local name=$1 host=$2 kernel=$3 modules=$4 commands=$5 p programs=()
 

@@ -9,7 +9,7 @@
 # shellcheck disable=SC2154 # tap.sh sets build, tmp and top
 
 # libvirt_on NAME KERNEL DEEDS [OPTION]...: KERNEL is native, distro-6.12 or distro-6.1 as shipped, or 6.12 or 6.1 with
-# our modules and CET. DEEDS, one per line, are those of inside.sh. OPTIONS are those of tests/hosts/run, at least
+# our modules and CET. DEEDS, one per line, are those of inside.sh. OPTIONS are those of tests/hosts/boot, at least
 # -i cpu.xml. $libvirt names the root whose libvirt and QEMU are used, if not the root qemu.
 libvirt_on() {
 	local name=$1 kernel=$2 modules='' f options=() deeds=()

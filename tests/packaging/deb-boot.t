@@ -47,7 +47,7 @@ for release in $releases; do
 			/usr/bin/cat /sys/module/kvm/version /sys/module/$vendor/version
 			/usr/bin/kvm-onereg status
 		END
-		out=$("$top/tests/hosts/run" -H $host -k "$deb" -N -I "$tmp/tree" -f "$tmp/commands" --whole-modules \
+		out=$("$top/tests/hosts/boot" -H $host -k "$deb" -N -I "$tmp/tree" -f "$tmp/commands" --whole-modules \
 			-o "$tmp/out" -t 900 2>&1)
 		status=$?
 		# 123: xargs reports that modprobe did not find another driver that knows this CPU.

@@ -41,7 +41,7 @@ boots() {
 	local out version
 	printf '%s\n' '/usr/sbin/modprobe -v kvm_amd' \
 		'/usr/bin/cat /sys/module/kvm/version /sys/module/kvm_amd/version' >"$tmp/commands"
-	out=$("$top/tests/hosts/run" -H svm -k "$("$root" path "$release")" -N -I "$tmp/tree" -f "$tmp/commands" \
+	out=$("$top/tests/hosts/boot" -H svm -k "$("$root" path "$release")" -N -I "$tmp/tree" -f "$tmp/commands" \
 		--whole-modules -o "$tmp/out" -t 900 2>&1)
 	report $? "$what: it boots, and KVM loads" || diag "$out"
 	version=$(sed -n 's/^PACKAGE_VERSION="\(.*\)"/\1/p' "$top/dkms.conf")

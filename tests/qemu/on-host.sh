@@ -10,7 +10,7 @@
 
 # drive_on NAME KERNEL COMMANDS [OPTION]...: KERNEL is native, distro-6.12 or distro-6.1 as shipped, or 6.12 or 6.1 with
 # our modules and CET. COMMANDS, one per line, run drive, and can have directions (directions_to). OPTIONS are those of
-# tests/hosts/run. $qemu names the root whose QEMU is used, if not the root qemu.
+# tests/hosts/boot. $qemu names the root whose QEMU is used, if not the root qemu.
 drive_on() {
 	local name=$1 kernel=$2 commands=$3 modules='' f options=()
 	shift 3
@@ -69,7 +69,7 @@ linux_guest() {
 	cp "$build/tests/qemu/user" "$tmp/root/init"
 	(cd "$tmp/root" && echo init | cpio -o -H newc --quiet) >"$tmp/guest-initrd"
 
-	# As tests/hosts/run has it, and no driver for the serial port, as the guest reads it itself
+	# As tests/hosts/boot has it, and no driver for the serial port, as the guest reads it itself
 	line="quiet panic=-1 nokaslr mitigations=off tsc=reliable no_timer_check cryptomgr.notests audit=0 apparmor=0"
 	line+=" numa=off initcall_blacklist=jent_mod_init,trace_eval_init,load_system_certificate_list 8250.nr_uarts=0"
 	linux_command="drive -m 128 -f /tmp/image move -kernel /host/vmlinux -initrd /host/guest-initrd -append '$line'"

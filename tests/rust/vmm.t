@@ -25,7 +25,7 @@ on() {
 	esac
 	mkdir -p "$tmp/$name"
 	sed 's/^[^:]*: /vmm /' <<<"$commands" >"$tmp/$name/commands"
-	"$top/tests/hosts/run" -H vmx -k "$("$top/tests/debian/kernel" path "$kernel")" -i "$tmp/vmm" \
+	"$top/tests/hosts/boot" -H vmx -k "$("$top/tests/debian/kernel" path "$kernel")" -i "$tmp/vmm" \
 		-i "$build/tests/qemu/guest.bin" -f "$tmp/$name/commands" -o "$tmp/$name" -t 900 "${options[@]}" "$@" \
 		>"$tmp/$name/out" 2>&1
 	status=$?

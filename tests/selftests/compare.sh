@@ -57,7 +57,7 @@ boot() {
 		echo "counted $limit $p"
 	done >"$tmp/$name/commands"
 	status=0
-	"$top/tests/hosts/run" -H "$host" -k "$kernel" -t "$wall" -i "$programs/counted" "${files[@]}" \
+	"$top/tests/hosts/boot" -H "$host" -k "$kernel" -t "$wall" -i "$programs/counted" "${files[@]}" \
 		-f "$tmp/$name/commands" -o "$tmp/$name" ${clock[@]+"${clock[@]}"} ${options[@]+"${options[@]}"} \
 		>"$tmp/$name/out" 2>"$tmp/$name/err" || status=$?
 	# Tests print through a terminal; ignore its line ends.
