@@ -1,8 +1,8 @@
 #!/bin/bash
 # SPDX-License-Identifier: GPL-2.0
 #
-# What libvirt keeps of KVM's capabilities follows a swap of KVM's modules, while libvirtd runs: domcapabilities and
-# hypervisor-cpu-compare. After cet=0 or 1 without a swap, the command in docs/libvirt.md makes libvirt ask again.
+# What libvirt remembers of KVM's capabilities follows a swap of KVM's modules, while libvirtd runs: domcapabilities and
+# hypervisor-cpu-compare. If cet= changes without a swap, the command in docs/libvirt.md makes libvirt ask again.
 #
 # THOROUGH=y: all of it
 # needs: emulated-hosts root-qemu

@@ -3,7 +3,7 @@
 #
 # inside.sh - runs libvirt on an emulated host, and speaks TAP
 #
-#   inside.sh DEED...    one after the other, with one libvirtd; DEED is one word, or several in quotes:
+#   inside.sh ACTION...    one after the other, with one libvirtd; ACTION is one word, or several in quotes:
 #
 #   own STATE     a guest of its own: starts, is saved to STATE, restored, saved again by managedsave, started from that
 #                 and goes to its end. "refused", if it is the next word, reloads KVM with cet=0 in between: libvirt
@@ -371,10 +371,10 @@ live() {
 
 echo host >/proc/sys/kernel/hostname
 start_libvirtd /run/libvirt/libvirt-sock
-for deed; do
-	echo "# program $deed"
+for action; do
+	echo "# program $action"
 	n=0
-	$deed || remark "$deed: not done to its end"
+	$action || remark "$action: not done to its end"
 	# Nothing of it may be left for the next one
 	virsh destroy guest >/dev/null 2>&1
 	virsh undefine --managed-save guest >/dev/null 2>&1

@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: GPL-2.0
 #
 # kvm-onereg swap --keep-guests and Debian's libvirtd: a domain without CET goes to the distro's modules and back,
-# running or paused; one with CET goes on over a swap to another build of our modules, and is not taken to the distro's.
+# running or paused; one with CET survives a swap to another build of our modules, and is not taken to the distro's.
 #
 # THOROUGH=y: the one with CET, and the other on the same host
 # needs: emulated-hosts root-qemu
@@ -15,7 +15,7 @@
 
 make_host tree trixie
 is "there is a host" $? 0
-# keep_on NAME HOST DEEDS [OPTION]...
+# keep_on NAME HOST ACTIONS [OPTION]...
 keep_on() {
 	local name=$1 host=$2 vendor=amd program=$3
 	shift 3

@@ -8,12 +8,12 @@
 
 # shellcheck disable=SC2154 # tap.sh sets build, tmp and top
 
-# libvirt_on NAME KERNEL DEEDS [OPTION]...: KERNEL is native, distro-6.12 or distro-6.1 as shipped, or 6.12 or 6.1 with
-# our modules and CET. DEEDS, one per line, are those of inside.sh. OPTIONS are those of tests/hosts/boot, at least
-# -i cpu.xml. $libvirt names the root whose libvirt and QEMU are used, if not the root qemu.
+# libvirt_on NAME KERNEL ACTIONS [OPTION]...: KERNEL is native; distro-6.12 or distro-6.1, as shipped; or 6.12 or 6.1,
+# with our modules and CET. ACTIONS, one per line, are those of inside.sh. OPTIONS are those of tests/hosts/boot, at
+# least -i cpu.xml. $libvirt names the root whose libvirt and QEMU are used, if not the root qemu.
 libvirt_on() {
-	local name=$1 kernel=$2 modules='' f options=() deeds=()
-	mapfile -t deeds <<<"$3"
+	local name=$1 kernel=$2 modules='' f options=() actions=()
+	mapfile -t actions <<<"$3"
 	shift 3
 	case $kernel in
 	6.*)
@@ -25,7 +25,7 @@ libvirt_on() {
 		options+=(-i "$build/tests/qemu/$f")
 	done
 	run_host "$name" "${HOST:-vmx}" "$("$top/tests/debian/kernel" path "${kernel#distro-}")" "$modules" \
-		"/usr/bin/bash /host/inside.sh $(printf "'%s' " "${deeds[@]}")" -r 512 -t 1500 \
+		"/usr/bin/bash /host/inside.sh $(printf "'%s' " "${actions[@]}")" -r 512 -t 1500 \
 		-I "$("$top/tests/libvirt/tree" "${libvirt:-qemu}")" -i "$top/tests/libvirt/inside.sh" \
 		"${options[@]}" "$@"
 }

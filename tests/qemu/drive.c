@@ -214,8 +214,8 @@ static int socket_pair(int *theirs)
 /* Memory that comes late, as QEMU's trace tells it */
 #define LATE "postcopy_ram_fault_thread_request"
 
-/* DEED: NULL, or what forget.c does */
-static void start_bad(struct vm *vm, const char *name, const char *incoming, const char *deed)
+/* FAULT: NULL, or what forget.c does */
+static void start_bad(struct vm *vm, const char *name, const char *incoming, const char *fault)
 {
 	char chardevs[3][64];
 	/* clang-format off */
@@ -258,9 +258,9 @@ static void start_bad(struct vm *vm, const char *name, const char *incoming, con
 
 		dup2(errors, 1);
 		dup2(errors, 2);
-		if (deed) {
+		if (fault) {
 			setenv("LD_PRELOAD", FORGET, 1);
-			setenv("DEED", deed, 1);
+			setenv("FAULT", fault, 1);
 		}
 		execvp(argv[0], (char **)argv);
 		dprintf(2, "%s: %s\n", argv[0], strerror(errno));
@@ -362,12 +362,12 @@ static int greet(struct vm *vm)
  * The same for one that is to take the guest of OTHER. That does not run meanwhile: with it being busy, QEMU would take
  * several times as long to start
  */
-static int start_beside(struct vm *vm, const char *name, const char *deed, struct vm *other)
+static int start_beside(struct vm *vm, const char *name, const char *fault, struct vm *other)
 {
 	int good;
 
 	kill(other->pid, SIGSTOP);
-	start_bad(vm, name, "defer", deed);
+	start_bad(vm, name, "defer", fault);
 	good = greet(vm);
 	kill(other->pid, SIGCONT);
 	return good;
@@ -477,13 +477,13 @@ static int is_fault(const char *line)
 	return begins(line, "not ok exception 14, error 0x4") || begins(line, "not ok exception 21, error 0x1,");
 }
 
-static void bad_ssp(const char *name, const char *deed, int at_once)
+static void bad_ssp(const char *name, const char *fault, int at_once)
 {
 	struct vm vm;
 	char *line, *address;
 	int good;
 
-	start_bad(&vm, name, "defer", deed);
+	start_bad(&vm, name, "defer", fault);
 	if (!point(greet(&vm) && come(&vm, image_uri()) && migrated(&vm), "%s: takes the guest from the file", name))
 		return;
 	/*
@@ -517,13 +517,13 @@ static void stale(void)
 }
 
 /* Of two CPUs. FIRST: the first one faults too */
-static void bad_ssps(const char *name, const char *deed, int first)
+static void bad_ssps(const char *name, const char *fault, int first)
 {
 	int faults[CPUS] = { 0 }, wrong = 0, good = 0, ended = 0;
 	struct vm vm;
 	char *line;
 
-	start_bad(&vm, name, "defer", deed);
+	start_bad(&vm, name, "defer", fault);
 	if (!point(greet(&vm) && come(&vm, image_uri()) && migrated(&vm) && run(&vm),
 		   "%s: takes the guest from the file", name))
 		return;
@@ -764,17 +764,17 @@ static void busy(void)
 }
 
 /* The guest moves by precopy or postcopy, and reports that its shadow stacks are wrong */
-static void damage(const char *source_deed, const char *deed)
+static void damage(const char *source_fault, const char *fault)
 {
 	struct vm here, there;
 	char *line = NULL;
 	int good;
 
-	start_bad(&here, "here", NULL, source_deed);
+	start_bad(&here, "here", NULL, source_fault);
 	if (!point(greet(&here), "here: QEMU starts") || !says(&here, "wait "))
 		return;
-	good = start_beside(&there, "there", deed, &here);
-	if (deed)
+	good = start_beside(&there, "there", fault, &here);
+	if (fault)
 		good = good && go_late(&here, &there);
 	else
 		good = good && take_turns(&here, &there) && limit(&here, FAST, 0, 10000) && migrated(&here) &&
@@ -803,11 +803,11 @@ static void empty(void)
 	damage(NULL, "empty");
 }
 
-static void take_with(const char *deed)
+static void take_with(const char *fault)
 {
 	struct vm vm;
 
-	start_bad(&vm, "new", "defer", deed);
+	start_bad(&vm, "new", "defer", fault);
 	if (!point(greet(&vm) && come(&vm, image_uri()) && migrated(&vm) && run(&vm),
 		   "new: takes the guest from the file"))
 		show_errors(&vm, "");
@@ -927,7 +927,7 @@ static void first_error(struct vm *vm, char *text, size_t size)
 		fclose(f);
 }
 
-/* Prints what becomes of a guest: "runs", what is wrong with it, or what QEMU says */
+/* Prints the fate of a guest: "runs", what is wrong with it, or the message of QEMU */
 static void outcome(void)
 {
 	char text[512] = "";

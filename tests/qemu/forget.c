@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * forget: preloaded into QEMU, makes it a VMM that loses state. $DEED says what:
+ * forget: preloaded into QEMU, makes it a VMM that loses state. $FAULT in the environment says which:
  *
  *   all        does not restore GUEST_SSP
  *   second     the same, of the second vCPU alone
@@ -46,11 +46,11 @@ static pthread_t unmapper;
 /* Microseconds */
 #define UNMAP_PAUSE 300
 
-static int is(const char *deed)
+static int is(const char *fault)
 {
-	const char *wanted = getenv("DEED");
+	const char *wanted = getenv("FAULT");
 
-	return wanted && !strcmp(wanted, deed);
+	return wanted && !strcmp(wanted, fault);
 }
 
 static int set_ssp(int fd, uint64_t ssp)
@@ -183,7 +183,7 @@ static int copy_late_page(int fd, struct uffdio_copy *copy)
 	return ret;
 }
 
-/* Nobody lacks memory here, so these pages are not freed: MADV_FREE only invalidates what maps them */
+/* There is enough memory, so these pages are not freed: MADV_FREE only invalidates their mappings */
 static void *unmap(void *size)
 {
 	while (!madvise((void *)(uintptr_t)memory, (uintptr_t)size, MADV_FREE))

@@ -4,8 +4,8 @@
 # Guests with two vCPUs move between hosts with two CPUs, with each vCPU in the middle of its own calls on its own
 # shadow stacks: under Debian's QEMU 11 to a file, by precopy while their shadow stacks change, and by postcopy, where
 # the shadow stacks arrive late; and under the VMM of tests/guest. On 6.1 this is without PML: KVM write-protects the
-# pages that it logs. And they go on while the host takes their pages out of EPT all the time, so that EPT violations
-# come in the middle of calls, returns, exceptions and INT n.
+# pages that it logs. The guests also run on while the host keeps taking their pages out of EPT, so that EPT violations
+# occur in the middle of calls, returns, exceptions and INT n.
 #
 # By default only a part: a QEMU that loses nothing, on 6.1, and from there to 6.12. THOROUGH=y also tests native, and
 # each direction between the three.

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0 */
 /*
- * What C cannot say: the first instructions, the ways into CPL 0, and the two deeds that CET forbids
+ * What C cannot say: the first instructions, the ways into CPL 0, and the two violations that CET prevents
  */
 #include "layout.h"
 

@@ -294,24 +294,24 @@ static inline __attribute__((always_inline)) uint32_t cet_controls(uint32_t numb
 }
 
 /*
- * Both deeds of entry.S, with the outcome that CET wants: #CP where they are done, and nothing after it. AMD's CPUs do
+ * Both violations of entry.S: with CET, each ends in a #CP where it is committed, and has no effect. AMD's CPUs do
  * not track jumps.
  */
 static void misbehave(const char *place)
 {
-	void (* volatile deed)(void) = forged_return;
+	void (* volatile violation)(void) = forged_return;
 	struct cpu *c = this_cpu();
 	uint32_t returns = c->caught_returns, jumps = c->caught_jumps, landed = c->landings, escaped = c->escapes;
 
-	deed();
+	violation();
 	if (has_ss)
 		check_at(place, c->caught_returns == returns + 1 && !c->escapes,
 			 "a forged return address gives #CP (near return)");
 	else
 		check_at(place, c->caught_returns == returns && c->escapes == escaped + 1,
 			 "a forged return address is free");
-	deed = stray_jump;
-	deed();
+	violation = stray_jump;
+	violation();
 	if (!has_ibt)
 		check_at(place, c->caught_jumps == jumps && c->landings == landed + 1, "a jump past ENDBR is free");
 	else
