@@ -1,8 +1,8 @@
 #!/bin/bash
 # SPDX-License-Identifier: GPL-2.0
 #
-# The names in kvm-onereg preflight --baseline are those of Debian's QEMU and libvirt: of the bits of CPUID and of MSRs,
-# of CPU models, with their features, and of KVM's quirks. A wrong or missing one is found.
+# kvm-onereg preflight --baseline has the names that Debian's QEMU and libvirt have: for the bits of CPUID and of MSRs,
+# for CPU models and their features, and for KVM's quirks. The comparison finds a name that is wrong or missing.
 # needs: root-emulators root-qemu
 # shellcheck source=tests/tap.sh
 . "$(dirname "$0")/../tap.sh"

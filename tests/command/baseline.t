@@ -1,9 +1,9 @@
 #!/bin/bash
 # SPDX-License-Identifier: GPL-2.0
 #
-# kvm-onereg preflight --baseline, of the files of emulated hosts: Debian's QEMU 11 starts on each of them with the CPU,
-# as -cpu and as libvirt makes it of <cpu>, and the guest has exactly its features. On the Intel hosts, libvirt starts a
-# domain with <cpu>. With what one host does not offer, QEMU does not start there.
+# kvm-onereg preflight --baseline finds a CPU for the files of emulated hosts: with it, Debian's QEMU 11 starts on each
+# host, as -cpu and as libvirt makes it from <cpu>, and the guest has exactly its features. On the Intel hosts, libvirt
+# starts a domain with <cpu>. QEMU does not start on a host that lacks a feature of the CPU.
 # needs: emulated-hosts root-qemu root-emulators
 # shellcheck disable=SC2016 # Perl in quotes
 # shellcheck source=tests/tap.sh
@@ -22,7 +22,8 @@ preflight() { # FILE OPTION...: JSON into a file
 		"$command_tree/usr/bin/kvm-onereg" preflight --json "$@" >"$to"
 }
 
-# boot NAME COMMANDS [OPTION]...: on a host such as vmx-6.12; what is in /out is in $tmp/boot/NAME
+# boot NAME COMMANDS [OPTION]...: boot a host such as vmx-6.12, and run COMMANDS; what they leave in /out is in
+# $tmp/boot/NAME
 boot() {
 	local name=$1 series=${1##*-} options=() vendor=kvm_intel
 	printf '%s\n' "$2" >"$tmp/commands"
@@ -44,7 +45,8 @@ for host in "${intel[@]}" "${amd[@]}"; do
 	sed 's/"name" : "(none)"/"name" : "'"$host"'"/' "$tmp/boot/$host/saved" >"$tmp/$host.json"
 done
 
-# make_cpu NAME HOST... [OPTION]...: $tmp/cpus/NAME is the CPU of a baseline, NAME-libvirt the one that libvirt makes
+# make_cpu NAME HOST... [OPTION]...: write the CPU of a baseline to $tmp/cpus/NAME, and the one that libvirt makes from
+# it to NAME-libvirt
 mkdir "$tmp/cpus"
 make_cpu() {
 	local name=$1 files=()

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * What may happen between two steps of "kvm-onereg swap", made to happen: a library for LD_PRELOAD. $BETWEEN is
+ * between: a library for LD_PRELOAD that makes something happen between two steps of "kvm-onereg swap". $BETWEEN is
  *
  *   vm          before the vendor module is unloaded, another process starts a VM
  *   kill        before kvm is unloaded, the command is killed
@@ -22,7 +22,7 @@
  *   deaf        when all guests are saved, the process of the last one hangs; from then on, the command waits for
  *               nothing longer than 5 seconds
  *   full        the disk gets full while the state of a guest is written
- *   only:SET    any program: does not start while other modules than SET (ours, distro) are loaded
+ *   only:SET    the program, whichever it is, does not start while modules other than SET (ours, distro) are loaded
  */
 #include <dlfcn.h>
 #include <errno.h>
@@ -75,7 +75,7 @@ static void load_kvm(void)
 	waitpid(pid, NULL, 0);
 }
 
-/* At the Nth step of any kind; what comes before the journal is none */
+/* At the Nth step of any kind; nothing before the first journal counts as a step */
 static void step(int journal)
 {
 	const char *what = getenv("BETWEEN");

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0 */
 /*
  * A guest that counts, for keep-guests.t: the 64 KiB that a machine finds in place of a BIOS. It writes each number,
- * in hexadecimal, to the debug console, a line each. A number is the one in memory before it, plus one, and what it
- * wrote to other places of memory must still be there: otherwise it writes "bad", and stops.
+ * in hexadecimal, to the debug console, one per line. Each number is the one that it finds in memory, plus one; and
+ * what it wrote to other places in memory must still be there: otherwise it writes "bad", and stops.
  *
  * With FULL, it first writes to each page of its memory above 1 MiB, so that all of them are there, and none is empty.
  */
@@ -11,8 +11,8 @@
 #define ENTRIES 0x1000
 #define CONSOLE 0xe9
 /*
- * Of the timer, from one number to the next: 0 stands for 65536, or 55 ms. Meanwhile, the guest halts and costs its
- * host nothing; to write a number costs an emulated host milliseconds.
+ * The timer's count from one number to the next: 0 stands for 65536, or 55 ms. Meanwhile, the guest halts and costs its
+ * host nothing. Writing a number takes milliseconds on an emulated host.
  */
 #define COUNTS	0
 #define TICK	8	/* the vector of its interrupt */

@@ -1,8 +1,8 @@
 #!/bin/bash
 # SPDX-License-Identifier: GPL-2.0
 #
-# kvm-onereg doctor on made-up hosts. A good host has no problem. Each fault, alone, is reported with the command that
-# fixes it, and no other problem is.
+# kvm-onereg doctor on made-up hosts. A good host has no problem. Each single fault is reported with the command that
+# fixes it, and nothing else is reported.
 # shellcheck disable=SC2154,SC2016 # made-up.sh sets the variables; Perl in quotes
 . "$(dirname "$0")/made-up.sh"
 
@@ -12,7 +12,7 @@ problems() { json 'join "\n", map { "$_->{code}: $_->{fix}" } @{$j->{problems}}'
 texts() { json 'join "\n", map { $_->{problem} } @{$j->{problems}}'; }
 remarks() { json 'join "\n", @{$j->{remarks}}'; }
 
-# finds CODE FIX [REGEX]: doctor finds exactly this, and names the fix FIX, apart from blanks and a remark
+# finds CODE FIX [REGEX]: doctor finds exactly this problem, and names the fix FIX; blanks and a remark do not count
 finds() {
 	local got
 	onereg doctor --json

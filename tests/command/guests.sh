@@ -7,7 +7,7 @@
 #   prepare_host NAME RELEASE   make_host, with what the guests need; "${trees[@]}" are options for run_script
 #   $setup                      functions for its scripts: "guest NAME OPTION..." starts one, "goes_on NAME" says
 #                               whether it counts, and so on
-#   sequence HOST GUEST         "consecutive" if each number that it wrote is the one before, plus one
+#   sequence HOST GUEST         "consecutive" if each number that the guest wrote is the previous one plus one
 
 prepare_host() { # NAME RELEASE
 	make_host "$1" "$2"
@@ -29,7 +29,7 @@ machine="-accel kvm -M pc,hpet=off,usb=off,vmport=off,smm=off -m 4 -nodefaults -
 count="-bios /host/count.bin -device isa-debugcon,iobase=0xe9,chardev=d"
 console() { echo "-chardev file,id=d,path=/out/$1.count,append=on"; }
 monitor() { echo "-qmp unix:/tmp/$1.qmp,server=on,wait=off"; }
-# backed FILE SHARED: memory in a file
+# backed FILE SHARED: the memory of a guest in a file
 backed() { echo "-object memory-backend-file,id=m,size=4M,mem-path=$1,share=$2 -machine memory-backend=m"; }
 shared() { backed "/shm/$1" on; }
 until_true() {
@@ -41,7 +41,7 @@ until_true() {
 	echo "in vain: $*"
 	return 1
 }
-# counts NAME [SIZE]: it has written two numbers of nine bytes, beyond this size of its file
+# counts NAME [SIZE]: whether the guest has written two more numbers, of nine bytes each, since its file had this size
 counts() { [ "$(stat -c %s /out/$1.count 2>/tmp/null)" -ge $((${2:-0} + 18)) ] 2>/tmp/null; }
 guest() { # NAME OPTION...
 	local name=$1

@@ -2,11 +2,11 @@
 # SPDX-License-Identifier: GPL-2.0
 #
 # kvm-onereg swap --keep-guests on emulated hosts, under Debian's QEMU: guests that count go on counting over swaps in
-# both directions, whether their memory is written to a file or stays; killed at each step, the command goes on or back;
-# a guest that is not restored, or cannot be, changes nothing for the others; all that cannot be kept is refused and
-# named before anything stops.
+# both directions, whether their memory is written to a file or stays in place; if the command is killed at any step,
+# the next one completes the swap or undoes it; a guest that is not restored, or cannot be, does not affect the others;
+# everything that cannot be kept is named and refused before any guest stops.
 #
-# THOROUGH=y: killed at each step, and not at some; on Debian 12's kernel, too
+# THOROUGH=y: killed at each step instead of some, and also on Debian 12's kernel
 # needs: emulated-hosts root-qemu
 # shellcheck disable=SC2016,SC1091,SC2154 # the host's shell expands the scripts; the files set the variables
 . "$(dirname "$0")/../tap.sh"
@@ -450,7 +450,7 @@ like_part $r rebooted "after a reboot, a guest whose memory is in the file is re
 is "$r: ... and has counted on" "$(sequence $r one)" consecutive
 like_part $r 'memory gone' "... one whose memory was not is lost, and that is said" 'its memory /shm/memory is gone'
 
-# ---- Killed at each step, with kill -9: it goes on, or back
+# ---- Killed at each step, with kill -9: the swap is completed or undone
 
 steps='
 cd /out

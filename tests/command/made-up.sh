@@ -15,7 +15,7 @@
 #   dep [RELEASE]   depmod
 #   vm PID COMMAND VMS VCPUS [WORD]...    a process
 #   onereg WORD... run the command there: $output, $status
-#   json PERL       what a Perl expression gives of the JSON in $output, as $j
+#   json PERL       the value of a Perl expression, in which $j is the JSON in $output
 
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 if [ -z "${MADE_UP:-}" ]; then

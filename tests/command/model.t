@@ -1,16 +1,16 @@
 #!/bin/bash
 # SPDX-License-Identifier: GPL-2.0
 #
-# Installer and command have one model of a host: over the same trees both find the same kernels, in one order, and say
-# the same of each: whose KVM modprobe takes, its version and origin, and what it would be built from.
+# Installer and command have the same model of a host: in the same trees, both find the same kernels in the same order,
+# and report the same about each: whose KVM modprobe takes, its version and origin, and what it would be built from.
 #
 # tools/installer/look.sh reads a tree in a mount name space of its own, where it is /lib/modules, /boot and so on; the
 # command, below KVM_ONEREG_ROOT. A line for each kernel:
 #
 #   KERNEL: WHOSE [VERSION ORIGIN | FILE]; VERSION OF ITS SOURCE
 #
-# The command has more words. For the installer "native" and "built in" are no words of their own: src/prepare says that
-# a kernel is native, and there is nothing to replace where nothing is a file. "damaged" is "mixed" to it.
+# The command has more words. The installer does not know "native" and "built in": src/prepare detects native kernels,
+# and a KVM that is built in has no files to replace. It calls "mixed" what the command calls "damaged".
 # shellcheck disable=SC2016 # code in quotes
 # shellcheck source=tests/command/made-up.sh
 . "$(dirname "$0")/made-up.sh"

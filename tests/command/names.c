@@ -110,7 +110,7 @@ static const struct {
 	{ "HV_X64_MSR_GUEST_OS_ID", 0x40000000 },
 };
 
-/* Defined beside MSRs, but not MSRs: bit numbers, masks, counts */
+/* Defined next to MSRs, but not MSRs: bit numbers, masks, counts */
 static const char * const none[] = {
 	"IA32_BNDCFGS_RSVD",
 	"PLATFORM_INFO_CPUID_FAULT_BIT",
@@ -169,7 +169,7 @@ static void check_bits(void)
 		       bit_is(0x80000008, 0, EBX, 0, "CLZERO") & bit_is(0x8000000a, 0, EDX, 0, "NPT") &
 		       bit_is(0x40000001, 0, EAX, 5, "KVM_FEATURE_STEAL_TIME"),
 	       "bits of CPUID, as SDM and APM have them");
-	/* REP_GOOD, of a word of Linux's own; and 1.EDX[3], which is another word than 3 */
+	/* REP_GOOD is in a word that only Linux has; and 1.EDX[3] is not in word 3 */
 	tap_ok(bit_is(3, 0, EDX, 16, "") & bit_is(1, 0, EDX, 3, "PSE") & bit_is(7, 0, EAX, 0, "") &
 		       bit_is(7, 2, EDX, 0, ""),
 	       "bits of other words have no name");

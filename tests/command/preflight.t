@@ -1,7 +1,7 @@
 #!/bin/bash
 # SPDX-License-Identifier: GPL-2.0
 #
-# kvm-onereg preflight with made-up files: each kind of obstacle, each with a neighbour that is not an obstacle;
+# kvm-onereg preflight with made-up files: each kind of obstacle, each with a similar case that is not an obstacle;
 # baselines; damaged files; wrong usage, also of regs; and the messages of both if KVM cannot be queried. Everything
 # runs under ASan and UBSan.
 # shellcheck disable=SC2016 # Perl and scripts in quotes

@@ -3,10 +3,11 @@
  * reading - what KVM says, asked without the command and without ONE_REG
  *
  * Usage: reading FILE                 writes to FILE the lines below
- *        reading --as-user COMMAND... runs a command as a user who is nobody
+ *        reading --as-user COMMAND... runs a command as the user nobody
  *        reading --told N COMMAND...  runs a command, prints "== N" before and "== N status STATUS" after it; exits 0
  *
- * msr INDEX VALUE SETTABLE            of a vCPU with all that KVM supports: KVM_GET_MSRS, KVM_SET_MSRS; or msr INDEX -
+ * msr INDEX VALUE SETTABLE            of a vCPU with all that KVM supports, by KVM_GET_MSRS and KVM_SET_MSRS; "msr
+ *                                     INDEX -" if it cannot be read
  * cpuid LEAF SUBLEAF EAX EBX ECX EDX  KVM_GET_SUPPORTED_CPUID
  * emulated ...                        KVM_GET_EMULATED_CPUID
  * feature INDEX VALUE                 KVM_GET_MSRS on /dev/kvm

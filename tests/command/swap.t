@@ -5,7 +5,7 @@
 # holds KVM; rolled back if a step fails; repaired after kill -9. kvm-onereg status shows what is loaded after each
 # step.
 #
-# THOROUGH=y: what holds KVM and failing steps on both releases, not on Debian 13 alone
+# THOROUGH=y: holders of KVM and failing steps on both releases, not only on Debian 13
 # shellcheck disable=SC2016,SC1091,SC2154 # the host's shell expands the scripts; the files set the variables
 . "$(dirname "$0")/../tap.sh"
 . "$(dirname "$0")/lib.sh"

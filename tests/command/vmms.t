@@ -1,8 +1,8 @@
 #!/bin/bash
 # SPDX-License-Identifier: GPL-2.0
 #
-# kvm-onereg status and doctor name running VMMs that do not save the state of CET, and those of which that is not
-# known: made-up processes, whose programs are Debian's QEMUs and made-up ones. None of them is started.
+# kvm-onereg status and doctor name the running VMMs that do not save CET state, and those for which this is unknown.
+# The processes are made up; their programs are Debian's QEMUs and made-up files. None of them is started.
 # needs: root-qemu root-emulators
 # shellcheck disable=SC2154,SC2016 # made-up.sh sets the variables; Perl in quotes
 . "$(dirname "$0")/made-up.sh"
@@ -11,14 +11,14 @@ newer=$(cat "$build/roots/qemu.path")/usr/bin/qemu-system-x86_64
 older=$(cat "$build/roots/emulators.path")/usr/bin/qemu-system-x86_64
 ok "there are two QEMUs" test -x "$newer" -a -x "$older"
 
-# process PID COMMAND PROGRAM [WORD]...: with one VM; it runs PROGRAM
+# process PID COMMAND PROGRAM [WORD]...: a process that has one VM and runs PROGRAM
 process() {
 	local pid=$1 command=$2 program=$3
 	shift 3
 	vm "$pid" "$command" 1 1 "$command" "$@"
 	ln -sfn "$program" "$R/proc/$pid/exe"
 }
-# program NAME TEXT: a made-up one, with TEXT in it, behind 1 MiB of other bytes that end in the middle of a page
+# program NAME TEXT: a made-up file that has TEXT behind 1 MiB of other bytes, which end in the middle of a page
 program() {
 	mkdir -p "$tmp/programs"
 	{
