@@ -23,7 +23,7 @@ static void check_extension(int fd, int want, const char *fd_name)
 		tap_diag("got: %d %s", o.ret, errno_name(o.err));
 }
 
-/* KVM_CHECK_EXTENSION and KVM_ENABLE_CAP where they do not apply. */
+/* KVM_CHECK_EXTENSION on a vCPU is an error, and so is KVM_ENABLE_CAP. */
 static void check_no_such_cap(const struct vm *vm)
 {
 	struct kvm_enable_cap enable = { .cap = CAP_ONE_REG };

@@ -47,7 +47,7 @@ for series in $("$top/tests/debian/kernel" series); do
 	is "$series: cet=0: no message" "$(lines_of "$series" $n | grep -c CET)" 0
 done
 
-# What the kernel's command line disables. SHSTK has no name there, and in 6.1 IBT has none either. 6.1 needs 580 on
+# Features that the kernel's command line disables. SHSTK has no name there; in 6.1, nor has IBT. 6.1 needs 580 on
 # this host anyway, and only the last list counts. The parameter taints (S). Without CET, the kernel's own rules apply
 # to XSS, so it is not checked.
 while read -r series name has line why; do

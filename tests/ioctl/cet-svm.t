@@ -61,7 +61,7 @@ $ours" -p kvm_amd.cet=1 "${files[@]}"
 		ok "$series: same answers as native: $facts" "$top/tests/ioctl/compare-facts" \
 			"$tmp/native/files/$facts" "$tmp/$series/files/$facts" "svm-cet-$series-${facts%-*}"
 	done
-	# Without a parameter, an AMD host is one like the other.
+	# Without a parameter, AMD hosts do not differ.
 	for facts in ours distro-on-ours ours-on-distro; do
 		run=svm-$series
 		[ $facts = ours ] || run+=-$facts

@@ -6,16 +6,15 @@
  *
  * Without groups: all but bitmap, which is for ours only.
  *
- * --kvm        what KVM has to offer here. None: CPUID may say what it likes,
- *              there is nothing
+ * --kvm        what KVM has to offer here. None: whatever CPUID says, there are
+ *              no CET registers
  * --facts FILE one line per probed input, to be compared between kernels
  *
- * What guests do with it is tested elsewhere; here guests are vCPUs whose state is
- * written and read, and that run no more than a few instructions.
+ * What guests do with CET is tested in tests/guest. Here, the state of vCPUs is
+ * written and read, and they run a few instructions at most.
  *
  * Speaks TAP; exits 0 if all passed, 1 if not, 77 without /dev/kvm.
  */
-#include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>

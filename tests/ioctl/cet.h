@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0 */
-/* CET: what the groups of the program share. */
+/* What the parts of the program cet share. */
 #ifndef TESTS_IOCTL_CET_H
 #define TESTS_IOCTL_CET_H
 
@@ -27,7 +27,7 @@ struct kind {
 /* both, shadow stacks alone, IBT alone, neither, and without CPUID at all */
 extern struct kind kinds[KINDS];
 
-/* What KVM offers; main() has compared it with what the caller says. */
+/* What KVM offers; main() has compared it with the option --kvm. */
 extern bool host_shstk, host_ibt;
 
 enum reg_rule { RULE_CONTROL, RULE_SSP, RULE_TABLE };
@@ -44,7 +44,7 @@ struct cet_reg {
 extern const struct cet_reg cet_regs[CET_REGS];
 
 bool reg_exists(const struct kind *k, const struct cet_reg *r);
-/* By ONE_REG; the result is that of the ioctl. */
+/* By ONE_REG; returns the result of the ioctl. */
 struct outcome reg_get(const struct vm *vm, const struct cet_reg *r, uint64_t *value);
 struct outcome reg_set(const struct vm *vm, const struct cet_reg *r, uint64_t value);
 

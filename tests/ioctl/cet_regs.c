@@ -14,8 +14,8 @@
 #define CPUID_7_EDX_IBT	  (1u << 20)
 
 /*
- * What an address has to be canonical for: KVM takes the host's width, whatever the
- * guest's paging is, or restoring would depend on the order.
+ * The width for which addresses must be canonical. KVM takes the host's, whatever the
+ * guest's paging mode is: otherwise it would matter in which order state is restored.
  */
 static unsigned int address_width(void)
 {
@@ -153,7 +153,7 @@ static bool set_by(enum path path, const struct vm *vm, const struct cet_reg *r,
 	return !o.ret;
 }
 
-/* By every path there is; a register that does not exist keeps what was there. */
+/* By every path that exists. A register that does not exist leaves the value alone. */
 static bool reads_as(const struct vm *vm, const struct cet_reg *r, bool readable, uint64_t want)
 {
 	uint64_t value = CANARY;
@@ -168,8 +168,8 @@ static bool reads_as(const struct vm *vm, const struct cet_reg *r, bool readable
 }
 
 /*
- * One register of one vCPU with all values. What a vCPU does not have is zero if KVM
- * lists it, for VMMs that save what is listed, and otherwise an error.
+ * One register of one vCPU with all values. If the vCPU does not have the register, it
+ * reads as zero if KVM lists it, for VMMs that save all that is listed; otherwise it is an error.
  */
 static void check_reg(const struct vm *vm, const struct kind *k, const struct cet_reg *r, enum path path,
 		      const char *when)
@@ -209,7 +209,7 @@ static void check_reg(const struct vm *vm, const struct kind *k, const struct ce
 	tap_ok(good, "%s: %zu values", name, ALL_VALUES);
 	tap_fact(name, "bits 0x%016llx, values %s, then %s", (unsigned long long)bits, taken,
 		 readable ? "readable" : "not readable");
-	/* Nothing may be left for the next one. */
+	/* Leave nothing behind for the next register. */
 	if (readable && !set_by(path, vm, r, 0))
 		tap_ok(false, "%s: 0 at the end", name);
 }
@@ -225,8 +225,8 @@ static void check_regs(const struct vm *vm, const struct kind *k, const char *wh
 }
 
 /*
- * For ours only: they refuse what hardware would refuse. A vCPU without IBT refuses any
- * base, and native does so too.
+ * For our modules only: they refuse what hardware would refuse. Without IBT, a vCPU refuses
+ * any base, natively too.
  */
 void test_bitmap(void)
 {
@@ -388,7 +388,7 @@ static void check_bad_ids(const struct vm *vm)
 	tap_ok(value == CANARY, "no GET of a bad id stored a value");
 }
 
-/* For reading and writing it is a register like others; for guests it does not exist. */
+/* The VMM reads and writes it like any other register; for guests it does not exist. */
 static void check_guest_msr(struct vm *vm)
 {
 	uint64_t value = 0;

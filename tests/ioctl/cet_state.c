@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * What else of a vCPU CET changes: XSS and its CPUID, CR4, CPUID that is set again, the
- * XSAVE image; and that values stay while vCPUs run.
+ * What else CET changes in a vCPU: XSS and its CPUID, CR4, KVM_SET_CPUID2 once more, the
+ * XSAVE image. And values stay while vCPUs run.
  */
 #include <errno.h>
 #include <pthread.h>
@@ -44,7 +44,7 @@ static void check_xss_values(const struct kind *k, unsigned int flags, const cha
 				state = value;
 			if (ok && i < 64)
 				bits |= value;
-			/* A reset writes zero, before there is any CPUID. */
+			/* A reset writes zero, before CPUID is set. */
 			if (ok == !(value & ~allowed) && !get_reg(&vm, ID_XSS, &got).ret && got == state)
 				continue;
 			if (good)
@@ -131,7 +131,7 @@ void test_xss(void)
 
 	for (i = 0; i < KINDS; i++)
 		check_xss_values(&kinds[i], kinds[i].flags, "");
-	/* The bits without the features, and vice versa. */
+	/* The bits in XSS without the features in CPUID, and vice versa. */
 	check_xss_values(&kinds[3], VM_CPUID | VM_CET_XSS, ", but with bits 11 and 12");
 	check_xss_values(&kinds[0], kinds[0].flags & ~VM_CET_XSS, ", but without bits 11 and 12");
 	check_xss_values(&kinds[0], kinds[0].flags | VM_NO_XSAVES, ", but without XSAVES");
@@ -211,7 +211,7 @@ void test_cr4(void)
 		check_cr4(&kinds[i]);
 }
 
-/* ---- CPUID that is set more than once */
+/* ---- KVM_SET_CPUID2 more than once */
 
 static void check_visible(const struct vm *vm, const struct kind *k, const char *when)
 {

@@ -15,7 +15,6 @@
  * model.c, in the order in which the ABI checks. Ends at the first difference; the same
  * SEED repeats it.
  */
-#include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0 */
 /*
- * The ABI in literal numbers, on purpose independent of every header: a test
+ * The ABI in literal numbers, deliberately independent of every header: a test
  * that built its ids with the macros under test would agree with any mistake
  * in them.
  */

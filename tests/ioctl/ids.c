@@ -92,7 +92,7 @@ static void check_fields(const struct vm *vm)
 		check_bad_field(vm, ID_TSC ^ 1ull << i, "reserved bit", i);
 	for (i = 56; i < 64; i++)
 		check_bad_field(vm, ID_TSC ^ 1ull << i, "architecture bit", i);
-	/* The valid neighbour of all of these. */
+	/* The valid id next to all of these. */
 	check_errno(get_reg(vm, ID_TSC, &value), 0, "TSC: GET");
 }
 
@@ -123,7 +123,7 @@ static void check_kvm_defined(const struct vm *vm, const char *when)
 
 	for (i = 0; i < ARRAY_SIZE(ids); i++)
 		check_bad_id(vm, ids[i].id, ids[i].name, when);
-	/* SSP under the MSR numbers it has had. */
+	/* SSP, under the MSR numbers that KVM has used for it. */
 	check_bad_id(vm, ID_MSR_BASE | MSR_INTERNAL_SSP, "MSR 0x4b564dff", when);
 	check_bad_id(vm, ID_MSR_BASE | MSR_OLD_SSP, "MSR 0x4b564d09", when);
 }

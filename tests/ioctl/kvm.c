@@ -29,7 +29,7 @@ void kvm_open(const char *program)
 	}
 }
 
-/* An absent sysfs is mounted here: an initramfs may not have one. */
+/* Mount sysfs if it is missing: an initramfs may not have it. */
 static const char *sysfs_root(void)
 {
 	static const char own[] = "/tmp/onereg-sysfs";

@@ -47,7 +47,7 @@ void vm_create(struct vm *vm, unsigned int flags);
 void vm_destroy(struct vm *vm);
 /* KVM_SET_CPUID2 as vm_create() does it with @flags. */
 struct outcome vm_set_cpuid(const struct vm *vm, unsigned int flags);
-/* The local APIC in x2APIC mode; false if KVM refuses. */
+/* Puts the local APIC into x2APIC mode; false if KVM refuses. */
 bool vm_enable_x2apic(struct vm *vm);
 
 struct outcome xioctl(int fd, unsigned int nr, const void *arg);
@@ -76,7 +76,7 @@ static inline uint64_t user_addr(const void *p)
 
 /*
  * Guest code. The guest starts at GUEST_CODE in real mode; its #GP handler is one HLT at
- * GUEST_GP. GUEST_COUNTER is the byte that GUEST_SPIN increments for ever.
+ * GUEST_GP. GUEST_SPIN increments the byte GUEST_COUNTER in an endless loop.
  */
 #define GUEST_CODE    0x1000u
 #define GUEST_GP      0x2000u

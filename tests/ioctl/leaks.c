@@ -4,7 +4,7 @@
  *
  * Usage: leaks WHEN
  *
- * One point, which says WHEN; what kmemleak reports is printed.
+ * One check, whose title says WHEN; what kmemleak reports is printed.
  */
 #include <fcntl.h>
 #include <stdio.h>

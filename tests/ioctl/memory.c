@@ -3,7 +3,6 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <pthread.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/ioctl.h>
@@ -236,7 +235,7 @@ static void *serve_one_fault(void *arg)
 
 	if (read(p->fd, &msg, sizeof(msg)) != sizeof(msg) || msg.event != UFFD_EVENT_PAGEFAULT)
 		return NULL;
-	/* Let the ioctl wait for a while, with everything that it holds. */
+	/* Let the ioctl wait for a while, with all the locks that it holds. */
 	sleep_ms(2);
 	copy.dst = msg.arg.pagefault.address & ~(uint64_t)(size - 1);
 	p->faults++;
@@ -276,7 +275,7 @@ static void check_user_fault(const struct vm *vm, unsigned int nr, const char *n
 	pthread_create(&thread, NULL, serve_one_fault, &p);
 	o = one_reg(vm->vcpu, nr, ID_LSTAR, user_addr(page));
 	check_errno(o, 0, "%s: addr behind userfaultfd", name);
-	/* In case nothing was read or written. */
+	/* If the page was not accessed, the thread still waits. */
 	pthread_cancel(thread);
 	pthread_join(thread, NULL);
 	get_reg(vm, ID_LSTAR, &got);

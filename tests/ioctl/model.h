@@ -11,12 +11,12 @@ struct vm;
 uint32_t one_reg_msr(uint64_t id);
 /*
  * What KVM_GET_ONE_REG or KVM_SET_ONE_REG (@nr) returns according to the ABI, in its order of checks: 0 or a negative
- * errno; of MSRs, KVM_GET_MSRS and KVM_SET_MSRS on @vm say it, which changes. @shadow_stacks: GUEST_SSP is there.
+ * errno. For MSRs, KVM_GET_MSRS and KVM_SET_MSRS on @vm decide, which changes @vm. @shadow_stacks: GUEST_SSP exists.
  */
 int one_reg_model(const struct vm *vm, unsigned int nr, enum pointer_place argp, enum pointer_place addr, uint64_t id,
 		  uint64_t value, bool shadow_stacks, uint64_t *got);
 
-/* The same of KVM_GET_REG_LIST, with room for @n ids. GUEST_SSP is all that can be listed. */
+/* The same for KVM_GET_REG_LIST, with room for @n ids. GUEST_SSP is all that can be listed. */
 int reg_list_model(enum pointer_place argp, uint64_t n, bool shadow_stacks);
 
 #endif

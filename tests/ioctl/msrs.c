@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * Hardware MSRs by ONE_REG are what KVM_GET_MSRS and KVM_SET_MSRS of the same kernel say:
- * same success, same value, same effect.
+ * Hardware MSRs: ONE_REG does what KVM_GET_MSRS and KVM_SET_MSRS of the same kernel do:
+ * same result, same value, same effect.
  */
 #include <errno.h>
 #include <stdio.h>

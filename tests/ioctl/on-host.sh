@@ -28,7 +28,7 @@ lines_of() {
 	awk -v n="$2" '/ start of command / { on = $NF == n } on' "$tmp/$1/dmesg"
 }
 
-# command_of NAME COMMAND: the number of the command that begins so
+# command_of NAME COMMAND: the number of the command that starts with COMMAND
 command_of() {
 	grep -n -m 1 -F -- "$2" "$tmp/$1/commands" | cut -d : -f 1
 }

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * What decides over guest accesses, and must not decide over ONE_REG: MSR filter, exits to
- * user space; and ignore_msrs, which does.
+ * What applies to MSR accesses of guests, and must not apply to ONE_REG: the MSR filter, and
+ * exits to user space. kvm.ignore_msrs applies to both.
  */
 #include <errno.h>
 #include <stdlib.h>

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0 */
-/* Random input for KVM's ioctls: numbers, register ids, values, and pointers of every kind. The same seed, the same. */
+/* Random input for KVM's ioctls, determined by a seed: numbers, register ids, values, and pointers of every kind. */
 #ifndef TESTS_IOCTL_RANDOM_H
 #define TESTS_IOCTL_RANDOM_H
 
@@ -45,7 +45,7 @@ struct area {
 };
 
 void area_create(struct area *a);
-/* The address of @size bytes at @p. */
+/* The address at which @size bytes are as @p says. */
 uint64_t area_addr(const struct area *a, enum pointer_place p, size_t size);
 /* Fills the area with AREA_CANARY and puts @data where @p points, as far as that is memory. */
 void area_fill(const struct area *a, enum pointer_place p, const void *data, size_t size);
@@ -56,7 +56,7 @@ bool area_untouched(const struct area *a, uint64_t at, size_t size);
 uint64_t random_id(uint32_t msr);
 /* One of the ranges in which MSRs lie densely. */
 uint32_t random_dense_msr(void);
-/* A value as registers may have it: 0, a bit, a small number, an address, all bits, any. */
+/* A value that a register may have: 0, a bit, a small number, an address, all bits, any. */
 uint64_t random_value(void);
 
 #endif

@@ -4,7 +4,6 @@
  * is empty and no input is too short.
  */
 #include <errno.h>
-#include <stdlib.h>
 #include <string.h>
 
 #include "kvm.h"

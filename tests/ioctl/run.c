@@ -38,8 +38,8 @@ static void check_guest_sees(void)
 }
 
 /*
- * Feature MSRs once the vCPU has run. Kernels differ in what they still accept, ONE_REG
- * must agree with the KVM_SET_MSRS of its own.
+ * Feature MSRs once the vCPU has run. Kernels differ in what they still accept, but ONE_REG
+ * must agree with KVM_SET_MSRS of the same kernel.
  */
 static bool frozen_alike(struct vm *vm, uint32_t msr, uint64_t value)
 {
@@ -164,7 +164,7 @@ static void check_blocks(struct vm *vm, unsigned int nr, const char *name)
 	blocked = wait_until_blocked(getpid(), waiter_tid(&w));
 	tap_ok(blocked && guest_is_progressing(vm) && !__atomic_load_n(&w.done, __ATOMIC_ACQUIRE),
 	       "%s waits while the vCPU runs", name);
-	/* A signal that does not kill does not end the wait. */
+	/* A signal that is not fatal does not end the wait. */
 	pthread_kill(thread, SIGUSR1);
 	tap_ok(guest_is_progressing(vm) && !__atomic_load_n(&w.done, __ATOMIC_ACQUIRE),
 	       "%s is not interrupted by a signal", name);

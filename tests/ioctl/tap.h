@@ -15,7 +15,7 @@
 #define __printf(fmt, args) __attribute__((format(printf, fmt, args)))
 #endif
 
-/* What one ioctl answered: its result, and errno if that was -1. */
+/* What an ioctl returned, and errno if that was -1. */
 struct outcome {
 	int ret;
 	int err;

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * tracing - what perf kvm, kvm_stat, trace-cmd and bpftrace find of KVM
+ * tracing - what perf kvm, kvm_stat, trace-cmd and bpftrace find out about KVM
  *
  * Usage: tracing --facts FILE
  *

@@ -4,9 +4,9 @@
  *
  * Usage: visible --facts FILE
  *
- * Nothing here is right or wrong. Without ioctls that only some modules have, and
- * without the values of clocks, two runs on the same kernel write the same.
- * What is about CET is asked of each vCPU, also of those whose CPUID claims CET.
+ * Nothing here is right or wrong. Ioctls that only some modules have, and the values of
+ * clocks are left out, so that two runs on the same kernel write the same.
+ * What concerns CET is asked of each vCPU, including those whose CPUID claims CET.
  *
  * Speaks TAP, with one point for each part; exits 0 or 1, 77 without /dev/kvm.
  */
@@ -87,7 +87,7 @@ static void write_list(unsigned int nr, const char *which, const struct vm *vm)
 	part(which);
 }
 
-/* Those of CET and their neighbours, XSS, KVM's own number for SSP, nested VMX. */
+/* The MSRs of CET and their neighbours, XSS, KVM's own number for SSP, nested VMX. */
 static const struct {
 	uint32_t first, last;
 } ranges[] = {
@@ -99,7 +99,7 @@ static const struct {
 	{ MSR_UNKNOWN, MSR_UNKNOWN },
 };
 
-/* TSC; Hyper-V's time that the vCPU has run, reference time, and frequency of the TSC, which was measured. */
+/* TSC; Hyper-V's VP runtime, its reference time, and the frequency of the TSC, which is measured. */
 static bool is_time(uint32_t msr)
 {
 	return msr == 0x10 || msr == 0x40000010 || msr == 0x40000020 || msr == 0x40000022;
