@@ -1,12 +1,12 @@
 // SPDX-License-Identifier: GPL-2.0
-/* The steps of a hypervisor under SVM: operations of svm-nested.c's L1, random fields of its VMCB, L2s of such code. */
+/* The steps of a hypervisor under SVM: operations of svm-nested.c's L1, random VMCB fields, random code in L2. */
 #include <stdlib.h>
 
 #include "fuzz.h"
 #include "l1.h"
 #include "svm-nested.h"
 
-static struct svm *n;
+static struct nested *n;
 
 static GUEST uint64_t l2(uint64_t a, uint64_t b, uint64_t c)
 {

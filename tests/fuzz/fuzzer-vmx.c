@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0
-/* The steps of a hypervisor under VMX: operations of nested.c's L1, random fields of its VMCS, L2s of random code. */
+/* The steps of a hypervisor under VMX: operations of nested-vmx.c's L1, random VMCS fields, random code in L2. */
 #include <stdlib.h>
 #include <string.h>
 #include <sys/ioctl.h>
@@ -88,7 +88,7 @@ static const uint32_t fields[] = {
 	0x2c02 /* HOST_IA32_EFER */,
 };
 
-/* What is in a field now, with a bit changed; or what may be there; or anything. */
+/* The value of a field with a bit changed, or a value that it may have, or any. */
 static void change_field(struct fuzz *f, struct cpu *c, struct l1_mail *mail)
 {
 	const uint32_t field = fields[random_below(ARRAY_SIZE(fields))];
@@ -136,7 +136,7 @@ static void change_field(struct fuzz *f, struct cpu *c, struct l1_mail *mail)
 	mail->b = value;
 }
 
-/* What has been changed would add up until no VM entry succeeds. */
+/* Otherwise, changes would accumulate until no VM entry succeeds. */
 static void renew(struct l1_mail *mail)
 {
 	renewed = !renewed;
@@ -145,7 +145,7 @@ static void renew(struct l1_mail *mail)
 		return;
 	memcpy(mail->fields, usual, sizeof(usual));
 	mail->nfields = nusual;
-	nested_fresh_stacks(n);
+	nested_fresh_tokens(n);
 	memcpy(in_guest(n->m, &nested_gprs[0]), usual_gprs, sizeof(usual_gprs));
 }
 

@@ -384,11 +384,7 @@ void test_entries_without(void)
 	nested_destroy(n);
 }
 
-static const struct {
-	const char *name;
-	void (*run)(void);
-	bool cet;
-} groups[] = {
+static const struct group groups[] = {
 	{ "capabilities", test_capabilities, true },
 	{ "vmxon", test_vmxon, true },
 	{ "fields", test_fields, true },
@@ -424,32 +420,24 @@ bool native;
 
 static void usage(void)
 {
-	unsigned int i;
-
 	fprintf(stderr, "usage: hypervisor cet|no-cet [--native] [--facts FILE] [--save FILES] [--load FILES]\n");
 	fprintf(stderr, "       [--host-s-cet VALUE] [GROUP]...\n");
 	fprintf(stderr, "cet: KVM offers CET, no-cet: it does not; --native: it is the kernel's own\n");
 	fprintf(stderr, "FILES.state and FILES.image: of an L2, for other kernels\n");
-	fprintf(stderr, "groups:\n");
-	for (i = 0; i < ARRAY_SIZE(groups); i++)
-		fprintf(stderr, " %s%s", groups[i].name, i + 1 == ARRAY_SIZE(groups) ? "\n" : "");
+	list_groups(groups, ARRAY_SIZE(groups));
 	exit(2);
 }
 
-static bool wanted(const char *name, char **list)
+static uint64_t host_s_cet_at_first;
+
+static void check_host(const char *group)
 {
-	if (!*list)
-		return true;
-	for (; *list; list++)
-		if (!strcmp(*list, name))
-			return true;
-	return false;
+	equals(host_rdmsr(MSR_S_CET), host_s_cet_at_first, "%s: the host's S_CET is as before", group);
 }
 
 int main(int argc, char **argv)
 {
-	uint64_t s_cet, kernels_own = CET_ENDBR;
-	unsigned int i;
+	uint64_t kernels_own = CET_ENDBR;
 	bool cet;
 
 	if (argc < 2 || (strcmp(argv[1], "cet") && strcmp(argv[1], "no-cet")))
@@ -472,15 +460,9 @@ int main(int argc, char **argv)
 			break;
 		}
 	}
-	s_cet = host_rdmsr(MSR_S_CET);
-	equals(s_cet, kernels_own, "the host's S_CET is what its kernel makes it");
+	host_s_cet_at_first = host_rdmsr(MSR_S_CET);
+	equals(host_s_cet_at_first, kernels_own, "the host's S_CET is what its kernel makes it");
 	tap_ok(nested_has_cet() == cet, "KVM %s L1 LOAD_CET", cet ? "offers" : "does not offer");
-	for (i = 0; i < ARRAY_SIZE(groups); i++) {
-		if (groups[i].cet != cet || !wanted(groups[i].name, argv))
-			continue;
-		tap_diag("%s", groups[i].name);
-		groups[i].run();
-		equals(host_rdmsr(MSR_S_CET), s_cet, "%s: the host's S_CET is as before", groups[i].name);
-	}
+	run_groups(groups, ARRAY_SIZE(groups), cet, argv, check_host);
 	return tap_done();
 }

@@ -1,13 +1,9 @@
 /* SPDX-License-Identifier: GPL-2.0 */
-/*
- * Nested VMX for tests: a hypervisor, L1, that does what the VMM asks for, one operation at a time, and its guest, L2.
- * Both are guest functions as vmm.h describes them; L2 runs with what the library made for the machine's second vCPU,
- * which itself never runs: CPU page, stacks, shadow stacks, TSS.
- */
+/* Nested VMX for tests: what L1 does there, and what the VMM asks it to do. nested-guest.h has what SVM has, too. */
 #ifndef TESTS_GUEST_HYPERVISOR_H
 #define TESTS_GUEST_HYPERVISOR_H
 
-#include "guest.h"
+#include "nested-guest.h"
 
 /* Numbers of g_call(). */
 #define CALL_EXIT32 0x102 /* CALL_EXIT in 32-bit mode */
@@ -128,9 +124,6 @@
 
 #ifndef __ASSEMBLER__
 #include "host.h"
-#include "snap.h"
-#include "triple.h"
-#include "vmm.h"
 
 enum l1_kind {
 	L1_RDMSR, /* a: MSR */
@@ -179,31 +172,6 @@ struct l1_mail {
 /* L2's general registers, in this order: RAX, RCX, RDX, RBX, RBP, RSI, RDI, R8 to R15. */
 enum { L2_RAX, L2_RCX, L2_RDX, L2_RBX, L2_RBP, L2_RSI, L2_RDI, L2_R8, L2_GPRS = 15 };
 
-/* Where nested_go() stopped. */
-enum place {
-	AT_IDLE, /* L1 waits: @status says how the entry failed */
-	AT_EXIT, /* L2 exited, and L1 waits again */
-	AT_STOP, /* something else: cpu->stop. L2 is active, or L1 stopped unexpectedly */
-};
-
-struct nested {
-	struct machine *m;
-	struct cpu *c;
-	struct cpu l2;	      /* no vCPU: its CPU page, stacks, shadow stacks */
-	struct l1_mail *mail; /* the guest's */
-	uint64_t status;      /* of the last operation or entry; after AT_IDLE @error too */
-	uint64_t error;
-	struct triple own;     /* L1's when it entered L2 */
-	struct triple after;   /* L1's right after the exit, as the VMM reads it */
-	struct triple l1_sees; /* the same as L1 reads it */
-	uint64_t after_cr0, after_cr4;
-	/* After an exit L1 gets @own and its control registers back from the VMM, so that it can go on. */
-	bool repair;
-	bool launched;
-	/* Of the last exit. */
-	uint64_t reason, qualification, intr_info, error_code;
-};
-
 struct nested_config {
 	void (*cpuid)(struct kvm_cpuid2 *cpuid, unsigned int cpu);
 	unsigned int features;		/* cpu_cet()'s, of L1 */
@@ -217,9 +185,6 @@ struct nested_config {
 struct nested *nested_create(const struct nested_config *config);
 /* The same, but L1 has done nothing yet. */
 struct nested *nested_create_off(const struct nested_config *config);
-/* For a machine that was created in another way: a restored one. */
-struct nested *nested_of(struct machine *m);
-void nested_destroy(struct nested *n);
 /* KVM offers LOAD_CET to L1. */
 bool nested_has_cet(void);
 
@@ -237,57 +202,15 @@ void vmfields(struct nested *n, struct l1_field fields[], unsigned int nfields);
  */
 void nested_prepare(struct nested *n, unsigned int features, uint64_t (*function)(uint64_t, uint64_t, uint64_t),
 		    uint64_t a, uint64_t b, uint64_t c);
-/* Resets the tokens of L2's shadow stacks to their initial state. */
-void nested_fresh_stacks(struct nested *n);
 void set_bits(struct nested *n, uint32_t field, uint64_t bits);
 void clear_bits(struct nested *n, uint32_t field, uint64_t bits);
-uint64_t l2_ssp(const struct nested *n); /* where L2's shadow stack starts */
-uint64_t l2_table(const struct nested *n);
-
-/* Enters L2 by VMLAUNCH or VMRESUME as needed, and runs to one of enum place. HOST_SSP becomes L1's own. */
-enum place nested_enter(struct nested *n);
-/* The same with HOST_SSP as it is. */
+/* nested_enter() sets HOST_SSP to L1's own; this leaves it as it is. */
 enum place nested_enter_as_is(struct nested *n);
-/* Continues after AT_STOP. */
-enum place nested_go(struct nested *n);
 void nested_skip(struct nested *n);
-/* L2 is active and stopped: makes it exit by VMCALL. */
-enum place nested_leave(struct nested *n);
 
 struct triple triple_now(struct nested *n);
-/* How the last nested_*() ended, in words: "exit 18", "vmfail 7", or stop_text(). */
-const char *where_text(const struct nested *n, enum place where);
 /* Which controls have LOAD_CET: "both", "entry", "exit" or "neither". */
 const char *load_cet_text(bool entry, bool exit);
-/* A check: it ended as @want says. */
-bool went(struct nested *n, enum place where, const char *want, const char *fmt, ...) __printf(4, 5);
-
-/* KVM_GET_NESTED_STATE with one VMCS; L2 has none of its own. */
-struct blob {
-	struct kvm_nested_state head;
-	uint8_t vmcs[KVM_STATE_NESTED_VMX_VMCS_SIZE];
-};
-
-void blob_take(struct cpu *c, struct blob *b);
-/* 0, or errno. */
-int blob_put(struct cpu *c, const struct blob *b);
-
-/* All of a machine; its L2 may be active. */
-struct saved {
-	struct snapshot *vm;	       /* without what KVM takes only before VMXON */
-	struct snapshot *capabilities; /* that alone */
-	struct blob blob;
-	struct triple l1, l2;
-};
-
-void save(struct saved *s, struct nested *n);
-struct saved saved_copy(const struct saved *s);
-void saved_free(struct saved *s);
-/*
- * A new machine. @order is in letters: Sregs, Regs, Msrs, sspP (ONE_REG), Events, Nested state; the rest comes last.
- * KVM takes the nested state of a vCPU in SMM only after the events, which say that it is there.
- */
-struct nested *restore(const struct saved *s, const char *order);
 
 /* L1: the first function, and nested-entry.S. */
 void nested_l1(void);
@@ -305,8 +228,6 @@ uint64_t nested_chain(uint64_t depth, uint64_t bottom, uint64_t number);
 extern char nested_bad_return[], nested_bad_target[];
 
 extern uint64_t nested_gprs[L2_GPRS];
-extern uint64_t nested_l1_cet; /* L1 may read its CET MSRs */
-extern struct triple nested_seen;
 
 /* KVM's count of this vCPU's exits. */
 uint64_t exits_of(struct nested *n);

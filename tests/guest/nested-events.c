@@ -1,12 +1,10 @@
 // SPDX-License-Identifier: GPL-2.0
-/* Nested: exceptions that L1 injects or intercepts, and L2's CET MSRs with L1's MSR bitmap. */
-#include <stdio.h>
+/* Nested VMX: exceptions that L1 injects or intercepts, and L2's CET MSRs with L1's MSR bitmap. */
 #include <string.h>
-#include <unistd.h>
 
 #include "hypervisor.h"
 
-/* VMCALL, and what the arguments say. */
+/* Executes VMCALL, then does what the arguments say. */
 static GUEST uint64_t l2_chain(uint64_t depth, uint64_t bottom, uint64_t unused)
 {
 	(void)unused;
@@ -84,7 +82,7 @@ static void inject(struct nested *n, const struct injection *t, bool any)
 	struct triple before = triple_now(n), now;
 	enum place w;
 
-	nested_fresh_stacks(n);
+	nested_fresh_tokens(n);
 	vmwrite(n, GUEST_RIP, (uintptr_t)nested_vmcall);
 	vmwrite(n, GUEST_RSP, cpu_stack(&n->l2, CPU_STACK_PAGE, 2));
 	vmwrite(n, GUEST_SSP, l2_ssp(n));
@@ -173,7 +171,7 @@ static void intercept(struct nested *n, bool l1s, uint64_t bottom)
 	nested_leave(n);
 }
 
-/* The same for L1's own state: the exit may leave its tracker waiting. */
+/* The same for L1: an exit may load a state in which its tracker waits. */
 static void wait_in_l1(void)
 {
 	static const struct {

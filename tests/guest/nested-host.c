@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0
-/* What hypervisor.h declares of what KVM counts. */
+/* How often a vCPU has exited, from KVM's statistics. */
 #include <stdlib.h>
 #include <string.h>
 #include <sys/ioctl.h>

@@ -1,6 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0
-/* Nested: L1s that lack a feature, and many entries and exits. */
-#include <stdio.h>
+/* Nested VMX: L1s that lack a feature, and many entries and exits. */
 #include <string.h>
 
 #include "hypervisor.h"

@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * Nested: a VM entry of L1 that fails after the checks of controls and host state. L1 goes on at HOST_RIP. Without
- * LOAD_CET on exit it has the CET state that the CPU had: its own, unless that of L2 had been loaded, as it has when
- * the MSR list fails. Natively it has what the guest fields of the VMCS say, which nobody has checked.
- * And an L2 that has run, until its VMM gave it a state that the CPU, or KVM, refuses to run: this is an exit of L2.
- * L1 gets the CET state of L2, and finds it in its VMCS.
+ * Nested VMX: a VM entry of L1 that fails after the checks of controls and host state. L1 continues at HOST_RIP.
+ * Without LOAD_CET on exit, it has the CET state that the CPU had: its own, unless that of L2 was already loaded, as it
+ * is when the MSR list fails. On a native kernel, it has the guest fields of the VMCS, which were not checked.
+ * Also an L2 that was running when its VMM gave it a state that the CPU, or KVM, refuses to run: this is an exit of L2.
+ * Then L1 has the CET state of L2, and finds it in its VMCS.
  */
 #include <stdio.h>
 #include <string.h>
@@ -85,7 +85,7 @@ struct late {
 	struct triple own, host, guest;
 };
 
-/* What entry loads, or what it does not load: then it may be @garbage */
+/* What entry loads; or, without LOAD_CET, what it must not load: then it may be @garbage */
 static void set_guest_fields(struct nested *n, struct late *t, unsigned int features, const struct triple *fields)
 {
 	t->guest = *fields;
@@ -215,7 +215,7 @@ static void stops(struct nested *n, bool entry, bool exit, const char *name)
 	if (!exit)
 		clear_bits(n, EXIT_CONTROLS, EXIT_LOAD_CET);
 	w = nested_enter(n);
-	if (w != AT_STOP || n->c->stop.kind != STOP_CALL || n->c->stop.number != CALL_L2)
+	if (w != AT_STOP || !cpu_called(n->c, CALL_L2))
 		tap_bail("%s: L2 does not stop: %s", name, where_text(n, w));
 }
 

@@ -1,8 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
-/* Nested: other ways in which CET state gets into L2 and out of it. */
-#include <errno.h>
+/* Nested VMX: other ways into L2 and out of it for CET state: MSR lists, two VMCSs, CR4, MSR filters, SYSCALL. */
 #include <stddef.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/ioctl.h>
@@ -310,7 +308,7 @@ void test_syscall(void)
 	nested_destroy(n);
 }
 
-/* A filter of the VMM takes precedence over what L1 allows L2. */
+/* An MSR filter of the VMM takes precedence over what L1 allows L2. */
 static GUEST uint64_t l2_access(uint64_t msr, uint64_t b, uint64_t c)
 {
 	uint64_t value = 0, read;
@@ -323,24 +321,6 @@ static GUEST uint64_t l2_access(uint64_t msr, uint64_t b, uint64_t c)
 		asm volatile("vmcall" : : : "memory");
 	}
 	return 0;
-}
-
-/* Denies MSRs 0x6a0 to 0x6a8, or nothing. */
-static void filter(struct nested *n, bool deny)
-{
-	uint8_t allow[2] = { 0, 0xfe }; /* 0x6a9 and up */
-	struct kvm_msr_filter f = {
-		.flags = KVM_MSR_FILTER_DEFAULT_ALLOW,
-		.ranges[0] = {
-			.flags = deny ? KVM_MSR_FILTER_READ | KVM_MSR_FILTER_WRITE : 0,
-			.nmsrs = deny ? 16 : 0,
-			.base = MSR_U_CET,
-			.bitmap = deny ? allow : NULL,
-		},
-	};
-
-	if (ioctl(n->m->fd, KVM_X86_SET_MSR_FILTER, &f))
-		tap_bail("KVM_X86_SET_MSR_FILTER");
 }
 
 static void expect_access(struct nested *n, enum place w, uint64_t fault, uint32_t msr, const char *name)
@@ -365,18 +345,18 @@ void test_filter(void)
 		expect_access(n, nested_enter(n), DONE, msrs[i], "no filter");
 		nested_go(n);
 		nested_skip(n);
-		filter(n, true);
+		filter_cet_msrs(n->m, true);
 		expect_access(n, nested_enter(n), FAULT(VECTOR_GP), msrs[i], "filter");
 		nested_go(n);
 		nested_skip(n);
-		filter(n, false);
+		filter_cet_msrs(n->m, false);
 		expect_access(n, nested_enter(n), DONE, msrs[i], "filter off");
 		/* While L2 is active. */
-		filter(n, true);
+		filter_cet_msrs(n->m, true);
 		nested_go(n);
 		nested_skip(n);
 		expect_access(n, nested_enter(n), FAULT(VECTOR_GP), msrs[i], "filter set in L2");
-		filter(n, false);
+		filter_cet_msrs(n->m, false);
 		nested_leave(n);
 	}
 	nested_destroy(n);

@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * Nested: an SMI while L2 runs. SMI and RSM do not touch S_CET and INT_SSP_TAB, and SSP goes through SMRAM, so L2 has
- * its own after RSM. KVM leaves L2 for SMM as by a VM exit; natively L2 comes back with what the exit loaded for L1.
+ * Nested VMX: an SMI while L2 runs. SMI and RSM do not touch S_CET and INT_SSP_TAB, and SSP goes through SMRAM, so L2
+ * has its own state after RSM. KVM leaves L2 for SMM as by a VM exit; natively, L2 comes back with what the exit loaded
+ * for L1.
  */
 #include <pthread.h>
 #include <signal.h>
@@ -61,7 +62,7 @@ static GUEST uint64_t l2_calls(uint64_t table, uint64_t s_cet, uint64_t c)
 	return 0;
 }
 
-/* What L2 has, as a fact; if it is not L2's own, on a native kernel only. */
+/* A fact: whose value L2 has. On our kernels it must be L2's own. */
 static void has(const struct smi *t, uint64_t got, uint64_t want, uint64_t l1s, const char *what)
 {
 	char name[200];
@@ -144,7 +145,8 @@ static void goes_on(struct smi *t, struct triple want)
 	if (triple_now(n).table == want.table) {
 		w = nested_go(n);
 		if (went(n, w, "#UD", "%s: L2 takes an exception", t->name))
-			equals(n->c->stop.frame->ssp, shstk ? cpu_shadow_stack(&n->l2, CPU_SS_IST1_PAGE) - 24 : 0,
+			equals(n->c->stop.frame->ssp,
+			       shstk ? handler_ssp(cpu_shadow_stack(&n->l2, CPU_SS_IST1_PAGE)) : 0,
 			       "%s: on its own shadow stack for that", t->name);
 	}
 	w = nested_leave(n);
@@ -234,7 +236,7 @@ static void *send_signals(void *unused)
 
 #define STORM 100
 
-/* Not natively, where L2 loses its state (finding of smi() above). */
+/* Not on a native kernel, where L2 loses its state, as smi() shows. */
 static void smi_storm(bool entry, bool exit)
 {
 	struct smi t = { .kind = &kinds[0], .exit = exit };
@@ -275,9 +277,8 @@ static void smi_storm(bool entry, bool exit)
 	*in_guest(t.n->m, &storm.stop) = 1;
 	while (cpu_run(t.n->c)->kind == STOP_SIGNAL)
 		;
-	tap_ok(t.n->c->stop.kind == STOP_CALL && t.n->c->stop.number == CALL_L2 + 1 && !t.n->c->stop.a &&
-		       t.n->c->stop.b,
-	       "%s: L2 always had its own state", t.name);
+	tap_ok(cpu_called(t.n->c, CALL_L2 + 1) && !t.n->c->stop.a && t.n->c->stop.b, "%s: L2 always had its own state",
+	       t.name);
 	tap_diag("%s: %u wrong in %u rounds", stop_text(t.n->c), (unsigned int)t.n->c->stop.a,
 		 (unsigned int)t.n->c->stop.b);
 	w = nested_leave(t.n);

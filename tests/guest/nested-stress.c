@@ -22,14 +22,8 @@
 
 #define TABLE_SIZE 64 /* of an INT_SSP_TAB */
 
-/* The distance from a token to a handler's SSP: CS, LIP and SSP are pushed. */
-static inline uint64_t handler_ssp(uint64_t top)
-{
-	return top - 24;
-}
-
 /*
- * L2: does what the VMM orders, for ever.
+ * L2 does what the VMM asks for, in an endless loop.
  */
 enum l2_kind {
 	L2_CALLS,  /* stops at the bottom */
@@ -152,7 +146,7 @@ static unsigned int rnd(unsigned int below)
 	return (random_state * 0x2545f4914f6cdd1dull >> 33) % below;
 }
 
-/* True once in so many times. */
+/* True once in @times times. */
 static bool one_in(unsigned int times)
 {
 	return !rnd(times);
@@ -355,7 +349,7 @@ static void give_page(void)
 }
 
 /*
- * All of it goes to a new VM.
+ * The guest moves to a new VM.
  */
 static void move(void)
 {
@@ -365,7 +359,7 @@ static void move(void)
 	if (absent == NOT_IN_HOST || absent == NOT_IN_SLOT)
 		give_page();
 	save(&s, n);
-	/* Events first only where they must be: what they say of NMIs is of L2, if that is active. */
+	/* Events come first only where they must: if L2 is active, what they say about NMIs applies to L2. */
 	if (s.vm->events.smi.smm)
 		n = restore(&s, one_in(2) ? "ESNRMP" : "ESRMPN");
 	else
@@ -451,7 +445,7 @@ static void end_of_nmi(void)
 		lost(AT_STOP, "INT in L1");
 	expect(n->c->stop.frame->ssp, l1_has.ssp - 8 - 24, "INT in L1: SSP");
 	cpu_run(n->c);
-	if (n->c->stop.kind != STOP_CALL || n->c->stop.number != CALL_IDLE)
+	if (!cpu_called(n->c, CALL_IDLE))
 		lost(AT_STOP, "IRET in L1");
 }
 
@@ -465,7 +459,7 @@ static enum place run(void)
 
 	for (;;) {
 		if (in_l1) {
-			/* In the meantime, the VMCS has L2's. */
+			/* Since the exit, the VMCS has L2's state. */
 			if (!entry)
 				put(ENTRY_CONTROLS, entry_controls | ENTRY_LOAD_CET);
 			in_l1 = false;
@@ -592,7 +586,7 @@ static void expect_stop(enum place w, uint64_t call, const char *what)
 {
 	struct triple now;
 
-	if (w != AT_STOP || n->c->stop.kind != STOP_CALL || n->c->stop.number != call)
+	if (w != AT_STOP || !cpu_called(n->c, call))
 		lost(w, what);
 	now = triple_now(n);
 	expect_triple(&now, &l2_has, what);
@@ -726,7 +720,7 @@ static void disturb_l1(void)
 		expect(n->c->stop.frame->ssp, handler_ssp(top), "NMI in L1: SSP");
 		expect(token(top), top | 1, "NMI in L1: token");
 		cpu_run(n->c);
-		if (n->c->stop.kind != STOP_CALL || n->c->stop.number != CALL_IDLE)
+		if (!cpu_called(n->c, CALL_IDLE))
 			lost(AT_STOP, "L1 after an NMI");
 		expect_tokens("L1 after an NMI");
 		happens(NMI_L1);
@@ -771,7 +765,7 @@ static void failed_entry(void)
 	} else if (entry && ways[way].field == ENTRY_LOAD_COUNT) {
 		want = guest;
 	}
-	/* Natively it may be that in the guest fields. */
+	/* On a native kernel, it may be what the guest fields have. */
 	if (!native || exits || !same(&n->after, &guest))
 		expect_triple(&n->after, &want, "L1 after an entry that failed");
 	put(ways[way].field, old);
@@ -919,7 +913,7 @@ static void start(void)
 }
 
 /*
- * The host must be set to notice: a hang that it does not see itself ends with the time limit of whoever started it.
+ * The host's watchdogs must be on. A hang that they do not detect ends with the time limit of tests/hosts/boot.
  */
 static void host_watches(const char *name)
 {
@@ -937,7 +931,7 @@ static void host_watches(const char *name)
 	tap_ok(value > 0, "the host watches: %s is %ld", name, value);
 }
 
-/* In so many rounds, each of these must have occurred. */
+/* After this many rounds, each event must have occurred. */
 #define ROUNDS_FOR_ALL 1000
 
 int main(int argc, char **argv)

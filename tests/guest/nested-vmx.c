@@ -1,6 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0
-/* What nested.h declares: L1, and how the VMM gives it orders. */
-#include <stdarg.h>
+/* What hypervisor.h declares: L1, and how the VMM gives it orders. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -152,73 +151,102 @@ static GUEST uint64_t vmcs_init(void)
 	return bad;
 }
 
-static GUEST void operation(struct l1_mail *n)
-{
-	uint64_t v = 0;
+/*
+ * An operation is at most two calls deep, counted from nested_l1(): operation(), and one more. If LOAD_CET was clear on
+ * entry, L2 is on the same shadow stack. It was entered two calls deep, in nested_enter_l2(), and what it has pushed is
+ * right below. So the parts of operation() are inline: a third call would overwrite that.
+ */
 
-	n->status = DONE;
+/* Reads or writes a field, as @f says. */
+static inline __attribute__((always_inline)) uint64_t do_field(struct l1_field *f)
+{
+	return f->write ? do_vmwrite(f->field, f->value) : do_vmread(f->field, &f->value);
+}
+
+static inline __attribute__((always_inline)) uint64_t do_fields(struct l1_mail *n)
+{
+	uint64_t bad = DONE;
+	unsigned int i;
+
+	for (i = 0; i < n->nfields; i++)
+		bad |= do_field(&n->fields[i]);
+	return bad;
+}
+
+/* Moves L2's RIP over the instruction that exited. */
+static inline __attribute__((always_inline)) uint64_t skip(uint64_t *rip)
+{
+	uint64_t length, bad;
+
+	bad = do_vmread(GUEST_RIP, rip);
+	bad |= do_vmread(EXIT_LENGTH, &length);
+	return bad | do_vmwrite(GUEST_RIP, *rip + length);
+}
+
+/* What needs no VMX operation. */
+static inline __attribute__((always_inline)) uint64_t plain_operation(struct l1_mail *n)
+{
 	switch (n->kind) {
 	case L1_RDMSR:
-		n->status = g_rdmsr_safe(n->a, &n->result);
-		break;
+		return g_rdmsr_safe(n->a, &n->result);
 	case L1_WRMSR:
-		n->status = g_wrmsr_safe(n->a, n->b);
-		break;
+		return g_wrmsr_safe(n->a, n->b);
 	case L1_CR0:
-		n->status = g_set_cr0(n->a);
-		break;
+		return g_set_cr0(n->a);
 	case L1_CR4:
-		n->status = g_set_cr4(n->a);
-		break;
-	case L1_RDSSP:
-		n->result = g_rdssp();
-		break;
-	case L1_VMXON:
-		format_region(n->vmxon);
-		n->status = do_vmxon(n->vmxon);
-		break;
-	case L1_VMXOFF:
-		n->status = do_vmxoff();
-		break;
-	case L1_VMCLEAR:
-		n->status = do_vmclear(n->a);
-		break;
-	case L1_VMPTRLD:
-		n->status = do_vmptrld(n->a);
-		break;
-	case L1_VMREAD:
-		n->status = do_vmread(n->a, &v);
-		n->result = v;
-		break;
-	case L1_VMWRITE:
-		n->status = do_vmwrite(n->a, n->b);
-		break;
-	case L1_FIELDS:
-		for (v = 0; v < n->nfields; v++)
-			n->status |= n->fields[v].write ? do_vmwrite(n->fields[v].field, n->fields[v].value) :
-							  do_vmread(n->fields[v].field, &n->fields[v].value);
-		break;
-	case L1_INIT:
-		n->status = vmcs_init();
-		break;
-	case L1_RUN:
-		n->status = nested_enter_l2(n->a);
-		break;
-	case L1_SKIP:
-		n->status = do_vmread(GUEST_RIP, &v);
-		n->result = v;
-		n->status |= do_vmread(EXIT_LENGTH, &v);
-		n->status |= do_vmwrite(GUEST_RIP, n->result + v);
-		break;
+		return g_set_cr4(n->a);
 	case L1_STORE:
 		*(volatile uint64_t *)n->a = n->b;
 		break;
+	}
+	return DONE;
+}
+
+static inline __attribute__((always_inline)) uint64_t vmx_operation(struct l1_mail *n)
+{
+	switch (n->kind) {
+	case L1_VMXON:
+		format_region(n->vmxon);
+		return do_vmxon(n->vmxon);
+	case L1_VMXOFF:
+		return do_vmxoff();
+	case L1_VMCLEAR:
+		return do_vmclear(n->a);
+	case L1_VMPTRLD:
+		return do_vmptrld(n->a);
+	case L1_VMREAD:
+		return do_vmread(n->a, &n->result);
+	case L1_VMWRITE:
+		return do_vmwrite(n->a, n->b);
+	case L1_FIELDS:
+		return do_fields(n);
+	case L1_INIT:
+		return vmcs_init();
+	case L1_SKIP:
+		return skip(&n->result);
 	case L1_INVEPT:
-		n->status = do_invept();
+		return do_invept();
+	default:
+		return plain_operation(n);
+	}
+}
+
+static GUEST void operation(struct l1_mail *n)
+{
+	switch (n->kind) {
+	case L1_RUN:
+		n->status = nested_enter_l2(n->a);
+		break;
+	case L1_RDSSP:
+		n->status = DONE;
+		n->result = g_rdssp();
 		break;
 	case L1_INTERRUPT:
+		n->status = DONE;
 		asm volatile("int %0" : : "i"(VECTOR_L1) : "memory");
 		break;
+	default:
+		n->status = vmx_operation(n);
 	}
 }
 
@@ -306,7 +334,7 @@ struct nested *nested_create_off(const struct nested_config *config)
 	*in_guest(n->m, &nested_l1_cet) = !!(config->features & GUEST_SHSTK);
 	cpu_start(n->c, nested_l1, 0);
 	cpu_run(n->c);
-	if (n->c->stop.kind != STOP_CALL || n->c->stop.number != CALL_IDLE)
+	if (!cpu_called(n->c, CALL_IDLE))
 		tap_bail("L1 does not start: %s", stop_text(n->c));
 	return n;
 }
@@ -325,22 +353,11 @@ struct nested *nested_create(const struct nested_config *config)
 	return n;
 }
 
-void nested_destroy(struct nested *n)
-{
-	machine_destroy(n->m);
-	free(n);
-}
-
 static void order(struct nested *n, enum l1_kind kind, uint64_t a, uint64_t b)
 {
 	n->mail->kind = kind;
 	n->mail->a = a;
 	n->mail->b = b;
-}
-
-static bool stopped_at(const struct nested *n, uint64_t call)
-{
-	return n->c->stop.kind == STOP_CALL && n->c->stop.number == call;
 }
 
 /* L1 only: a signal that is meant for L2 may be late. */
@@ -359,7 +376,7 @@ uint64_t l1(struct nested *n, enum l1_kind kind, uint64_t a, uint64_t b)
 {
 	order(n, kind, a, b);
 	run_l1(n);
-	if (!stopped_at(n, CALL_IDLE))
+	if (!cpu_called(n->c, CALL_IDLE))
 		tap_bail("L1 does not come back from operation %u (0x%llx): %s", kind, (unsigned long long)a,
 			 stop_text(n->c));
 	n->status = n->mail->status;
@@ -419,36 +436,13 @@ static void set_triple(struct nested *n, const struct triple *t)
 	}
 }
 
-void nested_fresh_stacks(struct nested *n)
-{
-	static const unsigned int pages[] = { CPU_SS_IST1_PAGE, CPU_SS_IST2_PAGE };
-	unsigned int i;
-
-	for (i = 0; i < 2; i++) {
-		uint64_t top = cpu_shadow_stack(&n->l2, pages[i]);
-		uint64_t *token = machine_at(n->m, top);
-
-		*token = top;
-	}
-}
-
-uint64_t l2_ssp(const struct nested *n)
-{
-	return cpu_shadow_stack(&n->l2, CPU_SS_PAGE);
-}
-
-uint64_t l2_table(const struct nested *n)
-{
-	return n->l2.page + CPU_SSP_TABLE;
-}
-
 void nested_prepare(struct nested *n, unsigned int features, uint64_t (*function)(uint64_t, uint64_t, uint64_t),
 		    uint64_t a, uint64_t b, uint64_t c)
 {
 	uint64_t *gprs = in_guest(n->m, &nested_gprs[0]);
 
 	memset(machine_at(n->m, n->mail->bitmap), 0, PAGE);
-	nested_fresh_stacks(n);
+	nested_fresh_tokens(n);
 	l1(n, L1_INIT, 0, 0);
 	if (n->status)
 		tap_bail("L1 cannot initialise its VMCS");
@@ -502,16 +496,16 @@ enum place nested_go(struct nested *n)
 	};
 
 	cpu_run(n->c);
-	if (stopped_at(n, CALL_IDLE)) {
+	if (cpu_called(n->c, CALL_IDLE)) {
 		n->error = n->mail->status == FAIL_VALID ? vmread(n, INSTRUCTION_ERROR) : 0;
 		n->status = n->error ? FAIL_VALID : n->mail->status;
 		return AT_IDLE;
 	}
-	if (!stopped_at(n, CALL_EXIT))
+	if (!cpu_called(n->c, CALL_EXIT))
 		return AT_STOP;
 	look(n);
 	run_l1(n);
-	if (!stopped_at(n, CALL_IDLE))
+	if (!cpu_called(n->c, CALL_IDLE))
 		return AT_STOP;
 	vmfields(n, of_exit, ARRAY_SIZE(of_exit));
 	n->reason = of_exit[0].value;
@@ -586,15 +580,4 @@ const char *where_text(const struct nested *n, enum place where)
 		break;
 	}
 	return stop_text(n->c);
-}
-
-bool went(struct nested *n, enum place where, const char *want, const char *fmt, ...)
-{
-	va_list ap;
-	bool ok;
-
-	va_start(ap, fmt);
-	ok = check_place(where == AT_STOP ? n->c : NULL, where_text(n, where), want, fmt, ap);
-	va_end(ap);
-	return ok;
 }

@@ -20,21 +20,21 @@ static GUEST uint64_t l2_reports(uint64_t a, uint64_t b, uint64_t c)
 }
 
 /* The current VMCB: what L2 has now, which reports it. It exits again. */
-static struct triple enter_and_read(struct svm *n, const char *name)
+static struct triple enter_and_read(struct nested *n, const char *name)
 {
 	struct triple l2 = { 0, 0, 0 };
-	enum place w = svm_enter(n);
+	enum place w = nested_enter(n);
 
 	if (went(n, w, "call 272", "%s: L2 runs", name))
 		l2 = (struct triple) { n->c->stop.a, n->c->stop.b, n->c->stop.c };
-	w = svm_go(n);
+	w = nested_go(n);
 	went(n, w, "exit 0x81", "%s: L2 exits", name);
 	svm_skip(n, 3);
 	l1_intact(n, name);
 	return l2;
 }
 
-static void sees(struct svm *n, const struct triple *want, const char *name)
+static void sees(struct nested *n, const struct triple *want, const char *name)
 {
 	struct triple got = enter_and_read(n, name), saved = vmcb_triple(n);
 
@@ -53,7 +53,7 @@ static struct triple other(const struct triple *t, unsigned int number)
 }
 
 /* With one field changed alone. */
-static void one_field(struct svm *n, unsigned int at, const char *field)
+static void one_field(struct nested *n, unsigned int at, const char *field)
 {
 	struct triple t = vmcb_triple(n), changed = other(&t, 7), want;
 	char name[120];
@@ -67,7 +67,7 @@ static void one_field(struct svm *n, unsigned int at, const char *field)
 
 void test_clean_bit(void)
 {
-	struct svm *n = svm_create(&(struct svm_config) { .npt = true });
+	struct nested *n = svm_create(&(struct svm_config) { .npt = true });
 	struct triple t[2], changed;
 	unsigned int i;
 
@@ -117,7 +117,7 @@ void test_clean_bit(void)
 		}
 		sees(n, &t[n->current], name);
 	}
-	svm_destroy(n);
+	nested_destroy(n);
 }
 
 /* ---- Checks ---- */
@@ -152,7 +152,7 @@ static const struct check checks[] = {
 	{ "ISST_ADDR bits 63:47", VMCB_ISST, 0, ~0ull << 47, true },
 };
 
-static void check(struct svm *n, const struct check *t, const char *kind)
+static void check(struct nested *n, const struct check *t, const char *kind)
 {
 	struct triple want, got;
 	char name[120];
@@ -163,7 +163,7 @@ static void check(struct svm *n, const struct check *t, const char *kind)
 	vmcb_put(n, VMCB_RIP, (uintptr_t)l2_reports);
 	vmcb_put(n, t->at, (vmcb_get(n, t->at) & ~t->clear) | t->set);
 	want = vmcb_triple(n);
-	w = svm_enter(n);
+	w = nested_enter(n);
 	if (!t->fine) {
 		went(n, w, "exit -1", "%s: VMEXIT_INVALID", name);
 		got = vmcb_triple(n);
@@ -173,13 +173,13 @@ static void check(struct svm *n, const struct check *t, const char *kind)
 		svm_prepare(n, true, l2_reports, 0, 0, 0);
 		vmcb_put(n, VMCB_RIP, (uintptr_t)l2_reports);
 		want = vmcb_triple(n);
-		w = svm_enter(n);
+		w = nested_enter(n);
 	}
 	if (went(n, w, "call 272", "%s: L2 runs", name)) {
 		got = (struct triple) { n->c->stop.a, n->c->stop.b, n->c->stop.c };
 		same_triple(&got, &want, "%s: L2 has what the VMCB has", name);
 	}
-	w = svm_go(n);
+	w = nested_go(n);
 	went(n, w, "exit 0x81", "%s: L2 exits", name);
 	l1_intact(n, name);
 }
@@ -192,11 +192,11 @@ void test_checks(void)
 		const struct svm_config config = { .features = l1_cet ? GUEST_SHSTK : 0,
 						   .no_features = !l1_cet,
 						   .npt = true };
-		struct svm *n = svm_create(&config);
+		struct nested *n = svm_create(&config);
 
 		for (i = 0; i < ARRAY_SIZE(checks); i++)
 			check(n, &checks[i], l1_cet ? "VMRUN: " : "VMRUN, L1 off: ");
-		svm_destroy(n);
+		nested_destroy(n);
 	}
 }
 
@@ -217,7 +217,7 @@ static GUEST uint64_t l2_without(uint64_t a, uint64_t b, uint64_t c)
 }
 
 /* KVM leaves L2 for SMM, and L1's state waits in the host save area. */
-static void smi_without(struct svm *n, const struct triple *odd)
+static void smi_without(struct nested *n, const struct triple *odd)
 {
 	void *saved = machine_at(n->m, n->mail->hsave + VMCB_S_CET);
 	struct triple got;
@@ -226,7 +226,7 @@ static void smi_without(struct svm *n, const struct triple *odd)
 	smram_create(n->c);
 	svm_prepare(n, false, l2_without, 0, 0, 0);
 	vmcb_put_triple(n, odd);
-	w = svm_enter(n);
+	w = nested_enter(n);
 	went(n, w, "call 272", "SMI: L2 runs");
 	memcpy(saved, odd, sizeof(*odd));
 	smram_smi(n->c);
@@ -234,15 +234,15 @@ static void smi_without(struct svm *n, const struct triple *odd)
 	same_triple(&got, odd, "SMI: the host save area has no such fields");
 	got = vmcb_triple(n);
 	same_triple(&got, odd, "SMI: the VMCB is as it was");
-	w = svm_go(n);
+	w = nested_go(n);
 	went(n, w, "call 272", "SMI: L2 goes on");
-	w = svm_leave(n);
+	w = nested_leave(n);
 	went(n, w, "exit 0x81", "SMI: L2 exits");
 }
 
 void test_without(void)
 {
-	struct svm *n = svm_create(&(struct svm_config) { .no_features = true, .npt = true });
+	struct nested *n = svm_create(&(struct svm_config) { .no_features = true, .npt = true });
 	const struct triple odd = { 0x1111111111111111, 0x2222222222222222, 0x3333333333333333 };
 	struct triple got;
 	char name[80];
@@ -256,14 +256,14 @@ void test_without(void)
 			       (unsigned int)value);
 	svm_prepare(n, true, l2_without, 0, 0, 0);
 	vmcb_put_triple(n, &odd);
-	w = svm_enter(n);
+	w = nested_enter(n);
 	went(n, w, "exit -1", "CR4.CET: VMEXIT_INVALID");
 	got = vmcb_triple(n);
 	same_triple(&got, &odd, "CR4.CET: the VMCB is as it was");
 
 	svm_prepare(n, false, l2_without, 0, 0, 0);
 	vmcb_put_triple(n, &odd);
-	for (w = svm_enter(n); w == AT_STOP && n->c->stop.kind == STOP_CALL; w = svm_go(n)) {
+	for (w = nested_enter(n); w == AT_STOP && n->c->stop.kind == STOP_CALL; w = nested_go(n)) {
 		snprintf(name, sizeof(name), "L2's RDMSR 0x%x", (unsigned int)n->c->stop.a);
 		tap_fact(name, "0x%llx 0x%llx", (unsigned long long)n->c->stop.b, (unsigned long long)n->c->stop.c);
 		equals(n->c->stop.b, FAULT(VECTOR_GP), "%s", name);
@@ -277,11 +277,11 @@ void test_without(void)
 	svm_prepare(n, false, l2_without, 0, 0, 0);
 	vmcb_put_triple(n, &odd);
 	vmcb_put(n, VMCB_CLEAN, CLEAN_CET);
-	w = svm_enter(n);
+	w = nested_enter(n);
 	went(n, w, "call 272", "clean bit 12 set: L2 runs");
-	w = svm_leave(n);
+	w = nested_leave(n);
 	got = vmcb_triple(n);
 	same_triple(&got, &odd, "clean bit 12 set: the exit does not touch the fields");
 	smi_without(n, &odd);
-	svm_destroy(n);
+	nested_destroy(n);
 }

@@ -110,7 +110,7 @@ static const struct exit_case cases[] = {
 };
 
 struct run {
-	struct svm *n;
+	struct nested *n;
 	bool cet; /* L2 has shadow stacks */
 	struct triple l2;
 	char name[120];
@@ -122,19 +122,19 @@ static uint64_t ssp_if(const struct run *r, uint64_t ssp)
 }
 
 /* In L2's handler of an exception. */
-static uint64_t handler_ssp(const struct run *r)
+static uint64_t ssp_in_handler(const struct run *r)
 {
-	return cpu_shadow_stack(&r->n->l2, CPU_SS_IST1_PAGE) - 24;
+	return handler_ssp(cpu_shadow_stack(&r->n->l2, CPU_SS_IST1_PAGE));
 }
 
 static void start(struct run *r)
 {
-	struct svm *n = r->n;
+	struct nested *n = r->n;
 	struct triple now;
 	enum place w;
 
 	r->l2 = vmcb_triple(n);
-	w = svm_enter(n);
+	w = nested_enter(n);
 	went(n, w, "call 272", "%s: L2 starts", r->name);
 	/* In l2_main(), called by g_start(). */
 	if (r->cet)
@@ -163,19 +163,19 @@ static void repair_return(struct run *r, uint64_t rsp, uint64_t ssp)
 	memcpy(machine_at(r->n->m, rsp), machine_at(r->n->m, ssp), 8);
 }
 
-static uint64_t npte(struct svm *n, uint64_t gpa)
+static uint64_t npte(struct nested *n, uint64_t gpa)
 {
 	return n->npt + 3 * PAGE + gpa / PAGE * 8;
 }
 
-static void map_nested(struct svm *n, uint64_t gpa, uint64_t bits)
+static void map_nested(struct nested *n, uint64_t gpa, uint64_t bits)
 {
 	l1(n, L1_STORE, npte(n, gpa), bits ? gpa | bits : 0, NULL);
 }
 
 static void handle_exit(struct run *r, const struct exit_case *t)
 {
-	struct svm *n = r->n;
+	struct nested *n = r->n;
 
 	exited(r, t->bottom == B_BAD_RETURN ? 8 : 0);
 	svm_skip(n, t->length);
@@ -198,27 +198,28 @@ static void handle_cp(struct run *r, enum place w, bool repair)
 	if (!went(r->n, w, "#CP(1)", "%s: L2's handler gets it", r->name))
 		return;
 	f = r->n->c->stop.frame;
-	equals(f->ssp, ssp_if(r, handler_ssp(r)), "%s: on the shadow stack of INT_SSP_TAB", r->name);
+	equals(f->ssp, ssp_if(r, ssp_in_handler(r)), "%s: on the shadow stack of INT_SSP_TAB", r->name);
 	if (repair)
 		repair_return(r, f->rsp, *in_guest(r->n->m, &bottom_ssp) - 8);
 }
 
 static void finish(struct run *r, enum place w)
 {
-	struct svm *n = r->n;
+	struct nested *n = r->n;
 	struct triple want = r->l2, got;
 
 	if (went(n, w, "call 273", "%s: L2 goes on", r->name))
 		equals(n->c->stop.a, DEPTH, "%s: and returns from its calls", r->name);
 	equals(n->c->stop.b, ssp_if(r, r->l2.ssp), "%s: L2's SSP is right", r->name);
 	equals(n->c->stop.c, r->l2.s_cet, "%s: L2's S_CET is right", r->name);
-	w = svm_go(n);
+	w = nested_go(n);
 	if (went(n, w, "#UD", "%s: L2 takes an exception", r->name))
-		equals(n->c->stop.frame->ssp, ssp_if(r, handler_ssp(r)), "%s: on its shadow stack for that", r->name);
-	w = svm_leave(n);
+		equals(n->c->stop.frame->ssp, ssp_if(r, ssp_in_handler(r)), "%s: on its shadow stack for that",
+		       r->name);
+	w = nested_leave(n);
 	went(n, w, "exit 0x81", "%s: L2 exits in its handler", r->name);
 	if (r->cet)
-		want.ssp = handler_ssp(r);
+		want.ssp = ssp_in_handler(r);
 	got = vmcb_triple(n);
 	same_triple(&got, &want, "%s: the VMCB has its state there", r->name);
 	l1_intact(n, r->name);
@@ -226,7 +227,7 @@ static void finish(struct run *r, enum place w)
 
 static void one_exit(struct run *r, const struct exit_case *t)
 {
-	struct svm *n = r->n;
+	struct nested *n = r->n;
 	enum place w;
 
 	svm_prepare(n, r->cet, l2_main, t->bottom, n->l2.page, 0);
@@ -238,27 +239,27 @@ static void one_exit(struct run *r, const struct exit_case *t)
 		map_nested(n, *in_guest(n->m, &touched), 0);
 	}
 	start(r);
-	w = svm_go(n);
+	w = nested_go(n);
 	if (t->bottom == B_STOP) {
 		went(n, w, "call 274", "%s: L2 is deep in calls", r->name);
 		if (t->intercepts == INTERCEPT_INTR)
 			svm_interrupt(n);
 		else if (ioctl(n->c->io.vcpu, KVM_NMI))
 			tap_bail("KVM_NMI");
-		w = svm_go(n);
+		w = nested_go(n);
 		equals(n->l1_interrupts, 1, "%s: L1 gets it after the exit", r->name);
 		n->l1_interrupts = 0;
 	}
 	if (w == AT_STOP && n->c->stop.kind == STOP_EXCEPTION && n->c->stop.frame->vector == VECTOR_CP) {
 		handle_cp(r, w, true);
-		w = svm_go(n);
+		w = nested_go(n);
 	} else if (w == AT_EXIT) {
 		went(n, w, t->want, "%s: L2 exits", r->name);
 		handle_exit(r, t);
-		w = svm_enter(n);
+		w = nested_enter(n);
 		if (strstr(t->name, "injected")) {
 			handle_cp(r, w, false);
-			w = svm_go(n);
+			w = nested_go(n);
 		}
 	}
 	tap_ok(w != AT_STOP || n->c->stop.kind == STOP_CALL, "%s: L2 goes on from there", r->name);
@@ -268,19 +269,19 @@ static void one_exit(struct run *r, const struct exit_case *t)
 /* A triple fault at the bottom, which L1 intercepts. L2 is gone then. */
 static void shutdown(struct run *r)
 {
-	struct svm *n = r->n;
+	struct nested *n = r->n;
 	struct triple got;
 	enum place w;
 
 	svm_prepare(n, r->cet, l2_main, B_VMMCALL, n->l2.page, 0);
 	vmcb_set(n, VMCB_INTERCEPTS, INTERCEPT_SHUTDOWN);
 	start(r);
-	w = svm_go(n);
+	w = nested_go(n);
 	went(n, w, "exit 0x81", "%s: L2 is deep in calls", r->name);
 	/* An IDT of no size. */
 	vmcb_put(n, VMCB_SEG(8), 0);
 	vmcb_put(n, VMCB_RIP, (uintptr_t)svm_elsewhere + 4);
-	w = svm_enter(n);
+	w = nested_enter(n);
 	went(n, w, "exit 0x7f", "%s: L2 shuts down", r->name);
 	got = vmcb_triple(n);
 	tap_fact(r->name, "0x%llx 0x%llx", (unsigned long long)got.s_cet, (unsigned long long)got.table);
@@ -290,7 +291,7 @@ static void shutdown(struct run *r)
 /* A nested page fault of a shadow-stack access. */
 static void shadow_page_fault(struct run *r)
 {
-	struct svm *n = r->n;
+	struct nested *n = r->n;
 	uint64_t page = l2_ssp(n) & ~(PAGE - 1);
 	struct triple want, got;
 	enum place w;
@@ -298,7 +299,7 @@ static void shadow_page_fault(struct run *r)
 	svm_prepare(n, r->cet, l2_main, B_VMMCALL, n->l2.page, 0);
 	want = vmcb_triple(n);
 	map_nested(n, page, 0);
-	w = svm_enter(n);
+	w = nested_enter(n);
 	went(n, w, "exit 0x400", "%s: L2 exits at its first call", r->name);
 	tap_fact(r->name, "error code 0x%llx", (unsigned long long)n->info1);
 	equals(vmcb_get(n, VMCB_INFO2) & ~(PAGE - 1), page, "%s: the address", r->name);
@@ -306,9 +307,9 @@ static void shadow_page_fault(struct run *r)
 	same_triple(&got, &want, "%s: SSP is as before the call", r->name);
 	l1_intact(n, r->name);
 	map_nested(n, page, 0x67);
-	w = svm_enter(n);
+	w = nested_enter(n);
 	went(n, w, "call 272", "%s: L2 goes on", r->name);
-	svm_leave(n);
+	nested_leave(n);
 }
 
 static void all_exits(bool l1_cet, bool npt)
@@ -339,7 +340,7 @@ static void all_exits(bool l1_cet, bool npt)
 			shadow_page_fault(&r);
 		}
 	}
-	svm_destroy(r.n);
+	nested_destroy(r.n);
 }
 
 void test_exits(void)
@@ -366,7 +367,7 @@ static GUEST uint64_t l2_shared(uint64_t msr, uint64_t value, uint64_t c)
 
 void test_shared(void)
 {
-	struct svm *n = svm_create(&(struct svm_config) { .npt = true });
+	struct nested *n = svm_create(&(struct svm_config) { .npt = true });
 	unsigned int i;
 
 	for (i = 0; i < ARRAY_SIZE(shared); i++) {
@@ -377,27 +378,27 @@ void test_shared(void)
 
 		equals(l1(n, L1_WRMSR, msr, one, NULL), 0, "MSR 0x%x: L1 writes", shared[i]);
 		svm_prepare(n, true, l2_shared, msr, two, 0);
-		w = svm_enter(n);
+		w = nested_enter(n);
 		if (went(n, w, "call 272", "MSR 0x%x: L2 starts", shared[i]))
 			equals(n->c->stop.a, one, "MSR 0x%x: L2 reads what L1 wrote", shared[i]);
-		w = svm_go(n);
+		w = nested_go(n);
 		if (went(n, w, "call 273", "MSR 0x%x: L2 writes", shared[i]))
 			equals(n->c->stop.a, two, "MSR 0x%x: and reads it", shared[i]);
 		equals(cpu_rdmsr(n->c, msr), two, "MSR 0x%x: so does the VMM", shared[i]);
-		w = svm_go(n);
+		w = nested_go(n);
 		went(n, w, "exit 0x81", "MSR 0x%x: L2 exits", shared[i]);
 		l1(n, L1_RDMSR, msr, 0, &value);
 		equals(value, two, "MSR 0x%x: L1 reads what L2 wrote", shared[i]);
 		l1(n, L1_WRMSR, msr, three, NULL);
 		svm_skip(n, 3);
-		w = svm_enter(n);
+		w = nested_enter(n);
 		if (went(n, w, "call 274", "MSR 0x%x: L2 goes on", shared[i]))
 			equals(n->c->stop.a, three, "MSR 0x%x: and reads what L1 wrote then", shared[i]);
 		cpu_wrmsr(n->c, msr, one);
-		svm_leave(n);
+		nested_leave(n);
 		l1(n, L1_RDMSR, msr, 0, &value);
 		equals(value, one, "MSR 0x%x: L1 reads what the VMM wrote while L2 was active", shared[i]);
 		l1(n, L1_WRMSR, msr, 0, NULL);
 	}
-	svm_destroy(n);
+	nested_destroy(n);
 }

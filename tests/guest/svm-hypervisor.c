@@ -6,11 +6,7 @@
 
 #include "svm-nested.h"
 
-static const struct {
-	const char *name;
-	void (*run)(void);
-	bool cet;
-} groups[] = {
+static const struct group groups[] = {
 	{ "exits", test_exits, true },	 { "shared", test_shared, true },	  { "clean-bit", test_clean_bit, true },
 	{ "checks", test_checks, true }, { "msrpm", test_msrpm, true },		  { "filter", test_filter, true },
 	{ "state", test_state, true },	 { "vmm-writes", test_vmm_writes, true }, { "smi", test_smi, true },
@@ -21,30 +17,15 @@ bool native;
 
 static _Noreturn void usage(void)
 {
-	unsigned int i;
-
 	fprintf(stderr,
 		"usage: svm-hypervisor cet|no-cet [--native] [--facts FILE] [--stress ROUNDS SEED] [GROUP]...\n");
 	fprintf(stderr, "cet: KVM offers shadow stacks, no-cet: it does not; --native: it is the kernel's own\n");
-	fprintf(stderr, "groups:\n");
-	for (i = 0; i < ARRAY_SIZE(groups); i++)
-		fprintf(stderr, " %s%s", groups[i].name, i + 1 == ARRAY_SIZE(groups) ? "\n" : "");
+	list_groups(groups, ARRAY_SIZE(groups));
 	exit(2);
-}
-
-static bool wanted(const char *name, char **list)
-{
-	if (!*list)
-		return true;
-	for (; *list; list++)
-		if (!strcmp(*list, name))
-			return true;
-	return false;
 }
 
 int main(int argc, char **argv)
 {
-	unsigned int i;
 	bool cet;
 
 	if (argc < 2 || (strcmp(argv[1], "cet") && strcmp(argv[1], "no-cet")))
@@ -65,11 +46,6 @@ int main(int argc, char **argv)
 		}
 	}
 	tap_ok(kvm_has_shstk() == cet, "KVM %s shadow stacks", cet ? "offers" : "does not offer");
-	for (i = 0; i < ARRAY_SIZE(groups); i++) {
-		if (groups[i].cet != cet || !wanted(groups[i].name, argv))
-			continue;
-		tap_diag("%s", groups[i].name);
-		groups[i].run();
-	}
+	run_groups(groups, ARRAY_SIZE(groups), cet, argv, NULL);
 	return tap_done();
 }

@@ -48,13 +48,13 @@ static bool lost(unsigned int i)
 }
 
 /* What L2 had before it wrote. */
-static uint64_t old_value(struct svm *n, unsigned int i)
+static uint64_t old_value(struct nested *n, unsigned int i)
 {
 	return !switched(i) ? msrs[i].other : msrs[i].msr == MSR_S_CET ? CET_SHSTK | CET_WRSS : l2_table(n);
 }
 
 /* @reads, @writes: L1 intercepts these. */
-static void access_msr(struct svm *n, unsigned int i, bool reads, bool writes)
+static void access_msr(struct nested *n, unsigned int i, bool reads, bool writes)
 {
 	uint64_t value = msrs[i].value, l2s = writes || lost(i) ? old_value(n, i) : value, l1s, now;
 	char name[80], fact[120];
@@ -70,7 +70,7 @@ static void access_msr(struct svm *n, unsigned int i, bool reads, bool writes)
 	if (!switched(i))
 		l1(n, L1_WRMSR, msrs[i].msr, msrs[i].other, NULL);
 	l1(n, L1_RDMSR, msrs[i].msr, 0, &l1s);
-	w = svm_enter(n);
+	w = nested_enter(n);
 	if (writes) {
 		went(n, w, "exit 0x7c", "%s: L2's WRMSR exits", name);
 		equals(n->info1, 1, "%s: it is a write", name);
@@ -79,7 +79,7 @@ static void access_msr(struct svm *n, unsigned int i, bool reads, bool writes)
 		l1(n, L1_RDMSR, msrs[i].msr, 0, &now);
 		equals(now, l1s, "%s: it has not been done", name);
 		svm_skip(n, 2);
-		w = svm_enter(n);
+		w = nested_enter(n);
 	}
 	if (went(n, w, "call 272", "%s: L2 goes on", name))
 		equals(n->c->stop.a, 0, "%s: its WRMSR does not fault", name);
@@ -87,7 +87,7 @@ static void access_msr(struct svm *n, unsigned int i, bool reads, bool writes)
 	snprintf(fact, sizeof(fact), "%s: L2 writes 0x%llx, the VMM reads", name, (unsigned long long)value);
 	tap_fact(fact, "0x%llx", (unsigned long long)now);
 	equals(now, l2s, "%s", fact);
-	w = svm_go(n);
+	w = nested_go(n);
 	if (reads) {
 		went(n, w, "exit 0x7c", "%s: L2's RDMSR exits", name);
 		equals(n->info1, 0, "%s: it is a read", name);
@@ -95,13 +95,13 @@ static void access_msr(struct svm *n, unsigned int i, bool reads, bool writes)
 		vmcb_put(n, VMCB_RAX, 0x5550);
 		*svm_gpr(n, L2_RDX) = 0;
 		svm_skip(n, 2);
-		w = svm_enter(n);
+		w = nested_enter(n);
 	}
 	if (went(n, w, "call 273", "%s: L2 goes on again", name)) {
 		equals(n->c->stop.a, 0, "%s: its RDMSR does not fault", name);
 		equals(n->c->stop.b, reads ? 0x5550 : l2s, "%s: it gets the right value", name);
 	}
-	svm_leave(n);
+	nested_leave(n);
 	l1(n, L1_RDMSR, msrs[i].msr, 0, &now);
 	equals(now, writes || switched(i) ? l1s : value, "%s: L1's value", name);
 	if (switched(i))
@@ -114,70 +114,53 @@ static void access_msr(struct svm *n, unsigned int i, bool reads, bool writes)
 
 void test_msrpm(void)
 {
-	struct svm *n = svm_create(&(struct svm_config) { .npt = true });
+	struct nested *n = svm_create(&(struct svm_config) { .npt = true });
 	unsigned int i, how;
 
 	for (i = 0; i < ARRAY_SIZE(msrs); i++)
 		for (how = 0; how < 4; how++)
 			access_msr(n, i, how & 1, how & 2);
-	svm_destroy(n);
+	nested_destroy(n);
 }
 
 /* ---- The VMM's filter takes precedence over what L1 permits ---- */
 
-static void filter(struct svm *n, bool deny)
-{
-	static uint8_t allow[2]; /* nothing */
-	struct kvm_msr_filter f = {
-		.flags = KVM_MSR_FILTER_DEFAULT_ALLOW,
-		.ranges[0] = {
-			.flags = deny ? KVM_MSR_FILTER_READ | KVM_MSR_FILTER_WRITE : 0,
-			.nmsrs = deny ? 16 : 0,
-			.base = MSR_U_CET,
-			.bitmap = deny ? allow : NULL,
-		},
-	};
-
-	if (ioctl(n->m->fd, KVM_X86_SET_MSR_FILTER, &f))
-		tap_bail("KVM_X86_SET_MSR_FILTER");
-}
-
-static void filtered(struct svm *n, enum place w, uint64_t want, unsigned int i, const char *when)
+static void filtered(struct nested *n, enum place w, uint64_t want, unsigned int i, const char *when)
 {
 	if (went(n, w, "call 272", "%s, %s: L2 runs", msrs[i].name, when))
 		equals(n->c->stop.a, want, "%s, %s: WRMSR", msrs[i].name, when);
-	w = svm_go(n);
+	w = nested_go(n);
 	if (went(n, w, "call 273", "%s, %s: L2 goes on", msrs[i].name, when))
 		equals(n->c->stop.a, want, "%s, %s: RDMSR", msrs[i].name, when);
 }
 
 void test_filter(void)
 {
-	struct svm *n = svm_create(&(struct svm_config) { .npt = true });
+	struct nested *n = svm_create(&(struct svm_config) { .npt = true });
 	unsigned int i;
 
 	/* L1 is denied them, too. */
-	*in_guest(n->m, &svm_l1_cet_msrs) = 0;
+	*in_guest(n->m, &nested_l1_cet) = 0;
 	for (i = 0; i < ARRAY_SIZE(msrs); i++) {
 		svm_prepare(n, true, l2_access, msrs[i].msr, msrs[i].value, 0);
-		filtered(n, svm_enter(n), 0, i, "no filter");
-		svm_leave(n);
-		filter(n, true);
+		filtered(n, nested_enter(n), 0, i, "no filter");
+		nested_leave(n);
+		filter_cet_msrs(n->m, true);
 		svm_prepare(n, true, l2_access, msrs[i].msr, msrs[i].value, 0);
-		filtered(n, svm_enter(n), FAULT(VECTOR_GP), i, "filter");
+		filtered(n, nested_enter(n), FAULT(VECTOR_GP), i, "filter");
 		/* While L2 is active; it counts at the next VMRUN. */
-		filter(n, false);
-		svm_leave(n);
+		filter_cet_msrs(n->m, false);
+		nested_leave(n);
 		svm_prepare(n, true, l2_access, msrs[i].msr, msrs[i].value, 0);
-		filtered(n, svm_enter(n), 0, i, "filter off");
-		filter(n, true);
-		svm_leave(n);
+		filtered(n, nested_enter(n), 0, i, "filter off");
+		filter_cet_msrs(n->m, true);
+		nested_leave(n);
 		svm_prepare(n, true, l2_access, msrs[i].msr, msrs[i].value, 0);
-		filtered(n, svm_enter(n), FAULT(VECTOR_GP), i, "filter set in L2");
-		filter(n, false);
-		svm_leave(n);
+		filtered(n, nested_enter(n), FAULT(VECTOR_GP), i, "filter set in L2");
+		filter_cet_msrs(n->m, false);
+		nested_leave(n);
 	}
-	svm_destroy(n);
+	nested_destroy(n);
 }
 
 /* ---- The VMM writes L2's state while L2 is active ---- */
@@ -193,16 +176,16 @@ static GUEST uint64_t l2_watches(uint64_t a, uint64_t b, uint64_t c)
 	return 0;
 }
 
-static struct triple watched(struct svm *n, const char *name)
+static struct triple watched(struct nested *n, const char *name)
 {
-	enum place w = svm_go(n);
+	enum place w = nested_go(n);
 
 	went(n, w, "call 272", "%s: L2 goes on", name);
 	return (struct triple) { n->c->stop.a, n->c->stop.b, n->c->stop.c };
 }
 
 /* Natively, L2 does not see this either: see lost(). */
-static void vmm_writes(struct svm *n, const char *what, struct triple new)
+static void vmm_writes(struct nested *n, const char *what, struct triple new)
 {
 	struct triple old = vmcb_triple(n), got;
 	char name[120];
@@ -218,7 +201,7 @@ static void vmm_writes(struct svm *n, const char *what, struct triple new)
 		new.ssp = old.ssp;
 	if (!new.table)
 		new.table = old.table;
-	went(n, svm_enter(n), "call 272", "%s: L2 runs", name);
+	went(n, nested_enter(n), "call 272", "%s: L2 runs", name);
 	got = watched(n, name);
 	same_triple(&got, &old, "%s: L2 has its state", name);
 	if (new.s_cet != old.s_cet)
@@ -237,27 +220,27 @@ static void vmm_writes(struct svm *n, const char *what, struct triple new)
 		same_triple(&got, &old, "%s: native does not show it to L2", name);
 	else
 		same_triple(&got, &new, "%s: L2 sees it", name);
-	svm_leave(n);
+	nested_leave(n);
 	got = vmcb_triple(n);
 	same_triple(&got, native ? &old : &new, "%s: the exit saves it", name);
 	l1_intact(n, name);
 	/* The VMCB is that of L2 again, not of what the VMM wrote. */
 	svm_prepare(n, true, l2_watches, 0, 0, 0);
 	vmcb_put(n, VMCB_RIP, (uintptr_t)l2_watches);
-	went(n, svm_enter(n), "call 272", "%s: L2 runs again", name);
+	went(n, nested_enter(n), "call 272", "%s: L2 runs again", name);
 	got = (struct triple) { n->c->stop.a, n->c->stop.b, n->c->stop.c };
 	same_triple(&got, &old, "%s: with what its VMCB says", name);
-	svm_leave(n);
+	nested_leave(n);
 }
 
 void test_vmm_writes(void)
 {
-	struct svm *n = svm_create(&(struct svm_config) { .npt = true });
+	struct nested *n = svm_create(&(struct svm_config) { .npt = true });
 
 	svm_prepare(n, true, l2_watches, 0, 0, 0);
 	vmm_writes(n, "S_CET", (struct triple) { .s_cet = CET_SHSTK });
 	vmm_writes(n, "SSP", (struct triple) { .ssp = cpu_shadow_stack(&n->l2, CPU_SS_PL0_PAGE) - 64 });
 	vmm_writes(n, "INT_SSP_TAB", (struct triple) { .table = 0x55000 });
 	vmm_writes(n, "all three", (struct triple) { CET_SHSTK, l2_ssp(n) - 128, 0x56000 });
-	svm_destroy(n);
+	nested_destroy(n);
 }

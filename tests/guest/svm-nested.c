@@ -1,6 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0
 /* What svm-nested.h declares: L1, and how the VMM gives it orders. */
-#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -78,7 +77,7 @@ GUEST uint64_t svm_chain(uint64_t depth, uint64_t number)
 #define LARGE_PAGE  0x200000ull
 
 /* The first 2 MiB by pages, the rest as a large one. */
-static void make_npt(struct svm *n)
+static void make_npt(struct nested *n)
 {
 	uint64_t pml4 = machine_alloc(n->m, 4), address;
 	uint64_t *table = machine_at(n->m, pml4);
@@ -93,9 +92,9 @@ static void make_npt(struct svm *n)
 	n->npt = pml4;
 }
 
-static struct svm *new_svm(struct machine *m)
+struct nested *nested_of(struct machine *m)
 {
-	struct svm *n = calloc(1, sizeof(*n));
+	struct nested *n = calloc(1, sizeof(*n));
 
 	if (!n)
 		tap_bail("no memory");
@@ -106,9 +105,9 @@ static struct svm *new_svm(struct machine *m)
 	return n;
 }
 
-struct svm *svm_of(struct machine *m, const struct svm *old)
+struct nested *svm_of(struct machine *m, const struct nested *old)
 {
-	struct svm *n = new_svm(m), fresh = *n;
+	struct nested *n = nested_of(m), fresh = *n;
 
 	*n = *old;
 	n->m = fresh.m;
@@ -118,17 +117,12 @@ struct svm *svm_of(struct machine *m, const struct svm *old)
 	return n;
 }
 
-static bool stopped_at(const struct svm *n, uint64_t call)
-{
-	return n->c->stop.kind == STOP_CALL && n->c->stop.number == call;
-}
-
 #define MSR_APIC_BASE	0x1b
 #define MSR_X2APIC_EOI	0x80b
 #define MSR_X2APIC_SPIV 0x80f
 
 /* Runs L1, which handles interrupts. */
-static void run_l1(struct svm *n)
+static void run_l1(struct nested *n)
 {
 	cpu_run(n->c);
 	while (n->c->stop.kind == STOP_SIGNAL ||
@@ -144,7 +138,7 @@ static void run_l1(struct svm *n)
 }
 
 /* x2APIC mode, enabled. */
-static void enable_apic(struct svm *n)
+static void enable_apic(struct nested *n)
 {
 	uint64_t base;
 
@@ -153,18 +147,18 @@ static void enable_apic(struct svm *n)
 		tap_bail("L1 cannot enable its APIC");
 }
 
-struct svm *svm_create(const struct svm_config *config)
+struct nested *svm_create(const struct svm_config *config)
 {
 	static const struct svm_config usual;
 	struct machine_config machine = { .cpus = 2 };
 	unsigned int features;
-	struct svm *n;
+	struct nested *n;
 
 	if (!config)
 		config = &usual;
 	machine.cpuid = config->cpuid;
 	machine.irqchip = config->irqchip;
-	n = new_svm(machine_create(&machine));
+	n = nested_of(machine_create(&machine));
 	n->vmcbs[0] = machine_alloc(n->m, 2);
 	n->vmcbs[1] = n->vmcbs[0] + PAGE;
 	n->msrpm = machine_alloc(n->m, 2);
@@ -178,34 +172,28 @@ struct svm *svm_create(const struct svm_config *config)
 	if (features)
 		cpu_cet(n->c, features);
 	n->l1_cet = features & GUEST_SHSTK;
-	*in_guest(n->m, &svm_l1_cet_msrs) = cpu_has_shstk(n->c);
+	*in_guest(n->m, &nested_l1_cet) = cpu_has_shstk(n->c);
 	cpu_start(n->c, svm_l1, 0);
 	cpu_run(n->c);
-	if (!stopped_at(n, CALL_IDLE))
+	if (!cpu_called(n->c, CALL_IDLE))
 		tap_bail("L1 does not start: %s", stop_text(n->c));
 	if (config->irqchip)
 		enable_apic(n);
 	return n;
 }
 
-void svm_destroy(struct svm *n)
-{
-	machine_destroy(n->m);
-	free(n);
-}
-
-static void order(struct svm *n, enum l1_kind kind, uint64_t a, uint64_t b)
+static void order(struct nested *n, enum l1_kind kind, uint64_t a, uint64_t b)
 {
 	n->mail->kind = kind;
 	n->mail->a = a;
 	n->mail->b = b;
 }
 
-uint64_t l1(struct svm *n, enum l1_kind kind, uint64_t a, uint64_t b, uint64_t *result)
+uint64_t l1(struct nested *n, enum l1_kind kind, uint64_t a, uint64_t b, uint64_t *result)
 {
 	order(n, kind, a, b);
 	run_l1(n);
-	if (!stopped_at(n, CALL_IDLE))
+	if (!cpu_called(n->c, CALL_IDLE))
 		tap_bail("L1 does not come back from operation %u (0x%llx): %s", kind, (unsigned long long)a,
 			 stop_text(n->c));
 	if (result)
@@ -213,7 +201,7 @@ uint64_t l1(struct svm *n, enum l1_kind kind, uint64_t a, uint64_t b, uint64_t *
 	return n->mail->status;
 }
 
-uint64_t vmcb_get(struct svm *n, unsigned int at)
+uint64_t vmcb_get(struct nested *n, unsigned int at)
 {
 	uint64_t value;
 
@@ -221,56 +209,34 @@ uint64_t vmcb_get(struct svm *n, unsigned int at)
 	return value;
 }
 
-void vmcb_put(struct svm *n, unsigned int at, uint64_t value)
+void vmcb_put(struct nested *n, unsigned int at, uint64_t value)
 {
 	memcpy(machine_at(n->m, n->vmcbs[n->current] + at), &value, sizeof(value));
 }
 
-void vmcb_set(struct svm *n, unsigned int at, uint64_t bits)
+void vmcb_set(struct nested *n, unsigned int at, uint64_t bits)
 {
 	vmcb_put(n, at, vmcb_get(n, at) | bits);
 }
 
-struct triple vmcb_triple(struct svm *n)
+struct triple vmcb_triple(struct nested *n)
 {
 	return (struct triple) { vmcb_get(n, VMCB_S_CET), vmcb_get(n, VMCB_SSP), vmcb_get(n, VMCB_ISST) };
 }
 
-void vmcb_put_triple(struct svm *n, const struct triple *t)
+void vmcb_put_triple(struct nested *n, const struct triple *t)
 {
 	vmcb_put(n, VMCB_S_CET, t->s_cet);
 	vmcb_put(n, VMCB_SSP, t->ssp);
 	vmcb_put(n, VMCB_ISST, t->table);
 }
 
-uint64_t l2_ssp(const struct svm *n)
-{
-	return cpu_shadow_stack(&n->l2, CPU_SS_PAGE);
-}
-
-uint64_t l2_table(const struct svm *n)
-{
-	return n->l2.page + CPU_SSP_TABLE;
-}
-
-uint64_t *svm_gpr(struct svm *n, unsigned int number)
+uint64_t *svm_gpr(struct nested *n, unsigned int number)
 {
 	return in_guest(n->m, &svm_gprs[0]) + number;
 }
 
-void svm_fresh_tokens(struct svm *n)
-{
-	static const unsigned int pages[] = { CPU_SS_IST1_PAGE, CPU_SS_IST2_PAGE };
-	unsigned int i;
-
-	for (i = 0; i < 2; i++) {
-		uint64_t top = cpu_shadow_stack(&n->l2, pages[i]);
-
-		memcpy(machine_at(n->m, top), &top, sizeof(top));
-	}
-}
-
-void svm_intercept_msr(struct svm *n, uint32_t msr, bool read, bool write)
+void svm_intercept_msr(struct nested *n, uint32_t msr, bool read, bool write)
 {
 	uint8_t *byte = machine_at(n->m, n->msrpm + msr / 4);
 	unsigned int shift = msr % 4 * 2;
@@ -278,7 +244,7 @@ void svm_intercept_msr(struct svm *n, uint32_t msr, bool read, bool write)
 	*byte = (*byte & ~(3 << shift)) | (read | write << 1) << shift;
 }
 
-static void put_segment(struct svm *n, unsigned int number, unsigned int selector, unsigned int attributes,
+static void put_segment(struct nested *n, unsigned int number, unsigned int selector, unsigned int attributes,
 			uint32_t limit, uint64_t base)
 {
 	vmcb_put(n, VMCB_SEG(number), selector | attributes << 16 | (uint64_t)limit << 32);
@@ -288,7 +254,7 @@ static void put_segment(struct svm *n, unsigned int number, unsigned int selecto
 #define ODD_SSP	  0x12340ull
 #define ODD_TABLE 0x56780ull
 
-void svm_prepare(struct svm *n, bool cet, uint64_t (*function)(uint64_t, uint64_t, uint64_t), uint64_t a, uint64_t b,
+void svm_prepare(struct nested *n, bool cet, uint64_t (*function)(uint64_t, uint64_t, uint64_t), uint64_t a, uint64_t b,
 		 uint64_t c)
 {
 	const struct triple off = { CET_WRSS, ODD_SSP, ODD_TABLE },
@@ -299,7 +265,7 @@ void svm_prepare(struct svm *n, bool cet, uint64_t (*function)(uint64_t, uint64_
 	cpu_get_sregs(n->c, &sregs);
 	memset(machine_at(n->m, n->vmcbs[n->current]), 0, PAGE);
 	memset(machine_at(n->m, n->msrpm), 0, 2 * PAGE);
-	svm_fresh_tokens(n);
+	nested_fresh_tokens(n);
 	vmcb_put(n, VMCB_INTERCEPTS, INTERCEPT_MSR | INTERCEPT_VMRUN | INTERCEPT_VMMCALL);
 	vmcb_put(n, VMCB_MSRPM, n->msrpm);
 	vmcb_put(n, VMCB_ASID, 1);
@@ -331,50 +297,50 @@ void svm_prepare(struct svm *n, bool cet, uint64_t (*function)(uint64_t, uint64_
 	*svm_gpr(n, L2_RDX) = c;
 }
 
-enum place svm_go(struct svm *n)
+enum place nested_go(struct nested *n)
 {
 	cpu_run(n->c);
-	if (stopped_at(n, CALL_IDLE))
+	if (cpu_called(n->c, CALL_IDLE))
 		return AT_IDLE;
-	if (!stopped_at(n, CALL_EXIT))
+	if (!cpu_called(n->c, CALL_EXIT))
 		return AT_STOP;
 	n->after = triple_of(n->c);
-	n->sees = *in_guest(n->m, &svm_seen);
+	n->l1_sees = *in_guest(n->m, &nested_seen);
 	run_l1(n);
-	if (!stopped_at(n, CALL_IDLE))
+	if (!cpu_called(n->c, CALL_IDLE))
 		return AT_STOP;
 	n->exit = vmcb_get(n, VMCB_EXIT);
 	n->info1 = vmcb_get(n, VMCB_INFO1);
 	return AT_EXIT;
 }
 
-enum place svm_enter(struct svm *n)
+enum place nested_enter(struct nested *n)
 {
 	n->own = triple_of(n->c);
 	/* In svm_enter_l2(), two calls deeper: operation() and this one. */
 	if (n->l1_cet)
 		n->own.ssp -= 16;
-	memset(in_guest(n->m, &svm_seen), 0, sizeof(svm_seen));
+	memset(in_guest(n->m, &nested_seen), 0, sizeof(nested_seen));
 	order(n, L1_RUN, n->vmcbs[n->current], 0);
-	return svm_go(n);
+	return nested_go(n);
 }
 
-void svm_skip(struct svm *n, unsigned int length)
+void svm_skip(struct nested *n, unsigned int length)
 {
 	vmcb_put(n, VMCB_RIP, vmcb_get(n, VMCB_RIP) + length);
 }
 
-enum place svm_leave(struct svm *n)
+enum place nested_leave(struct nested *n)
 {
 	struct kvm_regs regs;
 
 	cpu_get_regs(n->c, &regs);
 	regs.rip = (uintptr_t)svm_vmmcall;
 	cpu_set_regs(n->c, &regs);
-	return svm_go(n);
+	return nested_go(n);
 }
 
-static void message(struct svm *n, uint32_t data)
+static void message(struct nested *n, uint32_t data)
 {
 	struct kvm_msi msi = { .address_lo = 0xfee00000, .data = data };
 
@@ -382,17 +348,17 @@ static void message(struct svm *n, uint32_t data)
 		tap_bail("KVM_SIGNAL_MSI");
 }
 
-void svm_interrupt(struct svm *n)
+void svm_interrupt(struct nested *n)
 {
 	message(n, VECTOR_IRQ);
 }
 
-void svm_init(struct svm *n)
+void svm_init(struct nested *n)
 {
 	message(n, 5 << 8);
 }
 
-const char *where_text(const struct svm *n, enum place where)
+const char *where_text(const struct nested *n, enum place where)
 {
 	static char text[80];
 
@@ -404,18 +370,7 @@ const char *where_text(const struct svm *n, enum place where)
 	return text;
 }
 
-bool went(struct svm *n, enum place where, const char *want, const char *fmt, ...)
-{
-	va_list ap;
-	bool ok;
-
-	va_start(ap, fmt);
-	ok = check_place(where == AT_STOP ? n->c : NULL, where_text(n, where), want, fmt, ap);
-	va_end(ap);
-	return ok;
-}
-
-void l1_intact(struct svm *n, const char *name)
+void l1_intact(struct nested *n, const char *name)
 {
 	struct triple sees = n->own;
 	uint64_t status, result;
@@ -424,7 +379,7 @@ void l1_intact(struct svm *n, const char *name)
 	/* RDSSP does nothing without shadow stacks. */
 	if (!n->l1_cet)
 		sees.ssp = 0;
-	same_triple(&n->sees, &sees, "%s: which L1 sees too", name);
+	same_triple(&n->l1_sees, &sees, "%s: which L1 sees too", name);
 	status = l1(n, L1_CHECK, 0, 0, &result);
 	tap_ok(status == FAULT(VECTOR_UD) && result == CHECK_DEPTH, "%s: and can use", name);
 }

@@ -1,20 +1,14 @@
 /* SPDX-License-Identifier: GPL-2.0 */
 /*
- * Nested SVM for tests: a hypervisor, L1, that does what the VMM asks for, one operation at a time, and its guest, L2.
- * Both are guest functions as vmm.h describes them; L2 runs with what the library made for the machine's second vCPU,
- * which itself never runs: CPU page, stacks, shadow stacks, TSS. The VMCB of L2, "vmcb12", is ordinary memory of L1:
- * the VMM writes and reads it directly.
+ * Nested SVM for tests: what L1 does there, and what the VMM asks it to do. nested-guest.h has what VMX has, too. The
+ * VMCB of L2, "vmcb12", is ordinary memory of L1: the VMM writes and reads it directly.
  */
 #ifndef TESTS_GUEST_SVM_NESTED_H
 #define TESTS_GUEST_SVM_NESTED_H
 
-#include "guest.h"
+#include "nested-guest.h"
 
 #ifndef __ASSEMBLER__
-#include "snap.h"
-#include "triple.h"
-#include "vmm.h"
-
 /* Where the VMCB has what (AMD64 Architecture Programmer's Manual, volume 2, appendix B). */
 #define VMCB_EXCEPTIONS 0x008 /* 32 bits; the first word of the next field is its upper half here */
 #define VMCB_INTERCEPTS 0x00c /* two words: INTERCEPT_* */
@@ -27,7 +21,6 @@
 #define VMCB_EVENTINJ	0x0a8
 #define VMCB_N_CR3	0x0b0
 #define VMCB_CLEAN	0x0c0
-#define VMCB_NRIP	0x0c8
 #define VMCB_SEG(n)	(0x400 + 0x10 * (n)) /* ES, CS, SS, DS, FS, GS, GDTR, LDTR, IDTR, TR */
 #define VMCB_EFER	0x4d0
 #define VMCB_CR4	0x548
@@ -56,17 +49,12 @@
 #define INTERCEPT_VMRUN	   (1ull << 32)
 #define INTERCEPT_VMMCALL  (1ull << 33)
 
-#define EXIT_EXCEPTION(v) (0x40ull + (v))
-#define EXIT_INTR	  0x60ull
-#define EXIT_NMI	  0x61ull
-#define EXIT_INIT	  0x63ull
-#define EXIT_CPUID	  0x72ull
-#define EXIT_HLT	  0x78ull
-#define EXIT_MSR	  0x7cull
-#define EXIT_SHUTDOWN	  0x7full
-#define EXIT_VMMCALL	  0x81ull
-#define EXIT_NPF	  0x400ull
-#define EXIT_INVALID	  (-1ull)
+/*
+ * Exit codes; where_text() has them as "exit 0x81". 0x40 + N: exception N, 0x60: interrupt, 0x61: NMI, 0x72: CPUID,
+ * 0x78: HLT, 0x7c: MSR, 0x7f: shutdown, 0x81: VMMCALL, 0x400: nested page fault
+ */
+#define EXIT_INIT    0x63ull
+#define EXIT_INVALID (-1ull)
 
 /* EVENTINJ: a valid exception with an error code. */
 #define INJECT_EXCEPTION(v, error) (0x80000000ull | 0x800 | 0x300 | (v) | (uint64_t)(error) << 32)
@@ -95,28 +83,6 @@ struct l1_mail {
 /* L2's general registers but RAX and RSP, which are in the VMCB: RCX, RDX, RBX, RBP, RSI, RDI, R8 to R15. */
 enum { L2_RCX, L2_RDX, L2_RBX, L2_RBP, L2_RSI, L2_RDI, L2_R8, L2_GPRS = 14 };
 
-/* Where svm_go() stopped. */
-enum place {
-	AT_IDLE, /* L1 waits, L2 has not exited */
-	AT_EXIT, /* L2 exited, and L1 waits again */
-	AT_STOP, /* something else: cpu->stop. L2 is active, or L1 stopped unexpectedly */
-};
-
-struct svm {
-	struct machine *m;
-	struct cpu *c;
-	struct cpu l2; /* no vCPU: its CPU page, stacks, shadow stacks */
-	struct l1_mail *mail;
-	uint64_t vmcbs[2], msrpm, npt; /* addresses */
-	unsigned int current;	       /* of vmcbs[]: the one that the functions below mean */
-	bool l1_cet;		       /* L1 uses shadow stacks */
-	struct triple own;	       /* L1's before VMRUN */
-	struct triple after;	       /* L1's right after the exit, as the VMM reads it */
-	struct triple sees;	       /* the same as L1 reads it */
-	uint64_t exit, info1;	       /* of the last exit */
-	unsigned int l1_interrupts;    /* VECTOR_IRQ in L1 since its creation */
-};
-
 /* @features: cpu_cet()'s, of L1; 0 is without CR4.CET. */
 struct svm_config {
 	unsigned int features;
@@ -126,60 +92,43 @@ struct svm_config {
 	void (*cpuid)(struct kvm_cpuid2 *cpuid, unsigned int cpu);
 };
 
-struct svm *svm_create(const struct svm_config *config);
-/* For a machine that was restored: what of the VMM's view is not in the guest comes from @old. */
-struct svm *svm_of(struct machine *m, const struct svm *old);
-void svm_destroy(struct svm *n);
+struct nested *svm_create(const struct svm_config *config);
+/* For a machine that was restored: what the VMM knows and the guest does not comes from @old. */
+struct nested *svm_of(struct machine *m, const struct nested *old);
 
 /* One operation in L1; returns its status. *@result may be NULL. Ends the program if L1 does not return. */
-uint64_t l1(struct svm *n, enum l1_kind kind, uint64_t a, uint64_t b, uint64_t *result);
+uint64_t l1(struct nested *n, enum l1_kind kind, uint64_t a, uint64_t b, uint64_t *result);
 
 /* A field of the current VMCB. */
-uint64_t vmcb_get(struct svm *n, unsigned int at);
-void vmcb_put(struct svm *n, unsigned int at, uint64_t value);
-void vmcb_set(struct svm *n, unsigned int at, uint64_t bits);
-struct triple vmcb_triple(struct svm *n);
-void vmcb_put_triple(struct svm *n, const struct triple *t);
+uint64_t vmcb_get(struct nested *n, unsigned int at);
+void vmcb_put(struct nested *n, unsigned int at, uint64_t value);
+void vmcb_set(struct nested *n, unsigned int at, uint64_t bits);
+struct triple vmcb_triple(struct nested *n);
+void vmcb_put_triple(struct nested *n, const struct triple *t);
 
 /*
  * A fresh VMCB for an L2 which calls function(a, b, c) on its own stacks. It has shadow stacks if @cet; if not, the
  * three fields have odd values nonetheless, and CR4.CET is 0. Nothing is clean.
  */
-void svm_prepare(struct svm *n, bool cet, uint64_t (*function)(uint64_t, uint64_t, uint64_t), uint64_t a, uint64_t b,
+void svm_prepare(struct nested *n, bool cet, uint64_t (*function)(uint64_t, uint64_t, uint64_t), uint64_t a, uint64_t b,
 		 uint64_t c);
-uint64_t l2_ssp(const struct svm *n); /* where L2's shadow stack starts */
-uint64_t l2_table(const struct svm *n);
-uint64_t *svm_gpr(struct svm *n, unsigned int number);
-/* Resets the tokens of L2's shadow stacks for exceptions. */
-void svm_fresh_tokens(struct svm *n);
+uint64_t *svm_gpr(struct nested *n, unsigned int number);
 /* L1 intercepts L2's reads or writes of an MSR, or not any more. */
-void svm_intercept_msr(struct svm *n, uint32_t msr, bool read, bool write);
+void svm_intercept_msr(struct nested *n, uint32_t msr, bool read, bool write);
 
-/* VMRUN of the current VMCB, and what follows, to one of enum place. */
-enum place svm_enter(struct svm *n);
-/* Continues after AT_STOP. */
-enum place svm_go(struct svm *n);
-/* L2 exited by an instruction of so many bytes. */
-void svm_skip(struct svm *n, unsigned int length);
-/* L2 is active and stopped: makes it exit by VMMCALL. */
-enum place svm_leave(struct svm *n);
+/* L2 exited by an instruction of @length bytes. */
+void svm_skip(struct nested *n, unsigned int length);
 /* An interrupt, or INIT, for the vCPU; needs an irqchip. */
-void svm_interrupt(struct svm *n);
-void svm_init(struct svm *n);
+void svm_interrupt(struct nested *n);
+void svm_init(struct nested *n);
 
-/* How the last svm_*() ended: "exit 0x72", "call 272", ... */
-const char *where_text(const struct svm *n, enum place where);
-/* A check: it ended as @want says. */
-bool went(struct svm *n, enum place where, const char *want, const char *fmt, ...) __printf(4, 5);
 /* Checks: after the last exit L1 has its own state, and can use it. */
-void l1_intact(struct svm *n, const char *name);
+void l1_intact(struct nested *n, const char *name);
 
 /* L1: the first function, and svm-nested-entry.S. */
 void svm_l1(void);
 void svm_enter_l2(uint64_t vmcb, uint64_t host);
 extern uint64_t svm_gprs[L2_GPRS];
-extern uint64_t svm_l1_cet_msrs; /* L1 may read its CET MSRs */
-extern struct triple svm_before, svm_seen;
 
 /* L2: VMMCALL in an endless loop; an instruction whose return address is wrong, and where it leads to. */
 void svm_vmmcall(void);

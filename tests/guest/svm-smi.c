@@ -40,14 +40,14 @@ static const char * const ways[] = {
 };
 
 /* SVM is not in guest mode then, so there is no nested state to move. */
-static struct svm *move(struct svm *old)
+static struct nested *move(struct nested *old)
 {
 	struct snapshot *s = snapshot_take(old->c);
 	static const enum part order[PARTS] = { PART_SREGS,   PART_REGS,   PART_XCRS,	  PART_XSAVE,	 PART_MSRS,
 						PART_ONE_REG, PART_EVENTS, PART_MP_STATE, PART_DEBUGREGS };
 	struct kvm_nested_state none = { .size = sizeof(none) };
 	struct machine *m;
-	struct svm *n;
+	struct nested *n;
 
 	if (ioctl(old->c->io.vcpu, KVM_GET_NESTED_STATE, &none))
 		tap_bail("KVM_GET_NESTED_STATE in SMM");
@@ -55,14 +55,14 @@ static struct svm *move(struct svm *old)
 	if (ioctl(m->cpus[0]->io.vcpu, KVM_SET_NESTED_STATE, &none))
 		tap_bail("KVM_SET_NESTED_STATE in SMM");
 	n = svm_of(m, old);
-	svm_destroy(old);
+	nested_destroy(old);
 	smram_attach(n->c);
 	free(s);
 	return n;
 }
 
 /* L2 has S_CET without bit 1; it writes that itself, but not natively, where this has no effect: svm-msrs.c */
-static void prepare(struct svm *n, bool l2_cet)
+static void prepare(struct nested *n, bool l2_cet)
 {
 	struct triple t;
 
@@ -74,7 +74,7 @@ static void prepare(struct svm *n, bool l2_cet)
 }
 
 /* After RSM: L2 has the state of before, in its calls and in a handler; @l2: what it had deep in calls */
-static void goes_on(struct svm *n, enum place w, struct triple l2, bool l2_cet, const char *name)
+static void goes_on(struct nested *n, enum place w, struct triple l2, bool l2_cet, const char *name)
 {
 	if (went(n, w, "call 273", "%s: L2 goes on", name))
 		equals(n->c->stop.a, DEPTH, "%s: and returns from its calls", name);
@@ -82,14 +82,14 @@ static void goes_on(struct svm *n, enum place w, struct triple l2, bool l2_cet, 
 		l2.ssp += (DEPTH + 1) * 8;
 	equals(n->c->stop.b, l2_cet ? l2.ssp : 0, "%s: L2's SSP is right", name);
 	equals(n->c->stop.c, l2.s_cet, "%s: L2's S_CET is right", name);
-	w = svm_go(n);
+	w = nested_go(n);
 	if (went(n, w, "#UD", "%s: L2 takes an exception", name))
-		equals(n->c->stop.frame->ssp, l2_cet ? cpu_shadow_stack(&n->l2, CPU_SS_IST1_PAGE) - 24 : 0,
+		equals(n->c->stop.frame->ssp, l2_cet ? handler_ssp(cpu_shadow_stack(&n->l2, CPU_SS_IST1_PAGE)) : 0,
 		       "%s: on its own shadow stack for that", name);
 }
 
 /* After RSM: L2 has the SSP that the handler wrote, with which it cannot return */
-static void has_other_ssp(struct svm *n, enum place w, enum way way, const char *name)
+static void has_other_ssp(struct nested *n, enum place w, enum way way, const char *name)
 {
 	tap_fact(ways[way] + 2, "L2: %s", where_text(n, w));
 	/* Natively, L2 does not see this with the clean bit set: svm-msrs.c */
@@ -98,7 +98,7 @@ static void has_other_ssp(struct svm *n, enum place w, enum way way, const char 
 
 static void smi(bool l1_cet, bool l2_cet, enum way way)
 {
-	struct svm *n = svm_create(
+	struct nested *n = svm_create(
 		&(struct svm_config) { .features = l1_cet ? GUEST_SHSTK : 0, .no_features = !l1_cet, .npt = true });
 	struct triple l2, now;
 	char name[100];
@@ -111,13 +111,13 @@ static void smi(bool l1_cet, bool l2_cet, enum way way)
 	if (way == ALL_CLEAN || way == WRITES_SSP_CLEAN) {
 		/* Entered before, so that it is not new. */
 		vmcb_put(n, VMCB_RIP, (uintptr_t)svm_vmmcall);
-		svm_enter(n);
+		nested_enter(n);
 		prepare(n, l2_cet);
 		vmcb_put(n, VMCB_CLEAN, 0xffff);
 	}
 	if (way == WRITES_S_CET)
 		smram_write_s_cet(CET_WRSS);
-	w = svm_enter(n);
+	w = nested_enter(n);
 	went(n, w, "call 272", "%s: L2 is deep in calls", name);
 	l2 = triple_of(n->c);
 	equals(l2.s_cet, l2_cet ? CET_SHSTK : CET_WRSS, "%s: L2 has its S_CET", name);
@@ -134,15 +134,15 @@ static void smi(bool l1_cet, bool l2_cet, enum way way)
 	if (way == MOVED)
 		n = move(n);
 
-	w = svm_go(n);
+	w = nested_go(n);
 	if (way >= WRITES_SSP)
 		has_other_ssp(n, w, way, name);
 	else
 		goes_on(n, w, l2, l2_cet, name);
-	w = svm_leave(n);
+	w = nested_leave(n);
 	went(n, w, "exit 0x81", "%s: L2 exits", name);
 	l1_intact(n, name);
-	svm_destroy(n);
+	nested_destroy(n);
 }
 
 void test_smi(void)
@@ -164,7 +164,7 @@ static const char *whose(uint64_t value, uint64_t l1s)
 
 void test_init(void)
 {
-	struct svm *n = svm_create(&(struct svm_config) { .npt = true, .irqchip = true });
+	struct nested *n = svm_create(&(struct svm_config) { .npt = true, .irqchip = true });
 	struct kvm_mp_state state;
 	struct triple l2, now;
 	struct kvm_sregs sregs;
@@ -172,22 +172,22 @@ void test_init(void)
 	/* Intercepted: L1 gets it. */
 	svm_prepare(n, true, l2_calls, n->l2.page, CET_SHSTK, 0);
 	vmcb_set(n, VMCB_INTERCEPTS, INTERCEPT_INIT);
-	went(n, svm_enter(n), "call 272", "INIT intercepted: L2 is deep in calls");
+	went(n, nested_enter(n), "call 272", "INIT intercepted: L2 is deep in calls");
 	l2 = triple_of(n->c);
 	svm_init(n);
 	cpu_run(n->c);
-	tap_ok(n->c->stop.kind == STOP_CALL && n->c->stop.number == CALL_EXIT, "INIT intercepted: L2 exits");
+	tap_ok(cpu_called(n->c, CALL_EXIT), "INIT intercepted: L2 exits");
 	equals(vmcb_get(n, VMCB_EXIT), EXIT_INIT, "INIT intercepted: the exit code");
 	now = vmcb_triple(n);
 	same_triple(&now, &l2, "INIT intercepted: the VMCB has L2's state");
 	now = triple_of(n->c);
 	same_triple(&now, &n->own, "INIT intercepted: L1 has its state");
-	svm_destroy(n);
+	nested_destroy(n);
 
 	/* Not intercepted: the vCPU is reset. */
 	n = svm_create(&(struct svm_config) { .npt = true, .irqchip = true });
 	svm_prepare(n, true, l2_calls, n->l2.page, CET_SHSTK, 0);
-	went(n, svm_enter(n), "call 272", "INIT: L2 is deep in calls");
+	went(n, nested_enter(n), "call 272", "INIT: L2 is deep in calls");
 	svm_init(n);
 	/* KVM takes in the INIT. */
 	if (ioctl(n->c->io.vcpu, KVM_GET_MP_STATE, &state))
@@ -198,5 +198,5 @@ void test_init(void)
 		 state.mp_state, sregs.cr0, sregs.cr4, (unsigned long long)now.s_cet, whose(now.ssp, n->own.ssp),
 		 whose(now.table, n->own.table));
 	tap_ok(!(sregs.cr0 & CR0_PG), "INIT: the vCPU is reset");
-	svm_destroy(n);
+	nested_destroy(n);
 }

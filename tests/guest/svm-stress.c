@@ -3,7 +3,6 @@
  * Nested SVM: random sequences of what the other files test one by one. There are two L2s, each with a VMCB, stacks and
  * a state of its own, and L1 with its own; a model of all three is compared after each step.
  */
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/ioctl.h>
@@ -33,7 +32,7 @@ static struct {
 	uint64_t task, value;
 } order;
 
-/* Reports its state, and does a task, for ever. */
+/* Reports its state and does a task, in an endless loop. */
 static GUEST uint64_t l2_serves(uint64_t page, uint64_t b, uint64_t c)
 {
 	G_TRY_VARS(fault, error);
@@ -84,7 +83,7 @@ struct guest {
 };
 
 static struct model {
-	struct svm *n;
+	struct nested *n;
 	struct guest l2[2];
 	uint64_t shared;
 	unsigned int bad, round;
@@ -124,12 +123,12 @@ static bool reported(enum place w, uint64_t result)
 	struct cpu *c = model.n->c;
 	struct guest *g = current();
 
-	if (!expect(w == AT_STOP && c->stop.kind == STOP_CALL && c->stop.number == CALL_L2, "L2 reports"))
+	if (!expect(w == AT_STOP && cpu_called(c, CALL_L2), "L2 reports"))
 		return false;
 	expect_triple((struct triple) { c->stop.b, c->stop.a, c->stop.c }, &g->state, "L2's state as it reads it");
 	expect_triple(triple_of(c), &g->state, "L2's state as the VMM reads it");
-	w = svm_go(model.n);
-	if (!expect(w == AT_STOP && c->stop.kind == STOP_CALL && c->stop.number == CALL_L2 + 1, "L2 reports the rest"))
+	w = nested_go(model.n);
+	if (!expect(w == AT_STOP && cpu_called(c, CALL_L2 + 1), "L2 reports the rest"))
 		return false;
 	expect(c->stop.b == model.shared, "what is shared");
 	expect(result == ~0ull || c->stop.a == result, "the result");
@@ -139,18 +138,18 @@ static bool reported(enum place w, uint64_t result)
 
 static bool l1_is_right(void)
 {
-	struct svm *n = model.n;
+	struct nested *n = model.n;
 	uint64_t result, status;
 
 	expect_triple(n->after, &n->own, "L1's state after an exit");
-	expect_triple(n->sees, &n->own, "L1's state as it reads it");
+	expect_triple(n->l1_sees, &n->own, "L1's state as it reads it");
 	status = l1(n, L1_CHECK, 0, 0, &result);
 	return expect(status == FAULT(VECTOR_UD) && result == 3, "L1 uses its shadow stacks");
 }
 
 static void exited(enum place w, const char *want, unsigned int length)
 {
-	struct svm *n = model.n;
+	struct nested *n = model.n;
 
 	model.active = false;
 	if (!expect(w == AT_EXIT && !strcmp(where_text(n, w), want), want))
@@ -163,7 +162,7 @@ static void exited(enum place w, const char *want, unsigned int length)
 
 static void prepare_l2(unsigned int i)
 {
-	struct svm *n = model.n;
+	struct nested *n = model.n;
 	struct guest *g = &model.l2[i];
 	uint64_t page = machine_alloc(n->m, 1);
 
@@ -185,29 +184,29 @@ static void prepare_l2(unsigned int i)
 
 static void enter(void)
 {
-	struct svm *n = model.n;
+	struct nested *n = model.n;
 
 	memcpy(svm_gpr(n, 0), current()->gprs, sizeof(current()->gprs));
-	reported(svm_enter(n), ~0ull);
+	reported(nested_enter(n), ~0ull);
 }
 
 static void do_task(enum task task, uint64_t value, uint64_t result)
 {
-	struct svm *n = model.n;
+	struct nested *n = model.n;
 
 	in_guest(n->m, &order)->task = task;
 	in_guest(n->m, &order)->value = value;
 	if (task == T_EXIT)
-		exited(svm_go(n), "exit 0x81", 3);
+		exited(nested_go(n), "exit 0x81", 3);
 	else if (task == T_CPUID)
-		exited(svm_go(n), "exit 0x72", 2);
+		exited(nested_go(n), "exit 0x72", 2);
 	else
-		reported(svm_go(n), result);
+		reported(nested_go(n), result);
 }
 
 static void step_in_l2(void)
 {
-	struct svm *n = model.n;
+	struct nested *n = model.n;
 	struct guest *g = current();
 	unsigned int what = below(TASKS + 5), depth = below(20);
 
@@ -258,7 +257,7 @@ static void step_in_l2(void)
 
 static void step_in_l1(void)
 {
-	struct svm *n = model.n;
+	struct nested *n = model.n;
 	struct guest *g = current();
 	struct triple t;
 
@@ -284,7 +283,7 @@ static void step_in_l1(void)
 		t.ssp |= 1;
 		vmcb_put_triple(n, &t);
 		vmcb_put(n, VMCB_CLEAN, 0);
-		expect(svm_enter(n) == AT_EXIT && n->exit == EXIT_INVALID, "VMEXIT_INVALID");
+		expect(nested_enter(n) == AT_EXIT && n->exit == EXIT_INVALID, "VMEXIT_INVALID");
 		expect_triple(vmcb_triple(n), &t, "the VMCB after VMEXIT_INVALID");
 		l1_is_right();
 		vmcb_put_triple(n, &g->state);
@@ -325,5 +324,5 @@ void test_stress(void)
 			step_in_l1();
 	}
 	tap_ok(!model.bad, "%u random steps, seed %u", stress_rounds, stress_seed);
-	svm_destroy(model.n);
+	nested_destroy(model.n);
 }

@@ -22,7 +22,7 @@ bool cpu_has_shstk(struct cpu *c);
 
 bool equals(uint64_t got, uint64_t want, const char *fmt, ...) __printf(3, 4);
 bool same_triple(const struct triple *got, const struct triple *want, const char *fmt, ...) __printf(3, 4);
-/* Where a guest went, in words. @c: it stopped in the VMM, so that a failure says where, or NULL. */
+/* A check of where a guest went, in words. @c, if it stopped in the VMM, lets a failure say where; or NULL. */
 bool check_place(const struct cpu *c, const char *got, const char *want, const char *fmt, va_list ap);
 
 #endif

@@ -19,14 +19,14 @@
 
 #define PROGRAM_BASE 0x200000ull
 
-/* The memory of machine_alloc(): above what real-mode code of a test may use, below the program. */
+/* The memory for machine_alloc(): above what real-mode code of a test may use, below the program. */
 #define ALLOC_FIRST 0x10000ull
 
 static struct kvm_cpuid2 *supported;
 
 bool machines_keep_memory;
 
-/* What a machine that is gone had. */
+/* The memory of machines that were destroyed. */
 static uint8_t *spare_memory[2];
 
 static struct kvm_cpuid2 *new_cpuid(void)
@@ -171,7 +171,7 @@ const struct test_part *find_test_part(const struct test_part *parts, unsigned i
 void *machine_at(struct machine *m, uint64_t gpa)
 {
 	if (gpa >= RAM_SIZE)
-		tap_bail("0x%llx is no address of the guest's RAM", (unsigned long long)gpa);
+		tap_bail("0x%llx is not an address in the guest's RAM", (unsigned long long)gpa);
 	return m->ram + gpa;
 }
 
@@ -413,7 +413,7 @@ struct machine *machine_create(const struct machine_config *config)
 		tap_bail("no memory");
 	if (!config)
 		config = &usual;
-	/* What it finds out is for the guest, too. */
+	/* The guest needs to know this, too. */
 	supported_cpuid();
 	do {
 		m->fd = ioctl(kvm_dev, KVM_CREATE_VM, 0);
@@ -657,7 +657,7 @@ static const uint8_t touch_code[] = {
 #define TOUCH_LIST (TOUCH_CODE + sizeof(touch_code))
 #define TOUCH_END  (2 * TOUCH_CODE)
 
-/* The vCPU that touches the pages: any id that no other vCPU has. */
+/* The id of the vCPU that touches the pages; no other vCPU has it. */
 #define TOUCHER 200
 
 void machine_touch(struct machine *m)
@@ -779,6 +779,11 @@ static const char *exception_text(char *text, size_t size, const struct exceptio
 	else
 		snprintf(text, size, "%s", name);
 	return text;
+}
+
+bool cpu_called(const struct cpu *c, uint64_t number)
+{
+	return c->stop.kind == STOP_CALL && c->stop.number == number;
 }
 
 const char *stop_text(const struct cpu *c)

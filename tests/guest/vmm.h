@@ -43,11 +43,12 @@
  *
  * How it works: machine_create() copies this whole program as it is then, code and data, into the guest's memory at the
  * very addresses that it has here (0x200000 and up), and the guest's linear addresses are its physical addresses. So a
- * function or variable has one address in both; the guest's variables are copies: in_guest(m, &variable) is the guest's
- * one, seen from here.
+ * function or variable has the same address in both; the guest's variables are copies: in_guest(m, &variable) is the
+ * guest's copy, as the VMM accesses it.
  *
- * In guest functions: no libc, no floating point, no stack protector (the compiler's options care for the last two).
- * GUEST keeps a function a real one, with a CALL and a RET. Functions whose address is taken start with ENDBR64.
+ * In guest functions: no libc, no floating point, no stack protector (compiler options ensure the last two). With
+ * GUEST, the compiler keeps a function as one, with a CALL and a RET. Functions whose address is taken start with
+ * ENDBR64.
  *
  * The guest: 64-bit mode, 4-KiB pages, everything user-accessible and writable but shadow-stack pages, page 0 unmapped,
  * CR0.WP, IF=1 (there is no interrupt, but Bochs holds back those of the host while IF=0), IOPL 3 at CPL3. No SMEP,
@@ -57,7 +58,7 @@
  * they use IST 1, #DF uses IST 2. int $0x80 ends g_user().
  *
  * Run it: tests/hosts/boot -H vmx -k $(tests/debian/kernel path native) -p kvm_intel.cet=1 -- build/tests/guest/NAME
- * A case, NAME.t: see snapshot.t. Points go by tests/ioctl/tap.h. A failing set-up ends the program (tap_bail()).
+ * A case, NAME.t: see snapshot.t. Checks use tests/ioctl/tap.h. If the set-up fails, the program ends (tap_bail()).
  */
 #ifndef TESTS_GUEST_VMM_H
 #define TESTS_GUEST_VMM_H
@@ -142,11 +143,11 @@ extern const uint32_t cet_msrs[CET_MSRS_XSS];
 
 /* From now on SIGUSR1 does nothing but end the KVM_RUN that a thread is in. */
 void signals_end_run(void);
-/* Interrupts a guest that may not return: STOP_SIGNAL after so many milliseconds. 0 disables this. */
+/* Interrupts a guest that may not return: STOP_SIGNAL after @ms milliseconds. 0 disables this. */
 void time_limit(unsigned int ms);
 /* The same in microseconds. */
 void time_limit_us(unsigned int us);
-/* One signal after so many microseconds; 0: none. */
+/* One signal after @us microseconds; 0: none. */
 void time_limit_once(unsigned int us);
 
 /* A part of a program, which its arguments name. */
@@ -165,7 +166,7 @@ bool kvm_has_ibt(void);
  * AMD. A guest has a copy, as of any variable.
  */
 extern uint64_t cet_control_bits;
-/* A value of U_CET or S_CET that is not 0, and enables nothing that a test's code would notice. */
+/* A value of U_CET or S_CET that is not 0, but has no effect on the code of tests. */
 #define CET_HARMLESS (cet_control_bits & CET_ENDBR ?: CET_WRSS)
 /* The bits of a value of S_CET or U_CET that guests can have. */
 #define cet_control(value) ((value) & cet_control_bits)
@@ -176,11 +177,11 @@ bool kvm_is_svm(void);
 /* Checks that guests can use G_FORCED. */
 void check_forced_emulation(void);
 
-/* For programs that make many machines: the memory of two that are gone is kept, and zeroed for the next. */
+/* For programs that create many machines: keeps the memory of two that were destroyed, and zeroes it for the next. */
 extern bool machines_keep_memory;
 struct machine *machine_create(const struct machine_config *config);
 void machine_destroy(struct machine *m);
-/* For a caller that closes file descriptors itself: only cpus[] are left. machine_touch() must not follow. */
+/* For a caller that closes file descriptors itself: leaves only cpus[]. Do not call machine_touch() after it. */
 void machine_end_touching(struct machine *m);
 
 #define find_cpuid(cpuid, leaf, index) cpuid_entry(cpuid, leaf, index)
@@ -201,12 +202,11 @@ void *machine_at(struct machine *m, uint64_t gpa);
 #define PTE_U		0x04ull
 #define PTE_A		0x20ull
 #define PTE_D		0x40ull
-#define PTE_NX		(1ull << 63)
 #define PTE_NORMAL	(PTE_P | PTE_W | PTE_U | PTE_A | PTE_D)
 #define PTE_SHADOW	(PTE_P | PTE_A | PTE_D) /* a shadow stack of CPL<3 */
 #define PTE_USER_SHADOW (PTE_SHADOW | PTE_U)
 
-/* Maps one page; any canonical linear address. @bits 0 unmaps. The guest's TLB is the caller's business. */
+/* Maps one page; any canonical linear address. @bits 0 unmaps. Flushing the guest's TLB is up to the caller. */
 void machine_map(struct machine *m, uint64_t linear, uint64_t gpa, uint64_t bits);
 /* An interrupt gate in the IDT, to SEL_CODE64 or to another selector. */
 void machine_gate(struct machine *m, unsigned int vector, uint64_t handler, unsigned int dpl, unsigned int ist);
@@ -216,7 +216,6 @@ void machine_gate_to(struct machine *m, unsigned int vector, unsigned int select
 void cpu_descriptor(struct cpu *c, unsigned int selector, uint64_t descriptor);
 #define DESC_CODE64 0x00af9b000000ffffull
 #define DESC_CODE32 0x00cf9b000000ffffull
-#define DESC_CODE16 0x00009b000000ffffull
 #define DESC_DATA   0x00cf93000000ffffull
 #define DESC_DPL1   0x0000200000000000ull
 #define DESC_DPL2   0x0000400000000000ull
@@ -270,6 +269,9 @@ void cpu_cet(struct cpu *c, unsigned int features);
 const struct stop *cpu_run(struct cpu *c);
 /* Sets the result of the g_call() in which it stopped. */
 void cpu_answer(struct cpu *c, uint64_t value);
+
+/* It stopped in g_call(@number). */
+bool cpu_called(const struct cpu *c, uint64_t number);
 
 /*
  * A stop in words: "call 7", "#UD", "#CP(1)", "#PF(0x46)", "vector 128", "hlt", "shutdown", "fail entry",

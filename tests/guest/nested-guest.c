@@ -1,0 +1,178 @@
+// SPDX-License-Identifier: GPL-2.0
+/* Most of what nested-guest.h declares. */
+#include <errno.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/ioctl.h>
+
+#include "nested-guest.h"
+
+uint64_t nested_l1_cet;
+struct triple nested_seen;
+
+void nested_destroy(struct nested *n)
+{
+	machine_destroy(n->m);
+	free(n);
+}
+
+bool went(struct nested *n, enum place where, const char *want, const char *fmt, ...)
+{
+	va_list ap;
+	bool ok;
+
+	va_start(ap, fmt);
+	ok = check_place(where == AT_STOP ? n->c : NULL, where_text(n, where), want, fmt, ap);
+	va_end(ap);
+	return ok;
+}
+
+uint64_t l2_ssp(const struct nested *n)
+{
+	return cpu_shadow_stack(&n->l2, CPU_SS_PAGE);
+}
+
+uint64_t l2_table(const struct nested *n)
+{
+	return n->l2.page + CPU_SSP_TABLE;
+}
+
+void nested_fresh_tokens(struct nested *n)
+{
+	static const unsigned int pages[] = { CPU_SS_IST1_PAGE, CPU_SS_IST2_PAGE };
+	unsigned int i;
+
+	for (i = 0; i < ARRAY_SIZE(pages); i++) {
+		uint64_t top = cpu_shadow_stack(&n->l2, pages[i]);
+
+		memcpy(machine_at(n->m, top), &top, sizeof(top));
+	}
+}
+
+void filter_cet_msrs(struct machine *m, bool deny)
+{
+	uint8_t allow[2] = { 0, 0xfe }; /* 0x6a9 and up */
+	struct kvm_msr_filter f = {
+		.flags = KVM_MSR_FILTER_DEFAULT_ALLOW,
+		.ranges[0] = {
+			.flags = deny ? KVM_MSR_FILTER_READ | KVM_MSR_FILTER_WRITE : 0,
+			.nmsrs = deny ? 16 : 0,
+			.base = MSR_U_CET,
+			.bitmap = deny ? allow : NULL,
+		},
+	};
+
+	if (ioctl(m->fd, KVM_X86_SET_MSR_FILTER, &f))
+		tap_bail("KVM_X86_SET_MSR_FILTER");
+}
+
+/*
+ * A guest that is saved
+ */
+void blob_take(struct cpu *c, struct blob *b)
+{
+	memset(b, 0, sizeof(*b));
+	b->head.size = sizeof(*b);
+	if (ioctl(c->io.vcpu, KVM_GET_NESTED_STATE, b))
+		tap_bail("KVM_GET_NESTED_STATE");
+	if (b->head.size != sizeof(*b))
+		tap_bail("KVM_GET_NESTED_STATE: %u bytes", b->head.size);
+}
+
+int blob_put(struct cpu *c, const struct blob *b)
+{
+	return ioctl(c->io.vcpu, KVM_SET_NESTED_STATE, b) ? errno : 0;
+}
+
+uint64_t blob_get(const struct blob *b, unsigned int at)
+{
+	uint64_t value;
+
+	memcpy(&value, b->block + at, sizeof(value));
+	return value;
+}
+
+void blob_set(struct blob *b, unsigned int at, uint64_t value)
+{
+	memcpy(b->block + at, &value, sizeof(value));
+}
+
+struct saved saved_copy(const struct saved *s)
+{
+	struct saved copy = *s;
+
+	copy.vm = snapshot_copy(s->vm);
+	if (s->capabilities)
+		copy.capabilities = snapshot_copy(s->capabilities);
+	return copy;
+}
+
+void saved_free(struct saved *s)
+{
+	free(s->vm);
+	free(s->capabilities);
+}
+
+void put_state(const struct saved *s, struct cpu *c, const char *order)
+{
+	static const char letters[] = "SRMPE";
+	static const enum part parts[] = { PART_SREGS, PART_REGS, PART_MSRS, PART_ONE_REG, PART_EVENTS },
+			       rest[] = { PART_XCRS, PART_XSAVE, PART_EVENTS, PART_MP_STATE, PART_DEBUGREGS };
+	uint32_t msr = 0;
+	unsigned int i;
+	const char *p;
+	int err;
+
+	for (p = order; *p; p++) {
+		const char *letter = strchr(letters, *p);
+
+		err = letter ? -snapshot_put(s->vm, c, parts[letter - letters], &msr) : blob_put(c, &s->blob);
+		if (err)
+			tap_bail("order %s, at %c: %s, MSR 0x%x", order, *p, errno_name(err), msr);
+	}
+	for (i = 0; i < ARRAY_SIZE(rest); i++)
+		snapshot_put(s->vm, c, rest[i], NULL);
+}
+
+/*
+ * Groups of checks
+ */
+void list_groups(const struct group *groups, unsigned int count)
+{
+	unsigned int i;
+
+	fprintf(stderr, "groups:\n");
+	for (i = 0; i < count; i++)
+		fprintf(stderr, " %s%s", groups[i].name, i + 1 == count ? "\n" : "");
+}
+
+static bool is_among(const char *name, char **names)
+{
+	for (; *names; names++)
+		if (!strcmp(*names, name))
+			return true;
+	return false;
+}
+
+void run_groups(const struct group *groups, unsigned int count, bool cet, char **names, void (*after)(const char *name))
+{
+	unsigned int i;
+	char **p;
+
+	for (p = names; *p; p++) {
+		for (i = 0; i < count && strcmp(groups[i].name, *p); i++)
+			;
+		if (i == count)
+			tap_bail("there is no group %s", *p);
+	}
+	for (i = 0; i < count; i++) {
+		if (groups[i].cet != cet || (*names && !is_among(groups[i].name, names)))
+			continue;
+		tap_diag("%s", groups[i].name);
+		groups[i].run();
+		if (after)
+			after(groups[i].name);
+	}
+}
