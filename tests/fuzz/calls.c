@@ -15,7 +15,7 @@
 #define CR4_SMEP	   0x100000u
 #define CR4_SMAP	   0x200000u
 
-/* What concerns CET, twice as often as the rest. */
+/* Those that concern CET come twice as often as the rest. */
 static const uint32_t cet_related[] = {
 	MSR_U_CET, MSR_S_CET, MSR_PL0_SSP, MSR_PL1_SSP, MSR_PL2_SSP,	  MSR_PL3_SSP, MSR_INT_SSP_TAB,
 	MSR_XSS,   0x6a1,     0x6a3,	   0x6a9,	MSR_INTERNAL_SSP, MSR_OLD_SSP,
@@ -51,8 +51,8 @@ static uint32_t any_msr(void)
 }
 
 /*
- * Of performance counters. On AMD CPUs, the first four pairs of theirs are always there; 6.1 has the others, and some
- * of Intel's, whether CPUID shows them or not.
+ * MSRs of performance counters. On AMD CPUs, the first four pairs always exist; 6.1 also has the others, and some of
+ * Intel's, whether CPUID shows them or not.
  */
 static bool is_counter(uint32_t msr)
 {
@@ -60,7 +60,7 @@ static bool is_counter(uint32_t msr)
 	       (msr >= 0x309 && msr <= 0x30f) || (msr >= 0x38d && msr <= 0x390) || (msr >= 0x3f1 && msr <= 0x3f2);
 }
 
-#define MSR_TSC_INVARIANT 0x40000118 /* Hyper-V's, which 6.1 does not have */
+#define MSR_TSC_INVARIANT 0x40000118 /* from Hyper-V; 6.1 does not have it */
 
 /*
  * Not EFER: a VMRUN with what contradicts CR0 and CR4 in it is an error to a CPU, and the end of the host to QEMU's
@@ -85,9 +85,9 @@ uint32_t fuzz_cet_msr(void)
 }
 
 /*
- * One that a VMM may write: of what a CPU can do, of PRED_CMD and FLUSH_CMD, and of AMD's DEBUGCTL, branch records and
- * DE_CFG, kernels accept different values. On AMD, a guest has access to SPEC_CTRL as soon as the VMM has written it,
- * until a reset; on older kernels, after it, too.
+ * An MSR that a VMM may write. Not those for which kernels accept different values: feature MSRs, PRED_CMD, FLUSH_CMD,
+ * and AMD's DEBUGCTL, branch records and DE_CFG. Nor SPEC_CTRL: on AMD, a guest has access to it as soon as the VMM has
+ * written it, until a reset; on older kernels, after a reset, too.
  */
 static uint32_t fuzz_msr_to_set(void)
 {
@@ -112,7 +112,7 @@ static uint32_t fuzz_msr_to_set(void)
 bool msr_moves(uint32_t msr)
 {
 	switch (msr) {
-	case 0x10: /* TSC, and what is relative to it */
+	case 0x10: /* TSC, and the offset to it */
 	case 0x3b:
 	case 0xe7 ... 0xe8: /* MPERF, APERF */
 	case 0x6e0:	    /* TSC deadline */
@@ -159,7 +159,7 @@ uint64_t msr_value(struct fuzz *f, const struct cpu *c, uint32_t msr)
 	case MSR_S_CET:
 		if (random_below(4))
 			value = controls[random_below(ARRAY_SIZE(controls))];
-		/* The address of the legacy bitmap, or what is reserved without IBT. */
+		/* The address of the legacy bitmap; without IBT, these bits are reserved. */
 		if (random_one_in(6))
 			value |= (uint64_t)random_below(16) << 12;
 		break;
@@ -171,7 +171,7 @@ uint64_t msr_value(struct fuzz *f, const struct cpu *c, uint32_t msr)
 		if (random_below(4))
 			value = (uint64_t)random_below(4) << 11 | (random_one_in(8) ? 1ull << random_below(20) : 0);
 		break;
-	/* An address that the vCPU then writes the time to, or whatever else depends on what its host does. */
+	/* An address to which KVM then writes the time, or something else that depends on the host. */
 	case 0x1b:
 		value = random_below(2) ? 0xfee00800 : 0xfee00c00;
 		value |= c->number ? 0 : 0x100;
@@ -187,7 +187,7 @@ uint64_t msr_value(struct fuzz *f, const struct cpu *c, uint32_t msr)
 	case 0x9e: /* SMBASE */
 		value = 0x100000;
 		break;
-	/* VM_HSAVE_PA: at an SMI in L2, newer kernels write more to its page, and must find it. This one is empty. */
+	/* VM_HSAVE_PA: at an SMI in L2, newer kernels write more to its page, which must exist. This one is unused. */
 	case 0xc0010117:
 		value = 0;
 		break;
@@ -204,8 +204,8 @@ uint64_t msr_value(struct fuzz *f, const struct cpu *c, uint32_t msr)
 }
 
 /*
- * What a VMM may write of @value. Native writes U_CET to the CPU without a look at bits 63:12, and if the CPU refuses
- * them, its kernel complains. A guest may try.
+ * The part of @value that a VMM may write. A native kernel writes U_CET to the CPU without checking bits 63:12, and
+ * complains if the CPU refuses them. Guests may try them.
  */
 static uint64_t for_vmm(uint32_t msr, uint64_t value)
 {
@@ -221,7 +221,7 @@ static void several(struct fuzz *f, struct cpu *c, unsigned int most, void (*cal
 		call(f, c);
 }
 
-/* KVM_GET_ONE_REG and KVM_SET_ONE_REG on a KVM that lacks them, as the ABI says. */
+/* KVM_GET_ONE_REG and KVM_SET_ONE_REG for a KVM that lacks them, as the ABI defines them. */
 static int emulate_one_reg(const struct cpu *c, unsigned int nr, enum pointer_place argp, enum pointer_place addr,
 			   uint64_t id, uint64_t value, void *value_at)
 {
@@ -234,7 +234,7 @@ static int emulate_one_reg(const struct cpu *c, unsigned int nr, enum pointer_pl
 	return ret ? -1 : 0;
 }
 
-/* One register, with pointers of every kind. Memory beside what may be written must stay as it is. */
+/* One register, with pointers of every kind. Memory next to what may be written must not change. */
 static void any_reg(struct fuzz *f, struct cpu *c)
 {
 	const bool set = random_below(2);
@@ -275,7 +275,7 @@ void step_one_reg(struct fuzz *f, struct cpu *c)
 	several(f, c, 6, any_reg);
 }
 
-/* KVM_GET_REG_LIST on such a KVM. There is no register to list without shadow stacks. */
+/* KVM_GET_REG_LIST for such a KVM. Without shadow stacks, no register is listed. */
 static int emulate_reg_list(enum pointer_place argp, uint64_t n, void *at)
 {
 	int ret = reg_list_model(argp, n, false);
@@ -370,7 +370,7 @@ int fuzz_set_sregs(struct fuzz *f, struct cpu *c, const char *name, struct kvm_s
 	return note_result(f, name, ioctl(c->io.vcpu, KVM_SET_SREGS, s));
 }
 
-/* CET as a guest would have it, so that what follows has something to work with; or none. */
+/* CET as a guest would set it up, so that later steps have something to work with; or none. */
 void step_cet(struct fuzz *f, struct cpu *c)
 {
 	const unsigned int features = random_one_in(5) ? 0 : random_below(16);
@@ -404,16 +404,16 @@ void step_cet(struct fuzz *f, struct cpu *c)
 	}
 }
 
-/* Any value of CPUID, also when there is state of what it takes away. */
+/* Any CPUID, even if the vCPU has state of a feature that it removes. */
 void step_cpuid(struct fuzz *f, struct cpu *c)
 {
 	struct kvm_cpuid2 *cpuid = kvm_cpuid(KVM_GET_SUPPORTED_CPUID);
 	struct kvm_cpuid_entry2 *e;
 	unsigned int i, changes = random_below(4);
 	/*
-	 * Of what CR4 enables, only CET can be taken away later: native lets a guest that has bits that it cannot have
-	 * change CR4.CET without an exit. Older kernels refuse all of CR4 then.
-	 * SVM stays while EFER has it, as fuzz_set_sregs() keeps that.
+	 * Of the features that CR4 enables, only CET may be removed later: if CR4 has bits of other missing features, a
+	 * native kernel lets the guest change CR4.CET without an exit, and older kernels refuse all of CR4.
+	 * SVM stays while EFER.SVME is set, which fuzz_set_sregs() keeps.
 	 */
 	static const struct {
 		uint32_t function, index;
@@ -497,7 +497,7 @@ void step_sregs(struct fuzz *f, struct cpu *c)
 			s.cr4 = fuzz_value(f, c);
 			break;
 		case 7:
-			/* Without the VM's pages no exception can be delivered, which older kernels call an error. */
+			/* Without the VM's pages, no exception can be delivered, which is an error on older kernels. */
 			s.cr3 = fuzz_value(f, c) & (random_below(16) ? RAM_SIZE - 1 : ~0ull);
 			break;
 		case 8:
@@ -551,9 +551,9 @@ static bool all_zero(const uint8_t *p, size_t size)
 }
 
 /*
- * The parts of an XSAVE image that its header says to be there, and that all of these kernels have. Whether one is that
- * has its initial value depends on whether KVM has loaded and saved them since the VMM set it, as it does natively for
- * some accesses to MSRs: it is not noted.
+ * Notes the components of an XSAVE image that its header marks as present, and that all kernels have. One with its
+ * initial value is not noted: whether it is marked depends on whether KVM has loaded and saved the state since the VMM
+ * set it, as native kernels do for some MSR accesses.
  */
 static void note_xsave(struct fuzz *f, const struct kvm_xsave *x)
 {
@@ -686,8 +686,8 @@ static bool in_smm(const struct cpu *c)
 }
 
 /*
- * In SMM, a CPU is not in VMX operation, which RSM restores. KVM accepts a state that says otherwise: L1 could enter L2
- * there, and KVM would not find the entries of its page tables again when the VM goes, with a BUG().
+ * In SMM, a CPU is not in VMX operation, which RSM restores. KVM accepts a state that says otherwise. L1 could then
+ * enter L2 in SMM, and KVM would hit a BUG() when the VM ends, as it would not find entries of its page tables again.
  */
 static int set_nested_state(struct cpu *c, struct kvm_nested_state *s)
 {
@@ -739,7 +739,7 @@ void step_nested_state(struct fuzz *f, struct cpu *c)
 	note_state(f, c);
 }
 
-/* Which MSRs the VMM keeps for itself, and that it hears of them. */
+/* The MSR filter of the VMM, and whether denied accesses exit to it. */
 void step_filter(struct fuzz *f, struct cpu *c)
 {
 	static uint8_t bitmaps[2][16];
@@ -763,7 +763,7 @@ void step_filter(struct fuzz *f, struct cpu *c)
 	note_result(f, "exits", ioctl(c->machine->fd, KVM_ENABLE_CAP, &cap));
 }
 
-/* Between vCPUs, INIT and SIPI too; from the VMM, NMI and SMI. */
+/* Interrupts between vCPUs, including INIT and SIPI; from the VMM, NMI and SMI. */
 void step_interrupts(struct fuzz *f, struct cpu *c)
 {
 	struct kvm_msi msi = { .address_lo = 0xfee00000 | c->number << 12 };
@@ -801,7 +801,7 @@ void step_debug(struct fuzz *f, struct cpu *c)
 	note_result(f, "ret", ioctl(c->io.vcpu, KVM_SET_GUEST_DEBUG, &debug));
 }
 
-/* Numbers next to ours, and ours where they do not belong. */
+/* Ioctl numbers next to ours, and ours on file descriptors where they do not belong. */
 void step_odd_ioctl(struct fuzz *f, struct cpu *c)
 {
 	static const unsigned int numbers[] = { GET_ONE_REG, SET_ONE_REG, GET_REG_LIST };
@@ -829,7 +829,7 @@ struct competitor {
 	unsigned int bad;
 };
 
-/* Sets a register to one of two values, or sees that it has one of them. */
+/* Sets a register to one of two values, or checks that it has one of them. */
 static void *compete(void *p)
 {
 	struct competitor *t = p;

@@ -27,7 +27,7 @@ static void load(struct emitter *e, unsigned int reg, uint64_t value)
 
 enum { RAX, RCX, RDX, RBX, RSP, RBP, RSI, RDI, R8 };
 
-/* An address that means something: data, stacks, shadow stacks, tokens, code; or nothing. */
+/* An address of data, a stack, a shadow stack, a token, or code; or of nothing. */
 static uint64_t address(struct emitter *e)
 {
 	const struct cpu *c = e->c;
@@ -58,7 +58,7 @@ static void access_msr(struct emitter *e, uint32_t msr, bool write)
 {
 	uint64_t value = msr_value(e->f, e->c, msr);
 
-	/* What it reads would end up in a register. */
+	/* What it reads would get into a register. */
 	if (!write && msr_moves(msr))
 		return;
 	load(e, RCX, msr);
@@ -88,7 +88,7 @@ static void control_register(struct emitter *e)
 		load(e, RAX, random_below(17));
 		BYTES(e, 0x44, 0x0f, 0x22, 0xc0);
 		break;
-	case 4: /* WP goes: mov %cr0, %rax; btr $16, %rax; mov %rax, %cr0; and CET comes: the same with CR4, bts $23 */
+	case 4: /* WP off: mov %cr0, %rax; btr $16, %rax; mov %rax, %cr0; and CET on: the same with CR4, bts $23 */
 		BYTES(e, 0x0f, 0x20, 0xc0, 0x48, 0x0f, 0xba, 0xf0, 16, 0x0f, 0x22, 0xc0);
 		BYTES(e, 0x0f, 0x20, 0xe0, 0x48, 0x0f, 0xba, 0xe8, 23, 0x0f, 0x22, 0xe0);
 		break;
@@ -264,7 +264,7 @@ static void memory(struct emitter *e)
 	}
 }
 
-/* Instructions of hypervisors, by a guest that is none: they fault, or it begins to be one. */
+/* Instructions of hypervisors, in a guest that is not one: they fault, or it becomes one. */
 static void virtualization(struct emitter *e)
 {
 	static const uint8_t insns[][5] = {
@@ -286,7 +286,7 @@ static void virtualization(struct emitter *e)
 	const uint8_t *insn = insns[random_below(ARRAY_SIZE(insns))];
 	uint64_t at = random_below(4) ? e->f->data : address(e);
 
-	/* For VMRUN, VMLOAD and VMSAVE, newer kernels look at all bits of it, and what is no memory is an error. */
+	/* For VMRUN, VMLOAD and VMSAVE, newer kernels use all bits of it, and it is an error if there is no memory. */
 	if (kvm_is_svm())
 		at = at < RAM_SIZE / 2 ? at & ~(PAGE - 1) : e->f->data;
 	load(e, RBX, at);
@@ -295,7 +295,7 @@ static void virtualization(struct emitter *e)
 	emit(e, insn + 1, insn[0]);
 }
 
-/* Without RDTSC, RDTSCP, RDRAND, RDSEED, RDPMC: what they return is no one's to compare. */
+/* Without RDTSC, RDTSCP, RDRAND, RDSEED, RDPMC, whose results cannot be compared. */
 static bool is_deterministic(const uint8_t *b, unsigned int n)
 {
 	unsigned int i;
@@ -353,7 +353,7 @@ static void other(struct emitter *e)
 	}
 }
 
-/* The instructions that is_deterministic() is about are not there between two others, either. */
+/* The instructions that is_deterministic() rejects must not appear across two others, either. */
 static bool may_tell_time(const uint8_t *b, const uint8_t *end)
 {
 	for (; b + 2 < end; b++)

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0
-/* CPUID and MSRs as all kernels can offer them: what a newer one adds would make guests see different CPUs. */
+/* CPUID and MSRs that all kernels can offer: what a newer kernel adds would make guests see different CPUs. */
 #include "fuzz.h"
 
 static const struct {

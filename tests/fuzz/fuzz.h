@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: GPL-2.0 */
 /*
- * The differential fuzzer: from a seed, sequences of operations on VMs and vCPUs. What each operation results in is
- * noted, and depends on nothing but the seed and KVM, so that two kernels can be compared.
+ * The differential fuzzer: it makes sequences of operations on VMs and vCPUs from a seed. It notes the result of each
+ * operation, which depends only on the seed and on KVM, so that two kernels can be compared.
  *
- * A sequence has VMs of its own, and consists of steps. The random numbers of a step come from the seed, the sequence
- * and the step alone: the rest of a sequence stays as it is if steps are left out.
+ * A sequence has its own VMs, and consists of steps. The random numbers of a step depend only on the seed, the sequence
+ * and the number of the step, so the rest of a sequence does not change if steps are left out.
  */
 #ifndef TESTS_FUZZ_FUZZ_H
 #define TESTS_FUZZ_FUZZ_H
@@ -23,8 +23,8 @@
 #define FUZZ_CPUS 3
 
 /*
- * Bits 32 to 47 of each address that a step of a VM may put somewhere: what another VM sees of it is a leak. Far
- * enough apart that what guests add to addresses does not make one of the other.
+ * Bits 32 to 47 of each address that a step may write in a VM. If another VM sees such an address, it is a leak. The
+ * tags are far enough apart that offsets which guests add do not turn one into the other.
  */
 #define TAG(vm)	   (0x3a50ull + 0x100 * (vm))
 #define TAGGED(vm) (TAG(vm) << 32)
@@ -35,56 +35,56 @@ struct fuzz {
 	struct cpu *cpus[FUZZ_CPUS];
 	unsigned int ncpus;
 	bool irqchip;		/* of the first VM */
-	bool messages;		/* it has one in any case, so that others can send messages; for fuzz_create() */
+	bool messages;		/* fuzz_create() always gives it one, so that threads can send messages */
 	bool nested;		/* cpus[0] is an L1 hypervisor */
 	bool no_lm[FUZZ_CPUS];	/* CPUID hides long mode */
 	bool emulate;		/* KVM has no ONE_REG, and it is emulated */
 	uint64_t code, data;	/* pages of the guests, at the same address in both VMs */
 	struct area argp, addr; /* for pointers */
-	/* What a vCPU had once, for any other. */
+	/* Saved from one vCPU, to be set on any other. */
 	struct kvm_nested_state *nested_states[4];
 	struct kvm_xsave *xsaves[4];
-	/* A guest did not end, or KVM's answer is not to be compared: the rest of the sequence is left out. */
+	/* Why the rest of the sequence is left out: a guest did not end, or a result of KVM cannot be compared. */
 	const char *ended;
-	/* Of the notes. */
+	/* The notes so far. */
 	uint64_t hash;
 	unsigned long operations;
 	unsigned int step;
 	bool verbose;
 };
 
-/* The number of its VM: 0 or 1. */
+/* The number of the vCPU's VM: 0 or 1. */
 unsigned int vm_of(const struct fuzz *f, const struct cpu *c);
 
-/* Notes a value, under a name for whoever reads it. */
+/* Notes a value under a name for the reader. */
 void note(struct fuzz *f, const char *name, uint64_t value);
-/* The same of memory. */
+/* The same for memory. */
 void note_bytes(struct fuzz *f, const char *name, const void *p, size_t size);
-/* One operation: what an ioctl() returned, with its errno. Returns @ret. */
+/* Notes one operation: what an ioctl() returned, and its errno. Returns @ret. */
 int note_result(struct fuzz *f, const char *name, int ret);
 /* A value that a guest, or the VMM of it, can see must not carry the tag of the other VM. */
 void check_tag(struct fuzz *f, const struct cpu *c, const char *where, uint64_t value);
 
 /*
- * KVM_SET_SREGS, noted. EFER does not have what CPUID hides: newer kernels refuse that, and long mode is the part that
- * guests are started with. SVM stays on: when it goes, older kernels set GIF, and newer ones leave it.
+ * KVM_SET_SREGS, noted. EFER gets no bit that CPUID hides: newer kernels refuse those, and guests are started in long
+ * mode. EFER.SVME stays set: when it is cleared, older kernels set GIF, and newer ones leave it as it is.
  */
 int fuzz_set_sregs(struct fuzz *f, struct cpu *c, const char *name, struct kvm_sregs *s);
 
-/* Numbers that the other VM does not use, as far as they look like addresses. */
+/* A random number. If it looks like an address, it has the tag of the vCPU's VM. */
 uint64_t fuzz_value(struct fuzz *f, const struct cpu *c);
-/* An MSR of which answers can be compared, at least whether there is one. */
+/* An MSR whose results can be compared, at least whether the MSR exists. */
 uint32_t fuzz_msr(void);
-/* The same of CET, or beside it. */
+/* An MSR of CET, or one next to those. */
 uint32_t fuzz_cet_msr(void);
-/* It changes by itself: its value is not noted. */
+/* Whether it changes by itself: then its value is not noted. */
 bool msr_moves(uint32_t msr);
-/* A value that it may get: for some MSRs it is none that starts something which depends on the clock. */
+/* A value to write to it: for some MSRs, none that starts something which depends on the clock. */
 uint64_t msr_value(struct fuzz *f, const struct cpu *c, uint32_t msr);
 
 /* CPUID with what all supported kernels offer. */
 void fuzz_cpuid(struct kvm_cpuid2 *cpuid, unsigned int cpu);
-/* The same of MSRs that say what a CPU can do. */
+/* The same for MSRs that describe the features of a CPU. */
 void fuzz_capabilities(struct cpu *c);
 
 /* Steps: calls.c */
@@ -111,17 +111,17 @@ void step_threads(struct fuzz *f, struct cpu *c);
 void step_run(struct fuzz *f, struct cpu *c);
 void step_continue(struct fuzz *f, struct cpu *c);
 void note_state(struct fuzz *f, struct cpu *c);
-/* Of that, the CET MSRs and SSP. */
+/* Only the CET MSRs and SSP. */
 void note_cet(struct fuzz *f, struct cpu *c);
 /* KVM_RUN, noted. */
 void fuzz_run(struct fuzz *f, struct cpu *c);
 
 /* code.c: at most a page of instructions that only go forward, and end with an OUT, if they do not fault. */
 void fuzz_code(struct fuzz *f, struct cpu *c, uint8_t *at);
-/* One access to an MSR of CET: what it does depends on the intercepts, and on the vCPU's CPUID. */
+/* One access to a CET MSR: the result depends on the intercepts, and on the vCPU's CPUID. */
 void fuzz_msr_access(struct fuzz *f, struct cpu *c, uint8_t *at);
 
-/* l1.c: the hypervisor is told to do something, and runs. */
+/* l1.c: gives the hypervisor an order, and runs it. */
 void step_l1(struct fuzz *f, struct cpu *c);
 
 /* sequence.c */
@@ -131,13 +131,13 @@ struct fuzz_step {
 	unsigned int weight;
 };
 
-/* One of @n, by their weights; and of all that the fuzzer has. */
+/* A random one of @n steps, by their weights; and a random one of all steps of the fuzzer. */
 const struct fuzz_step *fuzz_step_of(const struct fuzz_step steps[], unsigned int n);
 const struct fuzz_step *fuzz_random_step(void);
-/* The VMs of a sequence. @f is zeroed, but for what says otherwise. */
+/* Creates the VMs of a sequence. The caller zeroes @f, except for members that say otherwise. */
 void fuzz_create(struct fuzz *f);
 void fuzz_destroy(struct fuzz *f);
-/* SMM sees the same memory. An SMI executes RSM there; before it, if it @stops, there is an exit to the VMM. */
+/* SMM has the same memory. An SMI executes RSM there; if it @stops, an exit to the VMM comes first. */
 void fuzz_smi_handler(const struct cpu *c, bool stops);
 #define FUZZ_SMBASE(vcpu) (0x100000ull + 0x10000 * (vcpu))
 

@@ -160,8 +160,8 @@ static void note_exit(struct fuzz *f, struct cpu *c)
 }
 
 /*
- * A fault in the handler of exceptions has overwritten the frame that it would return with: it would return to itself,
- * for ever. It goes on elsewhere.
+ * A fault in the exception handler has overwritten the frame that it would return with: it would return to itself
+ * endlessly. Let it continue elsewhere.
  */
 static void leave_handler(struct fuzz *f, struct cpu *c, uint64_t at, struct exception_frame *frame)
 {
@@ -223,7 +223,10 @@ static void note_pending(struct fuzz *f, struct cpu *c)
 		note(f, "pending", (e.nmi.pending ? 1 : 0) | e.smi.pending << 1 | e.interrupt.shadow << 2);
 }
 
-/* After a shutdown or INIT, newer kernels have NMIs masked on SVM. What follows the latter is no memory, an error. */
+/*
+ * After a shutdown or INIT, newer kernels mask NMIs on SVM. After INIT, the vCPU fetches where there is no memory,
+ * which is an error.
+ */
 static void unmask_nmis(struct cpu *c)
 {
 	struct kvm_vcpu_events e;
@@ -251,7 +254,7 @@ static void set_gif(struct fuzz *f, struct cpu *c)
 		ioctl(c->io.vcpu, KVM_SET_NESTED_STATE, &s);
 }
 
-/* A time that the TSC of the host measures. */
+/* A number of TSC ticks of the host, as a time. */
 static unsigned int in_us(struct cpu *c, unsigned int ticks)
 {
 	static int khz;
@@ -318,7 +321,7 @@ void step_run(struct fuzz *f, struct cpu *c)
 	struct kvm_regs regs = usual;
 	struct kvm_sregs sregs;
 
-	/* It would lose what the hypervisor is about. */
+	/* A hypervisor would be lost. */
 	if (f->nested && c == f->cpus[0]) {
 		step_l1(f, c);
 		return;
@@ -353,7 +356,7 @@ void step_continue(struct fuzz *f, struct cpu *c)
 	}
 	c->io.run->immediate_exit = random_one_in(8);
 	if (c->io.run->immediate_exit) {
-		/* It completes what the last exit was about. */
+		/* This completes the last exit. */
 		note_result(f, "complete", ioctl(c->io.vcpu, KVM_RUN, 0));
 		c->io.run->immediate_exit = 0;
 		note_state(f, c);

@@ -1,6 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0
 /* Hostile guests: what runs in them, at any CPL, as L1 or L2, and what happens to them meanwhile. */
-#include <errno.h>
 #include <string.h>
 #include <sys/ioctl.h>
 #include <sys/mman.h>
@@ -287,7 +286,7 @@ static void map_bad_pages(struct machine *m)
 	machine_map(m, NO_MEMORY, NO_MEMORY_GPA, PTE_SHADOW);
 }
 
-/* On whatever stack and shadow stack it has now; @function is one of those above. */
+/* Keeps the current stack and shadow stack; @function is one of those above. */
 static bool divert(struct cpu *c, uint64_t n)
 {
 	struct kvm_regs regs;
@@ -320,7 +319,8 @@ void start_endless(struct cpu *c)
 	start(c, ~0ull);
 }
 
-bool guest_goes_on(struct cpu *c)
+/* KVM_RUN, and what a VMM does at a stop. False if the guest cannot continue, or need not. */
+static bool guest_goes_on(struct cpu *c)
 {
 	time_limit_once(3000);
 	cpu_run(c);
@@ -347,12 +347,13 @@ bool l1_obeys(struct cpu *c)
 	unsigned int i;
 
 	for (i = 0; i < 8 && guest_goes_on(c); i++)
-		if (c->stop.kind == STOP_CALL && c->stop.number == CALL_IDLE)
+		if (cpu_called(c, CALL_IDLE))
 			return true;
 	return false;
 }
 
-bool l1_revive(struct fuzz *f, struct cpu *c)
+/* Brings L1 back to waiting for an order, wherever it is, unless L2 is active. */
+static bool l1_revive(struct fuzz *f, struct cpu *c)
 {
 	struct kvm_mp_state runnable = { .mp_state = KVM_MP_STATE_RUNNABLE };
 	struct l1_request *r = l1_request();
@@ -370,7 +371,7 @@ bool l1_revive(struct fuzz *f, struct cpu *c)
 
 #define STOPS_MAX 30
 
-/* A vCPU that is no L1 starts anew; L2 goes on as it is, with other code; so does L1. */
+/* A vCPU that is not L1 starts anew. L2, and likewise L1, continues in its state, with other code. */
 static void step_assault(struct fuzz *f, struct cpu *c)
 {
 	const bool l1 = f->nested && c == f->cpus[0];
@@ -412,7 +413,7 @@ void send_message(const struct cpu *c, unsigned int kind)
 		COUNT(shared->inits);
 }
 
-/* Some at once, before the next KVM_RUN. INIT only now and then: it takes a guest's state away. */
+/* Several at once, before the next KVM_RUN. INIT is rare, as it resets the guest's state. */
 static void step_messages(struct fuzz *f, struct cpu *c)
 {
 	unsigned int n = 1 + random_below(4);
@@ -424,7 +425,7 @@ static void step_messages(struct fuzz *f, struct cpu *c)
 	step_continue(f, c);
 }
 
-/* A page that the next push, or IRET, or table walk needs is not there any more; it comes back with what it had. */
+/* Removes a page that the next push, IRET or table walk needs; it comes back later with its contents. */
 static void step_page(struct fuzz *f, struct cpu *c)
 {
 	const uint64_t page = random_below(4) ? c->page + random_below(CPU_PAGES) * PAGE : f->data;

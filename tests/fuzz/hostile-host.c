@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0
-/* The host that hostile attempts must leave as it was. */
+/* Checks that hostile attempts leave the host as it was. */
 #include <cpuid.h>
 #include <errno.h>
 #include <fcntl.h>
@@ -97,7 +97,7 @@ static bool keeper_goes_on(const char *when)
 
 /* ---- The CPU ---- */
 
-/* Of CR4, what user mode sees: OSXSAVE, PKE. */
+/* The bits of CR4 that user mode can see: OSXSAVE, PKE. */
 static unsigned int seen_of_cr4(void)
 {
 	unsigned int eax, ebx, ecx, edx, seen;
@@ -110,7 +110,7 @@ static unsigned int seen_of_cr4(void)
 
 static bool may_be_anything(uint32_t msr, bool vms)
 {
-	/* A kernel that does not know CET has the last guest's there: cet_state.c says why this is harmless. */
+	/* A kernel without CET leaves the last guest's value there: cet_state.c says why this is harmless. */
 	return vms && msr == MSR_PL3_SSP && !host_has_cet;
 }
 
@@ -123,7 +123,7 @@ bool host_is_right(bool vms, const char *when)
 	for (i = 0; i < CET_MSRS_XSS; i++) {
 		if (may_be_anything(cet_msrs[i], vms))
 			continue;
-		/* What is the user's may be another's, if this thread has just lost the CPU in the kernel. */
+		/* User state may belong to another thread, if this one has just lost the CPU in the kernel. */
 		for (tries = 0; tries < 3; tries++) {
 			got = host_rdmsr(cet_msrs[i]);
 			if (got == at_rest[i])
@@ -146,7 +146,7 @@ bool host_is_right(bool vms, const char *when)
 
 static int kmsg = -1;
 
-/* Those of tests/hosts/boot, which looks at all of the log at the end. */
+/* The same as in tests/hosts/boot, which checks the whole log at the end. */
 static bool is_complaint(const char *record)
 {
 	static const char * const words[] = {
@@ -164,8 +164,8 @@ static bool is_complaint(const char *record)
 }
 
 /*
- * Warnings of the distro's own code about states that only a VMM can make: told, but not counted. hostile.sh
- * has the same.
+ * Warnings of the distro's own code about states that only a VMM can create: they are printed, but do not count.
+ * hostile.sh has the same list.
  */
 static bool is_known(const char *record)
 {

@@ -1,12 +1,12 @@
 // SPDX-License-Identifier: GPL-2.0
-/* VMRUNs that the CPU or KVM refuses, or that lead to an L2 with the CET state of nobody. */
+/* VMRUNs that the CPU or KVM refuses, or that give L2 an arbitrary CET state. */
 #include "hostile.h"
 #include "l1.h"
 #include "svm-nested.h"
 
 static const struct {
 	uint16_t field;
-	uint16_t msr; /* that has the same value, or 0 */
+	uint16_t msr; /* whose values are valid for the field, or 0 */
 } states[] = {
 	{ VMCB_S_CET, MSR_S_CET }, { VMCB_SSP, MSR_PL0_SSP }, { VMCB_ISST, MSR_INT_SSP_TAB },
 	{ VMCB_CLEAN, 0 },	   { VMCB_EVENTINJ, 0 },      { VMCB_ASID, 0 },
@@ -14,7 +14,7 @@ static const struct {
 	{ VMCB_MSRPM, 0 },	   { VMCB_N_CR3, 0 },
 };
 
-/* The first of them. */
+/* They come first in states[]. */
 #define CET_STATES 3
 
 static void change(struct fuzz *f, struct cpu *c)
@@ -27,7 +27,7 @@ static void change(struct fuzz *f, struct cpu *c)
 		l1_vmcb_put(VMCB_CR0, CR0_PE | CR0_NE | CR0_ET | CR0_PG | random_below(2) * CR0_WP);
 		l1_vmcb_put(VMCB_CR4, cr4 | random_below(2) * CR4_CET);
 		break;
-	case 1: /* which of it the CPU has to take from the VMCB */
+	case 1: /* the clean bits: what the CPU must load from the VMCB */
 		l1_vmcb_put(VMCB_CLEAN, random_below(2) * CLEAN_CET);
 		l1_vmcb_put(VMCB_S_CET, almost_valid(f, c, MSR_S_CET));
 		break;
@@ -45,7 +45,7 @@ void bad_entry(struct fuzz *f, struct cpu *c)
 	unsigned int changes = random_below(3);
 	uint64_t *gprs = in_guest(c->machine, &svm_gprs[0]);
 
-	/* The order itself, of a fresh VMCB now and then. */
+	/* The order itself, sometimes with a fresh VMCB. */
 	do
 		l1_operation(f, c);
 	while (r->kind != L1_RUN);

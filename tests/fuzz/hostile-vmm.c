@@ -1,6 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0
-/* The steps of a hostile VMM that the fuzzer does not have, because answers to them could not be compared. */
-#include <stdlib.h>
+/* The steps of a hostile VMM that the fuzzer does not have, because their results could not be compared. */
 #include <string.h>
 #include <sys/ioctl.h>
 #include <sys/mman.h>
@@ -9,7 +8,7 @@
 #include "hostile.h"
 #include "l1.h"
 
-/* ---- All ioctls but those that get memory of this process: the guest would use what the parent reads ---- */
+/* ---- All ioctls except those that give the guest memory of this process, as the parent reads that ---- */
 
 enum target { SYSTEM, VM, VCPU };
 
@@ -105,12 +104,12 @@ static int fd_of(const struct cpu *c, enum target target)
 	return target == SYSTEM ? kvm_dev : target == VM ? c->machine->fd : c->io.vcpu;
 }
 
-/* What the last one left there, with changes: so the answer to one is the argument of another. */
+/* What the last ioctl left there, with changes: so the result of one is the argument of another. */
 static void step_any_ioctl(struct fuzz *f, struct cpu *c)
 {
 	static __thread uint64_t argument[ARGUMENT_SIZE / 8];
 	const unsigned int i = random_below(ARRAY_SIZE(ioctls));
-	/* One for another object, now and then. */
+	/* Sometimes an ioctl of another kind of file descriptor. */
 	const enum target target = random_one_in(12) ? random_below(3) : ioctls[i].target;
 	struct kvm_nested_state *nested = (void *)argument;
 	struct kvm_regs *regs = (void *)argument;
@@ -148,7 +147,7 @@ static void step_enable_cap(struct fuzz *f, struct cpu *c)
 	note_result(f, "cap", ioctl(fd_of(c, 1 + random_below(2)), KVM_ENABLE_CAP, &cap));
 }
 
-/* ---- What is under a vCPU that runs ---- */
+/* ---- What a running vCPU relies on: memory, file descriptors ---- */
 
 static void slot(struct fuzz *f, struct machine *m, unsigned int space, uint64_t size, uint32_t flags)
 {
@@ -162,7 +161,7 @@ static void slot(struct fuzz *f, struct machine *m, unsigned int space, uint64_t
 	note_result(f, "slot", ioctl(m->fd, KVM_SET_USER_MEMORY_REGION, &region));
 }
 
-/* The VM's memory, or that of SMM, goes and comes, or is read-only, or logs what is written. */
+/* Removes memslots of the VM, or of SMM, puts them back, makes them read-only, or logs writes to them. */
 static void step_slots(struct fuzz *f, struct cpu *c)
 {
 	static __thread uint64_t bitmap[RAM_SIZE / PAGE / 64];
@@ -188,7 +187,7 @@ static void step_slots(struct fuzz *f, struct cpu *c)
 	slot(f, c->machine, space, RAM_SIZE, 0);
 }
 
-/* Pages of the process, and with them those of the guest, are gone for good, or new. */
+/* Removes pages of the process, and thereby of the guest, or replaces them. */
 static void step_memory(struct fuzz *f, struct cpu *c)
 {
 	const uint64_t page = random_below(2) ? c->page + random_below(CPU_PAGES) * PAGE :
@@ -210,7 +209,7 @@ static void step_memory(struct fuzz *f, struct cpu *c)
 	step_continue(f, c);
 }
 
-/* The file descriptor is closed while others use it, and is there again. */
+/* Closes the file descriptor while other threads use it, and opens it again. */
 static void step_fds(struct fuzz *f, struct cpu *c)
 {
 	const int fd = random_below(2) ? c->io.vcpu : c->machine->fd, spare = dup(fd);
@@ -224,7 +223,7 @@ static void step_fds(struct fuzz *f, struct cpu *c)
 	close(spare);
 }
 
-/* ---- VMs that are there for a moment, or that nobody closes ---- */
+/* ---- VMs that exist for a moment, or that are never closed ---- */
 
 #define NEW_CPUS 3
 
@@ -267,8 +266,8 @@ static void step_new_vm(struct fuzz *f, struct cpu *c)
 }
 
 /*
- * Each bit of an MSR that could be wrong, one after the other; the last that is accepted stays, and the vCPU runs.
- * Natively, U_CET makes the host's kernel complain.
+ * Sets each bit of an MSR that could be refused, one after the other. The last value that is accepted stays, and the
+ * vCPU runs. On a native kernel, U_CET would make the host's kernel complain.
  */
 static void step_wild_msrs(struct fuzz *f, struct cpu *c)
 {

@@ -56,7 +56,7 @@ static const uint16_t areas[][2] = {
 
 static const struct {
 	uint16_t field;
-	uint16_t msr; /* that has the same value, or 0 */
+	uint16_t msr; /* whose values are valid for the field, or 0 */
 } states[] = {
 	{ HOST_S_CET, MSR_S_CET },
 	{ HOST_SSP, MSR_PL0_SSP },
@@ -75,7 +75,7 @@ static const struct {
 	{ GUEST_EFER, 0 },
 };
 
-/* The first of them. */
+/* They come first in states[]. */
 #define CET_STATES 6
 
 /* @own_ssp: L1 may write its own SSP to HOST_SSP before it enters L2. */

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * hostile - VMMs and guests that try to do harm to their host, each in a process that dies somewhere
+ * hostile - VMMs and guests that try to harm their host, each in a process that dies at some point
  *
  *   hostile [--seed N] [--attempts N] [--first N] [--host-without-cet] [--wrong N] [--verbose]
  *
@@ -9,15 +9,15 @@
  * hostile: hypervisors whose entries fail half way; NMI, SMI and INIT from another thread; values with a reserved bit,
  * by WRMSR, XRSTORS, VMCS or VMCB, MSR list and KVM's emulator; shadow stacks where there is no memory. During an
  * attempt, on the same CPU, and after it, the parent looks at the host: its CET MSRs and IA32_XSS are as they were at
- * rest, and a process with a shadow stack of its own goes on. Afterwards, a new VM works, and the kernel has not
- * complained. Of CR4, only what user mode sees is compared each time; all of it now and then, on VMX, where KVM's dump
- * has it.
+ * rest, and a process with its own shadow stack continues. Afterwards, a new VM works, and the kernel has not
+ * complained. Only the bits of CR4 that user mode sees are compared each time; sometimes all of it, on VMX, where
+ * KVM's dump has it.
  *
- * The seed fixes, for each attempt: its kind, its VMs, how many threads there are, the steps of each with their random
- * numbers, and where it dies. When threads take turns, when a signal or a message comes, and so what a step meets,
- * depends on the clock. Attempts do not depend on each other: --first 7 --attempts 1 repeats the eighth. After N wrong
- * ones (10), no more are made. --verbose shows what they print, and has KVM dump what the CPU refuses. It needs the
- * host's module msr, and better kvm.force_emulation_prefix=1.
+ * The seed determines, for each attempt: its kind, its VMs, how many threads there are, the steps of each with their
+ * random numbers, and where it dies. When threads take turns, and when a signal or a message comes, depends on the
+ * clock, and so does what a step meets. Attempts do not depend on each other: --first 7 --attempts 1 repeats the
+ * eighth. After N wrong ones (10), no more are made. --verbose shows what they print, and has KVM dump what the CPU
+ * refuses. It needs the host's module msr, and preferably kvm.force_emulation_prefix=1.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -62,9 +62,9 @@ static bool any_ssp_is_too_high(const struct fuzz *f)
 	return false;
 }
 
-/* ---- What the fuzzer's steps tell ---- */
+/* ---- What the fuzzer's steps note ---- */
 
-/* Nothing is compared. Of what is told here, only how entries of L2 and of the guest ended is counted. */
+/* Nothing is compared. Of the notes, only how entries of L2 and of the guest ended is counted. */
 void note(struct fuzz *f, const char *name, uint64_t value)
 {
 	static __thread uint64_t kind;
@@ -137,7 +137,7 @@ static void one_step(struct fuzz *f, uint64_t number)
 	f->ended = NULL;
 }
 
-/* The same VMs and vCPUs; what it keeps is its own. */
+/* The same VMs and vCPUs; but what it saves from them is its own. */
 static void *other_thread(void *arg)
 {
 	const uint64_t number = (uintptr_t)arg;
@@ -166,7 +166,7 @@ static void *storm(void *arg)
 	return NULL;
 }
 
-/* A signal of a timer may come to a thread that is not in KVM_RUN: here, all get one. */
+/* The signal of a timer may reach a thread that is not in KVM_RUN: here, each gets one. */
 #define KICK_US 3000
 
 static void *kicker(void *arg)
@@ -217,7 +217,7 @@ static _Noreturn void die(void)
 		pause();
 }
 
-/* An endless guest: KVM_RUN until the parent kills all. */
+/* A guest that never ends: KVM_RUN until the parent kills all processes. */
 static _Noreturn void run_until_killed(struct cpu *c)
 {
 	start_endless(c);
@@ -226,11 +226,11 @@ static _Noreturn void run_until_killed(struct cpu *c)
 	die();
 }
 
-/* KVM must do nothing for another process than that which created the VM. */
+/* KVM must refuse to work for any process other than the one that created the VM. */
 static int use_as_another(int vm, int vcpu)
 {
 	struct kvm_regs regs;
-	/* Mostly EIO; an attempt may have closed them. */
+	/* Usually EIO; the attempt may have closed them. */
 	bool refused = ioctl(vcpu, KVM_RUN, 0) < 0;
 
 	refused &= ioctl(vcpu, KVM_GET_REGS, &regs) < 0;
@@ -253,7 +253,7 @@ static _Noreturn void leave_to_child(const struct cpu *c)
 	const pid_t pid = fork();
 
 	if (!pid) {
-		/* The parent is gone by then, or not. */
+		/* The parent may have ended by then, or not. */
 		usleep(500);
 		_exit(use_as_another(c->machine->fd, c->io.vcpu));
 	}
@@ -309,7 +309,7 @@ static _Noreturn void die_in_smm(struct cpu *c)
 /* For those who die here. */
 static void end_of(const struct attempt *a, struct fuzz *f)
 {
-	/* The only vCPU of its VM, which is no hypervisor. */
+	/* The only vCPU of its VM, and not a hypervisor. */
 	struct cpu *plain = f->cpus[f->ncpus - 1];
 
 	switch (a->death) {
@@ -350,7 +350,7 @@ static _Noreturn void attempt_run(const struct attempt *a)
 	struct cpu *c;
 
 	own = a;
-	/* What the libraries print of failures is no failure here. */
+	/* Failures that the libraries print are not failures here. */
 	if (!verbose && dup2(open("/dev/null", O_WRONLY | O_CLOEXEC), STDOUT_FILENO) < 0)
 		_exit(1);
 	signals_end_run();
@@ -392,7 +392,7 @@ static const char * const deaths[DEATHS] = {
 
 static unsigned long attempts_done, survived, kills, given_up, died[DEATHS];
 
-/* Where it happened: a way to die, and the step in which that was. */
+/* Where it happened: how the attempt died, and in which step. */
 static struct {
 	enum death death;
 	const char *at;
@@ -421,15 +421,15 @@ static struct attempt plan(unsigned long number)
 	a.guest = random_below(2);
 	a.alone = random_one_in(4);
 	a.death = random_below(DEATHS);
-	/* Those that use a VM must not outlive it. */
+	/* Threads that use a VM must not outlive it. */
 	a.threads = a.death == DEATH_END ? 0 : random_below(3);
 	a.die_at = random_below(random_one_in(3) ? 12 : 80);
 	return a;
 }
 
-/* How often the parent looks before it ends what takes too long: some VMMs wait for a lock that no one gives back. */
+/* How often the parent checks before it ends an attempt: some VMMs wait for a lock that is never released. */
 #define LOOKS_MAX 600
-/* And how often it waits for what it has killed. */
+/* How often it waits for processes that it has killed. */
 #define WAITS_MAX 2000
 
 static void name_of(const struct attempt *a, char *name, size_t size)
@@ -465,7 +465,7 @@ static bool collect(pid_t group, const struct attempt *a)
 	return errno == ECHILD;
 }
 
-/* Looks at the host until the attempt is over. */
+/* Checks the host until the attempt is over. */
 static bool watch(pid_t pid, const struct attempt *a)
 {
 	bool right = true;
@@ -524,7 +524,7 @@ static bool attempt(const struct attempt *a, int vm)
 		tap_diag("%s: KVM did something for a process that the VM does not belong to", name);
 		right = false;
 	}
-	/* Natively, the value of an MSR list is not checked for what VM entry then refuses. */
+	/* Native kernels do not check values of an MSR list that VM entry then refuses. */
 	if (s->entry_refused && a->guest && !native) {
 		tap_diag("%s: a guest made the CPU refuse a VM entry of the host", name);
 		right = false;
@@ -547,7 +547,7 @@ static void report(unsigned long n)
 		tap_diag("%lu died: %s", died[i], deaths[i]);
 }
 
-/* In so many attempts, each of what is counted must have occurred, and each way to die. */
+/* After this many attempts, everything that is counted must have occurred, and each way to die. */
 #define ATTEMPTS_FOR_ALL    20
 #define ATTEMPTS_FOR_DEATHS 200
 int main(int argc, char **argv)
@@ -599,14 +599,14 @@ int main(int argc, char **argv)
 		tap_bail("memory, or processes");
 	if (!host_move(0, 0))
 		tap_bail("this process cannot be on CPU 0");
-	/* An attempt may end by a fault of its own. */
+	/* An attempt may end because of a fault of its own. */
 	host_put("/proc/sys/debug/exception-trace", "0");
 	host_start();
 	if (verbose)
 		host_put(host_vendor_parameter(kvm_is_svm() ? "dump_invalid_vmcb" : "dump_invalid_vmcs"), "Y");
 	for (i = first; i < first + n && wrong < wrong_max; i++) {
 		a = plan(i);
-		/* With another VM, KVM stays active when those of the attempt are gone. */
+		/* Another VM keeps KVM active after those of the attempt have ended. */
 		vm = a.alone ? -1 : ioctl(kvm_dev, KVM_CREATE_VM, 0);
 		if (attempt(&a, vm))
 			survived++;

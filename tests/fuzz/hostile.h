@@ -21,13 +21,13 @@ enum death {
 	DEATHS
 };
 
-/* All that the seed fixes. */
+/* Everything that the seed determines. */
 struct attempt {
 	unsigned long number;
 	uint64_t seed;
 	bool guest;	      /* its guests are hostile, its VMM is not */
 	bool alone;	      /* no other VM exists */
-	unsigned int threads; /* that do the same as the main thread, at once with it */
+	unsigned int threads; /* that do the same as the main thread, at the same time */
 	enum death death;
 	unsigned int die_at; /* this step */
 };
@@ -53,43 +53,37 @@ extern bool native;
  */
 bool ssp_is_too_high(const struct cpu *c);
 
-/* Of a VMM: hostile-vmm.c */
+/* Steps of a VMM: hostile-vmm.c */
 const struct fuzz_step *vmm_random_step(void);
-/* All that a VMM saves of a vCPU. */
+/* Reads everything that a VMM saves of a vCPU. */
 void save_state(const struct cpu *c);
 
-/* Of guests: hostile-guest.c */
+/* Steps of guests: hostile-guest.c */
 const struct fuzz_step *guest_random_step(void);
 /* NMI, SMI, INIT or SIPI for a vCPU, without waiting for it to leave KVM_RUN. Needs an irqchip. */
 void send_message(const struct cpu *c, unsigned int kind);
 #define MESSAGES 4
-/*
- * KVM_RUN, and what a VMM does at a stop. False if the guest cannot go on, or need not.
- */
-bool guest_goes_on(struct cpu *c);
-/* Has L1 do what its mail says. False if it does not wait for the next order afterwards. */
+/* Lets L1 carry out its mail. False if it does not wait for the next order afterwards. */
 bool l1_obeys(struct cpu *c);
-/* Makes an L1 that may have gone astray wait for an order, unless L2 is active. */
-bool l1_revive(struct fuzz *f, struct cpu *c);
 /* The guest, for an L2: does @n of these things from a seed; @cpu is its CPU page. */
 void assault(uint64_t seed, uint64_t n, uint64_t cpu);
 #define ASSAULTS 40
 /* A guest that does not end. */
 void start_endless(struct cpu *c);
-/* A value of a CET MSR with one bit changed of what it may have. */
+/* A valid value of a CET MSR with one bit changed. */
 uint64_t almost_valid(struct fuzz *f, const struct cpu *c, uint32_t msr);
 
-/* hostile-vmx.c, hostile-svm.c: L1 is told to enter L2 with something wrong, or not, in what is loaded then. */
+/* hostile-vmx.c, hostile-svm.c: orders L1 to enter L2, with or without a fault in what is loaded then. */
 void bad_entry(struct fuzz *f, struct cpu *c);
 
 /* The host, as the parent sees it: hostile-host.c */
 void host_start(void);
 /*
- * Compares it with what it was at the start. @vms: there may be VMs. Returns false, with a message for @when, if
- * something differs.
+ * Compares it with its state at the start. @vms: VMs may exist. Returns false, with a message for @when, if something
+ * differs.
  */
 bool host_is_right(bool vms, const char *when);
-/* What takes longer: a new VM works, the kernel has not complained; now and then, CR4. No attempt is left. */
+/* Slower checks, when no attempt is left: a new VM works, the kernel has not complained; sometimes CR4. */
 bool host_works(const char *when);
 void host_end(void);
 

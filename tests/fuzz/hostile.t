@@ -19,8 +19,8 @@ attempts=20
 [ "${THOROUGH:-}" != y ] || attempts=500
 attempts=${HOSTILE_ATTEMPTS:-$attempts} seed=${HOSTILE_SEED:-1}
 
-# At the start, the program writes to an MSR of the host, to see that it notices: this taints (S). What KVM itself warns
-# of (W) has its reasons in hostile-host.c.
+# At the start, the program writes to an MSR of the host, to check that it notices: this taints (S). hostile-host.c has
+# the reasons for warnings of KVM itself (W).
 options=(-M msr -p kvm.force_emulation_prefix=1 --taint-ok SW --complaint-ok "$hostile_known"
 	-t $((300 + attempts * 10)))
 

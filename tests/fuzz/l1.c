@@ -1,12 +1,11 @@
 // SPDX-License-Identifier: GPL-2.0
-/* The steps of a hypervisor: L1 is told to do something, or L2 goes on. */
-#include <stdlib.h>
+/* The steps of a hypervisor: L1 gets an order, or L2 continues. */
 #include <string.h>
 #include <sys/ioctl.h>
 
 #include "l1.h"
 
-/* KVM_RUN's own flag for it is younger than some kernels. */
+/* Not all of the kernels have KVM_RUN's own flag for this. */
 bool l1_in_l2(const struct cpu *c)
 {
 	static uint8_t buffer[NESTED_SIZE];
@@ -70,7 +69,7 @@ void step_l1(struct fuzz *f, struct cpu *c)
 		note(f, "kind", request->kind);
 		note(f, "a", request->a);
 		note(f, "b", request->b);
-		/* What an entry that fails must give back. */
+		/* A failed entry must restore this. */
 		if (request->kind == l1_functions.run)
 			note_cet(f, c);
 	}

@@ -1,13 +1,13 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * What the command kvm-onereg reads, under libFuzzer: files of other hosts, of packages and of boot loaders, and what a
+ * The input of the command kvm-onereg, under libFuzzer: files of other hosts, packages and boot loaders, and what a
  * user types.
  *
  * PARSER in the environment names one of the readers below. Each gets the input as its file, in a tree of files that
  * stands for a host. Memory that the command keeps until it ends is freed after each input, so a reader that keeps what
  * it read for a second call is not here; its parts are.
  *
- * What ends the command (die) ends one input. The sanitizers say what is wrong; in addition, text that goes to a
+ * die() ends only the current input. The sanitizers say what is wrong; in addition, text that goes to a
  * terminal or to another program must be printable where the reader promises that.
  */
 #include <err.h>
@@ -274,7 +274,7 @@ static void read_unfinished(const uint8_t *data, size_t size)
 	read_journal(unfinished.json, &journal);
 }
 
-/* The command line of a QEMU, which is anybody's */
+/* The command line of a QEMU, which any user may have chosen */
 static void read_words(const uint8_t *data, size_t size)
 {
 	char *words[64];

@@ -3,7 +3,6 @@
 #include <err.h>
 #include <stdint.h>
 #include <stdio.h>
-#include <stdlib.h>
 
 #define LARGEST 60000
 

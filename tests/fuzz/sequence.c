@@ -92,7 +92,7 @@ static void fill(struct machine *m)
 }
 
 /*
- * Handlers are not the user's: with SMEP, #PF would lead to #PF for ever, in which QEMU's TCG does not let time pass,
+ * Handlers are not user pages: with SMEP, #PF would lead to #PF endlessly, and QEMU's TCG does not let time pass then,
  * and no interrupt of the host come.
  */
 static void protect_handlers(struct machine *m)
@@ -104,7 +104,7 @@ static void protect_handlers(struct machine *m)
 		machine_map(m, page, page, PTE_NORMAL & ~PTE_U);
 }
 
-/* What can come inside a handler must not overwrite its frame, from which it would return for ever. */
+/* Exceptions inside a handler must not overwrite its frame, or it would return to itself endlessly. */
 static void separate_stacks(struct machine *m)
 {
 	static const unsigned int vectors[] = { VECTOR_DB, VECTOR_NMI };

@@ -1,8 +1,8 @@
 #!/bin/bash
 # SPDX-License-Identifier: GPL-2.0
 #
-# A slice of the fuzzer: the same random operations on a native kernel and on our modules, on an emulated Intel machine
-# with CET, and on AMD machines without and with shadow stacks. No answer differs without an explanation. With the
+# A short run of the fuzzer: the same random operations on a native kernel and on our modules, on an emulated Intel
+# machine with CET, and on AMD machines without and with shadow stacks. Every difference has an explanation. With the
 # distro's modules in place of ours, the first sequences differ.
 #
 # needs: emulated-hosts

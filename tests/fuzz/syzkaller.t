@@ -1,8 +1,8 @@
 #!/bin/bash
 # SPDX-License-Identifier: GPL-2.0
 #
-# Calls made from the descriptions of ONE_REG for syzkaller, on a native kernel, 6.12 and 6.1 with CET: each answers as
-# the ABI says. What the generator does not know of the language, it refuses.
+# Calls generated from the syzkaller descriptions of ONE_REG, on a native kernel, 6.12 and 6.1 with CET: the result of
+# each is what the ABI defines. The generator refuses parts of the language that it does not know.
 #
 # THOROUGH=y: 200000 calls instead of 10000
 # needs: emulated-hosts root-compilers

@@ -5,7 +5,7 @@
 
 /* ---- the guest ---- */
 
-uint64_t chain_deed;
+uint64_t chain_action;
 struct cet_image chain_image;
 
 void gadget(void);
@@ -39,9 +39,9 @@ __asm__(".pushsection .text\n"
 	"	iretq\n"
 	".popsection");
 
-static inline __attribute__((always_inline)) void do_deed(void)
+static inline __attribute__((always_inline)) void act(void)
 {
-	switch (chain_deed) {
+	switch (chain_action) {
 	case CORRUPT_RETURN:
 		corrupt_return();
 		break;
@@ -78,7 +78,7 @@ static level_fn * const levels[];
 	{                                               \
 		g_call(CALL_DOWN, n, g_rdssp(), value); \
 		if (n == DEPTH)                         \
-			do_deed();                      \
+			act();                          \
 		else                                    \
 			value = levels[n + 1](value);   \
 		g_call(CALL_UP, n, g_rdssp(), value);   \
@@ -129,7 +129,7 @@ static void add_rings(struct machine *m)
 	machine_touch(m);
 }
 
-struct cpu *chain_start(struct machine **m, unsigned int cpl, enum deed deed)
+struct cpu *chain_start(struct machine **m, unsigned int cpl, enum action action)
 {
 	struct cpu *c;
 
@@ -139,7 +139,7 @@ struct cpu *chain_start(struct machine **m, unsigned int cpl, enum deed deed)
 	cpu_wrmsr(c, MSR_XSS, XSS_CET_U | XSS_CET_S);
 	add_rings(*m);
 	cpu_start(c, cpl ? chain_main_cpl3 : chain_main_cpl0, START_VALUE);
-	*in_guest(*m, &chain_deed) = deed;
+	*in_guest(*m, &chain_action) = action;
 	return c;
 }
 
@@ -151,9 +151,8 @@ bool chain_is_at(struct cpu *c, unsigned int call, unsigned int level, uint64_t 
 	cpu_get_sregs(c, &sregs);
 	if (call == CALL_DOWN && level == 0)
 		*base = c->stop.b;
-	return c->stop.kind == STOP_CALL && c->stop.number == call && c->stop.a == level && *base &&
-	       c->stop.b == *base - 8 * level && c->stop.b == cpu_ssp(c) && sregs.cs.dpl == cpl &&
-	       (sregs.cr4 & CR4_CET);
+	return cpu_called(c, call) && c->stop.a == level && *base && c->stop.b == *base - 8 * level &&
+	       c->stop.b == cpu_ssp(c) && sregs.cs.dpl == cpl && (sregs.cr4 & CR4_CET);
 }
 
 bool chain_unwinds(struct cpu *c, unsigned int level, uint64_t base, unsigned int cpl)
@@ -166,9 +165,9 @@ bool chain_unwinds(struct cpu *c, unsigned int level, uint64_t base, unsigned in
 	return !strcmp(stop_text(c), "call 65536") && c->stop.a == START_VALUE + DEPTH + 1;
 }
 
-struct cpu *chain_start_deep(struct machine **m, unsigned int cpl, enum deed deed, uint64_t *base)
+struct cpu *chain_start_deep(struct machine **m, unsigned int cpl, enum action action, uint64_t *base)
 {
-	struct cpu *c = chain_start(m, cpl, deed);
+	struct cpu *c = chain_start(m, cpl, action);
 	unsigned int level;
 
 	for (level = 0; level <= DEPTH; level++)
@@ -181,10 +180,10 @@ void chain_run(struct cpu *c)
 {
 	do {
 		cpu_run(c);
-	} while (c->stop.kind == STOP_CALL && c->stop.number == CALL_UP);
+	} while (cpu_called(c, CALL_UP));
 }
 
-const char * const deed_names[] = {
+const char * const action_names[] = {
 	[RETURN] = "returns",
 	[CORRUPT_RETURN] = "corrupts a return",
 	[BAD_JUMP] = "jumps to no ENDBR64",

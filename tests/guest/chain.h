@@ -2,7 +2,7 @@
 /*
  * A guest that is deep in calls, on shadow stacks and with IBT, at CPL0 or CPL3: level 0 calls level 1, and so on to
  * level DEPTH, each by an indirect branch. Every level stops in the VMM when it is called and when it is back from the
- * next one; the last one may do a deed in between.
+ * next one; the last one may act in between (enum action).
  */
 #ifndef TESTS_GUEST_CHAIN_H
 #define TESTS_GUEST_CHAIN_H
@@ -19,7 +19,7 @@
 #define CALL_RING   4  /* a = CS, b = SSP */
 #define CALL_GADGET 66 /* the target of an attack */
 
-enum deed {
+enum action {
 	RETURN,		/* none */
 	CORRUPT_RETURN, /* returns to the gadget, which succeeds without shadow stacks */
 	BAD_JUMP,	/* jumps to the gadget, which has no ENDBR64 and is reached without IBT */
@@ -31,14 +31,14 @@ enum deed {
 };
 
 /* A description in a few words. */
-extern const char * const deed_names[];
+extern const char * const action_names[];
 
 /* Guest functions, for cpu_start(): the chain at CPL0, and at CPL3 called from CPL0. */
 uint64_t chain_main_cpl0(uint64_t value);
 uint64_t chain_main_cpl3(uint64_t value);
 
 /* The guest's variables: use in_guest(). */
-extern uint64_t chain_deed;
+extern uint64_t chain_action;
 
 struct cet_image {
 	uint8_t legacy[512];
@@ -51,9 +51,9 @@ struct cet_image {
 extern struct cet_image chain_image;
 
 /* A machine with such a guest, with all of CET and XSS enabled; it has not run yet. */
-struct cpu *chain_start(struct machine **m, unsigned int cpl, enum deed deed);
-/* The same, stopped in the last level, before its deed. *@base is the SSP of level 0, from which all others follow. */
-struct cpu *chain_start_deep(struct machine **m, unsigned int cpl, enum deed deed, uint64_t *base);
+struct cpu *chain_start(struct machine **m, unsigned int cpl, enum action action);
+/* The same, stopped in the last level, before it acts. *@base is the SSP of level 0, from which all others follow. */
+struct cpu *chain_start_deep(struct machine **m, unsigned int cpl, enum action action, uint64_t *base);
 
 /*
  * Runs to the next stop; true if it is that of a level, with everything as it should be. CALL_DOWN of level 0 sets

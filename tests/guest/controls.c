@@ -21,7 +21,7 @@ static uint64_t g_emulated_cr4(uint64_t v)
 	return fault;
 }
 
-/* One write: its result, and both registers afterwards. */
+/* One write: its result, and both registers after it. */
 struct written {
 	uint64_t fault, wp, cet;
 };

@@ -1,8 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * dirty: each way to write to a shadow stack makes its page dirty in KVM's log, and none that only reads does so. It
- * works while the log has write-protected the page, or while the host has taken the page out of EPT; the page then has
- * what it must have.
+ * dirty: each instruction that writes to a shadow stack makes its page dirty in KVM's log, and none that only reads it
+ * does. The writes succeed while the log has write-protected the page, and while the host has taken it out of EPT.
  */
 #include <stdio.h>
 #include <string.h>
@@ -18,7 +17,7 @@
 #define VECTOR_PLAIN 0x90
 #define VECTOR_IST   0x91
 
-/* What an operation writes to */
+/* The pages that an operation may write to */
 enum page { OWN, OTHER, PL0, IST1, USER, PAGES };
 
 static const char * const page_names[PAGES] = {

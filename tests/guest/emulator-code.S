@@ -89,7 +89,7 @@ e_\name:
 	forced_short	loop,		0xe2
 	forced_short	jrcxz,		0xe3
 
-	/* 64-bit code only. REX.R is the fourth bit of a ModRM register, and no bit of an opcode's extension. */
+	/* 64-bit code only. REX.R is the fourth bit of a register in ModRM, but not a bit of an opcode extension. */
 	forced		call_reg_rex_r,	0x44, 0xff, 0xd0
 	forced		jmp_reg_rex_r,	0x44, 0xff, 0xe0
 	forced		lret_rex_w,	0x48, 0xcb

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * What KVM emulates while the guest has CET: no instruction that would use a shadow stack or the indirect-branch
- * tracker while these are on; all others as before. KVM's prefix makes it emulate, which needs
- * kvm.force_emulation_prefix=1.
+ * KVM's emulator while the guest uses CET: it refuses each instruction that would use a shadow stack or the
+ * indirect-branch tracker while these are on, and emulates all others as before. KVM's prefix makes it emulate, which
+ * needs kvm.force_emulation_prefix=1.
  *
  *   emulator [--facts FILE] [--without-cet]
  *
@@ -150,7 +150,7 @@ static const struct cet cets[] = {
 	{ "CR4.CET, other bits", true, OTHERS, OTHERS },
 };
 
-/* Without CET there is only the first. */
+/* Without CET, only the first one applies. */
 static unsigned int ncets(void)
 {
 	return with_cet ? ARRAY_SIZE(cets) : 1;
@@ -339,7 +339,7 @@ static bool explains(unsigned int uses, unsigned int cpl, unsigned int refused)
 	return true;
 }
 
-/* What counts of it: FAR alone means nothing, nor does TRACKED without IBT. */
+/* The part that matters: FAR alone means nothing, nor does TRACKED without IBT. */
 static unsigned int effective(unsigned int uses)
 {
 	if (!kvm_has_ibt())
@@ -406,8 +406,8 @@ static void check_insns(void)
 }
 
 /*
- * Emulation that a guest can really come to, without the prefix: an operand or the stack where there is no memory. A
- * VMM that has not asked for exits gets one at CPL0, and the guest a #UD at CPL3.
+ * Emulation without the prefix, as real guests can cause it: the operand or the stack is where there is no memory. If
+ * KVM refuses, at CPL0 a VMM gets an exit even if it has not asked for these; at CPL3 the guest gets a #UD.
  */
 static void check_mmio(void)
 {
@@ -527,7 +527,7 @@ static void check_compat(void)
 	machine_destroy(c->machine);
 }
 
-/* A 32-bit TSS: what task switches need of it. */
+/* A 32-bit TSS, as far as task switches need it. */
 struct tss32 {
 	uint32_t link, stacks[6], cr3, eip, eflags, eax, ecx, edx, ebx, esp, ebp, esi, edi;
 	uint32_t es, cs, ss, ds, fs, gs, ldt, iomap, ssp;

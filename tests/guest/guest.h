@@ -1,12 +1,12 @@
 /* SPDX-License-Identifier: GPL-2.0 */
 /*
- * What runs inside a guest of vmm.h, in C and (the constants) in assembler. Guest functions must not call libc,
- * nor anything else that is not in this header, guest.S or the test itself.
+ * For code inside a guest of vmm.h, in C and (the constants) in assembler. Guest functions must not call libc, or
+ * anything else that is not in this header, guest.S or the test itself.
  */
 #ifndef TESTS_GUEST_GUEST_H
 #define TESTS_GUEST_GUEST_H
 
-/* Selectors. SYSCALL and SYSRET would go with them too: STAR = 0x0020000800000000. */
+/* Selectors. SYSCALL and SYSRET can use them: STAR = 0x0020000800000000. */
 #define SEL_CODE64    0x08
 #define SEL_DATA      0x10
 #define SEL_CODE32    0x18
@@ -14,7 +14,7 @@
 #define SEL_USER_DATA 0x2b
 #define SEL_USER64    0x33
 #define SEL_TSS	      0x38
-#define GDT_FREE      0x48 /* from here to the end of the GDT: nothing yet */
+#define GDT_FREE      0x48 /* from here to the end, the GDT is unused */
 
 /*
  * The CPU page: the first page of what each vCPU has for itself; GS base points to it, at CPL0 and CPL3.
@@ -105,7 +105,6 @@
 #define EFER_NXE       0x800
 
 #define RFLAGS_FIXED 0x2
-#define RFLAGS_TF    0x100
 #define RFLAGS_IF    0x200
 #define RFLAGS_IOPL3 0x3000
 #define RFLAGS_VM    0x20000
@@ -120,7 +119,6 @@
 #define VECTOR_CP  21
 
 #define CP_RET		1
-#define CP_FAR_RET	2
 #define CP_ENDBRANCH	3
 #define CP_RSTORSSP	4
 #define CP_SETSSBSY	5

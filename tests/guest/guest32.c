@@ -3,7 +3,6 @@
  * guest32: a guest in 32-bit protected mode, on shadow stacks and with IBT, at CPL0 and CPL3: migrated at each level of
  * a call chain. Returns pop 4 bytes, SSP stays below 4 GiB, and both faults come.
  */
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -20,9 +19,9 @@
 
 #define DEPTH 4
 
-enum deed { RETURN, CORRUPT_RETURN, BAD_JUMP, JUMP_ENDBR64 };
+enum action { RETURN, CORRUPT_RETURN, BAD_JUMP, JUMP_ENDBR64 };
 
-uint32_t deed32;
+uint32_t action32;
 
 void start32(void);
 void cp32(void);
@@ -74,7 +73,7 @@ __asm__(".pushsection .text\n"
 	"	rdsspd	%esi\n"
 	"	mov	$1, %eax\n"
 	"	out	%eax, $0xe9\n"
-	"	mov	deed32, %eax\n"
+	"	mov	action32, %eax\n"
 	"	cmp	$1, %eax\n"
 	"	je	1f\n"
 	"	cmp	$2, %eax\n"
@@ -152,7 +151,7 @@ static void cet32(struct cpu *c, unsigned int cpl)
 	cpu_set_ssp(c, cpu_shadow_stack(c, cpl ? CPU_SS_USER_PAGE : CPU_SS_PAGE));
 }
 
-static struct cpu *start_with(struct machine **machine, unsigned int cpl, enum deed deed,
+static struct cpu *start_with(struct machine **machine, unsigned int cpl, enum action action,
 			      const struct machine_config *config)
 {
 	struct machine *m = machine_create(config);
@@ -185,13 +184,13 @@ static struct cpu *start_with(struct machine **machine, unsigned int cpl, enum d
 	cpu_set_sregs(c, &sregs);
 	cpu_set_regs(c, &regs);
 	cet32(c, cpl);
-	*in_guest(m, &deed32) = deed;
+	*in_guest(m, &action32) = action;
 	return c;
 }
 
-static struct cpu *start(struct machine **m, unsigned int cpl, enum deed deed)
+static struct cpu *start(struct machine **m, unsigned int cpl, enum action action)
 {
-	return start_with(m, cpl, deed, NULL);
+	return start_with(m, cpl, action, NULL);
 }
 
 static bool is_at(struct cpu *c, unsigned int call, unsigned int level, uint64_t *base, unsigned int cpl)
@@ -202,9 +201,9 @@ static bool is_at(struct cpu *c, unsigned int call, unsigned int level, uint64_t
 	cpu_get_sregs(c, &sregs);
 	if (call == CALL_DOWN && level == 0)
 		*base = c->stop.b;
-	return c->stop.kind == STOP_CALL && c->stop.number == call && c->stop.a == level && *base &&
-	       c->stop.b == *base - 4 * level && cpu_ssp(c) == c->stop.b && !(cpu_ssp(c) >> 32) &&
-	       sregs.cs.dpl == cpl && !sregs.cs.l && sregs.cs.db && !(sregs.efer & EFER_LMA) && sregs.cr4 & CR4_CET;
+	return cpu_called(c, call) && c->stop.a == level && *base && c->stop.b == *base - 4 * level &&
+	       cpu_ssp(c) == c->stop.b && !(cpu_ssp(c) >> 32) && sregs.cs.dpl == cpl && !sregs.cs.l && sregs.cs.db &&
+	       !(sregs.efer & EFER_LMA) && sregs.cr4 & CR4_CET;
 }
 
 static void migrate_everywhere(unsigned int cpl)
@@ -228,11 +227,11 @@ static void migrate_everywhere(unsigned int cpl)
 	machine_destroy(m);
 }
 
-static struct snapshot *take_deep(unsigned int cpl, enum deed deed)
+static struct snapshot *take_deep(unsigned int cpl, enum action action)
 {
 	uint64_t base = 0;
 	struct machine *m;
-	struct cpu *c = start(&m, cpl, deed);
+	struct cpu *c = start(&m, cpl, action);
 	struct snapshot *s;
 	unsigned int level;
 
@@ -255,7 +254,7 @@ static const char * const changes[] = {
 	[NO_ENDBR] = "falsified: no ENDBR_EN",
 };
 
-static const char * const deeds[] = {
+static const char * const actions[] = {
 	[RETURN] = "returns",
 	[CORRUPT_RETURN] = "corrupts a return",
 	[BAD_JUMP] = "jumps to no ENDBR32",
@@ -291,7 +290,7 @@ static void falsify(struct snapshot *s, enum change what, uint32_t control)
 static void registers_are_necessary(unsigned int cpl)
 {
 	static const struct {
-		enum deed deed;
+		enum action action;
 		enum change change;
 		const char *want[2]; /* at CPL0, CPL3 */
 		uint64_t error[2];
@@ -316,21 +315,21 @@ static void registers_are_necessary(unsigned int cpl)
 		struct machine *m;
 		struct cpu *c;
 
-		if (!kvm_has_ibt() && (tests[i].deed == BAD_JUMP || tests[i].deed == JUMP_ENDBR64)) {
+		if (!kvm_has_ibt() && (tests[i].action == BAD_JUMP || tests[i].action == JUMP_ENDBR64)) {
 			if (tests[i].change != NOTHING) {
 				tap_skip("KVM offers no IBT", "32 bits, CPL%u, %s; %s", cpl, changes[tests[i].change],
-					 deeds[tests[i].deed]);
+					 actions[tests[i].action]);
 				continue;
 			}
 			want = stop_by_ibt(want);
 			error = 0;
 		}
-		s = take_deep(cpl, tests[i].deed);
+		s = take_deep(cpl, tests[i].action);
 		falsify(s, tests[i].change, cpl ? MSR_U_CET : MSR_S_CET);
 		m = snapshot_restore(s, 0);
 		c = m->cpus[0];
 		if (check_stop(c, want, "32 bits, CPL%u, %s; %s: %s", cpl, changes[tests[i].change],
-			       deeds[tests[i].deed], want) &&
+			       actions[tests[i].action], want) &&
 		    error)
 			tap_ok(c->stop.a == error, "32 bits: with error code 0x%x", (unsigned int)error);
 		machine_destroy(m);

@@ -9,42 +9,42 @@
 
 #define MAX_HOST_CPUS 2
 
-/* S_CET of the host's kernel, as it was at first: the test sets it. */
+/* S_CET of the host's kernel at the start; the test sets this. */
 extern uint64_t host_s_cet;
-/* Whether its kernel knows CET. A 6.1 kernel does not. */
+/* Whether the host's kernel knows CET. A 6.1 kernel does not. */
 extern bool host_has_cet;
 
 /* The current value of an MSR of the host's CPU 0; needs the host's module msr. */
 uint64_t host_rdmsr(uint32_t msr);
 uint64_t host_rdmsr_on(unsigned int cpu, uint32_t msr);
-/* What to pread() to read one of them. */
+/* The file to pread() from, at offset @msr, to read one of them. */
 int host_msr_file(void);
 /* Returns false if it cannot be written. */
 bool host_wrmsr(uint32_t msr, uint64_t value);
 
-/* Writes a word to a file of sysfs; false, and says so, if that fails. */
+/* Writes a word to a file in sysfs. Returns false, with a message, if that fails. */
 bool host_put(const char *path, const char *word);
 
 /* Takes a CPU of the host offline, or online again. Returns false, with a message, if that fails. */
 bool host_set_online(unsigned int cpu, bool online);
 bool host_is_online(unsigned int cpu);
 
-/* The CPU that a thread is on, or was on last; -1 if that is not known. */
+/* The CPU on which a thread runs, or ran last; -1 if it is not known. */
 int host_cpu_of(pid_t tid);
 /* Binds a thread to a CPU; returns true if it runs there. 0 is the calling thread. */
 bool host_move(pid_t tid, unsigned int cpu);
 
-/* S_CET of a kernel that does nothing else: IBT, if it knows CET and the CPU has IBT, which AMD's do not have. */
+/* The usual S_CET of a kernel: IBT, if the kernel knows CET and the CPU has IBT, which AMD's do not have. */
 uint64_t host_usual_s_cet(void);
 
-/* Waits for files of VMs that processes left. Both say so if they fail. */
+/* Waits while files of VMs are still open. Both print a message if they fail. */
 bool host_unload(const char *module);
-/* As the host loaded it. @more is further parameters, or NULL. The program must run where the host has its modules. */
+/* With the parameters of the first time, and @more, unless that is NULL. The program must run in /host. */
 bool host_load(const char *file, const char *more);
-/* kvm, and the module of the CPU's vendor. @more is for the latter. */
+/* The same for kvm and the module of the CPU's vendor. @more is for the latter. */
 bool host_unload_kvm(void);
 bool host_load_kvm(const char *more);
-/* A parameter of the vendor's module, as a file. */
+/* The file in sysfs of a parameter of the vendor's module. */
 const char *host_vendor_parameter(const char *name);
 
 /*

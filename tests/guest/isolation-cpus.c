@@ -40,13 +40,13 @@ static void start(struct mover *m, struct cpu *c)
 		sleep_ms(1);
 }
 
-/* Waits until it has done a whole round more, which takes a debug kernel milliseconds; false if it never does. */
+/* Waits until the guest has done one more whole round, milliseconds on a debug kernel; false if it never does. */
 static bool goes_on(struct mover *m)
 {
 	uint64_t wanted = keeper_rounds(m->c) + 2;
 	unsigned int i;
 
-	/* Not more often: on the CPU that it shares, each look interrupts it. */
+	/* Not more often: on a CPU that both share, each look interrupts the guest. */
 	for (i = 0; i < 100 && keeper_rounds(m->c) < wanted; i++)
 		sleep_ms(20);
 	return keeper_rounds(m->c) >= wanted;
@@ -56,7 +56,7 @@ static void stop(struct mover *m, const char *what)
 {
 	keeper_stop(m->c);
 	pthread_join(m->thread, NULL);
-	tap_ok(m->c->stop.kind == STOP_CALL && m->c->stop.number == CALL_RETURNED && keeper_is_right(m->c),
+	tap_ok(cpu_called(m->c, CALL_RETURNED) && keeper_is_right(m->c),
 	       "vCPU %u, %s: RDMSR and XSAVES always gave its own values", m->c->number, what);
 	tap_ok(!keeper_wrong_for_host(m->c), "vCPU %u, %s: KVM_GET_MSRS gives its last values", m->c->number, what);
 }

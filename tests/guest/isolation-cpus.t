@@ -1,7 +1,7 @@
 #!/bin/bash
 # SPDX-License-Identifier: GPL-2.0
 #
-# The CET state of guests on a host with two CPUs: vCPUs that move, CPUs that go offline
+# Guests keep their CET state on a host with two CPUs, while vCPUs move and CPUs go offline
 # needs: emulated-hosts
 . "$(dirname "$0")/../tap.sh"
 . "$(dirname "$0")/isolation.sh"

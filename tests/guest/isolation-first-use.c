@@ -1,6 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0
 /* A vCPU that begins to use CET while another one's values may still be in the CPU; and one whose CPUID changes. */
-#include <errno.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/ioctl.h>
@@ -39,7 +38,7 @@ static GUEST uint64_t use(uint64_t first, uint64_t value)
 	return 0;
 }
 
-/* All is 0 but the one MSR. */
+/* Everything is 0, except that one MSR. */
 static bool only(struct cpu *c, unsigned int msr, uint64_t value)
 {
 	const uint64_t *r = *in_guest(c->machine, &read_back);
@@ -132,7 +131,7 @@ static GUEST uint64_t do_syscall(uint64_t unused)
 	return 0;
 }
 
-/* Neither XSS nor any MSR but S_CET, which is not switched with the others, tells KVM that the vCPU has a PL3_SSP. */
+/* Only S_CET tells KVM that the vCPU has a PL3_SSP, not XSS or another MSR; and it is not switched with the others. */
 static void check_only_syscall(struct cpu *other)
 {
 	struct machine *m = machine_create(NULL);

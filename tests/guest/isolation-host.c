@@ -138,9 +138,9 @@ static void check_faults(struct cpu *c)
 }
 
 /*
- * That reading it tells the truth, and that each VM exit loads it: take IBT from the kernel, it gets it back. One
- * without CET does not notice that it has it. On SVM it is a bit that has no effect without shadow stacks. This is
- * what taints the host.
+ * S_CET reads as what is in effect, and each VM exit loads it: IBT is taken from the kernel, which gets it back at the
+ * next exit. A kernel without CET is given IBT, which it does not notice. On SVM, the bit is one that has no effect
+ * without shadow stacks. This taints the host.
  */
 static void check_that_exits_load(void)
 {

@@ -10,7 +10,7 @@
 
 #include "isolation.h"
 
-/* MSRs and bits that a CPU without a feature does not have. */
+/* The features that MSRs and bits belong to. */
 #define NEEDS_SHSTK 1u
 #define NEEDS_IBT   2u
 
@@ -148,7 +148,7 @@ static unsigned int probes_of(unsigned int msr, const struct probe **p)
 	}
 }
 
-/* One MSR, all of its values, written in one way; @has: the features in CPUID. Counts wrong results. */
+/* Writes all values to one MSR, in one way, and returns the number of wrong results. @has: the features in CPUID. */
 static unsigned int probe_msr(struct cpu *c, unsigned int msr, enum way way, unsigned int has, const char *name)
 {
 	struct probing *g = in_guest(c->machine, &probing);
@@ -172,7 +172,7 @@ static unsigned int probe_msr(struct cpu *c, unsigned int msr, enum way way, uns
 		}
 	} else {
 		cpu_run(c);
-		if (c->stop.kind != STOP_CALL || c->stop.number != CALL_RETURNED) {
+		if (!cpu_called(c, CALL_RETURNED)) {
 			tap_diag("%s: the guest does not come back: %s", name, stop_text(c));
 			return 1;
 		}
@@ -222,8 +222,8 @@ void test_bad_values(void)
 			if (cpus[i].has & NEEDS_IBT && !kvm_has_ibt())
 				continue;
 			/*
-			 * Where the CPU decides, it knows what it can do and nothing of the guest's CPUID, so a guest
-			 * with one of the features can use bits of the other.
+			 * Where the CPU decides, it knows its own features but not the guest's CPUID, so a guest with
+			 * one of the features can use the bits of the other.
 			 */
 			if (way >= BY_FRESH_GUEST && kvm_has_ibt() &&
 			    (cpus[i].has == NEEDS_SHSTK || cpus[i].has == NEEDS_IBT))
@@ -247,7 +247,7 @@ void test_bad_values(void)
 }
 
 /*
- * The filter of MSRs: what it denies exits, or is #GP; what it does not is as before.
+ * The MSR filter: accesses that it denies exit, or cause #GP; all others are as before.
  */
 
 static void set_filter(struct cpu *c, const uint32_t *msrs, unsigned int n, uint32_t flags)
@@ -279,7 +279,7 @@ static void exits_for_msrs(struct cpu *c)
 		tap_bail("KVM_CAP_X86_USER_SPACE_MSR");
 }
 
-/* The guest reads or writes one MSR: NULL if that came out as @exits says, or what went wrong. */
+/* The guest reads or writes one MSR: NULL if that exits, or does not, as @exits says; else what went wrong. */
 static const char *access_one(struct cpu *c, unsigned int msr, bool write, bool exits)
 {
 	struct kvm_run *run = c->io.run;
@@ -417,7 +417,7 @@ void test_filter(void)
 	struct orders *o;
 	unsigned int i;
 
-	/* Without the exits' capability what is denied is #GP. */
+	/* Without the capability for these exits, denied accesses cause #GP. */
 	server_start(c);
 	o = orders_of(c);
 	set_filter(c, denied, ARRAY_SIZE(denied), BOTH);
@@ -433,7 +433,7 @@ void test_filter(void)
 	c = m->cpus[0];
 	exits_for_msrs(c);
 	server_start(c);
-	/* Denied before any use, then used, so that KVM would let the guest access them itself from then on. */
+	/* Denied before any use; then used, after which KVM would otherwise stop intercepting the accesses. */
 	set_filter(c, denied, ARRAY_SIZE(denied), BOTH);
 	check_access(c, true, true, "denied at first");
 	check_access(c, true, true, "denied, in use");
@@ -459,7 +459,7 @@ void test_filter(void)
 }
 
 /*
- * kvm.ignore_msrs: reads of what does not exist give 0, but SSP is not an MSR.
+ * kvm.ignore_msrs: MSRs that do not exist read as 0, but SSP is not an MSR.
  */
 
 static void check_hidden(const char *when, bool ignored)
@@ -477,7 +477,7 @@ static void check_hidden(const char *when, bool ignored)
 		got += msrs_get(&c->io, cet_msrs[i], &value) && !value;
 		set += msrs_set(&c->io, cet_msrs[i], 4);
 	}
-	/* The MSRs that do not exist are read as 0, as for a long time, as KVM_GET_MSR_INDEX_LIST has them. */
+	/* MSRs that the vCPU does not have read as 0, because KVM_GET_MSR_INDEX_LIST lists them. */
 	fact(when, "MSRs of a vCPU without CET: %u read, %u written", got, set);
 	if (ignored)
 		tap_ok(got == CET_MSRS && set == CET_MSRS, "%s: CET MSRs that do not exist are ignored", when);

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * Each vCPU has its own values: four that never leave KVM_RUN, and a thread that has another of them run every 200 us.
+ * Each vCPU has its own values. Four vCPUs never leave KVM_RUN, and a thread switches between them every 200 us.
  */
 #include <pthread.h>
 #include <sched.h>
@@ -110,7 +110,7 @@ static GUEST uint64_t keep(uint64_t cpu)
 	}
 }
 
-/* Two passes, which have all ways of reading in them, with the values that the host put there. */
+/* Two passes, which include all ways of reading, over the values that the host has set. */
 static GUEST uint64_t verify(uint64_t cpu)
 {
 	g_wrmsr(MSR_XSS, XSS_CET);
@@ -142,8 +142,8 @@ static GUEST uint64_t peek(uint64_t unused)
 }
 
 /*
- * A guest whose CPUID shows no CET but the components in XSS. Their state is its own: it sees zeroes, and then what it
- * has put there.
+ * A guest whose CPUID does not show CET, but does show its components in XSS. Their state is the guest's own: it reads
+ * zeroes, and then what it has written.
  */
 static struct cet_image seen;
 
@@ -204,7 +204,7 @@ static void set_priority(pthread_t thread, int priority)
 #define RUNNERS 4
 #define TURNS	320
 
-/* Runs all until the stop flags are set, each for a while. Counts how often the host's S_CET was another. */
+/* Runs all of them, each for a while, until the stop flags are set. Counts how often the host's S_CET was wrong. */
 static unsigned int take_turns(struct runner_of *r)
 {
 	const struct timespec turn = { .tv_nsec = 200000 };
@@ -334,8 +334,7 @@ void test_private(void)
 		tap_bail("priority");
 
 	for (i = 0; i < 2; i++) {
-		tap_ok(r[i].c->stop.kind == STOP_CALL && r[i].c->stop.number == CALL_RETURNED,
-		       "vCPU %u: stays in KVM_RUN until it is told to stop", i);
+		tap_ok(cpu_called(r[i].c, CALL_RETURNED), "vCPU %u: stays in KVM_RUN until it is told to stop", i);
 		tap_ok(r[i].preempted >= TURNS / RUNNERS / 2 && k[i].rounds >= 10 && k[i].switches >= 10,
 		       "vCPU %u: was preempted and saw the other one's traces", i);
 		tap_diag("preempted %ld times, %u rounds, saw %u switches", r[i].preempted, (unsigned int)k[i].rounds,

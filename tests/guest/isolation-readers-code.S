@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0 */
-/* Guest code of isolation-readers.c: each makes the CPU read CET state that no instruction names. */
+/* Guest code of isolation-readers.c: each function makes the CPU read CET state that no instruction names. */
 #include "isolation-readers.h"
 
 	.text
@@ -72,14 +72,14 @@ begin read_target
 	endbr64
 	stop	CALL_SEEN
 
-/* CPL3: a branch to where there is no ENDBR, and SSP. */
+/* CPL3: a branch to a place without ENDBR, and SSP. */
 begin read_user
 	lea	2f(%rip), %rax
 	jmp	*%rax
 2:	stop	CALL_SEEN
 
 /*
- * From CPL0 to CPL3 in each way that there is, with a shadow stack at CPL3 alone. RDI is a value of U_CET that fits the
+ * From CPL0 to CPL3 in each possible way, with a shadow stack at CPL3 alone. RDI is a value of U_CET that fits the
  * guest's CPUID: KVM on 6.1 checks the first one that the guest writes. After that a guest without SHSTK in its CPUID
  * can set SH_STK_EN too.
  */

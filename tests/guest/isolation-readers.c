@@ -148,7 +148,7 @@ struct predecessor {
 
 static void at_ready(struct cpu *c)
 {
-	if (c->stop.kind != STOP_CALL || c->stop.number != CALL_READY)
+	if (!cpu_called(c, CALL_READY))
 		tap_bail("the predecessor stops elsewhere: %s", stop_text(c));
 }
 
@@ -286,7 +286,7 @@ static GUEST void read_by_instructions(uint64_t unused)
 	g_call(CALL_SEEN, 0, 0, 0);
 }
 
-/* CR2, unless the guest has a page fault. */
+/* CR2, unless the guest has had a page fault. */
 #define OLD_CR2 0x7654321000
 
 static void start_at(struct victim *v, unsigned int cpl, uint64_t rip)
@@ -493,8 +493,8 @@ static unsigned int search_vcpu(const char *name, struct victim *v)
 }
 
 /*
- * What the CPU may have written to: all but the program. Of a machine that has the predecessor as well, what only the
- * victim writes to.
+ * The memory that the CPU may have written to: all but the program. If the predecessor is in the same machine, only
+ * what the victim alone writes to.
  */
 static unsigned int search_memory(struct victim *v, bool all)
 {
@@ -558,7 +558,7 @@ static bool applies(const struct victim *v, const struct reader *r)
 	return kind_has_cet(v->kind) || r->code == read_setssbsy || !(r->flags & CET_ONLY);
 }
 
-/* What is wrong: 0 if the victim used its own values and sees no others. */
+/* The number of faults found: 0 if the victim used its own values and sees no others. */
 static unsigned int read_once(struct victim *v, const struct reader *r, struct predecessor *p, bool facts)
 {
 	struct kvm_interrupt interrupt = { .irq = VECTOR_INJECTED };
@@ -636,7 +636,7 @@ static unsigned int read_smram(struct victim *v, struct predecessor *p)
 	return found + search_vcpu("SMI", v);
 }
 
-/* All readers of a victim; what is wrong, and how many there were. */
+/* All readers of a victim: the number of faults found, and in *@ways how many readers there were. */
 static unsigned int read_all(struct victim *v, struct predecessor *p, bool facts, unsigned int *ways)
 {
 	unsigned int i, wrong = 0;
@@ -740,7 +740,7 @@ static void check_notices(void)
 		tap_ok(!wrong, "%s: no secret, nothing to notice", r->name);
 		cpu_wrmsr(v->c, cet_msrs[r->msr], value);
 		read_once(v, r, &nobody, false);
-		/* Not in the MSR, but where the reader has put it. U_CET has an effect, but is put nowhere. */
+		/* Not in the MSR, but where the reader has stored it. U_CET has an effect, but is stored nowhere. */
 		cpu_wrmsr(v->c, cet_msrs[r->msr], 0);
 		tap_ok(!went_right(v, r) && (r->msr == VALUE_U_CET || search_vcpu(r->name, v)),
 		       "%s: a secret in %s is noticed", r->name, cet_names[r->msr]);

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * The values are the same to host and guest, whether they are in the CPU or not: reads and writes by both in random
+ * Host and guest read the same values, whether these are in the CPU or not: reads and writes by both in random
  * order, against a model.
  */
 #include <errno.h>

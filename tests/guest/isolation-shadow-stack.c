@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0
-/* A VMM that uses a shadow stack itself: it keeps its own, and so does the guest. */
+/* A VMM that uses a shadow stack itself: both VMM and guest keep their own. */
 #include <pthread.h>
 #include <signal.h>
 #include <stdio.h>
@@ -14,7 +14,7 @@
 
 #define SEGV_BY_CP 10 /* si_code */
 
-/* What the process in question found, for the one that started it. */
+/* What a process has found, for the one that started it. */
 struct found {
 	bool enabled, status;
 	uint64_t ssp, ssp_at_end;
@@ -224,7 +224,7 @@ static void corrupt_return(void)
 	_exit(EXIT_BY_RETURN);
 }
 
-/* The exit status of a process that does @function, on a shadow stack or not; 128 + N: killed by signal N. */
+/* The exit status of a process that calls @function, on a shadow stack or not; 128 + N: killed by signal N. */
 static int status_of(void (*function)(void), bool shadow_stack)
 {
 	int status = 0;
@@ -246,8 +246,8 @@ static int status_of(void (*function)(void), bool shadow_stack)
 }
 
 /*
- * The host without a shadow stack: after KVM_RUN of a guest with one, nothing of it is left. Only PL3_SSP may stay,
- * where the host does not know CET and nothing reads it.
+ * A VMM without a shadow stack: after KVM_RUN of a guest with one, nothing of the guest's is left. Only PL3_SSP may
+ * stay, if the host does not know CET, as nothing reads it there.
  */
 static void vmm_without_shadow_stack(void)
 {

@@ -1,7 +1,7 @@
 #!/bin/bash
 # SPDX-License-Identifier: GPL-2.0
 #
-# On an AMD host, the shadow-stack state of a guest, of other guests, and of the host are kept apart; also when the host
+# On an AMD host, the shadow-stack states of a guest, of other guests and of the host are kept apart; also when the host
 # sleeps, KVM is unloaded and loaded, VMMs are killed, and vCPUs are reset
 #
 # THOROUGH=y adds what KVM's emulator refuses, a host with two CPUs, and preempted threads.

@@ -1,16 +1,15 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * Nobody sees the CET state of anybody else: vCPUs, guests without CET, the host's kernel and its processes.
+ * vCPUs, guests without CET, the host's kernel and its processes never see the CET state of another.
  *
  *   isolation [--facts FILE] [--without-cet] [--exits N] [PART]...
  *
  * It needs the host's module msr, kvm.force_emulation_prefix=1, and to run where the host has its modules (/host).
  *
  *   --without-cet  for a KVM that is expected not to offer CET
- *   --exits N      so many VM exits with each S_CET (default 1000)
+ *   --exits N      the number of VM exits with each S_CET (default 1000)
  *   PART           one of parts[] below (default: all), or "cpus", for a host that has two
  */
-#include <errno.h>
 #include <fcntl.h>
 #include <sched.h>
 #include <stdarg.h>
@@ -151,7 +150,7 @@ void server_start(struct cpu *c)
 {
 	cpu_start(c, serve, c->number);
 	cpu_run(c);
-	if (c->stop.kind != STOP_CALL || c->stop.number != CALL_READY)
+	if (!cpu_called(c, CALL_READY))
 		tap_bail("the guest does not start: %s", stop_text(c));
 }
 
@@ -159,7 +158,7 @@ bool server_do(struct cpu *c, enum order order)
 {
 	cpu_answer(c, order);
 	cpu_run(c);
-	if (c->stop.kind == STOP_CALL && c->stop.number == CALL_READY)
+	if (cpu_called(c, CALL_READY))
 		return true;
 	tap_diag("the guest does not come back: %s", stop_text(c));
 	return false;
@@ -168,7 +167,7 @@ bool server_do(struct cpu *c, enum order order)
 bool finished(struct cpu *c)
 {
 	cpu_run(c);
-	if (c->stop.kind == STOP_CALL && c->stop.number == CALL_RETURNED)
+	if (cpu_called(c, CALL_RETURNED))
 		return true;
 	tap_diag("the guest does not come back: %s", stop_text(c));
 	return false;

@@ -29,7 +29,7 @@ bool finished(struct cpu *c);
 /* A line for the comparison of kernels; the name's blanks become underscores. */
 void fact(const char *name, const char *fmt, ...) __printf(2, 3);
 
-/* Which of cet_msrs[]; SSP is apart. */
+/* Indexes of cet_msrs[]. SSP is not among them. */
 #define VALUE_U_CET 0
 #define VALUE_S_CET 1
 #define VALUE_PL0   2
@@ -39,13 +39,13 @@ void fact(const char *name, const char *fmt, ...) __printf(2, 3);
 extern const char * const cet_names[CET_MSRS];
 
 /*
- * For each MSR as many valid values as there are @n, all different in their upper half and below. Without IBT, U_CET
+ * A valid value for each MSR and each @n. They all differ, in their upper and in their lower half. Without IBT, U_CET
  * and S_CET have only four values.
  */
 static inline uint64_t cet_value(unsigned int msr, uint64_t n)
 {
 	uint64_t low = (n & 0xffff) << 16;
-	/* Of the bits 11 and 10 only one may be set. */
+	/* Only one of the bits 11 and 10 may be set. */
 	uint64_t flags = (n & 0x3f) | ((n & 0xc0) == 0xc0 ? 0 : (n & 0xc0) << 4), value;
 
 	n = (n >> 16 & 0xff) << 32;
@@ -130,7 +130,7 @@ uint64_t cpu_exits(const struct cpu *c);
 /* The number of VM exits that is enough to trust the result. */
 extern unsigned int many_exits;
 
-/* The exit status of a process that does @function on a shadow stack; 128 + N: killed by signal N. */
+/* The exit status of a process that calls @function on a shadow stack; 128 + N: killed by signal N. */
 int status_on_shadow_stack(void (*function)(void));
 
 /*
@@ -143,7 +143,7 @@ void keeper_stop(struct cpu *c);
 uint64_t keeper_rounds(struct cpu *c);
 /* Returns false, with a message, if it ever read another value. */
 bool keeper_is_right(struct cpu *c);
-/* How many MSRs the host finds to be other than what it last wrote. */
+/* How many MSRs have another value, as the host reads it, than the guest last wrote. */
 unsigned int keeper_wrong_for_host(struct cpu *c);
 
 /* A guest that executes orders: the arguments of serve() are the vCPU's number and the address of its orders. */

@@ -3,9 +3,9 @@
 #
 # For the cases isolation*.t, life*.t, emulator.t and svm-nested.t, after tap.sh: run this folder's programs on native,
 # and on 6.12 and 6.1 (or the series in $CET_SERIES) with our modules. They must pass the same checks and record the
-# same facts, but for what is in FACTS-differences.
+# same facts, except for those in FACTS-differences.
 #
-# HOST=svm-cet before a call of these functions: that host, instead of vmx
+# Set HOST=svm-cet before a call of these functions for that host instead of vmx.
 HOST=vmx
 
 # shellcheck source=tests/hosts/relay.sh
@@ -42,8 +42,8 @@ like_native() {
 	done
 }
 
-# jostled: a guest's thread is preempted wherever KVM handles CET state, and continues on another CPU. Not on native:
-# there are no headers of that kernel here, for which the module could be built. The case needs: jostle
+# jostled: a guest's thread is preempted wherever KVM handles CET state, and continues on another CPU. Not on native, as
+# there are no headers of that kernel to build the module with. The case needs: jostle
 jostled() {
 	local series release
 	for series in ${CET_SERIES:-$("$top/tests/debian/kernel" series)}; do

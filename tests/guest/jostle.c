@@ -7,9 +7,9 @@
  * of the functions. The reader has a real-time priority, so it has the CPU as soon as preemption is on.
  * /sys/module/jostle/parameters/hooks lists the functions that were found, and how often the thread ran into them.
  *
- * Losing the CPU unloads the guest's state, so a fault that shows only while it is loaded is hidden behind an earlier
- * probe. With /sys/module/jostle/parameters/in_turn, the thread keeps its CPU until it reaches an instruction that has
- * not been the first one yet, and loses it there and at that many places in all. firsts counts these instructions.
+ * Losing the CPU unloads the guest's state, so an earlier probe hides a fault that shows only while the state is
+ * loaded. With /sys/module/jostle/parameters/in_turn, the thread keeps its CPU until it reaches an instruction at which
+ * it has not yet lost the CPU first; it loses it there, and at in_turn places in all. firsts counts these instructions.
  */
 #include <linux/irq_work.h>
 #include <linux/kallsyms.h>
@@ -95,8 +95,8 @@ static struct hook {
 };
 
 /*
- * The thread loses its CPU so often at each place, after its id has been written. Without a limit it would not get
- * any further: it runs into some whenever it gets a CPU.
+ * How often the thread loses its CPU at each place, after its id has been written. Without a limit it would not make
+ * progress: it runs into some of the probes whenever it gets a CPU.
  */
 static int limit = 4;
 module_param(limit, int, 0600);
@@ -110,7 +110,7 @@ static int firsts;
 module_param(firsts, int, 0400);
 MODULE_PARM_DESC(firsts, "how many places have been the first one");
 
-/* The thread has not come to its first place yet; and so many are left. */
+/* Whether the thread has not reached its first place yet; and how many places are left. */
 static bool before_first;
 static int places;
 
@@ -265,7 +265,7 @@ static int __init jostle_init(void)
 		init_waitqueue_head(per_cpu_ptr(&readers, i));
 		init_irq_work(per_cpu_ptr(&work, i), wake_reader);
 	}
-	/* To look for what is not there takes the emulated host many seconds. */
+	/* Looking for a function that does not exist takes the emulated host many seconds. */
 	for (i = 0; i < ARRAY_SIZE(hooks); i++)
 		if (!strstarts(hooks[i].name, amd ? "kvm_intel:" : "kvm_amd:"))
 			add_hook(&hooks[i]);

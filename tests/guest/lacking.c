@@ -3,8 +3,8 @@
  * lacking - a host module for the program life: CPU 1 lacks what CET for guests needs
  *
  * While /sys/module/lacking/parameters/on is 1, CPU 1 has IA32_S_CET.SH_STK_EN set, as if the kernel used shadow stacks
- * itself. It does nothing: the kernel is that of 6.1, and CR4.CET is 0. A CPU that comes online has it before the
- * states of modules that are loaded later are called for it.
+ * itself. The bit has no effect: the kernel is 6.1, and CR4.CET is 0. When a CPU comes online, the bit is set before
+ * the hotplug callbacks of modules that were loaded later are called.
  */
 #include <linux/cpu.h>
 #include <linux/cpuhotplug.h>

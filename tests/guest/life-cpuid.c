@@ -91,7 +91,7 @@ static GUEST uint64_t look(uint64_t unused)
 	(void)unused;
 	for (i = 0; i < MSRS; i++)
 		seen[i].fault = g_rdmsr_safe(msrs[i].msr, &seen[i].value);
-	/* With it, the rest of this function would have no shadow stack to return by. */
+	/* With it, the rest of this function would have no shadow stack to return on. */
 	g_wrmsr_safe(MSR_S_CET, 0);
 	cet_fault = g_set_cr4(g_cr4() | CR4_CET);
 	return 0;

@@ -151,7 +151,7 @@ static bool close_under_run(bool vm_first)
 	return ok;
 }
 
-/* Nobody is in KVM_RUN; kvm_run stays mapped until last, or goes first. */
+/* No thread is in KVM_RUN; kvm_run is unmapped last, or first. */
 static bool close_at_rest(bool vm_first, bool unmap_first)
 {
 	uint64_t base;
@@ -193,7 +193,7 @@ static _Noreturn void pass_vcpu(int to)
 		pause();
 }
 
-/* The VMM is killed, and a vCPU is left that belongs to this process alone. */
+/* The VMM is killed, and one of its vCPUs is left, which only this process has open. */
 static bool outlive(void)
 {
 	union {
@@ -222,7 +222,7 @@ static bool outlive(void)
 	memcpy(&vcpu, CMSG_DATA(&control.header), sizeof(vcpu));
 	kill(pid, SIGKILL);
 	waitpid(pid, &status, 0);
-	/* It is not of this process' memory. */
+	/* Its VM belongs to another process. */
 	r = ioctl(vcpu, KVM_GET_REGS, &regs);
 	if (r != -1 || errno != EIO)
 		tap_diag("KVM_GET_REGS: %d", r);

@@ -9,7 +9,7 @@
 #include "smram.h"
 
 /*
- * SMIs at any instruction of a guest that walks, one by one. The vCPU leaves KVM_RUN by a signal, and its thread asks
+ * SMIs at any instruction of a walker, one after another. A signal takes the vCPU out of KVM_RUN, and its thread asks
  * for the SMI.
  */
 void test_smi(void)

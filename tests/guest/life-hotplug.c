@@ -1,6 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0
 /* CPUs that go offline and come back, and one that lacks what CET needs. */
-#include <errno.h>
 #include <string.h>
 #include <unistd.h>
 

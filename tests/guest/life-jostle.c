@@ -16,7 +16,7 @@
 
 #define HOOKS	   64
 #define PARAMETERS "/sys/module/jostle/parameters/"
-/* Enough instructions to get from a check to what relies on it, and on to where a mistake shows. */
+/* Enough instructions to get from a check to the code that relies on it, and to where a mistake shows. */
 #define PLACES "16"
 
 /* Real-time threads: each has a guest of its own, which runs when the victim is to lose this CPU. */
@@ -116,10 +116,10 @@ static bool first_writes(unsigned int n)
 	bool ok;
 
 	cpu_start(c, write_first, n);
-	/* What was used up so far was for the setup. */
+	/* The setup has used up the previous ones. */
 	put_victim(victim);
 	cpu_run(c);
-	ok = c->stop.kind == STOP_CALL && c->stop.number == CALL_RETURNED && !c->stop.a;
+	ok = cpu_called(c, CALL_RETURNED) && !c->stop.a;
 	if (!ok)
 		tap_diag("%s: %u wrong", stop_text(c), (unsigned int)c->stop.a);
 	machine_destroy(m);
@@ -179,7 +179,7 @@ static unsigned int count_firsts(void)
 static bool jostled, jostled_in_turn;
 static unsigned int firsts;
 
-/* Until guests come to no instruction where their thread has not lost its CPU first. */
+/* Until guests reach no further instruction at which a thread has not lost its CPU. */
 static bool be_jostled_in_turn(pid_t self)
 {
 	unsigned int before, n = 0, good = 0;

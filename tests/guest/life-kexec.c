@@ -55,8 +55,8 @@ static bool is_distro(void)
 }
 
 /*
- * What a kernel before this one may leave in a CPU, until KVM sets it to 0 or the kernel does when it boots: what is
- * part of the FPU state there, and not here. It is in the CPU until the state of another task is loaded.
+ * What an earlier kernel may leave in a CPU, until KVM or the booting kernel sets it to 0: registers that are part of
+ * the FPU state in that kernel, but not in this one. They stay in the CPU until the state of another task is loaded.
  */
 static bool may_be_left(uint32_t msr)
 {
@@ -187,7 +187,7 @@ static void read_boot_params(struct boot_params *bp)
 	close(fd);
 }
 
-/* Gives the next kernel the memory for crash kernels, as all other memory is the crashed one's; its start */
+/* Gives the next kernel only the memory for crash kernels, as the rest belongs to the crashed one. Returns its start */
 static uint64_t use_crash_region(struct boot_params *bp)
 {
 	uint64_t start, end;
@@ -270,7 +270,7 @@ static void drain(void)
 	close(fd);
 }
 
-/* On each kernel: check what is left, then boot the next one. */
+/* On each kernel: checks what is left of the previous one, then boots the next. */
 void test_kexec(void)
 {
 	static struct crew crew;
@@ -316,7 +316,7 @@ void test_kexec(void)
 	status = tap_done();
 	drain();
 
-	/* From here on only what goes wrong is printed. */
+	/* From here on, only failures are printed. */
 	if (!is_distro()) {
 		crew_start(&crew);
 		if (!crew_goes_on(&crew))

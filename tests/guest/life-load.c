@@ -25,7 +25,7 @@ static long memory(const char *what)
 	return n;
 }
 
-/* Without memory that the kernel would free on request. */
+/* After dropping caches, which the kernel would free on request. */
 static void measure(long *available, long *slab)
 {
 	if (!host_put("/proc/sys/vm/drop_caches", "3"))
@@ -128,7 +128,7 @@ void test_kill(void)
 	unsigned int i, killed = 0, left = 0, more = 0;
 	const unsigned int last = host_cpus - 1;
 
-	/* Beside VMs that are not in KVM_RUN. */
+	/* While other VMs exist that are not in KVM_RUN. */
 	sitters_start(sitters);
 	for (i = 0; i < KILLS; i++) {
 		killed += killed_one(host_cpus, 0);
@@ -138,7 +138,7 @@ void test_kill(void)
 	sitters_end(sitters, "other VMMs killed");
 	check_no_residue("VMMs killed, and no VM left");
 
-	/* One that runs on CPU 0; VMs of the same process, and of another, end on the last CPU. */
+	/* A guest runs on CPU 0, while VMs of the same process, and of another one, end on the last CPU. */
 	m = machine_create(NULL);
 	walker_start(&walker, m->cpus[0], 0);
 	killed = 0;

@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 /* RESET, as a VMM does it, and INIT from another vCPU's APIC, which reach a vCPU at any point of its code. */
 #include <signal.h>
-#include <stdio.h>
 #include <string.h>
 #include <sys/ioctl.h>
 #include <unistd.h>
@@ -113,8 +112,7 @@ void test_reset(void)
 			cpu_run(bsp);
 		}
 		pthread_join(thread, NULL);
-		stopped += kind ? c->stop.kind == STOP_SIGNAL :
-				  c->stop.kind == STOP_CALL && c->stop.number == CALL_STARTED;
+		stopped += kind ? c->stop.kind == STOP_SIGNAL : cpu_called(c, CALL_STARTED);
 		if (kind) {
 			set += count_left(c, 0) > CET_MSRS;
 			reset(c, &at_reset, kind == 2);

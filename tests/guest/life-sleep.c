@@ -45,8 +45,8 @@ static bool sleep_to_ram(void)
 static volatile bool after_image;
 
 /*
- * All of suspend to disk but the power: the host makes its image, goes on, loads the image and takes it up. Where the
- * image lies meanwhile does not matter: here it is in memory that it does not hold.
+ * Suspend to disk without powering off: the host makes its image, continues, then loads the image and resumes from it.
+ * It does not matter where the image is meanwhile: here, it is in memory that is not part of it.
  */
 static bool sleep_to_disk(void)
 {
@@ -132,7 +132,7 @@ static void without_vm(const char *how, bool (*sleep)(void))
 
 	tap_ok(ok, "%s: the host sleeps and wakes up, without a VM", how);
 	stop_if_broken();
-	/* S_CET of CPU 0 may be 0 until a guest has run there. Native, when loaded, takes that for the host's. */
+	/* S_CET of CPU 0 may be 0 until a guest has run there. Native KVM, if loaded then, takes 0 for the host's. */
 	if (access("/sys/module/kvm/version", F_OK))
 		check_new_guests(how);
 	for (i = 1; i <= 2; i++) {
@@ -157,7 +157,7 @@ void test_sleep(void)
 
 void test_disk(void)
 {
-	/* There is no loss of power here, after which a CPU would have nothing. */
+	/* The power stays on here, so CPUs do not lose their state. */
 	if (kvm_is_svm()) {
 		tap_skip("the emulator keeps what it has of VMCBs by their clean bits", "suspend to disk");
 		return;

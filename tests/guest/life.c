@@ -1,17 +1,17 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * What a host goes through while guests use CET: it sleeps, CPUs go away and come back, KVM is unloaded and loaded,
- * VMMs are killed. Guests go on, new ones work, and nothing of a guest is left in a CPU.
+ * A host lives on while guests use CET: it sleeps, CPUs go offline and come back, KVM is unloaded and loaded, VMMs are
+ * killed. Guests continue, new ones work, and nothing of a guest is left in a CPU.
  *
  *   life [--host-without-cet] [--facts FILE] [--loads N] [--smis N] [--resets N] [--jostles N] PART...
  *
  * It needs the host's module msr, and to run where the host has its modules (/host).
  *
  *   --facts FILE  answers, for the comparison of kernels
- *   --loads N     unload and load the modules so often (default 20)
- *   --smis N      so many SMIs (default 300)
- *   --resets N    so many INITs and RESETs (default 18)
- *   --jostles N   so many guests whose thread loses its CPU all the time (default 4)
+ *   --loads N     how often to unload and load the modules (default 20)
+ *   --smis N      the number of SMIs (default 300)
+ *   --resets N    the number of INITs and RESETs (default 18)
+ *   --jostles N   the number of guests whose thread keeps losing its CPU (default 4)
  *   PART          of parts[] below
  */
 #include <fcntl.h>
@@ -40,7 +40,7 @@ static const struct test_part parts[] = {
 	{ "close", test_close },
 	/* The module jostle. */
 	{ "jostle", test_jostle },
-	/* By itself, and first; see life-kexec.c. */
+	/* Runs alone, before anything else; see life-kexec.c. */
 	{ "kexec", test_kexec },
 };
 
@@ -205,7 +205,7 @@ void walk_wait(const struct cpu *c)
 bool stepper_step(struct cpu *c)
 {
 	cpu_run(c);
-	return c->stop.kind == STOP_CALL && c->stop.number == CALL_STEP && !c->stop.a;
+	return cpu_called(c, CALL_STEP) && !c->stop.a;
 }
 
 void walker_start(struct walker *w, struct cpu *c, unsigned int cpu)
@@ -235,8 +235,7 @@ void walker_stop(struct walker *w, const char *when)
 
 	walk->stop = 1;
 	pthread_join(w->thread, NULL);
-	ok = w->c->stop.kind == STOP_CALL && w->c->stop.number == CALL_RETURNED && w->c->stop.a == walk->rounds &&
-	     !walk->wrong;
+	ok = cpu_called(w->c, CALL_RETURNED) && w->c->stop.a == walk->rounds && !walk->wrong;
 	tap_ok(ok, "vCPU %u never found anything wrong, %s", w->c->number, when);
 	if (!ok)
 		tap_diag("%s; in %u rounds, %u wrong, first 0x%x: 0x%llx", stop_text(w->c), (unsigned int)walk->rounds,

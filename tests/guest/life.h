@@ -30,7 +30,7 @@ extern unsigned int host_cpus;
 /* How often to unload and load the modules, how many SMIs, INITs and RESETs, guests to be jostled. */
 extern unsigned int loads, smis, resets, jostles;
 
-/* ---- Walkers: vCPUs that use all CET state that there is, over and over, in a thread of the VMM each. ---- */
+/* ---- Walkers: vCPUs that use all CET state, over and over, each in a thread of the VMM ---- */
 
 struct walker {
 	struct cpu *c;
@@ -45,7 +45,7 @@ struct walker {
  * and back, and a #GP by IST; and each time it compares all CET MSRs with what they were.
  */
 void walker_start(struct walker *w, struct cpu *c, unsigned int cpu);
-/* Returns true if it does further rounds from now on, all of them right. */
+/* Returns true if it does further rounds from now on, without finding anything wrong. */
 bool walker_goes_on(const struct walker *w);
 /* Ends it, and checks that it never found anything wrong. */
 void walker_stop(struct walker *w, const char *when);
@@ -53,7 +53,7 @@ void walker_stop(struct walker *w, const char *when);
 /* The same guest, on the caller's thread, round by round. False if anything was wrong. */
 void stepper_start(struct cpu *c);
 bool stepper_step(struct cpu *c);
-/* A walker that a thread of the caller's is to run; @quiet: it has no faults, which stop in the VMM. */
+/* A walker for a thread of the caller to run. @quiet: without faults, as they stop in the VMM. */
 void walk_start(struct cpu *c, bool quiet);
 /* Waits until it has done another round. */
 void walk_wait(const struct cpu *c);
@@ -89,13 +89,13 @@ void crew_end(struct crew *crew, const char *when);
 
 /* ---- The host ---- */
 
-/* Points: a VM is created on each CPU of the host, uses CET, and goes away; then S_CET of that CPU is the host's. */
+/* Checks: a VM is created on each CPU of the host, uses CET, and goes away; then S_CET of that CPU is the host's. */
 void check_new_guests(const char *when);
-/* CPU @cpu has nothing of a guest in any CET MSR, and S_CET is the host's. Says what it has. */
+/* Whether CPU @cpu has nothing of a guest in any CET MSR, and the host's S_CET. If not, prints what it has. */
 bool cpu_is_clean(unsigned int cpu);
-/* A point: no CPU has anything of a guest in PL0_SSP, PL1_SSP, PL2_SSP; no guest is in KVM_RUN. */
+/* A check: no CPU has anything of a guest in PL0_SSP, PL1_SSP, PL2_SSP; no guest is in KVM_RUN. */
 void check_supervisor_msrs(const char *when);
-/* A point: no CET MSR of any CPU has a guest's value, and S_CET is the host's. No VM exists. */
+/* A check: no CET MSR of any CPU has a guest's value, and S_CET is the host's. No VM exists. */
 void check_no_residue(const char *when);
 
 /* Unloads or loads KVM's modules, with /dev/kvm as kvm_dev. Returns false, with a message, if that fails. */

@@ -11,7 +11,7 @@
 
 # shellcheck disable=SC2154 # tap.sh sets build, tmp and top
 
-# nested NAME KERNEL MODULES CET COMMAND [FILE]...: COMMAND is the program's command line, and FILEs are put beside it.
+# nested NAME KERNEL MODULES CET COMMAND [FILE]...: COMMAND is the program's command line, and FILEs are put next to it.
 # What it writes to /out is in $tmp/NAME/files.
 nested() {
 	local name=$1 kernel=$2 modules=$3 cet=$4 command=$5 f options=(-M msr -i "$build/tests/guest/hypervisor")

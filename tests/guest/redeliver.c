@@ -1,11 +1,10 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * redeliver: the delivery of an exception meets an EPT violation, as a page that it needs is not there yet; KVM has to
- * inject it again, with its error code, once. Saved and restored in between, too.
+ * redeliver: an EPT violation interrupts the delivery of an exception, because a page that it needs is not there yet.
+ * KVM must inject the exception again, once, with its error code; also if the guest is saved and restored in between.
  *
- * The page is missing by userfaultfd, so the test sees the violation come, and decides when it is over.
+ * userfaultfd makes the page missing, so the test sees the violation, and decides when it is over.
  */
-#include <errno.h>
 #include <fcntl.h>
 #include <linux/userfaultfd.h>
 #include <poll.h>
@@ -32,7 +31,7 @@ static int uffd_open(void)
 	return fd;
 }
 
-/* Removes a page; @content, of one page, gets its content. */
+/* Removes a page; its content goes to @content. */
 static void take_away(int uffd, struct machine *m, uint64_t gpa, uint8_t *content)
 {
 	struct uffdio_register range = {
@@ -55,7 +54,7 @@ static void give_back(int uffd, struct machine *m, uint64_t gpa, const uint8_t *
 
 #define POLLS 2000
 
-/* Returns true if somebody waits for the page. */
+/* Returns true if a thread waits for the page. */
 static bool wait_for_fault(int uffd, struct machine *m, uint64_t gpa)
 {
 	struct pollfd p = { .fd = uffd, .events = POLLIN };
@@ -73,7 +72,7 @@ static void *run(void *cpu)
 	return NULL;
 }
 
-/* The stacks that it is delivered on. */
+/* The stacks on which an exception is delivered. */
 static const struct needed {
 	const char *name;
 	unsigned int page; /* CPU_*_PAGE */
@@ -83,7 +82,7 @@ static const struct needed {
 };
 
 static const struct delivered {
-	enum deed deed;
+	enum action action;
 	unsigned int vector, error;
 	bool has_error;
 	const char *text;
@@ -103,12 +102,12 @@ static bool is_injected(struct cpu *c, const struct delivered *d)
 	       events.exception.has_error_code == d->has_error && events.exception.error_code == d->error;
 }
 
-/* A guest that will have the exception @d, but lacks the pages that it needs. */
+/* A guest that is about to cause the exception @d, but lacks the pages for its delivery. */
 static struct cpu *start(struct machine **m, unsigned int cpl, const struct delivered *d, uint64_t *gpa,
 			 const struct needed *n, int *uffd, uint8_t *content)
 {
 	uint64_t base;
-	struct cpu *c = chain_start_deep(m, cpl, d->deed, &base);
+	struct cpu *c = chain_start_deep(m, cpl, d->action, &base);
 
 	*gpa = c->page + n->page * PAGE;
 	*uffd = uffd_open();
@@ -138,7 +137,7 @@ static void redelivered(unsigned int cpl, const struct delivered *d, const struc
 	 * ENDBR64.
 	 */
 	chain_run(c);
-	tap_ok(!strcmp(stop_text(c), d->deed == BAD_JUMP && !cpl ? "call 66" : d->text), "CPL%u, %s: once", cpl,
+	tap_ok(!strcmp(stop_text(c), d->action == BAD_JUMP && !cpl ? "call 66" : d->text), "CPL%u, %s: once", cpl,
 	       d->text);
 	machine_destroy(m);
 	close(uffd);
@@ -203,7 +202,7 @@ int main(void)
 	signals_end_run();
 	for (cpl = 0; cpl <= 3; cpl += 3) {
 		for (i = 0; i < ARRAY_SIZE(delivered); i++) {
-			if (delivered[i].deed == BAD_JUMP && !kvm_has_ibt()) {
+			if (delivered[i].action == BAD_JUMP && !kvm_has_ibt()) {
 				tap_skip("KVM offers no IBT", "CPL%u, %s", cpl, delivered[i].text);
 				continue;
 			}

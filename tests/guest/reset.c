@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * reset: INIT clears all CET state but what a VMCB has, and keeps XSS, whether it finds the vCPU in the guest, or is
- * taken in by KVM_GET_MP_STATE. After SIPI the vCPU can have shadow stacks again. RESET clears XSS too.
+ * reset: INIT clears all CET state except what is in a VMCB, and keeps XSS, whether the vCPU is in KVM_RUN or
+ * KVM_GET_MP_STATE takes the INIT in. After SIPI the vCPU can have shadow stacks again. RESET clears XSS too.
  */
 #include <pthread.h>
 #include <signal.h>
@@ -55,7 +55,7 @@ static struct machine *create(unsigned int cpl)
 
 	if (ioctl(ap->io.vcpu, KVM_SET_MP_STATE, &runnable))
 		tap_bail("KVM_SET_MP_STATE");
-	/* Until somebody sets an APIC, KVM's table of APIC ids does not have the last vCPU. */
+	/* KVM's table of APIC ids does not have the last vCPU until the state of an APIC is set. */
 	if (ioctl(ap->io.vcpu, KVM_GET_LAPIC, &apic) || ioctl(ap->io.vcpu, KVM_SET_LAPIC, &apic))
 		tap_bail("KVM_SET_LAPIC");
 	cpu_cet(ap, GUEST_ALL);
@@ -65,7 +65,7 @@ static struct machine *create(unsigned int cpl)
 	cpu_start_at(ap, cpl, (uintptr_t)spin_below, (uint64_t[3]) { 0 });
 	memcpy(machine_at(m, SIPI_CODE), sipi_code, sizeof(sipi_code));
 	cpu_run(ap);
-	if (ap->stop.kind != STOP_CALL || ap->stop.number != CALL_READY || !ap->stop.a)
+	if (!cpu_called(ap, CALL_READY) || !ap->stop.a)
 		tap_bail("the AP does not get onto its shadow stack: %s", stop_text(ap));
 	return m;
 }
@@ -104,7 +104,7 @@ static bool all_set(struct cpu *c)
 	return cpu_ssp(c) && cpu_rdmsr(c, MSR_XSS) == XSS_ALL;
 }
 
-/* INIT on SVM: KVM keeps what the VMCB has. @xss: that is left, too. */
+/* After INIT. On SVM, KVM keeps what is in the VMCB. @xss: XSS is left, too. */
 static void check_cleared(struct cpu *c, uint64_t xss, const char *name)
 {
 	static const char * const texts[] = { "is 0", "stays" };
@@ -221,7 +221,7 @@ static GUEST uint64_t clear_user_state(uint64_t unused)
 	return 0;
 }
 
-/* A guest cleared both MSRs that one XSAVES component holds; setting the one must not bring back what the other was. */
+/* The guest cleared both MSRs of one XSAVES component. Setting one of them must not bring back the other's value. */
 static void set_after_clear(uint32_t msr, uint64_t value, uint32_t other)
 {
 	struct machine *m = machine_create(NULL);

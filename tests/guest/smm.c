@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
  * smm: an SMI comes while the guest is deep in calls on shadow stacks. SSP goes through SMRAM at offset 0xff18,
- * CR4.CET is 0 in SMM, S_CET and the others stay. A handler that changes what is in SMRAM is noticed. Migration inside
+ * CR4.CET is 0 in SMM, S_CET and the others stay. If the handler changes SMRAM, that has an effect. Migration inside
  * SMM works.
  */
 #include <stdlib.h>

@@ -7,7 +7,7 @@
 
 #define SMRAM_SSP 0xff18 /* of the 64-bit layout */
 
-/* Gives the vCPU's machine the SMRAM, as it is. */
+/* Gives the vCPU's machine the existing SMRAM. */
 void smram_attach(struct cpu *c);
 /* New SMRAM, with the handler. */
 void smram_create(struct cpu *c);

@@ -345,7 +345,7 @@ const char *snapshot_difference(const struct snapshot *a, const struct snapshot 
 	return msr_difference(a, b);
 }
 
-/* A page of this program's code, as it is here: the same program has it on another host, too. */
+/* Whether a page equals this program's code: then the same program has it on another host, too. */
 static bool is_own_code(uint64_t gpa, const uint8_t *content)
 {
 	const Elf64_Phdr *p = (void *)getauxval(AT_PHDR);

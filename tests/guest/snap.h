@@ -46,7 +46,7 @@ struct snapshot {
 	uint8_t ram[RAM_SIZE];
 };
 
-/* Of a vCPU that is not in KVM_RUN. To be freed. */
+/* Takes one of a vCPU that is not in KVM_RUN. The caller frees it. */
 struct snapshot *snapshot_take(struct cpu *c);
 struct snapshot *snapshot_copy(const struct snapshot *s);
 
@@ -67,7 +67,7 @@ struct machine *snapshot_restore(const struct snapshot *s, unsigned int without)
 struct machine *snapshot_restore_order(const struct snapshot *s, const enum part order[PARTS]);
 
 /*
- * Compares what KVM can say of a vCPU (not memory); TSC and the like apart. Returns NULL if equal, else a text on the
+ * Compares the state of a vCPU (not memory), except the TSC and the like. Returns NULL if equal, else a text about the
  * first difference.
  */
 const char *snapshot_difference(const struct snapshot *a, const struct snapshot *b);
@@ -77,7 +77,7 @@ struct snapshot *snapshot_load(const char *path);
 /* The same, in NAME.CPL. */
 bool snapshot_save_cpl(const struct snapshot *s, const char *name, unsigned int cpl);
 struct snapshot *snapshot_load_cpl(const char *name, unsigned int cpl);
-/* Of a snapshot of another kernel: drops the MSRs that this KVM does not list, and the capabilities of nested VMX. */
+/* For one from another kernel: drops the MSRs that this KVM does not list, and the capabilities of nested VMX. */
 void snapshot_adapt(struct snapshot *s);
 
 /* The guest continues in a new machine, and the old one is destroyed; *@m changes. Returns its vCPU. */

@@ -16,18 +16,18 @@ host=svm-cet travelling=(snapshot)
 others=$(printf '%s\n' reset smm)
 [ "${THOROUGH:-}" != y ] || others+=$'\nredeliver\nguest32\ndirty'
 
-# without_cet PARAMETER NAME...: the same host, when its module has been loaded anew, without shadow stacks
+# without_cet PARAMETER NAME...: commands for the same host after its module was reloaded, without shadow stacks
 without_cet() {
 	printf '%s\n' 'module unload kvm_amd' "module load kvm-amd.ko $1" "$(refused "${@:2}")"
 }
 
-# of_the_distro NAME...: and with the distro's modules
+# of_the_distro NAME...: the same with the distro's modules
 of_the_distro() {
 	printf '%s\n' 'module unload kvm_amd kvm' 'module load distro-kvm.ko' 'module load distro-kvm-amd.ko' \
 		"$(refused "$@")"
 }
 
-# distro SERIES: options that put its own modules into the host
+# distro SERIES: set $more, the options that put the distro's modules into the host
 distro() {
 	local m
 	more=(-i "$build/tests/ioctl/64/module")

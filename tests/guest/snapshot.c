@@ -6,9 +6,9 @@
  *
  *	snapshot --save FILE	also leaves a snapshot, deep in calls, for another kernel, as FILE.0 and FILE.3
  *	snapshot --only-save FILE	leaves that, and does nothing else
- *	snapshot --load FILE	goes on with such a snapshot instead, with its SSP, without it, and with a stale one
- *	snapshot --print FILE	no KVM needed: what of it is CET state
- *	snapshot --refused FILE	the KVM here does not offer CET: it refuses such a snapshot, loudly
+ *	snapshot --load FILE	continues with such a snapshot instead: with its SSP, without it, and with a stale one
+ *	snapshot --print FILE	prints the CET state in it, without KVM
+ *	snapshot --refused FILE	for a KVM that does not offer CET: it refuses such a snapshot with an error
  */
 #include <errno.h>
 #include <stdio.h>
@@ -168,7 +168,7 @@ static void drop(struct snapshot *s, uint64_t msr)
 	snapshot_drop_msr(s, msr);
 }
 
-/* The index of an MSR, and something else. */
+/* The index of an MSR in the lower half, and something else in the upper. */
 #define MSR_AND(msr, value) ((msr) | (uint64_t)(value) << 32)
 
 static void add_to(struct snapshot *s, uint64_t x)
@@ -202,7 +202,7 @@ static void make_ist1_busy(struct snapshot *s, uint64_t msr)
 
 /* clang-format off */
 static const struct falsified {
-	enum deed deed;
+	enum action action;
 	const char *name;		/* NULL: nothing is falsified */
 	change_fn *change;
 	uint64_t x;
@@ -278,7 +278,7 @@ static void check_restored(const struct snapshot *s, const struct falsified *f, 
 	struct cpu *c;
 	bool ok;
 
-	memcpy(&copy->ram[(uintptr_t)&chain_deed], &(uint64_t) { f->deed }, sizeof(chain_deed));
+	memcpy(&copy->ram[(uintptr_t)&chain_action], &(uint64_t) { f->action }, sizeof(chain_action));
 	if (f->change)
 		f->change(copy, f->x);
 	m = snapshot_restore(copy, f->without);
@@ -290,7 +290,7 @@ static void check_restored(const struct snapshot *s, const struct falsified *f, 
 		ok = !strcmp(stop_text(c), want);
 	}
 	tap_ok(ok, "%sCPL%u, %s%s; %s: %s", prefix, cpl, f->name ? "falsified: " : "as it was", f->name ? f->name : "",
-	       deed_names[f->deed], *want ? want : "unwinds");
+	       action_names[f->action], *want ? want : "unwinds");
 	if (!ok)
 		tap_diag("got: %s", stop_text(c));
 	machine_destroy(m);
@@ -300,7 +300,7 @@ static void check_restored(const struct snapshot *s, const struct falsified *f, 
 /* Whether it shows that a bit of IBT is necessary. */
 static bool is_of_ibt(const struct falsified *f)
 {
-	return f->name && (f->deed == BAD_JUMP || strstr(f->name, "ENDBR_EN"));
+	return f->name && (f->action == BAD_JUMP || strstr(f->name, "ENDBR_EN"));
 }
 
 /* A snapshot deep in calls, also in a file. */
@@ -329,12 +329,12 @@ static void registers_are_necessary(unsigned int cpl, const char *save)
 			check_restored(s, &falsified[i], cpl, base, "");
 		else
 			tap_skip("KVM offers no IBT", "CPL%u, falsified: %s; %s", cpl, falsified[i].name,
-				 deed_names[falsified[i].deed]);
+				 action_names[falsified[i].action]);
 	}
 	free(s);
 }
 
-/* Saved in the kernel, while CPL3 waits: PL3_SSP is where its shadow stack goes on. */
+/* Saved in the kernel, while CPL3 waits: PL3_SSP is where its shadow stack continues. */
 static void pl3_ssp_is_necessary(void)
 {
 	static const struct {
@@ -371,7 +371,7 @@ static void pl3_ssp_is_necessary(void)
 		if (*tests[i].want) {
 			do {
 				cpu_run(c);
-			} while (c->stop.kind == STOP_CALL && c->stop.number == CALL_UP);
+			} while (cpu_called(c, CALL_UP));
 			ok = !strcmp(stop_text(c), tests[i].want);
 		} else {
 			ok = chain_unwinds(c, DEPTH, base, 3);

@@ -53,7 +53,7 @@ travels() { # NAME
 }
 
 saved=()
-# keep NAME: keep what it left for the hosts that follow.
+# keep NAME: keep the files that this host has left, for the hosts that follow.
 keep() {
 	local f
 	for f in "$tmp/$1/files/"*; do saved+=(-i "$f"); done
@@ -69,7 +69,7 @@ from() {
 	done
 }
 
-# same_state: what the hosts saved is equal, to the bit.
+# same_state: what the hosts saved is identical.
 same_state() {
 	local p what want series
 	for p in "${travelling[@]}"; do
@@ -85,7 +85,7 @@ same_state() {
 	done
 }
 
-# refused NAME...: a KVM without CET takes none of their snapshots. NAME can have a path
+# refused NAME...: a KVM without CET accepts none of these snapshots. NAME can have a path
 refused() {
 	local name
 	for name; do

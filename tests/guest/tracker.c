@@ -4,7 +4,7 @@
  * is S_CET[11] at CPL0 and U_CET[11] at CPL3; S_CET[10] and U_CET[10] suppress it.
  *
  *	tracker --save FILE	also leaves snapshots with a waiting tracker for another kernel, as FILE.0 and FILE.3
- *	tracker --load FILE	goes on with these instead
+ *	tracker --load FILE	continues with these instead
  */
 #include <stdio.h>
 #include <stdlib.h>
@@ -73,7 +73,7 @@ static struct cpu *start(struct machine **m, unsigned int cpl, const struct bran
 	cpu_cet(c, GUEST_ALL);
 	cpu_start_at(c, cpl, (uintptr_t)b->code, (uint64_t[3]) { 0 });
 	cpu_run(c);
-	if (c->stop.kind != STOP_CALL || c->stop.number != CALL_READY)
+	if (!cpu_called(c, CALL_READY))
 		tap_bail("the guest does not get to its branch: %s", stop_text(c));
 	cpu_get_regs(c, &regs);
 	regs.rdi = (uintptr_t)target;

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0 */
-/* For a process of the host that has a shadow stack itself, and looks at what the CPU has of it. */
+/* For a process of the host that has a shadow stack itself, and reads its state in the CPU. */
 #ifndef TESTS_GUEST_USER_SHADOW_STACK_H
 #define TESTS_GUEST_USER_SHADOW_STACK_H
 

@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
  * vcpus: two vCPUs of one VM, deep in calls on their shadow stacks, one at CPL0 and one at CPL3, each with its own
- * values in its MSRs, on two CPUs of the host at the same time. Both are saved, and go on in another VM
+ * values in its MSRs, on two CPUs of the host at the same time. Both are saved, and continue in another VM
  *
- *	vcpus --save FILE	leaves them as FILE.0 and FILE.3
- *	vcpus --load FILE	both go on; then one without its SSP, and both with that of the other
+ *	vcpus --save FILE	saves them as FILE.0 and FILE.3
+ *	vcpus --load FILE	both continue; then one without its SSP, and both with that of the other
  */
 #include <pthread.h>
 #include <stdio.h>
