@@ -3,9 +3,9 @@
 #
 # For programs that make a folder under build/ once, and print its name.
 
-# cached NAME-KEY MAKE: print the name of the folder. If it does not exist, MAKE makes $part, which becomes it: it is
-# there as a whole, or not at all. KEY has no '-', and depends on what the folder is made from. Other folders NAME-*
-# that are older than two hours are removed then: nothing uses them any more. If MAKE fails, so does this.
+# cached NAME-KEY MAKE: print the name of the folder. If it does not exist, MAKE makes $part, which is then renamed, so
+# that the folder exists completely or not at all. KEY has no '-', and depends on what the folder is made from. Then,
+# other folders NAME-* that are older than two hours are removed, as nothing uses them any more. Fails if MAKE fails.
 cached() {
 	# The names are odd because MAKE sees them.
 	local cached_dir=$1 cached_name=${1%-*} part=$1.part

@@ -6,7 +6,7 @@
 #   ok DESCRIPTION COMMAND...            passes when the command succeeds; its output is shown when it fails
 #   not_ok DESCRIPTION STATUS COMMAND... passes when the command exits with STATUS; output kept in $output
 #   is DESCRIPTION GOT WANTED            compares strings
-#   like DESCRIPTION TEXT REGEX          passes when TEXT matches the extended regular expression, which is not empty
+#   like DESCRIPTION TEXT REGEX          passes when TEXT matches the extended regular expression; an empty one fails
 #   skip DESCRIPTION REASON              a check that cannot run here, and why
 #   skip_all REASON                      the whole case cannot run here
 #   diag TEXT...                         a remark

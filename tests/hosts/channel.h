@@ -4,8 +4,8 @@
  * console: frames of a header line "TYPE LENGTH NAME\n" (NAME may be empty) and
  * LENGTH bytes.
  *
- * A file goes in as many frames as it takes, each with its name; an empty file
- * has one frame of length 0.
+ * A file takes as many frames as it needs, each with its name; an empty file
+ * takes one frame of length 0.
  */
 #ifndef TESTS_HOSTS_CHANNEL_H
 #define TESTS_HOSTS_CHANNEL_H

@@ -160,8 +160,8 @@ static void send_kmsg(void)
 }
 
 /*
- * Logs in the kernel log how far we are.  It also makes a line before it readable that
- * has no newline: the kernel keeps that line back, because it may be continued.
+ * Writes our progress to the kernel log.  This also releases a previous line without a
+ * newline, which the kernel holds back because it may be continued.
  */
 static void log_line(const char *what, int number)
 {
@@ -237,7 +237,7 @@ static FILE *open_list(const char *path)
 	return f;
 }
 
-/* Without blanks at its end; not the empty ones and comments */
+/* The next line, without blanks at its end; skips empty lines and comments */
 static char *next_line(FILE *f)
 {
 	static char *line;
@@ -311,7 +311,7 @@ static int readable(int fd)
 	return poll(&p, 1, 0) == 1 && p.revents & POLLIN;
 }
 
-/* Sends the output and the kernel's log until @pid ends; its status. Others that end meanwhile are orphans */
+/* Sends the output and the kernel's log until @pid ends; returns its status. Other processes that end are orphans */
 static int wait_for(pid_t pid, int master, int signals)
 {
 	struct pollfd p[3] = { { .fd = signals, .events = POLLIN },
@@ -520,8 +520,8 @@ static void make_files(uint64_t address)
 }
 
 /*
- * With the kernel parameter, the machine's state is saved here. From then on the machine starts here, each time with
- * other files, so that its boot is emulated only once.
+ * With the kernel parameter, the machine's state is saved here. Later runs start here, each with its own files, so that
+ * the boot is emulated only once.
  */
 static void start_here(void)
 {

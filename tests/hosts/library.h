@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0 */
 /*
- * Kernels that a host finds in reserved memory, for kexec: tests/hosts/boot -L. The kernel parameter
- * LIBRARY_PARAMETER tells where.
+ * Kernels for kexec, which a host finds in reserved memory: tests/hosts/boot -L. The kernel parameter
+ * LIBRARY_PARAMETER has the address.
  */
 #ifndef TESTS_HOSTS_LIBRARY_H
 #define TESTS_HOSTS_LIBRARY_H
@@ -27,15 +27,15 @@ struct library {
 };
 
 /*
- * Files that a host gets after its boot, if the kernel parameter FILES_PARAMETER tells where in reserved memory they
- * are: a struct files, then for each a struct file, its path with a final '\0', and its content, or where a symbolic
- * link leads. Each struct file is aligned to FILES_ALIGN.
+ * Files that a host gets after its boot, if the kernel parameter FILES_PARAMETER has their address in reserved memory:
+ * a struct files, then for each file a struct file, its path with a final '\0', and its content, or the target of a
+ * symbolic link. Each struct file is aligned to FILES_ALIGN.
  */
 #define FILES_PARAMETER "tests.files="
 #define FILES_MAGIC	0x3153454c4946ull
 #define FILES_ALIGN	8
 
-/* What is written to this port of Bochs makes it save the machine's state, and end: bochs-snapshot.patch */
+/* A write to this port makes Bochs save the machine's state, and exit: bochs-snapshot.patch */
 #define SNAPSHOT_PORT 0x8904
 
 struct files {

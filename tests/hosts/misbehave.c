@@ -12,7 +12,7 @@
  *   taint NUMBER		taints the kernel
  *   copy FILE NAME		copies FILE to /out/NAME
  *   kvm			creates a virtual machine with a vCPU
- *   cycles NUMBER		prints the TSC ticks that so many getppid() take
+ *   cycles NUMBER		prints the TSC ticks that NUMBER calls of getppid() take
  *   load FILE		loads a module
  */
 #include <err.h>

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * mkboot: a Debian kernel as an emulator can start it at once
+ * mkboot: prepares a Debian kernel so that an emulator can start it without a boot loader
  *
  *   mkboot kernel VMLINUZ DIR
  *	unpacks a bzImage: DIR/vmlinux (ELF, for QEMU's -kernel) and
@@ -8,11 +8,11 @@
  *
  *   mkboot bochs KERNELDIR INITRD MEGABYTES CMDLINE OPTROM OUT SEEN-AS RESERVED
  *	writes OUT/params.img and OUT/optrom.img, which start the kernel of
- *	KERNELDIR with INITRD, and prints the lines of a bochsrc.  INITRD and
- *	KERNELDIR are named in them relative to SEEN-AS: Bochs runs in a chroot
- *	and sees SEEN-AS/kernel.img, SEEN-AS/initrd.img and so on.  If there is
- *	an OUT/library.img, it is put behind the MEGABYTES, in memory that is
- *	reserved; if there is none, RESERVED megabytes are left for files.
+ *	KERNELDIR with INITRD, and prints the lines of a bochsrc.  They name
+ *	the files as Bochs sees them in its chroot: SEEN-AS/kernel.img,
+ *	SEEN-AS/initrd.img and so on.  If there is an OUT/library.img, it is put
+ *	behind the MEGABYTES, in reserved memory; if not, RESERVED megabytes
+ *	there are left for files.
  *
  *   mkboot library FILE DIR...
  *	makes FILE of what boot --prepare left in each DIR, see library.h

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0 */
 /*
- * Option ROM for Bochs, from where a kernel starts without a boot loader.
+ * Option ROM for Bochs that starts a kernel without a boot loader.
  *
  * The BIOS far-calls offset 3 after its own set-up, when the ACPI tables
  * exist.  The ROM does not return: it goes to flat 32-bit protected mode and

@@ -21,7 +21,7 @@
 
 static FILE *copy, *report, *dmesg;
 
-/* If the reader of our stdout is gone, the result must not be lost */
+/* The result must not be lost even if the reader of our stdout is gone */
 static void print(const char *p, size_t size)
 {
 	while (size) {

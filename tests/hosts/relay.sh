@@ -1,13 +1,13 @@
 # SPDX-License-Identifier: GPL-2.0
 # shellcheck shell=bash
 #
-# For cases, after tap.sh: run programs that print TAP on an emulated host, and take over their points.
+# For cases, after tap.sh: run programs that print TAP on an emulated host, and report their checks.
 
 # shellcheck disable=SC2154 # tap.sh sets tests, failures, tmp and top
 
-# relay NAME FILE [DIRECTIONS]: each program's checks become checks of this case, as "NAME: PROGRAM: CHECK". FILE is the
-# programs' output, one after the other; "# program PROGRAM" announces each. DIRECTIONS is a file with a line for each
-# program: empty, or a direction (run_host), for which the checks that passed, of those made, are reported at the end.
+# relay NAME FILE [DIRECTIONS]: each program's checks become checks of this case, as "NAME: PROGRAM: CHECK". FILE has
+# the programs' output, one after another, each after a line "# program PROGRAM". DIRECTIONS is a file with one line for
+# each program: empty, or a direction (run_host). For each direction, the end of the output says how many checks passed.
 relay() {
 	local counts
 	awk -v name="$1" -v n="$tests" -v directions="${3:-/dev/null}" '
@@ -71,7 +71,7 @@ cet_parameter() {
 	esac
 }
 
-# for_series SERIES COMMANDS: adapt COMMANDS, one per line, to the kernel of the series; that of 6.1 does not use CET
+# for_series SERIES COMMANDS: adapt COMMANDS, one per line, to the kernel of the series: a 6.1 kernel does not use CET
 # itself
 for_series() {
 	case $1 in
@@ -83,8 +83,8 @@ for_series() {
 	esac
 }
 
-# distro_module KERNEL NAME FILE: the module that the kernel's package has, unpacked, without debug information, BTF and
-# signature, which would only take time to load
+# distro_module KERNEL NAME FILE: write the module of the kernel's package to FILE, unpacked, and without debug
+# information, BTF and signature, which would only take time to load
 distro_module() {
 	local from
 	from=$(find "$1/" -name "$2.ko*" -path '*/kvm/*')
@@ -95,8 +95,8 @@ distro_module() {
 	objcopy --strip-debug -R .BTF -R .BTF.base "$3"
 }
 
-# directions_to KERNEL COMMANDS: COMMANDS for run_host, from those that are the same for each kernel: they end with
-# "#direction FROM VMM RESULT", where FROM can be "here"
+# directions_to KERNEL COMMANDS: print COMMANDS for run_host. The input is the same for each kernel: its lines can end
+# with "#direction FROM VMM RESULT", where FROM can be "here"
 directions_to() {
 	sed "s/ #direction here / #direction $1 /; s/ #direction /&$1 /" <<<"$2"
 }

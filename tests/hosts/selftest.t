@@ -1,7 +1,7 @@
 #!/bin/bash
 # SPDX-License-Identifier: GPL-2.0
 #
-# The emulated hosts themselves: each kind of failure is recognized as what it is.
+# The emulated hosts themselves: each kind of failure has its exit status, and is reported.
 #
 # Environment: HOSTS_KERNEL  KERNELDIR[:RELEASE] as tests/hosts/boot -k takes it; default: the root "trixie".
 #

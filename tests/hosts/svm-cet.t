@@ -3,7 +3,7 @@
 #
 # The svm-cet host: VMRUN, #VMEXIT, nested paging, WRMSR, XRSTORS and CPUID follow AMD's rules for shadow stacks
 #
-# A module does all of it on one boot, without KVM: tests/hosts/svm-rules.c.
+# A module checks all of them in one boot, without KVM: tests/hosts/svm-rules.c.
 #
 # Environment: BOCHS  as tests/hosts/boot takes it
 # needs: kernel-6.12 root-emulators bochs svm-rules
@@ -15,7 +15,7 @@
 
 misbehave=$top/build/hosts/bin/misbehave
 make -s -C "$top/tests/hosts"
-# rules NAME [OPTION]...: what the module says, without the time stamps, in $tmp/NAME/rules
+# rules NAME [OPTION]...: boot a host, and write the module's messages to $tmp/NAME/rules, without their time stamps
 rules() {
 	run_host "$1" svm-cet "$("$top/tests/debian/kernel" path 6.12)" '' 'misbehave load svm-rules.ko' -N -t 600 \
 		-i "$misbehave" -i "$build/tests/svm-rules-6.12/svm-rules.ko" "${@:2}"

@@ -679,7 +679,7 @@ static void test_checks(void)
 	*q(vmcb, CR4) &= ~CR4_CET;
 	check(accepted(SHSTK, SSP_TOP, 0), "VMRUN accepts that without CR4.CET");
 
-	/* A refused VMRUN is no news of a VMCB: with the clean bit, what is checked is what was accepted. */
+	/* A refused VMRUN does not change what is cached: with the clean bit, VMRUN checks the accepted values. */
 	init_vmcb(vmcb);
 	accepted(SHSTK, SSP_TOP, 0x1000);
 	check(refused(BIT(2), SSP_TOP, 0x1000), "VMRUN refuses a VMCB that it has accepted before");
@@ -788,7 +788,7 @@ static void test_single_steps(void)
 	init_vmcb(vmcb);
 	*q(vmcb, RFLAGS) = 0x102;
 	check_u64(enter(vmcb, svm_rules_exit), VMMCALL, "a single step of an intercepted instruction");
-	check_u64(traps, 0, "... is no trap of the host");
+	check_u64(traps, 0, "... does not trap in the host");
 }
 
 static void test_injection(void)

@@ -12,7 +12,7 @@
 #                                  kernel's source extracted. If that fails, the case ends, with a check that fails
 #   in_root [OPTION]... -- SCRIPT  run a bash script in the root of $release, with no network, and what is
 #                                  written thrown away; OPTION as of tests/debian/root run (-o, -l, -b)
-#   take_turn                      false for every other of its calls in a release, beginning with the first call in
+#   take_turn                      false for every second of its calls in a release, beginning with the first call in
 #                                  one release and the second in the other: for checks that hardly depend on the
 #                                  release, and are made in one of them. With THOROUGH=y it is always true
 #   built_once                     from here on `make` gives modules that were built before (see below)
