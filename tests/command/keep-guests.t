@@ -261,7 +261,7 @@ names "a disk of another process" \
 	'vhost \([0-9]+\): it has a device of another process \(vhost-user\): -device vhost-user-blk-pci'
 names "... a network" 'network \([0-9]+\): it has a network of another process: -netdev vhost-user'
 names "a TPM" 'tpm \([0-9]+\): it has a TPM whose state is elsewhere: -tpmdev emulator'
-names "a VM that is no QEMU's" 'mine \([0-9]+\): it is neither libvirt.s nor a QEMU'
+names "a VM without a QEMU" 'mine \([0-9]+\): it is neither libvirt.s nor a QEMU'
 names "something else that holds KVM" 'maybe [0-9]+ holder: has a perf event open'
 is "$r: ... nothing else is: not the good one" "$(part refused | grep -c '^    good')" 0
 for note in 'CPUs of 1 of its [0-9]+ threads \(taskset\)' 'NUMA policy of its memory \(bind:0\)' \

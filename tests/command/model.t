@@ -168,7 +168,7 @@ agree "prebuilt modules are all that is left of a kernel" ""
 plain
 mkdir -p "$R/lib/modules/.kvm-onereg-$K.part/kernel"
 : >"$R/lib/modules/notes"
-agree "what is no kernel" "$K: distro; 6.12.117-1"
+agree "folders that are not kernels" "$K: distro; 6.12.117-1"
 
 # ---- whose modules they are
 

@@ -66,7 +66,7 @@ verdict "topology, caches and highest leaves are the host's own" \
 verdict "a feature of KVM's own less" 'clear(0x40000001, 0, "eax", 5)' \
 	'no: KVM_FEATURE_STEAL_TIME (CPUID 0x40000001:EAX[5])' ok
 verdict "a hint of KVM's is none" 'set(0x40000001, 0, "edx", 0)' ok ok
-verdict "a leaf that nobody knows" 'put(0x20, 0, "eax", 5)' ok ok
+verdict "an unknown leaf" 'put(0x20, 0, "eax", 5)' ok ok
 
 verdict "a smaller MAXPHYADDR" 'put(0x80000008, 0, "eax", 0x302d)' 'no: MAXPHYADDR (CPUID 0x80000008)' ok
 verdict "a larger one" 'put(0x80000008, 0, "eax", 0x3034)' ok 'no: MAXPHYADDR (CPUID 0x80000008)'
@@ -100,7 +100,7 @@ verdict "other LBRs" 'feature(0x345, 0x32c6)' 'no: format of LBRs (IA32_PERF_CAP
 verdict "VMX: a control that may be 1 no more" 'feature_clear(0x48b, 33)' \
 	'no nested: EPT (IA32_VMX_PROCBASED_CTLS2[1])' ok
 verdict "VMX: ... is nothing to guests that run no VMs" 'feature_clear(0x48b, 33)' ok ok --without nested
-verdict "VMX: ... is no matter of CET" 'feature_clear(0x48b, 33)' 'no nested: EPT (IA32_VMX_PROCBASED_CTLS2[1])' ok \
+verdict "VMX: ... does not concern CET" 'feature_clear(0x48b, 33)' 'no nested: EPT (IA32_VMX_PROCBASED_CTLS2[1])' ok \
 	--without cet
 verdict "VMX: a control that must be 1" 'feature_set(0x48d, 3)' \
 	'no nested: NMI_EXITING (IA32_VMX_TRUE_PINBASED_CTLS[3])' ok
@@ -148,7 +148,7 @@ verdict "... and not" 'tsc(2000501, 0)' 'ok ! TSC' ok
 verdict "nested state that is larger than the destination takes" 'capability("NESTED_STATE", 2048)' \
 	'no nested: KVM_CAP_NESTED_STATE' ok
 verdict "a quirk that only one KVM knows" '$d->{kvm}{quirks} = "0x7f"' 'ok ! KVM_X86_QUIRK_SLOT_ZAP_ALL' ok
-verdict "a quirk that nobody knows" '$d->{kvm}{quirks} = "0x800000ff"' ok 'ok ! quirk 31'
+verdict "an unknown quirk" '$d->{kvm}{quirks} = "0x800000ff"' ok 'ok ! quirk 31'
 verdict "the PAT of a nested guest" 'amd; $d->{kvm}{quirks} = "0x8ff" -- amd' \
 	'ok ! KVM_X86_QUIRK_NESTED_SVM_SHARED_PAT' ok
 verdict "... where there is none" '$d->{kvm}{quirks} = "0x8ff" -- 1' ok ok
@@ -266,7 +266,7 @@ like "... a capability of KVM's" "$text" 'KVM_CAP_VCPU_EVENTS: not on .*host2'
 "$offer" make "$tmp/host2" 'other("host2"); set(7, 0, "ebx", 4, 11)'
 "$offer" make "$tmp/host3" 'other("host3"); set(7, 0, "ebx", 4, 11); $d->{cpu}{model} = 60'
 preflight --json --baseline "$tmp/host2" "$tmp/host3" >"$tmp/haswell.json"
-is "baseline: TSX that QEMU gives to nobody" "$(taken haswell)" "hle:host3 rtm:host3"
+is "baseline: TSX, which QEMU gives to no guest" "$(taken haswell)" "hle:host3 rtm:host3"
 "$offer" make "$tmp/a1" 'amd; other("a1")'
 "$offer" make "$tmp/a2" 'amd; other("a2"); clear(0x8000000a, 0, "edx", 3)'
 preflight --json --baseline "$tmp/a1" "$tmp/a2" >"$tmp/amd.json"
@@ -330,7 +330,7 @@ unusable "what version 2 has is missing" "$tmp/x" "damaged: in kvm\[0\], 'quirks
 "$offer" make "$tmp/x" '$d->{cpuid}[3]{eax} = "0x100000000"'
 unusable "a register of 33 bits" "$tmp/x" 'damaged: cpuid\[3\] eax is too large'
 "$offer" make "$tmp/x" '$d->{cpuid}[3]{eax} = 5'
-unusable "a number that is no string" "$tmp/x" "damaged: in cpuid\[3\], 'eax' is missing or not of type string"
+unusable "a number instead of a string" "$tmp/x" "damaged: in cpuid\[3\], 'eax' is missing or not of type string"
 "$offer" make "$tmp/x" '$d->{msrs}[0] = "16"'
 unusable "a number without 0x" "$tmp/x" 'damaged: msrs\[0\]'
 "$offer" make "$tmp/x" '$d->{cpu}{family} = 5000000000'

@@ -517,7 +517,7 @@ rm -r "$D/updates"
 dep
 load_both "$(distro kvm)" "$(distro kvm-amd)"
 kernel $N distro
-is "nobody has ours" "$(next)" "$N the newest distro"
+is "no kernel has ours" "$(next)" "$N the newest distro"
 
 host
 kernel $O distro '' 6.1.192-2

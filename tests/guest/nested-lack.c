@@ -174,7 +174,7 @@ void test_no_ept(void)
 	without_ept(0, false, "call 272", "L2 without CET");
 	without_ept(GUEST_IBT, false, "call 272", "L2 with IBT");
 	without_ept(GUEST_SHSTK, false, "call 272", "L2 on a shadow stack");
-	without_ept(GUEST_SHSTK, true, "exit 0, vector 14", "L2 on a page that is no shadow stack");
+	without_ept(GUEST_SHSTK, true, "exit 0, vector 14", "L2 on a page that is not a shadow stack");
 }
 
 /*

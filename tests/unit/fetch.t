@@ -132,7 +132,7 @@ refused 20 "a package that was changed on the way" 'the download of .* failed: .
 bare
 package "$debian"
 apt_source="deb [allow-insecure=yes] file:$w/archive ./" offer 2>/dev/null
-refused 20 "an archive that nobody signed" 'failed: .*(unauthenticated|authenticated)' '' -f
+refused 20 "an archive without a signature" 'failed: .*(unauthenticated|authenticated)' '' -f
 bare
 package 6.12.118-1
 mv "$w/archive/linux-source-6.12_6.12.118-1_all.deb" "$w/archive/linux-source-6.12_${debian}_all.deb"

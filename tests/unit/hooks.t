@@ -40,12 +40,12 @@ faults() {
 	function bad(text) { print text }
 	/[ \t]$/ && !/^ $/ { bad("white space at the end of line " NR) }
 	length > 120 { bad("line " NR " is long") }
-	NR == 1 { if (!/^[A-Z].*\.$/) bad("the first line is no sentence that describes it") }
+	NR == 1 { if (!/^[A-Z].*\.$/) bad("the first line is not a sentence that describes it") }
 	NR == 2 { if (!/^--- a\/(arch\/x86|virt)\/kvm\/[^ \t]*$/) bad("line 2 names no file of KVM"); old = substr($0, 7) }
 	NR == 3 { if ($0 != "+++ b/" old) bad("line 3 names another file") }
-	NR == 4 { if (!/^@@ -[0-9]+(,[0-9]+)? \+[0-9]+(,[0-9]+)? @@$/) bad("line 4 is no bare hunk header"); split($0, h, /[-+, @]+/); from = h[3]; to = h[5] }
+	NR == 4 { if (!/^@@ -[0-9]+(,[0-9]+)? \+[0-9]+(,[0-9]+)? @@$/) bad("line 4 is not a bare hunk header"); split($0, h, /[-+, @]+/); from = h[3]; to = h[5] }
 	NR > 4 && /^@@/ { hunks++ }
-	NR > 4 && !/^[-+ ]/ { bad("line " NR " is no line of a diff") }
+	NR > 4 && !/^[-+ ]/ { bad("line " NR " is not a line of a diff") }
 	NR > 4 && /^ / { context++; last = " "; if (added) after++ ; else before++ }
 	NR > 4 && /^-/ { removed++ }
 	NR > 4 && /^\+/ { added++; if (/^\+ /) bad("indented by spaces: line " NR); if (after) apart = 1 }
