@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0 */
 /* The part of a guest that cannot be written in C: see guest.h. */
 #include "guest.h"
+#include "guest-macros.S"
 
 	.text
 
@@ -83,12 +84,7 @@ g_exception_end:
 	.type g_user, @function
 g_user:
 	endbr64
-	push	%rbx
-	push	%rbp
-	push	%r12
-	push	%r13
-	push	%r14
-	push	%r15
+	push_callee_saved
 	pushfq
 	push	%gs:CPU_RSP0
 	mov	%rsp, %gs:CPU_RSP0
@@ -135,12 +131,7 @@ g_user_return:
 1:	mov	%gs:CPU_RSP0, %rsp
 	pop	%gs:CPU_RSP0
 	popfq
-	pop	%r15
-	pop	%r14
-	pop	%r13
-	pop	%r12
-	pop	%rbp
-	pop	%rbx
+	pop_callee_saved
 	ret
 
 	.section .note.GNU-stack, "", @progbits

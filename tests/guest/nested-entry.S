@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0 */
 /* L1's way into L2 and back, and parts of L2 that cannot be written in C: see hypervisor.h. */
 #include "hypervisor.h"
-#include "nested-macros.S"
+#include "guest-macros.S"
 
 	.text
 

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0 */
-/* For nested-entry.S and svm-nested-entry.S, which include it. */
+/* For guest.S, nested-entry.S and svm-nested-entry.S, which include it. */
+
 	/* What a C function may not change. */
 	.macro	push_callee_saved
 	push	%rbx
