@@ -466,9 +466,13 @@ static void refuse(const char *name)
 	struct snapshot *s = snapshot_load_cpl(name, 3);
 	struct machine *m = snapshot_machine(s);
 	struct cpu *c = m->cpus[0];
+	struct kvm_cpuid2 *cpuid = vcpu_cpuid(&c->io);
+	const struct kvm_cpuid_entry2 *seven = find_cpuid(cpuid, 7, 0), *saved = find_cpuid(&s->cpuid, 7, 0);
 	unsigned int i;
 
-	tap_ok(true, "KVM_SET_CPUID2 is accepted");
+	tap_ok(seven && saved && seven->ecx & saved->ecx & 1u << 7 && seven->edx == saved->edx,
+	       "KVM_SET_CPUID2 is accepted");
+	free(cpuid);
 	tap_ok(s->sregs.cr4 & CR4_CET && snapshot_put(s, c, PART_SREGS, NULL) == -EINVAL, "KVM_SET_SREGS2: EINVAL");
 	for (i = 0; i < CET_MSRS_XSS; i++)
 		tap_ok(*snapshot_msr(s, cet_msrs[i]) && !msrs_set(&c->io, cet_msrs[i], *snapshot_msr(s, cet_msrs[i])),
