@@ -217,7 +217,7 @@ static struct triple set_host_fields(struct nested *n)
 	return host;
 }
 
-/* L2 has exited with the state @want: it goes on with it, whether LOAD_CET was set on the first entry or not */
+/* L2 has exited with the state @want, and continues with it, whether LOAD_CET was set on the first entry or not */
 static void enters_with_stored(struct nested *n, struct triple want, const char *name)
 {
 	struct triple now;

@@ -107,8 +107,8 @@ void test_cpus(void)
 		tap_ok(host_set_online(1, true) && host_is_online(1), "the CPU comes back");
 		other += host_rdmsr_on(1, MSR_S_CET) != host_s_cet || host_rdmsr(MSR_S_CET) != host_s_cet;
 	}
-	tap_ok(progressed == ROUNDS, "it always went on");
-	tap_ok(move(&movers[0], 1) && goes_on(&movers[0]), "it can be moved back, and goes on");
+	tap_ok(progressed == ROUNDS, "the vCPU always went on");
+	tap_ok(move(&movers[0], 1) && goes_on(&movers[0]), "the vCPU can be moved back, and goes on");
 	stop(&movers[0], "its CPU offline and online");
 	tap_ok(!other, "the CPUs' S_CET was always that of the host");
 	machine_destroy(m);

@@ -88,7 +88,7 @@ static void check_failed_entries(struct cpu *c)
 		       "the next entry loads the INT_SSP_TAB that was set before the one that failed");
 		server_start(c);
 		orders_of(c)->which = 3;
-		tap_ok(server_do(c, ORDER_EXITS), "the same vCPU runs when that is put right");
+		tap_ok(server_do(c, ORDER_EXITS), "the vCPU runs once its state is valid again");
 		check_s_cet("after that");
 	}
 }

@@ -405,7 +405,8 @@ static void check_running(void)
 		c->io.run->immediate_exit = 1;
 		cpu_run(c);
 		c->io.run->immediate_exit = 0;
-		tap_ok(c->stop.kind == STOP_SIGNAL && cpu_rdmsr(c, denied[i]) == wanted, "its value is what it was");
+		tap_ok(c->stop.kind == STOP_SIGNAL && cpu_rdmsr(c, denied[i]) == wanted,
+		       "MSR 0x%x has its value after the exit", denied[i]);
 	}
 	machine_destroy(m);
 }
@@ -571,7 +572,7 @@ void test_absent(void)
 	sregs.cr4 |= CR4_CET;
 	tap_ok(ioctl(c->io.vcpu, KVM_SET_SREGS, &sregs) && errno == EINVAL, "KVM_SET_SREGS with CR4.CET: EINVAL");
 	sregs.cr4 &= ~CR4_CET;
-	tap_ok(!ioctl(c->io.vcpu, KVM_SET_SREGS, &sregs), "and without: taken");
+	tap_ok(!ioctl(c->io.vcpu, KVM_SET_SREGS, &sregs), "KVM_SET_SREGS without CR4.CET is accepted");
 	tap_ok(host_rdmsr(MSR_S_CET) == host_s_cet, "the host's S_CET is as before");
 	machine_destroy(m);
 }

@@ -351,7 +351,7 @@ void test_private(void)
 			       r[2 + i].c->stop.kind == STOP_CALL,
 		       "a vCPU without %s runs between them", names[i]);
 		tap_diag("preempted %ld times, looked %u times", r[2 + i].preempted, (unsigned int)peeked);
-		tap_ok(!bad, "it finds nothing of theirs");
+		tap_ok(!bad, "a vCPU without %s finds nothing of the others", names[i]);
 		if (bad)
 			tap_diag("%u times", (unsigned int)bad);
 	}

@@ -330,7 +330,7 @@ without:
 	status = status_of(vmm_without_shadow_stack, false);
 	tap_ok(status == 0 && found->finished && found->runs && !found->wrong_stops && !found->wrong_msrs &&
 		       !found->wrong_values,
-	       "a VMM without shadow stack: after KVM_RUN nothing of the guest's is in U_CET%s",
+	       "a VMM without a shadow stack: after KVM_RUN, nothing of the guest is in U_CET%s",
 	       host_has_cet ? " and PL3_SSP" : "");
 	tell_found();
 	if (!host_has_cet) {
@@ -343,6 +343,6 @@ without:
 	if (status != EXIT_BY_CP)
 		tap_diag("status %d", status);
 	status = status_of(corrupt_return, false);
-	tap_ok(status == EXIT_BY_RETURN, "which without a shadow stack goes through");
+	tap_ok(status == EXIT_BY_RETURN, "without a shadow stack, the corrupted return succeeds");
 	munmap(found, sizeof(*found));
 }

@@ -134,7 +134,7 @@ static void check_save(struct cpu *c, const struct way *w, uint64_t n)
 	       (unsigned long long)w->xss, (unsigned long long)w->xcr0);
 	for (i = size; i < 64; i++)
 		clean &= at[i] == 0x5a;
-	tap_ok(clean, "and nothing behind it");
+	tap_ok(clean, "nothing is written behind the image");
 }
 
 static void check_restore(struct cpu *c, const struct way *w, uint64_t n, uint64_t in_image)

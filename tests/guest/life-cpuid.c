@@ -174,8 +174,8 @@ void test_cpuid(void)
 		}
 	}
 	tap_ok(set == 4 * KINDS * KINDS, "CPUID can be set again and again before the first KVM_RUN");
-	tap_ok(!odd, "guests without CET run, and find nothing of what there was before");
+	tap_ok(!odd, "guests without CET run, and find nothing of the earlier state");
 	tap_ok(refused == KINDS * (KINDS - 1), "another CPUID is refused after KVM_RUN");
-	tap_ok(same == KINDS * KINDS, "and the same one is not");
+	tap_ok(same == KINDS * KINDS, "the same CPUID is accepted after KVM_RUN");
 	check_supervisor_msrs("CPUIDs");
 }

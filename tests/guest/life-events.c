@@ -33,7 +33,7 @@ void test_smi(void)
 		ok = !__atomic_load_n(&w.smi, __ATOMIC_ACQUIRE);
 	}
 	tap_ok(ok, "%u SMIs anywhere on a guest's way", smis);
-	tap_ok(walker_goes_on(&w), "it goes on");
+	tap_ok(walker_goes_on(&w), "the guest goes on");
 	walker_stop(&w, "SMIs");
 	check_supervisor_msrs("SMIs");
 	machine_destroy(m);

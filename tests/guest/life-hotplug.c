@@ -23,11 +23,11 @@ void test_hotplug(void)
 		/* Threads that could run there immediately are moved elsewhere. */
 		tap_ok(host_move(walkers[1].tid, 0) && host_set_online(1, true) && host_is_online(1),
 		       "CPU 1 comes back");
-		tap_ok(cpu_is_clean(1), "with nothing of a guest, and the host's S_CET");
-		tap_ok(host_move(walkers[1].tid, 1) && crew_goes_on(&crew), "a vCPU hops there and goes on");
+		tap_ok(cpu_is_clean(1), "CPU 1 has nothing of a guest, and the host's S_CET");
+		tap_ok(host_move(walkers[1].tid, 1) && crew_goes_on(&crew), "a vCPU moves there and goes on");
 		tap_ok(host_move(walkers[0].tid, 1) && host_move(walkers[1].tid, 0) && crew_goes_on(&crew),
 		       "so does the other one");
-		tap_ok(host_move(walkers[0].tid, 0) && host_move(walkers[1].tid, 1), "and back");
+		tap_ok(host_move(walkers[0].tid, 0) && host_move(walkers[1].tid, 1), "both move back");
 	}
 	crew_end(&crew, "CPU 1 offline and online");
 }
@@ -54,9 +54,9 @@ void test_refused(void)
 		tap_ok(crew_goes_on(&crew), "both vCPUs go on without it");
 	}
 	tap_ok(host_put(LACKING, "0") && host_set_online(1, true) && host_is_online(1),
-	       "CPU 1 is taken, when it lacks nothing");
-	tap_ok(cpu_is_clean(1), "with nothing of a guest");
-	tap_ok(host_move(crew.walkers[1].tid, 1) && crew_goes_on(&crew), "a vCPU hops there and goes on");
+	       "CPU 1 is accepted when it lacks nothing");
+	tap_ok(cpu_is_clean(1), "CPU 1 has nothing of a guest");
+	tap_ok(host_move(crew.walkers[1].tid, 1) && crew_goes_on(&crew), "a vCPU moves there and goes on");
 	crew_end(&crew, "CPU 1 refused and taken");
 	check_no_residue("CPU 1 refused and taken");
 
@@ -64,9 +64,9 @@ void test_refused(void)
 	       "one CPU lacks something: the modules can be loaded");
 	tap_ok(!kvm_offers_cet(), "KVM offers no CET then");
 	m = machine_create(NULL);
-	tap_ok(!msrs_set(&m->cpus[0]->io, MSR_S_CET, CET_SHSTK), "a VM has none");
+	tap_ok(!msrs_set(&m->cpus[0]->io, MSR_S_CET, CET_SHSTK), "a VM has no CET");
 	cpu_start(m->cpus[0], chain_main_cpl0, START_VALUE);
-	check_stop(m->cpus[0], "call 1", "and runs");
+	check_stop(m->cpus[0], "call 1", "a VM without CET runs");
 	machine_destroy(m);
 	check_supervisor_msrs("without CET");
 	tap_ok(unload_kvm() && host_put(LACKING, "0") && load_kvm() && kvm_offers_cet(),

@@ -268,10 +268,9 @@ void test_jostle(void)
 		pthread_cancel(rivals[cpu].thread);
 		pthread_join(rivals[cpu].thread, NULL);
 	}
-	tap_ok(jostled, "guests whose thread loses its CPU all the time always have their own state");
-	tap_ok(firsts && jostled_in_turn,
-	       "so have those whose thread loses it first at one instruction after the other");
-	tap_ok(runs && !wrong, "so have those that run there meanwhile");
+	tap_ok(jostled, "guests whose thread keeps losing its CPU always have their own state");
+	tap_ok(firsts && jostled_in_turn, "so do those whose thread loses it first at one instruction after another");
+	tap_ok(runs && !wrong, "so do the guests that run there meanwhile");
 	tap_ok(!left,
 	       "a CPU never has anything of a guest in PL0_SSP, PL1_SSP, PL2_SSP, XSS when its thread has lost it");
 	if (left)

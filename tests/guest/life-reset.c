@@ -122,7 +122,7 @@ void test_reset(void)
 	tap_ok(stopped == resets, "INIT and RESET, %u times, anywhere on a guest's way", resets);
 	if (stopped != resets)
 		tap_diag("%u stopped, the last: %s", stopped, stop_text(c));
-	tap_ok(set == resets - (resets + 2) / 3, "it always had state before");
+	tap_ok(set == resets - (resets + 2) / 3, "the vCPU always had CET state before a RESET");
 	/* On SVM, KVM keeps S_CET, INT_SSP_TAB and SSP. */
 	tap_ok(left[0] == (kvm_is_svm() ? 3 * ((resets + 2) / 3) : 0), "INIT from another vCPU clears %s but XSS",
 	       kvm_is_svm() ? "all that is not in the VMCB," : "all");

@@ -80,7 +80,7 @@ static void check_good_lists(struct nested *n, const struct lists *l)
 	equals(n->after.s_cet, l->back[0].value, "exit load list: S_CET, after LOAD_CET");
 	equals(cpu_rdmsr(n->c, MSR_PL0_SSP), l->back[1].value, "exit load list: PL0_SSP");
 	equals(cpu_rdmsr(n->c, MSR_U_CET), l->back[2].value, "exit load list: U_CET");
-	equals(n->after.table, n->c->page + CPU_SSP_TABLE, "what is in no list is LOAD_CET's");
+	equals(n->after.table, n->c->page + CPU_SSP_TABLE, "INT_SSP_TAB, in no list, is loaded by LOAD_CET");
 }
 
 static void check_bad_lists(struct nested *n, struct lists *l, uint64_t own)
@@ -207,7 +207,7 @@ static void check_owned_cr4(struct nested *n)
 	w = nested_enter(n);
 	if (went(n, w, "call 273", "L2 goes on")) {
 		equals(s->a, 0, "L2 sees CR4.CET off");
-		tap_ok(s->b != 0, "but has its shadow stack");
+		tap_ok(s->b != 0, "L2 has its shadow stack nevertheless");
 	}
 	nested_leave(n);
 }
@@ -224,19 +224,19 @@ void test_crs(void)
 	state = triple_now(n);
 	if (went(n, w, "call 272", "CR0.WP in L2 with CR4.CET")) {
 		equals(s->a, FAULT(VECTOR_GP), "clearing it: #GP");
-		equals(s->b, CR0_WP, "it is still set");
+		equals(s->b, CR0_WP, "CR0.WP is still set");
 	}
 	w = nested_go(n);
 	if (went(n, w, "call 273", "CR4.CET off in L2")) {
 		equals(s->a, 0, "L2 sees it off");
-		equals(s->b, 0, "and no shadow stack");
+		equals(s->b, 0, "L2 has no shadow stack");
 	}
 	now = triple_now(n);
 	same_triple(&now, &state, "the state stays");
 	w = nested_go(n);
 	if (went(n, w, "call 274", "CR0.WP in L2 without CR4.CET")) {
 		equals(s->a, DONE, "clearing it: done");
-		equals(s->b, 0, "it is clear");
+		equals(s->b, 0, "CR0.WP is clear");
 	}
 	w = nested_go(n);
 	if (went(n, w, "call 275", "CR4.CET in L2 without CR0.WP")) {
@@ -251,7 +251,7 @@ void test_crs(void)
 	w = nested_enter(n);
 	if (went(n, w, "call 276", "CR4.CET on in L2")) {
 		equals(s->a, CR4_CET, "L2 sees it on");
-		equals(s->b, state.ssp, "and its shadow stack where it was");
+		equals(s->b, state.ssp, "L2's SSP is as before");
 	}
 	w = nested_go(n);
 	went(n, w, "exit 18", "L2 exits again");

@@ -115,7 +115,7 @@ void test_readers(void)
 	went(n, nested_enter(n), "call 1", "L2 runs");
 	cpu_wrmsr(n->c, MSR_PL0_SSP, SECRET);
 	nested_go(n);
-	check_fault(n->c, SECRET, "and if that is another, it is noticed");
+	check_fault(n->c, SECRET, "with another PL0_SSP, SETSSBSY faults there");
 	nested_destroy(n);
 
 	m = reader();
