@@ -6,28 +6,28 @@
  *
  * SCENARIO  move     to a file and from it into a new QEMU while the guest waits at its first place, then live over a
  *                    unix socket at its second one. The file stays
- *           take     the file into a new QEMU; from there the guest goes on to its end
- *           unmap    the same, while the host takes the guest's memory out of its second-level page tables all the time
+ *           take     the file into a new QEMU, where the guest runs to its end
+ *           unmap    the same, while the host keeps taking the guest's memory out of its second-level page tables
  *           forget   the file into a QEMU whose KVM_SET_ONE_REG of GUEST_SSP does nothing (forget.c): the guest faults
  *           stale    the same with an SSP that is 8 too high: the guest faults when it returns, before its end
- *           refuse   the file into a QEMU that must not take it, for what QEMU-OPTION or the host are
- *           stay     live into a QEMU that must not take it, for what QEMU-OPTION after "--to" are: the guest goes on
+ *           refuse   the file into a QEMU that must refuse it, because of QEMU-OPTION or the host
+ *           stay     live into a QEMU that must refuse it, because of QEMU-OPTION after "--to": the guest continues
  *                    where it was
- *           busy     to a file and from it at its first place, then live while the guest changes its shadow stacks all
- *                    the time: by precopy, in several turns, and at its second place by postcopy, where they come late
+ *           busy     to a file and from it at its first place, then live while the guest keeps changing its shadow
+ *                    stacks: by precopy, in several rounds, and at its second place by postcopy, where they come late
  *           second   the file, of a guest with two CPUs, into a QEMU that forgets the SSP of the second one: that one
- *                    faults, the first one goes on to its end
+ *                    faults, the first one runs to its end
  *           swap     the same with the two SSPs exchanged: both fault
  *           dirty    as busy, but QEMU does not see that shadow stacks have changed: the guest finds old ones
  *           empty    postcopy as in busy, but shadow stacks come as zeros: the guest faults
  *           absent   the guest finds no CET
- *           leave    to a file at its first place, whatever it has until then
- *           outcome  the file into a QEMU that may or may not take it: prints "outcome: " and what comes of it
+ *           leave    to a file at its first place, with whatever state it has there
+ *           outcome  the file into a QEMU that may or may not take it: prints "outcome: " and the result
  *           reload   no QEMU: loads /host/kvm-intel.ko or kvm-amd.ko anew, with QEMU-OPTION as its parameters
  *   -t  tell a story instead, for people: move, with forget in it
  *   -m  memory of the guest, default 4
  *   -f  the file, default /out/image
- *   -e  what QEMU says when it refuses
+ *   -e  the message of QEMU when it refuses
  *
  * QEMU is the host's qemu-system-x86_64, as it is. QEMU-OPTION say what guest it runs; without -cpu there, "-cpu host"
  * is added. How guests talk is in guest/io.h. Exit status: 0 when all checks are good, 1 if not, 2 wrong use.
@@ -630,8 +630,8 @@ static int read_rounds(struct vm *vm, unsigned long rounds[CPUS])
 }
 
 /*
- * So slow, in bytes and ms, that the guest makes pages dirty faster than they are sent away; and so fast that what is
- * left goes at once
+ * Sets limits, in bytes and ms. With SLOW, the guest makes pages dirty faster than QEMU sends them; with FAST, QEMU
+ * sends the rest at once
  */
 static int limit(struct vm *vm, long bandwidth, long late_bandwidth, long downtime)
 {
@@ -654,7 +654,7 @@ static void let_time_pass(struct vm *vm, unsigned int ms)
 	kill(vm->pid, SIGCONT);
 }
 
-/* Turns of sending what has become dirty, while all CPUs go on. False if it ended before, or they did not */
+/* Rounds of sending dirty pages, while all CPUs run. False if the migration ended before, or if a CPU did not run */
 static int take_turns(struct vm *from, struct vm *to)
 {
 	unsigned long before[CPUS], after[CPUS];

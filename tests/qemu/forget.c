@@ -3,15 +3,15 @@
  * forget: preloaded into QEMU, makes it a VMM that loses state. $FAULT in the environment says which:
  *
  *   all        does not restore GUEST_SSP
- *   second     the same, of the second vCPU alone
+ *   second     the same for the second vCPU only
  *   stale      restores it 8 too high
  *   swap       gives each of two vCPUs that of the other
  *   dirty      does not see that pages with shadow stacks have become dirty
  *   slow       loses nothing: in postcopy, the shadow stack that each CPU waits on comes when the guest asks for it,
  *              and not before
  *   empty      in postcopy, has zeros instead of the pages with the stacks that the guest waits on
- *   unmap      loses nothing: takes all of the guest's memory out of its second-level page tables again and again, as a
- *              host does that merges, moves or counts pages
+ *   unmap      loses nothing: keeps taking the guest's memory out of its second-level page tables, as a host does when
+ *              it merges, moves or counts pages
  */
 #include <dlfcn.h>
 #include <pthread.h>

@@ -265,8 +265,8 @@ static void __attribute__((noreturn)) unexpected(const struct frame *f)
 	}
 	send_line(&line);
 	/*
-	 * Bochs holds back interrupts of the host otherwise, while this waits for the other one, which goes on by
-	 * itself
+	 * Otherwise, Bochs would hold back interrupts of the host while this CPU waits for the other one, which
+	 * continues by itself
 	 */
 	asm volatile("sti");
 	if (!this_cpu()->number)

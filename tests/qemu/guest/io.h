@@ -4,7 +4,7 @@
  *
  *   ok TEXT, not ok TEXT    a check
  *   say TEXT                a remark
- *   wait PLACE              the guest goes on when it gets a byte
+ *   wait PLACE              the guest continues when it gets a byte
  *   end                     the last line
  */
 #include <stdint.h>
@@ -57,7 +57,7 @@ static inline void add_hex(struct line *line, uint64_t number)
 		line->text[line->size++] = "0123456789abcdef"[number >> shift & 15];
 }
 
-/* All of a line at once: KVM leaves the guest once for it, not once for a character. One CPU at a time */
+/* A whole line at once: one VM exit for each line, not for each character. One CPU at a time */
 static inline void send_line(struct line *line)
 {
 	static volatile uint8_t taken;

@@ -3,8 +3,8 @@
 //!
 //!     vmm save FILE GUEST [WAIT]    run the firmware image GUEST up to its WAITth wait (1), and save it to FILE
 //!     vmm restore FILE [--without-ssp | --without-msrs]
-//!                                   go on from FILE to the guest's end; without SSP, or without CET's MSRs
-//!     vmm kvm                       what KVM offers: "shadow stacks" and "GUEST_SSP", or nothing
+//!                                   continue from FILE to the guest's end; without SSP, or without CET's MSRs
+//!     vmm kvm                       print what KVM offers: "shadow stacks" and "GUEST_SSP", or nothing
 //!
 //! The guest is that of tests/qemu/guest, on one CPU; tests/qemu/guest/io.h describes how it talks. Its lines are
 //! printed as they come. Exit status: 0 if the guest came to its wait or its end, with nothing "not ok"; 1 if it did
@@ -128,7 +128,7 @@ fn new_vm() -> Vm {
     Vm { kvm, _vm: vm, vcpu, ram }
 }
 
-/// Run to the next wait (true) or the end (false). @go: what the guest waits for is there.
+/// Run to the next wait (true) or the end (false). @go: the byte that the guest waits for has come.
 fn run(vm: &mut Vm, mut go: bool) -> bool {
     let mut line = String::new();
     let mut good = true;
