@@ -92,6 +92,12 @@ void vmx_cet_setup_nested_msrs(struct nested_vmx_msrs *msrs);
 /* The offset in struct vmcs12 of a field that holds CET state, or -ENOENT. */
 short vmcs12_cet_field_offset(unsigned long field);
 
+/*
+ * Whether CR0 and CR4 of a host or guest in vmcs12 agree: CR4.CET requires CR0.WP (SDM, "Checks on Guest Control
+ * Registers, Debug Registers, and MSRs"). Not every kernel checks that itself.
+ */
+bool vmx_cet_cr_valid(unsigned long cr0, unsigned long cr4);
+
 /* Whether the fields of vmcs12 that a VM exit, or a VM entry, will load pass the checks of VM entry. */
 bool vmx_cet_nested_host_state_valid(struct kvm_vcpu *vcpu, struct vmcs12 *vmcs12);
 bool vmx_cet_nested_guest_state_valid(struct kvm_vcpu *vcpu, struct vmcs12 *vmcs12);

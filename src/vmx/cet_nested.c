@@ -56,8 +56,7 @@ static bool vmx_cet_state_valid(struct kvm_vcpu *vcpu, const struct vmx_cet_stat
 	       kvm_cet_is_canonical(state->ssp_tbl);
 }
 
-/* CR4.CET requires CR0.WP; not every kernel checks that itself. */
-static bool vmx_cet_cr_valid(unsigned long cr0, unsigned long cr4)
+bool vmx_cet_cr_valid(unsigned long cr0, unsigned long cr4)
 {
 	return !(cr4 & X86_CR4_CET) || cr0 & X86_CR0_WP;
 }
@@ -83,8 +82,6 @@ bool vmx_cet_nested_guest_state_valid(struct kvm_vcpu *vcpu, struct vmcs12 *vmcs
 {
 	const struct vmx_cet_state *state = &vmcs12->cet.guest;
 
-	if (!vmx_cet_cr_valid(vmcs12->guest_cr0, vmcs12->guest_cr4))
-		return false;
 	if (!(vmcs12->vm_entry_controls & VM_ENTRY_LOAD_CET_STATE))
 		return true;
 

@@ -22,19 +22,29 @@ struct failure {
 	bool loaded; /* L2's CET state, if LOAD_CET is set on entry */
 	bool entry;  /* with LOAD_CET on entry alone */
 	bool no_ept;
+	bool unlinked; /* the link pointer is wrong, too */
+	uint64_t qualification;
 };
 
+/* Exit qualifications of "Invalid guest state": SDM, "VM-Entry Failures During or After Loading Guest State" */
+#define WRONG_LINK_POINTER 4
+
+#define LINK_FLIP 0xff0
+
 static const struct failure failures[] = {
-	{ "activity state", GUEST_ACTIVITY, 7, "exit 0x80000021", false, false, false },
-	{ "link pointer", LINK_POINTER, 0xff0, "exit 0x80000021", false, false, false },
-	{ "CR4.CET without CR0.WP", GUEST_CR0, CR0_WP, "exit 0x80000021", false, false, false },
-	{ "S_CET, which KVM refuses", GUEST_S_CET, 1 << 6, "exit 0x80000021", false, true, false },
-	{ "S_CET, which the CPU refuses", GUEST_S_CET, 1ull << 47, "exit 0x80000021", false, true, false },
-	{ "SSP", GUEST_SSP, 1, "exit 0x80000021", false, true, false },
-	{ "RFLAGS", GUEST_RFLAGS, 2, "exit 0x80000021", false, false, false },
-	{ "access rights of CS", GUEST_ACCESS(1), 0x80, "exit 0x80000021", false, false, false },
-	{ "CR3 without EPT", GUEST_CR3, 1ull << 62, "exit 0x80000021", false, false, true },
-	{ "MSR list", ENTRY_LOAD_COUNT, 1, "exit 0x80000022", true, false, false },
+	{ "activity state", GUEST_ACTIVITY, 7, "exit 0x80000021", .qualification = 0 },
+	{ "link pointer", LINK_POINTER, LINK_FLIP, "exit 0x80000021", .qualification = WRONG_LINK_POINTER },
+	{ "CR4.CET without CR0.WP", GUEST_CR0, CR0_WP, "exit 0x80000021", .qualification = 0 },
+	{ "CR4.CET without CR0.WP, and link pointer", GUEST_CR0, CR0_WP, "exit 0x80000021", .unlinked = true },
+	{ "S_CET, which KVM refuses", GUEST_S_CET, 1 << 6, "exit 0x80000021", .entry = true },
+	{ "S_CET, which the CPU refuses", GUEST_S_CET, 1ull << 47, "exit 0x80000021", .entry = true },
+	{ "SSP", GUEST_SSP, 1, "exit 0x80000021", .entry = true },
+	{ "SSP, and link pointer", GUEST_SSP, 1, "exit 0x80000021", .entry = true, .unlinked = true,
+	  .qualification = WRONG_LINK_POINTER },
+	{ "RFLAGS", GUEST_RFLAGS, 2, "exit 0x80000021", .qualification = 0 },
+	{ "access rights of CS", GUEST_ACCESS(1), 0x80, "exit 0x80000021", .qualification = 0 },
+	{ "CR3 without EPT", GUEST_CR3, 1ull << 62, "exit 0x80000021", .no_ept = true },
+	{ "MSR list", ENTRY_LOAD_COUNT, 1, "exit 0x80000022", .loaded = true, .qualification = 1 },
 };
 
 /* The guest fields that entry does not load: values that would leave L1 unprotected, and invalid ones. */
@@ -68,6 +78,8 @@ static void enters_again(struct nested *n, const struct failure *f, bool entry, 
 	enum place w;
 
 	vmwrite(n, f->field, vmread(n, f->field) ^ f->flip);
+	if (f->unlinked)
+		vmwrite(n, LINK_POINTER, -1ull);
 	if (entry) {
 		vmwrite(n, GUEST_S_CET, n->own.s_cet);
 		vmwrite(n, GUEST_SSP, l2_ssp(n));
@@ -120,6 +132,8 @@ static void let_it_fail(struct nested *n, struct late *t)
 	const struct failure *f = t->failure;
 
 	vmwrite(n, f->field, vmread(n, f->field) ^ f->flip);
+	if (f->unlinked)
+		vmwrite(n, LINK_POINTER, ~(uint64_t)LINK_FLIP);
 	if (f->field == GUEST_S_CET)
 		t->guest.s_cet ^= f->flip;
 	if (f->field == GUEST_SSP)
@@ -140,6 +154,7 @@ static void check_l1(struct nested *n, struct late *t, enum place w)
 		return;
 	if (!went(n, w, t->failure->want, "%s: L1 goes on", t->name))
 		return;
+	equals(vmread(n, EXIT_QUALIFICATION), t->failure->qualification, "%s: exit qualification", t->name);
 	if (!native)
 		tap_ok(same(&now, want), "%s: L1 has what %s", t->name,
 		       t->exit		 ? "the host fields say" :
