@@ -315,6 +315,13 @@ static void garbage(struct emitter *e)
 		for (i = 0; i < n; i++)
 			bytes[i] = random_next();
 	} while (!is_deterministic(bytes, n));
+	/*
+	 * FNSTENV and FNSAVE store the address of the last x87 instruction, which is the kernel's where it has to clear
+	 * the guest's (FXSAVE_LEAK of AMD's CPUs): FNSTCW and FNSTSW instead.
+	 */
+	for (i = 0; i + 1 < n; i++)
+		if ((bytes[i] == 0xd9 || bytes[i] == 0xdd) && bytes[i + 1] < 0xc0 && (bytes[i + 1] >> 3 & 7) == 6)
+			bytes[i + 1] |= 8;
 	emit(e, bytes, n);
 }
 
@@ -368,7 +375,7 @@ static uint8_t *one_code(struct fuzz *f, struct cpu *c, uint8_t *at)
 	struct emitter e = { f, c, at, at };
 	unsigned int n = 1 + random_below(12);
 
-	memset(at, 0xcc, PAGE);
+	memset(at, FUZZ_NO_CODE, PAGE);
 	if (random_below(2))
 		BYTES(&e, 0xf3, 0x0f, 0x1e, 0xfa);
 	while (n--) {
@@ -422,7 +429,7 @@ void fuzz_msr_access(struct fuzz *f, struct cpu *c, uint8_t *at)
 {
 	struct emitter e = { f, c, at, at };
 
-	memset(at, 0xcc, PAGE);
+	memset(at, FUZZ_NO_CODE, PAGE);
 	BYTES(&e, 0xf3, 0x0f, 0x1e, 0xfa); /* endbr64 */
 	access_msr(&e, fuzz_cet_msr(), random_below(2));
 	BYTES(&e, 0xe6, PORT_CALL);
