@@ -60,6 +60,9 @@ unsigned int vm_of(const struct fuzz *f, const struct cpu *c);
 void note(struct fuzz *f, const char *name, uint64_t value);
 /* The same for memory. */
 void note_bytes(struct fuzz *f, const char *name, const void *p, size_t size);
+/* The same for a page of instructions, which are shown as they are; what follows the last one is FUZZ_NO_CODE. */
+#define FUZZ_NO_CODE 0xcc
+void note_code(struct fuzz *f, const uint8_t *code);
 /* Notes one operation: what an ioctl() returned, and its errno. Returns @ret. */
 int note_result(struct fuzz *f, const char *name, int ret);
 /* A value that a guest, or the VMM of it, can see must not carry the tag of the other VM. */

@@ -57,6 +57,20 @@ void note_bytes(struct fuzz *f, const char *name, const void *p, size_t size)
 	note(f, name, hash);
 }
 
+void note_code(struct fuzz *f, const uint8_t *code)
+{
+	size_t i, size = PAGE;
+
+	note_bytes(f, "bytes", code, PAGE);
+	if (!f->verbose)
+		return;
+	while (size && code[size - 1] == FUZZ_NO_CODE)
+		size--;
+	fprintf(file, " code=");
+	for (i = 0; i < size; i++)
+		fprintf(file, "%02x", code[i]);
+}
+
 int note_result(struct fuzz *f, const char *name, int ret)
 {
 	f->operations++;
@@ -79,10 +93,20 @@ void check_tag(struct fuzz *f, const struct cpu *c, const char *where, uint64_t 
 
 static void note_memory(struct fuzz *f)
 {
+	const uint8_t *memory;
 	unsigned int i;
+	char name[32];
+	size_t at;
 
-	for (i = 0; i < f->ncpus; i++)
-		note_bytes(f, "memory", machine_at(f->cpus[i]->machine, f->cpus[i]->page), CPU_PAGES * PAGE);
+	for (i = 0; i < f->ncpus; i++) {
+		memory = machine_at(f->cpus[i]->machine, f->cpus[i]->page);
+		note_bytes(f, "memory", memory, CPU_PAGES * PAGE);
+		/* Where it differs, for whoever looks at one sequence. */
+		for (at = 0; f->verbose && at < CPU_PAGES * PAGE; at += 32) {
+			snprintf(name, sizeof(name), "%llx", (unsigned long long)f->cpus[i]->page + at);
+			note_bytes(f, name, memory + at, 32);
+		}
+	}
 }
 
 /* The step of a sequence that --at names, or none. */

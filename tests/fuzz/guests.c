@@ -327,7 +327,7 @@ void step_run(struct fuzz *f, struct cpu *c)
 		return;
 	}
 	(msr ? fuzz_msr_access : fuzz_code)(f, c, machine_at(c->machine, f->code));
-	note_bytes(f, "bytes", machine_at(c->machine, f->code), PAGE);
+	note_code(f, machine_at(c->machine, f->code));
 	if (note_result(f, "get", ioctl(c->io.vcpu, KVM_GET_SREGS, &sregs)))
 		return;
 	cpu_usual_sregs(c, cpl, &sregs);

@@ -98,6 +98,12 @@ void note_bytes(struct fuzz *f, const char *name, const void *p, size_t size)
 	(void)size;
 }
 
+void note_code(struct fuzz *f, const uint8_t *code)
+{
+	(void)f;
+	(void)code;
+}
+
 int note_result(struct fuzz *f, const char *name, int ret)
 {
 	(void)f;
