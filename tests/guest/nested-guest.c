@@ -137,6 +137,32 @@ void put_state(const struct saved *s, struct cpu *c, const char *order)
 }
 
 /*
+ * Another VM
+ */
+static GUEST uint64_t reads_pl3_ssp(uint64_t unused)
+{
+	(void)unused;
+	for (;;)
+		g_call(1, g_rdmsr(MSR_PL3_SSP), 0, 0);
+	return 0;
+}
+
+struct machine *other_create(uint64_t pl3_ssp)
+{
+	struct machine *m = machine_create(NULL);
+
+	cpu_wrmsr(m->cpus[0], MSR_PL3_SSP, pl3_ssp);
+	cpu_start(m->cpus[0], reads_pl3_ssp, 0);
+	return m;
+}
+
+uint64_t other_pl3_ssp(struct machine *m)
+{
+	cpu_run(m->cpus[0]);
+	return m->cpus[0]->stop.a;
+}
+
+/*
  * Groups of checks
  */
 void list_groups(const struct group *groups, unsigned int count)

@@ -135,6 +135,11 @@ void no_table(struct saved *s);
 /* Checks that each is noticed. @end is the exit that nested_leave() leads to. */
 void check_falsehoods(const struct saved *s, const struct falsehood *falsehoods, unsigned int count, const char *end);
 
+/* A vCPU of another VM on the same CPU, and its PL3_SSP */
+struct machine *other_create(uint64_t pl3_ssp);
+/* What its guest reads from PL3_SSP now. */
+uint64_t other_pl3_ssp(struct machine *m);
+
 /* A group of checks of a program that has several: for a KVM that offers CET, or for one that does not. */
 struct group {
 	const char *name;

@@ -272,27 +272,16 @@ static GUEST uint64_t l2_syscall(uint64_t a, uint64_t b, uint64_t c)
 	return 0;
 }
 
-static GUEST uint64_t reads_pl3_ssp(uint64_t unused)
-{
-	(void)unused;
-	for (;;)
-		g_call(1, g_rdmsr(MSR_PL3_SSP), 0, 0);
-	return 0;
-}
-
 #define OTHER_SSP 0x515150
 
 void test_syscall(void)
 {
 	struct nested *n = nested_create(&(struct nested_config) {});
-	struct machine *m = machine_create(NULL);
-	struct cpu *other = m->cpus[0];
+	struct machine *other = other_create(OTHER_SSP);
 	struct kvm_sregs sregs;
 	uint64_t ssp;
 
-	cpu_wrmsr(other, MSR_PL3_SSP, OTHER_SSP);
-	cpu_start(other, reads_pl3_ssp, 0);
-	cpu_run(other);
+	other_pl3_ssp(other);
 	cpu_get_sregs(n->c, &sregs);
 	equals(sregs.cr4 & CR4_CET, 0, "L1 does not have CR4.CET");
 	nested_prepare(n, 0, l2_syscall, 0, 0, 0);
@@ -301,10 +290,9 @@ void test_syscall(void)
 	ssp = l2_ssp(n);
 	cpu_set_ssp(n->c, ssp);
 	went(n, nested_go(n), "call 273", "it executes SYSCALL on a shadow stack");
-	cpu_run(other);
-	equals(other->stop.a, OTHER_SSP, "another vCPU has its own PL3_SSP");
+	equals(other_pl3_ssp(other), OTHER_SSP, "another vCPU has its own PL3_SSP");
 	equals(cpu_rdmsr(n->c, MSR_PL3_SSP), ssp, "L2's has what was its SSP");
-	machine_destroy(m);
+	machine_destroy(other);
 	nested_destroy(n);
 }
 

@@ -7,10 +7,11 @@
 #include "svm-nested.h"
 
 static const struct group groups[] = {
-	{ "exits", test_exits, true },	 { "shared", test_shared, true },	  { "clean-bit", test_clean_bit, true },
-	{ "checks", test_checks, true }, { "msrpm", test_msrpm, true },		  { "filter", test_filter, true },
-	{ "state", test_state, true },	 { "vmm-writes", test_vmm_writes, true }, { "smi", test_smi, true },
-	{ "init", test_init, true },	 { "stress", test_stress, true },	  { "without", test_without, false },
+	{ "exits", test_exits, true },	    { "shared", test_shared, true }, { "clean-bit", test_clean_bit, true },
+	{ "checks", test_checks, true },    { "msrpm", test_msrpm, true },   { "filter", test_filter, true },
+	{ "syscall", test_syscall, true },  { "state", test_state, true },   { "vmm-writes", test_vmm_writes, true },
+	{ "smi", test_smi, true },	    { "init", test_init, true },     { "stress", test_stress, true },
+	{ "without", test_without, false },
 };
 
 bool native;

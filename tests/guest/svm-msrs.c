@@ -163,6 +163,37 @@ void test_filter(void)
 	nested_destroy(n);
 }
 
+/* ---- SYSCALL writes PL3_SSP ---- */
+
+#define OTHER_SSP 0x515150
+
+/*
+ * Only L2 has CR4.CET. It has its shadow stack by VMRUN, and executes SYSCALL before anything that exits: what this
+ * writes must not become PL3_SSP of another vCPU.
+ */
+void test_syscall(void)
+{
+	struct nested *n = svm_create(&(struct svm_config) { .no_features = true, .npt = true });
+	struct machine *other = other_create(OTHER_SSP);
+	struct kvm_sregs sregs;
+
+	other_pl3_ssp(other);
+	cpu_get_sregs(n->c, &sregs);
+	equals(sregs.cr4 & CR4_CET, 0, "L1 does not have CR4.CET");
+	svm_prepare(n, true, NULL, 0, 0, 0);
+	vmcb_set(n, VMCB_EFER, EFER_SCE);
+	vmcb_put(n, VMCB_STAR, (uint64_t)SEL_CODE64 << 32);
+	vmcb_put(n, VMCB_LSTAR, (uintptr_t)svm_vmmcall);
+	vmcb_put(n, VMCB_RIP, (uintptr_t)svm_syscall);
+	went(n, nested_enter(n), "exit 0x81", "L2 executes SYSCALL on a shadow stack");
+	equals(vmcb_get(n, VMCB_SSP), 0, "it has none after it");
+	equals(other_pl3_ssp(other), OTHER_SSP, "another vCPU has its own PL3_SSP");
+	equals(cpu_rdmsr(n->c, MSR_PL3_SSP), l2_ssp(n), "L2's has what was its SSP");
+	l1_intact(n, "after it");
+	machine_destroy(other);
+	nested_destroy(n);
+}
+
 /* ---- The VMM writes L2's state while L2 is active ---- */
 
 /* Reports its state at each go. */

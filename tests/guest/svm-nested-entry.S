@@ -38,6 +38,13 @@ svm_vmmcall:
 1:	vmmcall
 	jmp	1b
 
+	/* SYSCALL at CPL0, to where LSTAR says */
+	.global svm_syscall
+	.type svm_syscall, @function
+svm_syscall:
+	endbr64
+	syscall
+
 	/* #CP, if shadow stacks are on; the return address is somewhere else. */
 	.global svm_bad_return
 	.type svm_bad_return, @function

@@ -35,6 +35,8 @@
 #define VMCB_SSP	0x5e8
 #define VMCB_ISST	0x5f0
 #define VMCB_RAX	0x5f8
+#define VMCB_STAR	0x600 /* VMLOAD loads this and the next one */
+#define VMCB_LSTAR	0x608
 #define VMCB_G_PAT	0x668
 
 #define CLEAN_CET (1ull << 12)
@@ -130,8 +132,9 @@ void svm_l1(void);
 void svm_enter_l2(uint64_t vmcb, uint64_t host);
 extern uint64_t svm_gprs[L2_GPRS];
 
-/* L2: VMMCALL in an endless loop; an instruction whose return address is wrong, and where it leads to. */
+/* L2: VMMCALL in an endless loop; SYSCALL; an instruction whose return address is wrong, and where it leads to. */
 void svm_vmmcall(void);
+void svm_syscall(void);
 void svm_bad_return(void);
 void svm_elsewhere(void);
 /* @depth calls, then g_call(@number); their number. */
@@ -144,6 +147,7 @@ void test_clean_bit(void);
 void test_checks(void);
 void test_msrpm(void);
 void test_filter(void);
+void test_syscall(void);
 void test_state(void);
 void test_vmm_writes(void);
 void test_smi(void);
