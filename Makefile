@@ -150,7 +150,7 @@ fuzz-seeded: ## put faults into a copy of the source, one at a time: the fuzzer,
 
 .PHONY: mutation
 mutation: ## change the source in one place at a time, for at most SECONDS: do tests notice? writes docs/mutation.md (as root, hours)
-	@tests/mutation/run $(if $(SECONDS),-t '$(SECONDS)') || [ -e build/mutation/results ]
+	@tests/mutation/mutants $(if $(SECONDS),-t '$(SECONDS)') || [ -e build/mutation/results ]
 	@tests/mutation/page build/mutation >docs/mutation.md.part || { rm -f docs/mutation.md.part; exit 1; }
 	@mv docs/mutation.md.part docs/mutation.md
 
