@@ -4,16 +4,22 @@
  *
  * Usage: try [--reached] [--kvm PARAMETERS] [--vendor NAME PARAMETERS] LIST
  *
- * A line of LIST is "MUTANT<tab>PARAMETERS<tab>COMMAND": the modules are loaded with the mutant and with PARAMETERS of
- * the vendor's module, which follow those of --vendor, and COMMAND runs. It notices the mutant if its exit status, the
- * facts that it leaves in /tmp/facts, or what KVM logs about CET is not what it is without a mutant; if it does not
- * end within five times the time and five seconds; or if the kernel complains. Then the other lines of this mutant are
- * left out. In "COMMAND after COMMAND", the second one has run before, without a mutant.
+ * A line of LIST is "MUTANT<tab>FUNCTION<tab>SECONDS<tab>FACTS<tab>LOG<tab>PARAMETERS<tab>COMMAND": the modules are
+ * loaded with the mutant and with PARAMETERS of the vendor's module, which follow those of --vendor, and COMMAND runs.
+ * It notices the mutant if its exit status is not 0, if the facts that it leaves in /tmp/facts or what KVM logs about
+ * CET are not what they are without a mutant (FACTS and LOG, their hashes); if it does not end within five times its
+ * SECONDS and five more; or if the kernel complains. Then the other lines of this mutant are left out. In "COMMAND
+ * after COMMAND", the second one has run before, without a mutant.
  *
- * Prints, for each mutant, "N<tab>killed<tab>COMMAND: HOW" or "N<tab>survived"; before, "# N COMMAND" for each command.
+ * Lines of one mutant that follow each other are tried in their order, but what has noticed another mutant of the same
+ * FUNCTION comes first: it often notices its neighbours.
  *
- * --reached: for each line, whose MUTANT is 0, "reached<tab>SECONDS<tab>PARAMETERS<tab>COMMAND<tab>" and the mutants
- * that were reached since the modules were loaded.
+ * Prints "# N COMMAND" for each command that is tried, and then "N<tab>killed<tab>COMMAND: HOW" or
+ * "N<tab>passed<tab>PARAMETERS<tab>COMMAND".
+ *
+ * --reached: for each line, of which only PARAMETERS and COMMAND count,
+ * "reached<tab>SECONDS<tab>FACTS<tab>LOG<tab>PARAMETERS<tab>COMMAND<tab>" and the mutants that were reached since the
+ * modules were loaded.
  *
  * Exit status: 0, or 1 with a message.
  */
@@ -47,19 +53,42 @@ struct outcome {
 /* A command and its parameters, with what it results in without a mutant. */
 struct usual {
 	char *parameters, *command;
-	struct outcome outcome;
+	double seconds;
+	uint64_t facts, log;
+	bool prepared; /* what stands behind "after" has run */
 	bool unstable; /* its facts, or what is logged, change from run to run */
 };
 
-static struct usual *usuals;
+/* A function, and what has noticed the last of its mutants. */
+struct function {
+	char *name;
+	struct usual *killer;
+};
+
+/* Lines of one mutant that follow each other. */
+#define LINES_MAX 64
+struct mutant_lines {
+	unsigned int mutant;
+	struct function *function;
+	struct usual *usuals[LINES_MAX];
+	size_t n;
+};
+
+static struct usual *usuals[LINES_MAX];
 static size_t nusuals;
+static struct function *functions[1024];
+static size_t nfunctions;
 static const char *kvm_parameters = "", *vendor = "kvm-intel", *vendor_parameters = "";
 static int kmsg;
 
 /* The mutants that are reached while the modules are loaded. */
 static unsigned long at_load[MUTANTS_MAX / 64];
+/* The mutants that have been noticed. */
+static unsigned long noticed[MUTANTS_MAX / 64];
 /* The last run noticed a mutant. */
 static bool tainted;
+/* A mutant has left something behind with which a command fails. */
+static bool spoiled;
 
 static void __attribute__((format(printf, 1, 2), noreturn)) die(const char *format, ...)
 {
@@ -325,29 +354,23 @@ static void attempt(const char *parameters, const char *command, unsigned int mu
 	read_log(o);
 }
 
-static struct usual *usual_of(const char *parameters, const char *command)
+/* What stands behind "after" leaves in /tmp what the command needs. */
+static void prepare(struct usual *u)
 {
-	struct outcome *o;
-	const char *first;
-	size_t i;
+	const char *first = strstr(u->command, " after ");
+	struct outcome o;
 
-	for (i = 0; i < nusuals; i++)
-		if (!strcmp(usuals[i].parameters, parameters) && !strcmp(usuals[i].command, command))
-			return &usuals[i];
-	usuals = realloc(usuals, ++nusuals * sizeof(*usuals));
-	usuals[i] = (struct usual) { .parameters = strdup(parameters), .command = strdup(command) };
-	o = &usuals[i].outcome;
-	first = strstr(command, " after ");
-	if (first)
-		attempt(parameters, first + strlen(" after "), 0, 1e9, o);
-	attempt(parameters, command, 0, 1e9, o);
-	if (o->complaint[0])
-		die("%s, without a mutant: %s", command, o->complaint);
-	if (o->status) {
+	if (!first || u->prepared)
+		return;
+	first += strlen(" after ");
+	tainted = true;
+	attempt(u->parameters, first, 0, 1e9, &o);
+	if (o.complaint[0] || o.status) {
 		print_output();
-		die("%s, without a mutant: exit status %d", command, WEXITSTATUS(o->status));
+		die("%s, without a mutant: %s", first, o.complaint[0] ? o.complaint : "it fails");
 	}
-	return &usuals[i];
+	tainted = true;
+	u->prepared = true;
 }
 
 /* How @o differs from what is usual, or NULL. */
@@ -365,31 +388,59 @@ static const char *differs(const struct outcome *o, const struct usual *u)
 		snprintf(text, sizeof(text), "signal %d", WTERMSIG(o->status));
 		return text;
 	}
-	if (o->status != u->outcome.status) {
+	if (o->status) {
 		snprintf(text, sizeof(text), "exit status %d", WEXITSTATUS(o->status));
 		return text;
 	}
-	if (!u->unstable && o->facts != u->outcome.facts)
+	if (!u->unstable && o->facts != u->facts)
 		return "other facts";
-	if (!u->unstable && o->log != u->outcome.log)
+	if (!u->unstable && o->log != u->log)
 		return "another message in the log";
 	return NULL;
 }
 
-/* How the command notices the mutant, or NULL. */
-static const char *notices(unsigned int mutant, const char *parameters, const char *command)
+/* The command without a mutant, with modules that are loaded anew. */
+static bool works(const struct usual *u, struct outcome *o)
 {
-	struct usual *u = usual_of(parameters, command);
-	struct outcome o, again;
+	tainted = true;
+	attempt(u->parameters, u->command, 0, 1e9, o);
+	return !o->complaint[0] && !o->status;
+}
+
+/*
+ * Facts and messages were noted in another boot. So before they decide, they are compared with those of this one, and
+ * if these differ too, it must be twice in the same way.
+ */
+static bool check_usual(struct usual *u)
+{
+	struct outcome o;
+
+	if (!works(u, &o))
+		return false;
+	if (!differs(&o, u))
+		return true;
+	u->facts = o.facts;
+	u->log = o.log;
+	if (!works(u, &o))
+		return false;
+	u->unstable = differs(&o, u);
+	return true;
+}
+
+/* How the command notices the mutant, or NULL. */
+static const char *notices(unsigned int mutant, struct usual *u)
+{
+	struct outcome o;
 	const char *how;
 
-	attempt(parameters, command, mutant, 5 + 5 * u->outcome.seconds, &o);
+	prepare(u);
+	attempt(u->parameters, u->command, mutant, 5 + 5 * u->seconds, &o);
 	how = differs(&o, u);
-	if (how && !o.complaint[0] && o.status == u->outcome.status) {
-		tainted = true;
-		attempt(parameters, command, 0, 1e9, &again);
-		u->unstable = differs(&again, u);
-		how = differs(&o, u);
+	if (how && !o.complaint[0] && !o.status) {
+		if (check_usual(u))
+			how = differs(&o, u);
+		else
+			spoiled = true;
 	}
 	tainted = how;
 	return how;
@@ -434,42 +485,94 @@ static char **read_options(char **argv, bool *reached)
 	return argv;
 }
 
-static void tell_reached(const char *parameters, const char *command)
+static void tell_reached(struct usual *u)
 {
-	tainted = true;
-	printf("reached\t%.1f\t%s\t%s\t", usual_of(parameters, command)->outcome.seconds, parameters, command);
+	struct outcome o;
+
+	prepare(u);
+	if (!works(u, &o)) {
+		print_output();
+		die("%s, without a mutant: %s", u->command, o.complaint[0] ? o.complaint : "it fails");
+	}
+	printf("reached\t%.1f\t%016lx\t%016lx\t%s\t%s\t", o.seconds, o.facts, o.log, u->parameters, u->command);
 	print_reached();
 	printf("\n");
 }
 
-/* The lines of a mutant follow each other; @number NULL: it was the last one. What one command notices is done */
-static void try_mutant(const char *number, const char *parameters, const char *command)
+static void try_mutant(struct mutant_lines *m)
 {
-	static bool done = true;
-	static char last[16];
+	struct usual *u;
 	const char *how;
+	size_t i, at = 0;
 
-	if (!number || strcmp(number, last)) {
-		if (!done)
-			printf("%s\tsurvived\n", last);
-		snprintf(last, sizeof(last), "%s", number ?: "");
-		done = false;
+	for (i = 0; i < m->n; i++)
+		if (m->usuals[i] == m->function->killer)
+			at = i;
+	for (i = 0; i < m->n; i++) {
+		/* The killer, then those that stand before it, then those behind. */
+		u = m->usuals[!i ? at : i <= at ? i - 1 : i];
+		printf("# %u %s\n", m->mutant, u->command);
+		how = notices(m->mutant, u);
+		if (how) {
+			printf("%u\tkilled\t%s: %s\n", m->mutant, u->command, how);
+			m->function->killer = u;
+			noticed[m->mutant / 64] |= 1UL << m->mutant % 64;
+			break;
+		}
+		printf("%u\tpassed\t%s\t%s\n", m->mutant, u->parameters, u->command);
+		if (spoiled)
+			break;
 	}
-	if (done || !number)
-		return;
-	printf("# %s %s\n", number, command);
-	how = notices(strtoul(number, NULL, 10), parameters, command);
-	if (!how)
-		return;
-	printf("%s\tkilled\t%s: %s\n", number, command, how);
-	done = true;
+	m->n = 0;
+	/* The caller boots again for the rest. */
+	if (spoiled)
+		exit(0);
+}
+
+/* The fields of a line, from SECONDS on. */
+static struct usual *usual_of(char **fields)
+{
+	struct usual *u;
+	size_t i;
+
+	for (i = 0; i < nusuals; i++)
+		if (!strcmp(usuals[i]->parameters, fields[3]) && !strcmp(usuals[i]->command, fields[4]))
+			return usuals[i];
+	if (nusuals == LINES_MAX)
+		die("too many commands");
+	u = calloc(1, sizeof(*u));
+	u->seconds = strtod(fields[0], NULL);
+	u->facts = strtoul(fields[1], NULL, 16);
+	u->log = strtoul(fields[2], NULL, 16);
+	u->parameters = strdup(fields[3]);
+	u->command = strdup(fields[4]);
+	usuals[nusuals++] = u;
+	return u;
+}
+
+static struct function *function_of(const char *name)
+{
+	size_t i;
+
+	for (i = 0; i < nfunctions; i++)
+		if (!strcmp(functions[i]->name, name))
+			return functions[i];
+	if (nfunctions == sizeof(functions) / sizeof(functions[0]))
+		die("too many functions");
+	functions[nfunctions] = calloc(1, sizeof(struct function));
+	functions[nfunctions]->name = strdup(name);
+	return functions[nfunctions++];
 }
 
 int main(int argc, char **argv)
 {
-	char line[1024], *p, *number, *parameters;
+	char line[1024], *p, *fields[7];
+	static struct mutant_lines m;
 	bool reached = false;
+	unsigned int mutant;
+	struct usual *u;
 	FILE *list;
+	int i;
 
 	(void)argc;
 	argv = read_options(argv + 1, &reached);
@@ -486,16 +589,28 @@ int main(int argc, char **argv)
 	while (fgets(line, sizeof(line), list)) {
 		line[strcspn(line, "\n")] = '\0';
 		p = line;
-		number = strsep(&p, "\t");
-		parameters = strsep(&p, "\t");
-		if (!p)
-			die("not three fields: %s", line);
-		if (reached)
-			tell_reached(parameters, p);
-		else
-			try_mutant(number, parameters, p);
+		for (i = 0; i < 7; i++) {
+			fields[i] = strsep(&p, "\t");
+			if (!fields[i])
+				die("not seven fields");
+		}
+		u = usual_of(fields + 2);
+		if (reached) {
+			tell_reached(u);
+			continue;
+		}
+		mutant = strtoul(fields[0], NULL, 10);
+		if (mutant >= MUTANTS_MAX)
+			die("no mutant %u", mutant);
+		if (in_set(noticed, mutant))
+			continue;
+		if (m.n && (m.mutant != mutant || m.n == LINES_MAX))
+			try_mutant(&m);
+		m.mutant = mutant;
+		m.function = function_of(fields[1]);
+		m.usuals[m.n++] = u;
 	}
-	if (!reached)
-		try_mutant(NULL, NULL, NULL);
+	if (m.n)
+		try_mutant(&m);
 	return 0;
 }
