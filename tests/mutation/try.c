@@ -15,7 +15,9 @@
  * FUNCTION comes first: it often notices its neighbours.
  *
  * Prints "# N COMMAND" for each command that is tried, and then "N<tab>killed<tab>COMMAND: HOW" or
- * "N<tab>passed<tab>PARAMETERS<tab>COMMAND".
+ * "N<tab>passed<tab>PARAMETERS<tab>COMMAND". A command that has noticed one mutant after the other must at some time
+ * show that it still works; if it does not, "N<tab>doubtful" takes back what it said since it last did, except for the
+ * first, and nothing more is tried.
  *
  * --reached: for each line, of which only PARAMETERS and COMMAND count,
  * "reached<tab>SECONDS<tab>FACTS<tab>LOG<tab>PARAMETERS<tab>COMMAND<tab>" and the mutants that were reached since the
@@ -55,8 +57,10 @@ struct usual {
 	char *parameters, *command;
 	double seconds;
 	uint64_t facts, log;
-	bool prepared; /* what stands behind "after" has run */
-	bool unstable; /* its facts, or what is logged, change from run to run */
+	bool prepared;		  /* what stands behind "after" has run */
+	bool unstable;		  /* its facts, or what is logged, change from run to run */
+	unsigned int noticed[32]; /* mutants, since it last worked */
+	size_t nnoticed;
 };
 
 /* A function, and what has noticed the last of its mutants. */
@@ -212,15 +216,38 @@ static bool unload(const char *file)
 	return true;
 }
 
+/* Whether the command has said that a check failed: then it need not go on. @f is where it has been read up to. */
+static bool said_not_ok(FILE *f)
+{
+	char line[1024];
+	long start = ftell(f);
+
+	clearerr(f);
+	while (fgets(line, sizeof(line), f)) {
+		if (!strchr(line, '\n'))
+			break;
+		if (!strncmp(line, "not ok", 6))
+			return true;
+		start = ftell(f);
+	}
+	fseek(f, start, SEEK_SET);
+	return false;
+}
+
 /* @command, for at most @limit seconds. */
 static void run(const char *command, double limit, struct outcome *o)
 {
 	char copy[512], *words[32], *p = copy;
 	double start = now();
+	bool failed = false;
 	int n = 0, fd;
+	FILE *output;
 	pid_t pid;
 
 	unlink(FACTS);
+	output = fopen(OUTPUT, "w+");
+	if (!output)
+		die("%s: %s", OUTPUT, strerror(errno));
 	snprintf(copy, sizeof(copy), "%s", command);
 	p = strstr(copy, " after ");
 	if (p)
@@ -234,7 +261,7 @@ static void run(const char *command, double limit, struct outcome *o)
 		setpgid(0, 0);
 		fd = open("/dev/null", O_RDONLY);
 		dup2(fd, 0);
-		fd = open(OUTPUT, O_WRONLY | O_CREAT | O_TRUNC, 0600);
+		fd = open(OUTPUT, O_WRONLY);
 		dup2(fd, 1);
 		dup2(fd, 2);
 		execv(words[0], words);
@@ -246,8 +273,13 @@ static void run(const char *command, double limit, struct outcome *o)
 		if (waitpid(pid, &o->status, WNOHANG) == pid)
 			break;
 		o->status = -1;
+		failed = said_not_ok(output);
+		if (failed)
+			break;
 		usleep(20000);
 	}
+	fclose(output);
+	o->seconds = now() - start;
 	if (o->status == -1) {
 		kill(-pid, SIGKILL);
 		start = now();
@@ -260,7 +292,8 @@ static void run(const char *command, double limit, struct outcome *o)
 			usleep(20000);
 		}
 	}
-	o->seconds = now() - start;
+	if (failed)
+		o->status = 1 << 8;
 	kill(-pid, SIGKILL);
 	o->facts = hash_file(FACTS);
 }
@@ -400,11 +433,27 @@ static const char *differs(const struct outcome *o, const struct usual *u)
 }
 
 /* The command without a mutant, with modules that are loaded anew. */
-static bool works(const struct usual *u, struct outcome *o)
+static bool works(struct usual *u, struct outcome *o)
 {
 	tainted = true;
 	attempt(u->parameters, u->command, 0, 1e9, o);
-	return !o->complaint[0] && !o->status;
+	if (o->complaint[0] || o->status)
+		return false;
+	u->nnoticed = 0;
+	return true;
+}
+
+/* A command has noticed several mutants, and no other one since: did the first leave something behind? */
+static void check_noticed(struct usual *u)
+{
+	struct outcome o;
+	size_t i;
+
+	if (!u->nnoticed || works(u, &o))
+		return;
+	for (i = 1; i < u->nnoticed; i++)
+		printf("%u\tdoubtful\n", u->noticed[i]);
+	exit(0);
 }
 
 /*
@@ -517,8 +566,12 @@ static void try_mutant(struct mutant_lines *m)
 			printf("%u\tkilled\t%s: %s\n", m->mutant, u->command, how);
 			m->function->killer = u;
 			noticed[m->mutant / 64] |= 1UL << m->mutant % 64;
+			u->noticed[u->nnoticed++] = m->mutant;
+			if (u->nnoticed == sizeof(u->noticed) / sizeof(u->noticed[0]))
+				check_noticed(u);
 			break;
 		}
+		u->nnoticed = 0;
 		printf("%u\tpassed\t%s\t%s\n", m->mutant, u->parameters, u->command);
 		if (spoiled)
 			break;
@@ -612,5 +665,7 @@ int main(int argc, char **argv)
 	}
 	if (m.n)
 		try_mutant(&m);
+	for (i = 0; i < (int)nusuals; i++)
+		check_noticed(usuals[i]);
 	return 0;
 }
