@@ -2,17 +2,18 @@
 /*
  * try - on an emulated host: run programs on modules that hold all mutants, and see whether they notice one
  *
- * Usage: try [--reached] [--kvm PARAMETERS] [--vendor NAME PARAMETERS] LIST
+ * Usage: try [--reached] [--limit SECONDS] [--kvm PARAMETERS] [--vendor NAME PARAMETERS] LIST
  *
- * A line of LIST is "MUTANT<tab>FUNCTION<tab>SECONDS<tab>FACTS<tab>LOG<tab>PARAMETERS<tab>COMMAND": the modules are
- * loaded with the mutant and with PARAMETERS of the vendor's module, which follow those of --vendor, and COMMAND runs.
- * It notices the mutant if its exit status is not 0, if the facts that it leaves in /tmp/facts or what KVM logs about
- * CET are not what they are without a mutant (FACTS and LOG, their hashes); if it does not end within five times its
- * SECONDS and five more; or if the kernel complains. Then the other lines of this mutant are left out. In "COMMAND
+ * A line of LIST is "MUTANT<tab>FUNCTION<tab>SECONDS<tab>FACTS<tab>LOG<tab>PARAMETERS<tab>COMMAND<tab>NOTICED<tab>
+ * TRIED": the modules are loaded with the mutant and with PARAMETERS of the vendor's module, which follow those of
+ * --vendor, and COMMAND runs. It notices the mutant if its exit status is not 0, if the facts that it leaves in /tmp/facts or what KVM logs about
+ * CET are not what they are without a mutant (FACTS and LOG, their hashes); if it does not end within twice its
+ * SECONDS and two more; or if the kernel complains. Then the other lines of this mutant are left out. In "COMMAND
  * after COMMAND", the second one has run before, without a mutant.
  *
- * Lines of one mutant that follow each other are tried in their order, but what has noticed another mutant of the same
- * FUNCTION comes first: it often notices its neighbours.
+ * Of the lines of one mutant that follow each other, the command that has noticed the last mutant of the same FUNCTION,
+ * "FILE:NAME", comes first, as it often notices its neighbours. Then come those that notice most mutants of this file
+ * for their time. So far, they have noticed NOTICED of the TRIED ones. After --limit, no other one is tried.
  *
  * Prints "# N COMMAND" for each command that is tried, and then "N<tab>killed<tab>COMMAND: HOW" or
  * "N<tab>passed<tab>PARAMETERS<tab>COMMAND". A command that has noticed one mutant after the other must at some time
@@ -52,8 +53,11 @@ struct outcome {
 	char complaint[160];
 };
 
+#define LINES_MAX 64
+
 /* A command and its parameters, with what it results in without a mutant. */
 struct usual {
+	size_t index;
 	char *parameters, *command;
 	double seconds;
 	uint64_t facts, log;
@@ -63,25 +67,29 @@ struct usual {
 	size_t nnoticed;
 };
 
-/* A function, and what has noticed the last of its mutants. */
-struct function {
+/* A file, or a function. */
+struct place {
 	char *name;
-	struct usual *killer;
+	struct usual *killer; /* what has noticed the last of its mutants */
+	struct {
+		bool known;
+		unsigned int noticed, tried;
+	} counts[LINES_MAX]; /* of each command */
 };
 
 /* Lines of one mutant that follow each other. */
-#define LINES_MAX 64
 struct mutant_lines {
 	unsigned int mutant;
-	struct function *function;
+	struct place *file, *function;
 	struct usual *usuals[LINES_MAX];
 	size_t n;
 };
 
 static struct usual *usuals[LINES_MAX];
+static double seconds_limit = 1e9;
 static size_t nusuals;
-static struct function *functions[1024];
-static size_t nfunctions;
+static struct place *places[1024];
+static size_t nplaces;
 static const char *kvm_parameters = "", *vendor = "kvm-intel", *vendor_parameters = "";
 static int kmsg;
 
@@ -483,7 +491,7 @@ static const char *notices(unsigned int mutant, struct usual *u)
 	const char *how;
 
 	prepare(u);
-	attempt(u->parameters, u->command, mutant, 5 + 5 * u->seconds, &o);
+	attempt(u->parameters, u->command, mutant, 2 + 2 * u->seconds, &o);
 	how = differs(&o, u);
 	if (how && !o.complaint[0] && !o.status) {
 		if (check_usual(u))
@@ -522,6 +530,8 @@ static char **read_options(char **argv, bool *reached)
 	for (; *argv && !strncmp(*argv, "--", 2); argv++) {
 		if (!strcmp(*argv, "--reached")) {
 			*reached = true;
+		} else if (!strcmp(*argv, "--limit") && argv[1]) {
+			seconds_limit = strtod(*++argv, NULL);
 		} else if (!strcmp(*argv, "--kvm") && argv[1]) {
 			kvm_parameters = *++argv;
 		} else if (!strcmp(*argv, "--vendor") && argv[1] && argv[2]) {
@@ -548,21 +558,46 @@ static void tell_reached(struct usual *u)
 	printf("\n");
 }
 
+/* How many mutants of this file a command has noticed for its time. What was not tried yet counts much. */
+static double score(const struct place *file, const struct usual *u)
+{
+	return (file->counts[u->index].noticed + 1.0) / (file->counts[u->index].tried + 1.0) / (u->seconds + 0.15);
+}
+
+/* What to try next; it is removed. */
+static struct usual *next_line(struct mutant_lines *m)
+{
+	size_t i, best = 0;
+	struct usual *u;
+
+	for (i = 0; i < m->n; i++) {
+		u = m->usuals[i];
+		if (u == m->function->killer) {
+			best = i;
+			break;
+		}
+		if (score(m->file, u) > score(m->file, m->usuals[best]))
+			best = i;
+	}
+	u = m->usuals[best];
+	m->usuals[best] = m->usuals[--m->n];
+	return u;
+}
+
 static void try_mutant(struct mutant_lines *m)
 {
+	double spent = 0;
 	struct usual *u;
 	const char *how;
-	size_t i, at = 0;
 
-	for (i = 0; i < m->n; i++)
-		if (m->usuals[i] == m->function->killer)
-			at = i;
-	for (i = 0; i < m->n; i++) {
-		/* The killer, then those that stand before it, then those behind. */
-		u = m->usuals[!i ? at : i <= at ? i - 1 : i];
+	while (m->n && spent < seconds_limit) {
+		u = next_line(m);
+		spent += u->seconds;
 		printf("# %u %s\n", m->mutant, u->command);
 		how = notices(m->mutant, u);
+		m->file->counts[u->index].tried++;
 		if (how) {
+			m->file->counts[u->index].noticed++;
 			printf("%u\tkilled\t%s: %s\n", m->mutant, u->command, how);
 			m->function->killer = u;
 			noticed[m->mutant / 64] |= 1UL << m->mutant % 64;
@@ -594,6 +629,7 @@ static struct usual *usual_of(char **fields)
 	if (nusuals == LINES_MAX)
 		die("too many commands");
 	u = calloc(1, sizeof(*u));
+	u->index = nusuals;
 	u->seconds = strtod(fields[0], NULL);
 	u->facts = strtoul(fields[1], NULL, 16);
 	u->log = strtoul(fields[2], NULL, 16);
@@ -603,23 +639,38 @@ static struct usual *usual_of(char **fields)
 	return u;
 }
 
-static struct function *function_of(const char *name)
+static struct place *place_of(const char *name)
 {
 	size_t i;
 
-	for (i = 0; i < nfunctions; i++)
-		if (!strcmp(functions[i]->name, name))
-			return functions[i];
-	if (nfunctions == sizeof(functions) / sizeof(functions[0]))
+	for (i = 0; i < nplaces; i++)
+		if (!strcmp(places[i]->name, name))
+			return places[i];
+	if (nplaces == sizeof(places) / sizeof(places[0]))
 		die("too many functions");
-	functions[nfunctions] = calloc(1, sizeof(struct function));
-	functions[nfunctions]->name = strdup(name);
-	return functions[nfunctions++];
+	places[nplaces] = calloc(1, sizeof(struct place));
+	places[nplaces]->name = strdup(name);
+	return places[nplaces++];
+}
+
+/* A line of @mutant. */
+static void add_line(struct mutant_lines *m, unsigned int mutant, struct usual *u, char **fields)
+{
+	m->mutant = mutant;
+	m->function = place_of(fields[1]);
+	fields[1][strcspn(fields[1], ":")] = '\0';
+	m->file = place_of(fields[1]);
+	if (!m->file->counts[u->index].known) {
+		m->file->counts[u->index].known = true;
+		m->file->counts[u->index].noticed = strtoul(fields[7], NULL, 10);
+		m->file->counts[u->index].tried = strtoul(fields[8], NULL, 10);
+	}
+	m->usuals[m->n++] = u;
 }
 
 int main(int argc, char **argv)
 {
-	char line[1024], *p, *fields[7];
+	char line[1024], *p, *fields[9];
 	static struct mutant_lines m;
 	bool reached = false;
 	unsigned int mutant;
@@ -642,10 +693,10 @@ int main(int argc, char **argv)
 	while (fgets(line, sizeof(line), list)) {
 		line[strcspn(line, "\n")] = '\0';
 		p = line;
-		for (i = 0; i < 7; i++) {
+		for (i = 0; i < 9; i++) {
 			fields[i] = strsep(&p, "\t");
 			if (!fields[i])
-				die("not seven fields");
+				die("not nine fields");
 		}
 		u = usual_of(fields + 2);
 		if (reached) {
@@ -659,9 +710,7 @@ int main(int argc, char **argv)
 			continue;
 		if (m.n && (m.mutant != mutant || m.n == LINES_MAX))
 			try_mutant(&m);
-		m.mutant = mutant;
-		m.function = function_of(fields[1]);
-		m.usuals[m.n++] = u;
+		add_line(&m, mutant, u, fields);
 	}
 	if (m.n)
 		try_mutant(&m);
