@@ -670,6 +670,43 @@ static void check_tasks(void)
 	machine_destroy(c->machine);
 }
 
+/*
+ * User space may set CR4.CET, and then a CPUID without CET: the vCPU keeps CR4. Nobody can tell any more whether CET
+ * governs an instruction, so all that might use it are refused.
+ */
+static void check_lost_msrs(void)
+{
+	static const struct cet off = { "", true, 0, 0 };
+	static const char * const codes[] = { e_ret, e_jmp_mem, e_lret, e_enter };
+	unsigned int i, j, mode;
+
+	for (i = 0; i < ARRAY_SIZE(codes); i++) {
+		for (j = 0; insns[j].code != codes[i]; j++)
+			;
+		for (mode = 0; mode < 2; mode++) {
+			const struct insn *insn = &insns[j];
+			struct cpu *c = new_cpu();
+			uint64_t stack = prepare(c, insn, mode, &off);
+			const char *got, *want = insn->uses ? "#UD" : insn->outcome;
+			struct kvm_sregs sregs;
+			char key[120];
+
+			cpu_get_sregs(c, &sregs);
+			cpuid_hide_shstk(c->cpuid);
+			cpuid_hide_ibt(c->cpuid);
+			if (ioctl(c->io.vcpu, KVM_SET_CPUID2, c->cpuid))
+				tap_bail("KVM_SET_CPUID2");
+			got = outcome(c, insn, stack, sregs.cs.selector);
+			snprintf(key, sizeof(key), "%s, %s, CR4.CET without CPUID", insn->name, mode_names[mode]);
+			tap_ok(!strcmp(got, want), "%s: %s", key, want);
+			if (strcmp(got, want))
+				tap_diag("got %s", got);
+			fact(key, got);
+			machine_destroy(c->machine);
+		}
+	}
+}
+
 int main(int argc, char **argv)
 {
 	int i;
@@ -694,8 +731,10 @@ int main(int argc, char **argv)
 	check_forced_emulation();
 	check_insns();
 	check_mmio();
-	if (with_cet)
+	if (with_cet) {
 		check_compat();
+		check_lost_msrs();
+	}
 	check_tasks();
 	if (facts && fclose(facts))
 		tap_bail("facts");
