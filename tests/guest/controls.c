@@ -44,6 +44,7 @@ static GUEST uint64_t write_them(uint64_t emulated)
 	after(2, set_cr4(cr4));
 	after(3, set_cr0(cr0 & ~(uint64_t)CR0_WP));
 	after(4, set_cr4(cr4 | CR4_CET));
+	after(7, set_cr4(cr4 ^ CR4_MCE));
 	after(5, set_cr0(cr0));
 	after(6, set_cr4(cr4 | CR4_CET));
 	return 0;
@@ -76,12 +77,14 @@ static void test(const char *who, bool emulated, bool cet)
 		check(m, who, 2, false, true, false, "CR4.CET can be cleared");
 		check(m, who, 3, false, false, false, "then CR0.WP can be cleared");
 		check(m, who, 4, true, false, false, "CR4.CET cannot be set while CR0.WP is clear");
+		check(m, who, 7, false, false, false, "CR4.MCE can be changed while CR0.WP is clear");
 		check(m, who, 5, false, true, false, "CR0.WP can be set");
 		check(m, who, 6, false, true, true, "then CR4.CET can be set");
 	} else {
 		check(m, who, 0, true, true, false, "CR4.CET cannot be set");
 		check(m, who, 1, false, false, false, "CR0.WP can be cleared");
 		check(m, who, 4, true, false, false, "CR4.CET cannot be set while CR0.WP is clear");
+		check(m, who, 7, false, false, false, "CR4.MCE can be changed while CR0.WP is clear");
 	}
 	machine_destroy(m);
 }

@@ -94,6 +94,7 @@
 #define CR0_PG	       0x80000000u
 #define CR4_PSE	       0x00000010u
 #define CR4_PAE	       0x00000020u
+#define CR4_MCE	       0x00000040u
 #define CR4_OSFXSR     0x00000200u
 #define CR4_OSXMMEXCPT 0x00000400u
 #define CR4_VMXE       0x00002000u
