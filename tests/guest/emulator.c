@@ -69,6 +69,7 @@ CODE(ljmp_mem); CODE(lcall_mem); CODE(call_rel); CODE(jmp_rel); CODE(jcc_rel); C
 CODE(jmp_short); CODE(jcc_short); CODE(loop); CODE(jrcxz); CODE(call_reg_rex_r); CODE(jmp_reg_rex_r);
 CODE(lret_rex_w); CODE(lret_imm_rex_w); CODE(lcall_rex_w); CODE(ljmp_rex_w); CODE(ljmp_rex_wr);
 CODE(iret_rex_w); CODE(syscall); CODE(sysexit_rex_w); CODE(into);
+CODE(inc_mem); CODE(push_mem); CODE(movbe);
 CODE(lcall_imm_cpl0); CODE(lcall_imm_cpl3); CODE(ljmp_imm_cpl0); CODE(ljmp_imm_cpl3);
 CODE(task_jmp); CODE(task_call); CODE(task_iret); CODE(task_int);
 
@@ -116,6 +117,11 @@ static const struct insn insns[] = {
 	E(enter,		0,			COMPAT,		4, "next, rsp-20"),
 	E(leave,		0,			LONG,		8, "next, rsp+8"),
 	E(leave,		0,			COMPAT,		4, "next, rsp+4"),
+	/* They share their opcode with CALL and JMP; MOVBE has three bytes of it. */
+	E(inc_mem,		0,			ALL,		8, "next"),
+	E(push_mem,		0,			LONG,		8, "next, rsp-8"),
+	E(push_mem,		0,			COMPAT,		4, "next, rsp-4"),
+	E(movbe,		0,			ALL,		8, "next"),
 	E(jmp_rel,		0,			ALL,		8, "target"),
 	E(jmp_short,		0,			ALL,		8, "target"),
 	E(jcc_rel,		0,			ALL,		8, "target"),
