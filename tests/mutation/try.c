@@ -185,7 +185,7 @@ static void read_log(struct outcome *o)
 		for (i = 0; i < sizeof(complaints) / sizeof(complaints[0]); i++)
 			if (strstr(text, complaints[i]) && !o->complaint[0])
 				snprintf(o->complaint, sizeof(o->complaint), "%s", text);
-		if (strstr(text, "CET") || strstr(text, "s_cet"))
+		if (strstr(text, "CET") || strstr(text, "s_cet") || strstr(text, "isst_addr"))
 			o->log = hash(o->log, text, strlen(text));
 	}
 }
