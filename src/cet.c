@@ -39,10 +39,13 @@ bool kvm_cet_msr_to_save(u32 msr)
 	}
 }
 
-/* Read S_CET, U_CET or SSP of the vCPU, even if the guest itself cannot. Returns false if it has no such state. */
+/*
+ * Read S_CET, U_CET or SSP of the vCPU. Returns false if it has no such state. Only the VMM can read SSP. But a VMM on
+ * Linux 6.1 reads 0 from each MSR that KVM lists, even if the vCPU does not have it.
+ */
 static bool kvm_cet_read_state(struct kvm_vcpu *vcpu, u32 msr, u64 *val)
 {
-	return !__kvm_get_msr(vcpu, msr, val, true);
+	return !__kvm_get_msr(vcpu, msr, val, msr == MSR_KVM_INTERNAL_GUEST_SSP);
 }
 
 /* How an instruction uses CET. */
