@@ -6,10 +6,10 @@
  *
  * A line of LIST is "MUTANT<tab>FUNCTION<tab>SECONDS<tab>FACTS<tab>LOG<tab>PARAMETERS<tab>COMMAND<tab>NOTICED<tab>
  * TRIED": the modules are loaded with the mutant and with PARAMETERS of the vendor's module, which follow those of
- * --vendor, and COMMAND runs. It notices the mutant if its exit status is not 0, if the facts that it leaves in /tmp/facts or what KVM logs about
- * CET are not what they are without a mutant (FACTS and LOG, their hashes); if it does not end within twice its
- * SECONDS and two more; or if the kernel complains. Then the other lines of this mutant are left out. In "COMMAND
- * after COMMAND", the second one has run before, without a mutant.
+ * --vendor, and COMMAND runs. It notices the mutant if its exit status is not 0, or a check fails; if the facts that it
+ * leaves in /tmp/facts or what KVM logs about CET are not what they are without a mutant (FACTS and LOG, their hashes);
+ * if it does not end within twice its SECONDS and two more; or if the kernel complains. Then the other lines of this
+ * mutant are left out. In "COMMAND after COMMAND", the second one has run before, without a mutant.
  *
  * Of the lines of one mutant that follow each other, the command that has noticed the last mutant of the same FUNCTION,
  * "FILE:NAME", comes first, as it often notices its neighbours. Then come those that notice most mutants of this file
