@@ -40,6 +40,7 @@ static GUEST uint64_t write_them(uint64_t emulated)
 	uint64_t cr0 = g_cr0(), cr4 = g_cr4();
 
 	after(0, set_cr4(cr4 | CR4_CET));
+	after(8, set_cr0(cr0 ^ CR0_MP));
 	after(1, set_cr0(cr0 & ~(uint64_t)CR0_WP));
 	after(2, set_cr4(cr4));
 	after(3, set_cr0(cr0 & ~(uint64_t)CR0_WP));
@@ -73,6 +74,7 @@ static void test(const char *who, bool emulated, bool cet)
 	check_stop(c, "call 65536", who);
 	if (cet) {
 		check(m, who, 0, false, true, true, "CR4.CET can be set while CR0.WP is set");
+		check(m, who, 8, false, true, true, "CR0.MP can be changed while CR4.CET is set");
 		check(m, who, 1, true, true, true, "CR0.WP cannot be cleared while CR4.CET is set");
 		check(m, who, 2, false, true, false, "CR4.CET can be cleared");
 		check(m, who, 3, false, false, false, "then CR0.WP can be cleared");
