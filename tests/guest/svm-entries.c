@@ -65,6 +65,23 @@ static void one_field(struct nested *n, unsigned int at, const char *field)
 	sees(n, &want, name);
 }
 
+/*
+ * A VMRUN that the CPU refuses loads nothing. L1 changes nothing that the CET bit covers before the next one, and sets
+ * this bit: L2 has what the refused VMRUN should have loaded.
+ */
+static void refused(struct nested *n, const struct triple *now)
+{
+	const struct triple changed = other(now, 7);
+
+	vmcb_put(n, VMCB_CLEAN, 0);
+	vmcb_put_triple(n, &changed);
+	vmcb_put(n, VMCB_CR0, vmcb_get(n, VMCB_CR0) & ~(uint64_t)CR0_WP);
+	went(n, nested_enter(n), "exit -1", "VMRUN is refused");
+	vmcb_set(n, VMCB_CR0, CR0_WP);
+	vmcb_put(n, VMCB_CLEAN, CLEAN_CET);
+	sees(n, &changed, "the bit set after a VMRUN that was refused");
+}
+
 void test_clean_bit(void)
 {
 	struct nested *n = svm_create(&(struct svm_config) { .npt = true });
@@ -100,6 +117,9 @@ void test_clean_bit(void)
 	vmcb_put(n, VMCB_CLEAN, 0xffff & ~CLEAN_CET);
 	sees(n, &changed, "then the bit clear, all others set");
 	t[0] = changed;
+
+	refused(n, &t[0]);
+	t[0] = vmcb_triple(n);
 
 	/* A VMCB that was not the last one is loaded, whatever its clean bits say. */
 	n->current = 1;
