@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: GPL-2.0
-/* The steps of a hypervisor under SVM: operations of svm-nested.c's L1, random VMCB fields, random code in L2. */
+/* The steps of a hypervisor under SVM: operations of nested-svm.c's L1, random VMCB fields, random code in L2. */
 #include <stdlib.h>
 
 #include "fuzz.h"
 #include "l1.h"
-#include "svm-nested.h"
+#include "nested-svm.h"
 
 static struct nested *n;
 

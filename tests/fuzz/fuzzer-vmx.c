@@ -5,7 +5,7 @@
 #include <sys/ioctl.h>
 
 #include "fuzz.h"
-#include "hypervisor.h"
+#include "nested-vmx.h"
 #include "l1.h"
 
 static struct nested *n;

@@ -2,7 +2,7 @@
 /* VMRUNs that the CPU or KVM refuses, or that give L2 an arbitrary CET state. */
 #include "hostile.h"
 #include "l1.h"
-#include "svm-nested.h"
+#include "nested-svm.h"
 
 static const struct {
 	uint16_t field;

@@ -3,7 +3,7 @@
 #include <string.h>
 
 #include "hostile.h"
-#include "hypervisor.h"
+#include "nested-vmx.h"
 #include "l1.h"
 
 #define GUEST_EFER 0x2806

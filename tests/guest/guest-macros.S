@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0 */
-/* For guest.S, nested-entry.S and svm-nested-entry.S, which include it. */
+/* For guest.S, nested-vmx-entry.S and nested-svm-entry.S, which include it. */
 
 	/* What a C function may not change. */
 	.macro	push_callee_saved

@@ -4,7 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "hypervisor.h"
+#include "nested-vmx.h"
 
 /* An L1 without CET, and L1s with half of it. */
 void hide_shstk(struct kvm_cpuid2 *cpuid, unsigned int cpu)

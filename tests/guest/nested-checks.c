@@ -3,7 +3,7 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "hypervisor.h"
+#include "nested-vmx.h"
 
 #define ENTRY 1 /* with LOAD_CET on entry */
 #define EXIT  2

@@ -2,7 +2,7 @@
 /* Nested VMX: exceptions that L1 injects or intercepts, and L2's CET MSRs with L1's MSR bitmap. */
 #include <string.h>
 
-#include "hypervisor.h"
+#include "nested-vmx.h"
 
 /* Executes VMCALL, then does what the arguments say. */
 static GUEST uint64_t l2_chain(uint64_t depth, uint64_t bottom, uint64_t unused)

@@ -4,7 +4,7 @@
  * operation at a time, and its guest, L2. Both are guest functions as vmm.h describes them; L2 runs with what the
  * library made for the machine's second vCPU, which itself never runs: CPU page, stacks, shadow stacks, TSS.
  *
- * hypervisor.h has the rest for VMX, svm-nested.h for SVM. A program includes one of them.
+ * nested-vmx.h has the rest for VMX, nested-svm.h for SVM. A program includes one of them.
  */
 #ifndef TESTS_GUEST_NESTED_GUEST_H
 #define TESTS_GUEST_NESTED_GUEST_H

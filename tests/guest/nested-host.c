@@ -5,7 +5,7 @@
 #include <sys/ioctl.h>
 #include <unistd.h>
 
-#include "hypervisor.h"
+#include "nested-vmx.h"
 
 uint64_t exits_of(struct nested *n)
 {

@@ -2,7 +2,7 @@
 /* Nested VMX: L1s that lack a feature, and many entries and exits. */
 #include <string.h>
 
-#include "hypervisor.h"
+#include "nested-vmx.h"
 
 static GUEST uint64_t l2_bottom(uint64_t depth, uint64_t bottom, uint64_t c)
 {

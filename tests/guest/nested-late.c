@@ -9,7 +9,7 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "hypervisor.h"
+#include "nested-vmx.h"
 
 #define L1S_TABLE 0x123000
 #define L2S_TABLE 0x77000

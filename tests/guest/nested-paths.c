@@ -5,7 +5,7 @@
 #include <string.h>
 #include <sys/ioctl.h>
 
-#include "hypervisor.h"
+#include "nested-vmx.h"
 
 /*
  * MSR lists of a VMCS: loaded on entry, stored and loaded on exit.

@@ -3,7 +3,7 @@
  * The CPU reads PL0_SSP in L2 as in L1, and VMX does not switch it: L2 has that of its vCPU, not of a VM that ran
  * before on that CPU, and vice versa. isolation-readers.c has all other ways to read; docs/isolation.md explains why.
  */
-#include "hypervisor.h"
+#include "nested-vmx.h"
 
 /* Not a shadow stack, and an address that nobody else uses. */
 #define SECRET 0xffffa5e763210000

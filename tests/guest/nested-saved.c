@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 /* Nested VMX: L1 and L2 are saved, and restored into a new VM, as nested-guest.h says. */
-#include "hypervisor.h"
+#include "nested-vmx.h"
 
 static bool is_capability(uint32_t msr)
 {

@@ -11,7 +11,7 @@
 #include <sys/ioctl.h>
 #include <unistd.h>
 
-#include "hypervisor.h"
+#include "nested-vmx.h"
 #include "smram.h"
 
 #define DEPTH	  4

@@ -6,7 +6,7 @@
 #include <string.h>
 #include <sys/ioctl.h>
 
-#include "hypervisor.h"
+#include "nested-vmx.h"
 
 /* Where the VMCS in it has its fields: KVM's ABI. */
 #define AT_HOST_S_CET	  680

@@ -17,7 +17,7 @@
 #include <sys/ioctl.h>
 #include <sys/mman.h>
 
-#include "hypervisor.h"
+#include "nested-vmx.h"
 #include "smram.h"
 
 #define TABLE_SIZE 64 /* of an INT_SSP_TAB */

@@ -1,11 +1,11 @@
 // SPDX-License-Identifier: GPL-2.0
-/* What hypervisor.h declares: L1, and how the VMM gives it orders. */
+/* What nested-vmx.h declares: L1, and how the VMM gives it orders. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/ioctl.h>
 
-#include "hypervisor.h"
+#include "nested-vmx.h"
 
 /* The guest's. */
 static struct l1_mail mail;

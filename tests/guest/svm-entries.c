@@ -4,7 +4,7 @@
 #include <string.h>
 
 #include "smram.h"
-#include "svm-nested.h"
+#include "nested-svm.h"
 
 /* It reports its state and exits, over and over; without a call, so that SSP may be anything. */
 static GUEST uint64_t l2_reports(uint64_t a, uint64_t b, uint64_t c)

@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: GPL-2.0
-/* Nested SVM with shadow stacks: svm-nested.h says how. */
+/* Nested SVM with shadow stacks: nested-svm.h says how. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
-#include "svm-nested.h"
+#include "nested-svm.h"
 
 static const struct group groups[] = {
 	{ "exits", test_exits, true },	    { "shared", test_shared, true }, { "clean-bit", test_clean_bit, true },

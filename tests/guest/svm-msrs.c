@@ -4,7 +4,7 @@
 #include <string.h>
 #include <sys/ioctl.h>
 
-#include "svm-nested.h"
+#include "nested-svm.h"
 
 static const struct {
 	uint32_t msr;

@@ -9,7 +9,7 @@
 #include <sys/ioctl.h>
 
 #include "smram.h"
-#include "svm-nested.h"
+#include "nested-svm.h"
 
 #define DEPTH 4
 

@@ -8,7 +8,7 @@
 #include <string.h>
 #include <sys/ioctl.h>
 
-#include "svm-nested.h"
+#include "nested-svm.h"
 
 #define DEPTH 5
 

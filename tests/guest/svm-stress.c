@@ -8,7 +8,7 @@
 #include <sys/ioctl.h>
 
 #include "smram.h"
-#include "svm-nested.h"
+#include "nested-svm.h"
 
 unsigned int stress_rounds = 150, stress_seed = 1;
 

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0 */
-/* L1's way into L2 and back, and parts of L2 that cannot be written in C: see svm-nested.h. */
-#include "svm-nested.h"
+/* L1's way into L2 and back, and parts of L2 that cannot be written in C: see nested-svm.h. */
+#include "nested-svm.h"
 #include "guest-macros.S"
 
 	.text

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0 */
 /* Nested VMX for tests: what L1 does there, and what the VMM asks it to do. nested-guest.h has what SVM has, too. */
-#ifndef TESTS_GUEST_HYPERVISOR_H
-#define TESTS_GUEST_HYPERVISOR_H
+#ifndef TESTS_GUEST_NESTED_VMX_H
+#define TESTS_GUEST_NESTED_VMX_H
 
 #include "nested-guest.h"
 
@@ -212,7 +212,7 @@ struct triple triple_now(struct nested *n);
 /* Which controls have LOAD_CET: "both", "entry", "exit" or "neither". */
 const char *load_cet_text(bool entry, bool exit);
 
-/* L1: the first function, and nested-entry.S. */
+/* L1: the first function, and nested-vmx-entry.S. */
 void nested_l1(void);
 uint64_t nested_enter_l2(uint64_t flags);
 void nested_exit(void);

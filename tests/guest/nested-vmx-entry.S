@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0 */
-/* L1's way into L2 and back, and parts of L2 that cannot be written in C: see hypervisor.h. */
-#include "hypervisor.h"
+/* L1's way into L2 and back, and parts of L2 that cannot be written in C: see nested-vmx.h. */
+#include "nested-vmx.h"
 #include "guest-macros.S"
 
 	.text

@@ -3,8 +3,8 @@
  * Nested SVM for tests: what L1 does there, and what the VMM asks it to do. nested-guest.h has what VMX has, too. The
  * VMCB of L2, "vmcb12", is ordinary memory of L1: the VMM writes and reads it directly.
  */
-#ifndef TESTS_GUEST_SVM_NESTED_H
-#define TESTS_GUEST_SVM_NESTED_H
+#ifndef TESTS_GUEST_NESTED_SVM_H
+#define TESTS_GUEST_NESTED_SVM_H
 
 #include "nested-guest.h"
 
@@ -127,7 +127,7 @@ void svm_init(struct nested *n);
 /* Checks: after the last exit L1 has its own state, and can use it. */
 void l1_intact(struct nested *n, const char *name);
 
-/* L1: the first function, and svm-nested-entry.S. */
+/* L1: the first function, and nested-svm-entry.S. */
 void svm_l1(void);
 void svm_enter_l2(uint64_t vmcb, uint64_t host);
 extern uint64_t svm_gprs[L2_GPRS];
