@@ -16,9 +16,9 @@
  * for their time. So far, they have noticed NOTICED of the TRIED ones. After --limit, no other one is tried.
  *
  * Prints "# N COMMAND" for each command that is tried, and then "N<tab>killed<tab>COMMAND: HOW" or
- * "N<tab>passed<tab>PARAMETERS<tab>COMMAND". A command that has noticed one mutant after the other must at some time
- * show that it still works; if it does not, "N<tab>doubtful" takes back what it said since it last did, except for the
- * first, and nothing more is tried.
+ * "N<tab>passed<tab>PARAMETERS<tab>COMMAND". If another mutant has been noticed since COMMAND last worked, what that one
+ * left behind may be why COMMAND fails: "N<tab>doubtful" comes before "killed", and "N<tab>certain" when COMMAND has
+ * worked again. If it does not work again, nothing more is tried.
  *
  * --reached: for each line, of which only PARAMETERS and COMMAND count,
  * "reached<tab>SECONDS<tab>FACTS<tab>LOG<tab>PARAMETERS<tab>COMMAND<tab>" and the mutants that were reached since the
@@ -61,10 +61,12 @@ struct usual {
 	char *parameters, *command;
 	double seconds;
 	uint64_t facts, log;
-	bool prepared;		  /* what stands behind "after" has run */
-	bool unstable;		  /* its facts, or what is logged, change from run to run */
-	unsigned int noticed[32]; /* mutants, since it last worked */
-	size_t nnoticed;
+	bool prepared; /* what stands behind "after" has run */
+	bool unstable; /* its facts, or what is logged, change from run to run */
+	/* It last worked when this number of mutants had been noticed; those that it has noticed since may be wrong. */
+	unsigned int worked_after;
+	unsigned int doubtful[32];
+	size_t ndoubtful;
 };
 
 /* A file, or a function. */
@@ -97,6 +99,7 @@ static int kmsg;
 static unsigned long at_load[MUTANTS_MAX / 64];
 /* The mutants that have been noticed. */
 static unsigned long noticed[MUTANTS_MAX / 64];
+static unsigned int nnoticed;
 /* The last run noticed a mutant. */
 static bool tainted;
 /* A mutant has left something behind with which a command fails. */
@@ -440,6 +443,17 @@ static const char *differs(const struct outcome *o, const struct usual *u)
 	return NULL;
 }
 
+/* The command has just worked. */
+static void has_worked(struct usual *u)
+{
+	size_t i;
+
+	for (i = 0; i < u->ndoubtful; i++)
+		printf("%u\tcertain\n", u->doubtful[i]);
+	u->ndoubtful = 0;
+	u->worked_after = nnoticed;
+}
+
 /* The command without a mutant, with modules that are loaded anew. */
 static bool works(struct usual *u, struct outcome *o)
 {
@@ -447,21 +461,29 @@ static bool works(struct usual *u, struct outcome *o)
 	attempt(u->parameters, u->command, 0, 1e9, o);
 	if (o->complaint[0] || o->status)
 		return false;
-	u->nnoticed = 0;
+	has_worked(u);
 	return true;
 }
 
-/* A command has noticed several mutants, and no other one since: did the first leave something behind? */
-static void check_noticed(struct usual *u)
+static void check_doubtful(struct usual *u)
 {
 	struct outcome o;
-	size_t i;
 
-	if (!u->nnoticed || works(u, &o))
-		return;
-	for (i = 1; i < u->nnoticed; i++)
-		printf("%u\tdoubtful\n", u->noticed[i]);
-	exit(0);
+	if (u->ndoubtful && !works(u, &o))
+		exit(0);
+}
+
+static void note_killed(unsigned int mutant, struct usual *u, const char *how)
+{
+	if (u->worked_after != nnoticed) {
+		printf("%u\tdoubtful\n", mutant);
+		u->doubtful[u->ndoubtful++] = mutant;
+	}
+	printf("%u\tkilled\t%s: %s\n", mutant, u->command, how);
+	noticed[mutant / 64] |= 1UL << mutant % 64;
+	nnoticed++;
+	if (u->ndoubtful == sizeof(u->doubtful) / sizeof(u->doubtful[0]))
+		check_doubtful(u);
 }
 
 /*
@@ -598,15 +620,11 @@ static void try_mutant(struct mutant_lines *m)
 		m->file->counts[u->index].tried++;
 		if (how) {
 			m->file->counts[u->index].noticed++;
-			printf("%u\tkilled\t%s: %s\n", m->mutant, u->command, how);
 			m->function->killer = u;
-			noticed[m->mutant / 64] |= 1UL << m->mutant % 64;
-			u->noticed[u->nnoticed++] = m->mutant;
-			if (u->nnoticed == sizeof(u->noticed) / sizeof(u->noticed[0]))
-				check_noticed(u);
+			note_killed(m->mutant, u, how);
 			break;
 		}
-		u->nnoticed = 0;
+		has_worked(u);
 		printf("%u\tpassed\t%s\t%s\n", m->mutant, u->parameters, u->command);
 		if (spoiled)
 			break;
@@ -715,6 +733,6 @@ int main(int argc, char **argv)
 	if (m.n)
 		try_mutant(&m);
 	for (i = 0; i < (int)nusuals; i++)
-		check_noticed(usuals[i]);
+		check_doubtful(usuals[i]);
 	return 0;
 }
