@@ -92,8 +92,8 @@ static void fill(struct machine *m)
 }
 
 /*
- * Handlers are not user pages: with SMEP, #PF would lead to #PF endlessly, and QEMU's TCG does not let time pass then,
- * and no interrupt of the host come.
+ * Handlers are not user pages: with SMEP, #PF would lead to #PF endlessly. QEMU's TCG does not let time pass then, and
+ * delivers no interrupt to the host.
  */
 static void protect_handlers(struct machine *m)
 {
