@@ -18,7 +18,7 @@
  * Prints "# N COMMAND" for each command that is tried, and then "N<tab>killed<tab>COMMAND: HOW" or
  * "N<tab>passed<tab>PARAMETERS<tab>COMMAND". If another mutant has been noticed since COMMAND last worked, what that one
  * left behind may be why COMMAND fails: "N<tab>doubtful" comes before "killed", and "N<tab>certain" when COMMAND has
- * worked again. If it does not work again, nothing more is tried.
+ * worked again. If it does not work again, nothing more is tried. "#" says that a command starts.
  *
  * --reached: for each line, of which only PARAMETERS and COMMAND count,
  * "reached<tab>SECONDS<tab>FACTS<tab>LOG<tab>PARAMETERS<tab>COMMAND<tab>" and the mutants that were reached since the
@@ -385,6 +385,8 @@ static void attempt(const char *parameters, const char *command, unsigned int mu
 	bool anew = strcmp(loaded, parameters) ||
 		    (mutant != last && (in_set(at_load, mutant) || in_set(at_load, last)));
 
+	/* The caller ends a host that says nothing for long, and one verdict can take several runs. */
+	printf("#\n");
 	*o = (struct outcome) { .status = 0 };
 	read_log(&(struct outcome) {});
 	if (anew || tainted || !choose(parameters, mutant)) {
