@@ -18,7 +18,8 @@
  * Prints "# N COMMAND" for each command that is tried, and then "N<tab>killed<tab>COMMAND: HOW" or
  * "N<tab>passed<tab>PARAMETERS<tab>COMMAND". If another mutant has been noticed since COMMAND last worked, what that one
  * left behind may be why COMMAND fails: "N<tab>doubtful" comes before "killed", and "N<tab>certain" when COMMAND has
- * worked again. If it does not work again, nothing more is tried. "#" says that a command starts.
+ * worked again. If it does not work again, nothing more is tried. "#" says that a command starts, and "stuck before",
+ * at the end, that an earlier mutant keeps the modules from being unloaded.
  *
  * --reached: for each line, of which only PARAMETERS and COMMAND count,
  * "reached<tab>SECONDS<tab>FACTS<tab>LOG<tab>PARAMETERS<tab>COMMAND<tab>" and the mutants that were reached since the
@@ -102,6 +103,8 @@ static unsigned long noticed[MUTANTS_MAX / 64];
 static unsigned int nnoticed;
 /* The last run noticed a mutant. */
 static bool tainted;
+/* The mutant that is tried now, and the last one with which a command has run; or 0. */
+static unsigned int tried, has_run;
 /* A mutant has left something behind with which a command fails. */
 static bool spoiled;
 
@@ -337,7 +340,9 @@ static void load_all(const char *parameters, unsigned int mutant, struct outcome
 	FILE *modules;
 
 	if (!unload(vendor) || !unload("kvm")) {
-		printf("stuck\n");
+		if (!has_run)
+			die("the modules cannot be unloaded");
+		printf(has_run == tried ? "stuck\n" : "stuck before\n");
 		exit(0);
 	}
 	read_log(&(struct outcome) {});
@@ -394,6 +399,8 @@ static void attempt(const char *parameters, const char *command, unsigned int mu
 		snprintf(loaded, sizeof(loaded), "%s", parameters);
 	}
 	last = mutant;
+	if (mutant)
+		has_run = mutant;
 	tainted = false;
 	if (!o->complaint[0])
 		run(command, limit, o);
@@ -617,6 +624,7 @@ static void try_mutant(struct mutant_lines *m)
 	while (m->n && spent < seconds_limit) {
 		u = next_line(m);
 		spent += u->seconds;
+		tried = m->mutant;
 		printf("# %u %s\n", m->mutant, u->command);
 		how = notices(m->mutant, u);
 		m->file->counts[u->index].tried++;
