@@ -16,10 +16,10 @@
  * for their time. So far, they have noticed NOTICED of the TRIED ones. After --limit, no other one is tried.
  *
  * Prints "# N COMMAND" for each command that is tried, and then "N<tab>killed<tab>COMMAND: HOW" or
- * "N<tab>passed<tab>PARAMETERS<tab>COMMAND". If another mutant has been noticed since COMMAND last worked, what that one
- * left behind may be why COMMAND fails: "N<tab>doubtful" comes before "killed", and "N<tab>certain" when COMMAND has
- * worked again. If it does not work again, nothing more is tried. "#" says that a command starts, and "stuck before",
- * at the end, that an earlier mutant keeps the modules from being unloaded.
+ * "N<tab>passed<tab>PARAMETERS<tab>COMMAND". If another mutant has been noticed since COMMAND last worked, what that
+ * one left behind may be why COMMAND fails: "N<tab>doubtful" comes before "killed", and "N<tab>certain" when COMMAND
+ * has worked again. If it does not work again, nothing more is tried. "#" says that a command starts, and "stuck
+ * before", at the end, that an earlier mutant keeps the modules from being unloaded.
  *
  * --reached: for each line, of which only PARAMETERS and COMMAND count,
  * "reached<tab>SECONDS<tab>FACTS<tab>LOG<tab>PARAMETERS<tab>COMMAND<tab>" and the mutants that were reached since the
