@@ -40,8 +40,8 @@ bool kvm_cet_msr_to_save(u32 msr)
 }
 
 /*
- * Read S_CET, U_CET or SSP of the vCPU. Returns false if it has no such state. Only the VMM can read SSP. But a VMM on
- * Linux 6.1 reads 0 from each MSR that KVM lists, even if the vCPU does not have it.
+ * Read S_CET, U_CET or SSP of the vCPU; false if it has no such state. Only the VMM can read SSP. The others are read
+ * as the guest: on Linux 6.1, a VMM reads 0 from an MSR in KVM's list that the vCPU does not have.
  */
 static bool kvm_cet_read_state(struct kvm_vcpu *vcpu, u32 msr, u64 *val)
 {

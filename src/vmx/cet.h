@@ -93,8 +93,8 @@ void vmx_cet_setup_nested_msrs(struct nested_vmx_msrs *msrs);
 short vmcs12_cet_field_offset(unsigned long field);
 
 /*
- * Whether CR0 and CR4 of a host or guest in vmcs12 agree: CR4.CET requires CR0.WP (SDM, "Checks on Guest Control
- * Registers, Debug Registers, and MSRs"). Not every kernel checks that itself.
+ * Whether CR0 and CR4 of a host or guest in vmcs12 are consistent: CR4.CET requires CR0.WP (SDM, "Checks on Host
+ * Control Registers, MSRs, and SSP", and the same for guests). Not every kernel checks that itself.
  */
 bool vmx_cet_cr_valid(unsigned long cr0, unsigned long cr4);
 
