@@ -12,6 +12,18 @@
 uint64_t nested_l1_cet;
 struct triple nested_seen;
 
+struct nested *nested_new(struct machine *m)
+{
+	struct nested *n = calloc(1, sizeof(*n));
+
+	if (!n)
+		tap_bail("no memory");
+	n->m = m;
+	n->c = m->cpus[0];
+	n->l2.machine = m;
+	return n;
+}
+
 void nested_destroy(struct nested *n)
 {
 	machine_destroy(n->m);
@@ -134,6 +146,21 @@ void put_state(const struct saved *s, struct cpu *c, const char *order)
 	}
 	for (i = 0; i < ARRAY_SIZE(rest); i++)
 		snapshot_put(s->vm, c, rest[i], NULL);
+}
+
+void check_unwinding(struct nested *n, const struct saved *s, unsigned int depth, const char *name)
+{
+	enum place w;
+
+	equals(cpu_rdmsr(n->c, MSR_U_CET), CET_SHSTK, "%s: U_CET", name);
+	equals(cpu_rdmsr(n->c, MSR_PL3_SSP), UNWINDING_PL3_SSP, "%s: PL3_SSP", name);
+	w = nested_go(n);
+	if (went(n, w, "call 273", "%s: L2 returns", name))
+		equals(n->c->stop.a, depth, "%s: from all its calls", name);
+	equals(n->c->stop.b, s->l2.ssp + (depth + 1) * 8, "%s: L2's SSP is right again", name);
+	equals(n->c->stop.c, s->l2.s_cet, "%s: L2's S_CET is right", name);
+	w = nested_go(n);
+	went(n, w, "#UD", "%s: L2 takes an exception on another shadow stack", name);
 }
 
 /*

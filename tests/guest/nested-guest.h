@@ -54,6 +54,8 @@ struct nested {
 
 /* L1 waits in @m, which may have been restored. */
 struct nested *nested_of(struct machine *m);
+/* For it: the part that VMX and SVM share. */
+struct nested *nested_new(struct machine *m);
 void nested_destroy(struct nested *n);
 
 /* Enters L2, and runs to one of enum place. */
@@ -116,6 +118,13 @@ void saved_free(struct saved *s);
 struct nested *restore(const struct saved *s, const char *order);
 /* The same into a vCPU that has the memory already. */
 void put_state(const struct saved *s, struct cpu *c, const char *order);
+
+/*
+ * Checks that L2, restored while it was @depth calls deep, has its U_CET and PL3_SSP, returns from all calls, and takes
+ * a #UD on another shadow stack. It was saved with U_CET of SH_STK_EN alone, and with this PL3_SSP.
+ */
+#define UNWINDING_PL3_SSP 0x33330
+void check_unwinding(struct nested *n, const struct saved *s, unsigned int depth, const char *name);
 
 /*
  * A guest is saved with L2 deep in calls, from which it returns to CALL_L2 + 1, with S_CET as the third argument, and

@@ -73,7 +73,7 @@ static struct nested *deep(void)
 	enum place w;
 
 	cpu_wrmsr(n->c, MSR_U_CET, CET_SHSTK);
-	cpu_wrmsr(n->c, MSR_PL3_SSP, 0x33330);
+	cpu_wrmsr(n->c, MSR_PL3_SSP, UNWINDING_PL3_SSP);
 	nested_prepare(n, GUEST_SHSTK, l2_deep, 0, 0, n->l2.page);
 	vmwrite(n, EXCEPTION_BITMAP, 0);
 	w = nested_enter(n);
@@ -90,20 +90,11 @@ static void check_triple(struct triple got, struct triple want, const char *name
 /* Runs the guest from there to its end. */
 static void goes_on(struct nested *n, const struct saved *s, const char *name)
 {
-	struct triple l2 = s->l2, now;
+	struct triple now;
 	enum place w;
 
 	check_triple(triple_now(n), s->l2, name, "the VMM reads L2's state");
-	equals(cpu_rdmsr(n->c, MSR_U_CET), CET_SHSTK, "%s: U_CET", name);
-	equals(cpu_rdmsr(n->c, MSR_PL3_SSP), 0x33330, "%s: PL3_SSP", name);
-	w = nested_go(n);
-	if (went(n, w, "call 273", "%s: L2 returns", name))
-		equals(n->c->stop.a, DEPTH, "%s: from all its calls", name);
-	l2.ssp += (DEPTH + 1) * 8;
-	equals(n->c->stop.b, l2.ssp, "%s: L2's SSP is right again", name);
-	equals(n->c->stop.c, l2.s_cet, "%s: L2's S_CET is right", name);
-	w = nested_go(n);
-	went(n, w, "#UD", "%s: L2 takes an exception on another shadow stack", name);
+	check_unwinding(n, s, DEPTH, name);
 	w = nested_leave(n);
 	went(n, w, "exit 18", "%s: L2 exits, and L1 has its own shadow stack again", name);
 	check_triple(n->after, s->l1, name, "the exit loads L1's state");
@@ -588,7 +579,7 @@ void test_pending(void)
 		return;
 	}
 	cpu_wrmsr(n->c, MSR_U_CET, CET_SHSTK);
-	cpu_wrmsr(n->c, MSR_PL3_SSP, 0x33330);
+	cpu_wrmsr(n->c, MSR_PL3_SSP, UNWINDING_PL3_SSP);
 	save(&s, n);
 	check_triple(s.l2, blob_guest(&s.blob), "entry pending", "the VMM reads what L2 will have");
 	nested_destroy(n);

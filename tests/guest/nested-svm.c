@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 /* What nested-svm.h declares: L1, and how the VMM gives it orders. */
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 #include <sys/ioctl.h>
 
@@ -94,14 +93,9 @@ static void make_npt(struct nested *n)
 
 struct nested *nested_of(struct machine *m)
 {
-	struct nested *n = calloc(1, sizeof(*n));
+	struct nested *n = nested_new(m);
 
-	if (!n)
-		tap_bail("no memory");
-	n->m = m;
-	n->c = m->cpus[0];
 	n->mail = in_guest(m, &mail);
-	n->l2.machine = m;
 	return n;
 }
 

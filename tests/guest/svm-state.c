@@ -53,7 +53,7 @@ static struct nested *deep(void)
 	enum place w;
 
 	cpu_wrmsr(n->c, MSR_U_CET, CET_SHSTK);
-	cpu_wrmsr(n->c, MSR_PL3_SSP, 0x33330);
+	cpu_wrmsr(n->c, MSR_PL3_SSP, UNWINDING_PL3_SSP);
 	svm_prepare(n, true, l2_deep, n->l2.page, 0, 0);
 	/* L1 has bit 1, L2 not. */
 	t = vmcb_triple(n);
@@ -77,16 +77,7 @@ static void goes_on(struct nested *n, const struct saved *s, const char *name)
 	enum place w;
 
 	same_triple(&l2, &s->l2, "%s: the VMM reads L2's state", name);
-	equals(cpu_rdmsr(n->c, MSR_U_CET), CET_SHSTK, "%s: U_CET", name);
-	equals(cpu_rdmsr(n->c, MSR_PL3_SSP), 0x33330, "%s: PL3_SSP", name);
-	w = nested_go(n);
-	if (went(n, w, "call 273", "%s: L2 returns", name))
-		equals(n->c->stop.a, DEPTH, "%s: from all its calls", name);
-	want.ssp += (DEPTH + 1) * 8;
-	equals(n->c->stop.b, want.ssp, "%s: L2's SSP is right again", name);
-	equals(n->c->stop.c, want.s_cet, "%s: L2's S_CET is right", name);
-	w = nested_go(n);
-	went(n, w, "#UD", "%s: L2 takes an exception on another shadow stack", name);
+	check_unwinding(n, s, DEPTH, name);
 	w = nested_leave(n);
 	went(n, w, "exit 0x81", "%s: L2 exits", name);
 	l1_intact(n, name);
