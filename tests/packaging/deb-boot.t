@@ -1,14 +1,15 @@
 #!/bin/bash
 # SPDX-License-Identifier: GPL-2.0
 #
-# The root that apt leaves after the installation of the packages, booted: modprobe finds our modules by the alias of
-# the CPU, as udev requests it at boot, and by name; with the modules as they are, and the package's own modprobe.d.
+# A host boots from the root in which apt has installed the packages. modprobe loads our modules by the alias of the
+# CPU, as udev requests it at boot, and by name. The modules are not stripped, and the package's modprobe.d is in
+# effect.
 # shellcheck disable=SC1091,SC2034,SC2154,SC2016 # the files set the variables
 . "$(dirname "$0")/../tap.sh"
 . "$(dirname "$0")/lib.sh"
 
 programs=$("$root" path compilers)
-# Put into $tmp/tree what booting the root $1 needs: depmod's lists, and KVM's modules with their dependencies.
+# Fill $tmp/tree with what a boot of the root $1 needs: depmod's lists, and KVM's modules with their dependencies.
 make_tree() {
 	local from=$1 tree=$tmp/tree k f
 	k=$(basename "$from"/lib/modules/*)
@@ -18,7 +19,7 @@ make_tree() {
 	ln -s ../usr/lib/modules "$tree/lib/modules"
 	cp "$from/usr/bin/kvm-onereg" "$tree/usr/bin/"
 	cp "$programs"/usr/bin/{cat,xargs} "$tree/usr/bin/"
-	# libkmod loads it by itself, when it meets a compressed module.
+	# libkmod loads this library with dlopen() for compressed modules.
 	cp -L "$programs/usr/lib/x86_64-linux-gnu/liblzma.so.5" "$tree/usr/lib/x86_64-linux-gnu/"
 	cp -r "$from/etc" "$tree/"
 	(
@@ -50,15 +51,16 @@ for release in $releases; do
 		out=$("$top/tests/hosts/boot" -H $host -k "$deb" -N -I "$tmp/tree" -f "$tmp/commands" --whole-modules \
 			-o "$tmp/out" -t 900 2>&1)
 		status=$?
-		# 123: xargs reports that modprobe did not find another driver that knows this CPU.
+		# xargs exits with 123 if modprobe fails: the tree does not have the other drivers for this CPU.
 		ok "$release on $host: it boots, and the kernel does not complain" test $status = 0 -o $status = 123
-		is "$release on $host: by alias and by name, our kvm and $vendor are loaded" \
+		is "$release on $host: modprobe loads our kvm and $vendor, by alias and by name" \
 			"$(tr -d '\r' <<<"$out" | grep -c -x -F "$version")" 4
-		like "$release on $host: from updates/dkms" "$out" "^insmod .*/updates/dkms/${vendor/_/-}\\.ko"
-		like "$release on $host: status: ours are loaded" "$out" \
+		like "$release on $host: they come from updates/dkms" "$out" \
+			"^insmod .*/updates/dkms/${vendor/_/-}\\.ko"
+		like "$release on $host: status reports our modules as loaded" "$out" \
 			"^Loaded +ours ${version//./\\.}: kvm, $vendor"
-		like "$release on $host: status: ours are on disk" "$out" "^\\* .* ours ${version//./\\.},"
-		not_ok "$release on $host: status: nothing is damaged, and nothing is pending" 1 \
+		like "$release on $host: status reports our modules on disk" "$out" "^\\* .* ours ${version//./\\.},"
+		not_ok "$release on $host: status reports nothing as damaged or pending" 1 \
 			grep -E 'damaged|pending' <<<"$out"
 		[ "$failures" = 0 ] || diag "status $status" "$out"
 	done

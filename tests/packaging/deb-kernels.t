@@ -1,27 +1,28 @@
 #!/bin/bash
 # SPDX-License-Identifier: GPL-2.0
 #
-# The Debian package while apt installs, upgrades and removes kernels, headers and sources, in any order: what modprobe
-# finds for each kernel afterwards, and that apt and the kernel's packages never fail because of ours.
+# apt installs, upgrades and removes kernels, headers and sources in any order, with the Debian package installed.
+# Afterwards, modprobe finds the right modules for each kernel, and our package never makes apt or a kernel's package
+# fail.
 #
-# THOROUGH=y: all of it on both releases, not each on one of them
+# THOROUGH=y: each scenario on both releases, not only on one of them
 # shellcheck disable=SC1091,SC2034,SC2154,SC2016 # the files set the variables; the root's shell expands the scripts
 . "$(dirname "$0")/../tap.sh"
 . "$(dirname "$0")/lib.sh"
 
-# The modules of a kernel are as its package installed them: "intact 1" when dpkg finds no difference.
+# intact KERNEL: print "intact 1" if dpkg finds the kernel's own KVM modules as the package installed them.
 functions='
 intact() { dpkg --verify "linux-image-$1" | grep /kvm/; echo "intact $?"; }
 '
 series_of() { case $1 in bookworm) echo 6.1 ;; *) echo 6.12 ;; esac }
-# in_case NAME LAYER SCRIPT: run it; what it printed is $out, shown when a check of the case fails
+# in_case NAME LAYER SCRIPT: run SCRIPT in LAYER. Its output is $out; end_case shows it if a check failed
 in_case() {
 	what="$release: $1"
 	failed_before=$failures
 	out=$(in_root -o "$2" -- "$functions$3")
 }
 shows() { like "$what: $1" "$out" "$2"; }
-apt_succeeds() { is "$what: apt succeeds" "$(grep -c '^apt 0$' <<<"$out")" "$1"; } # so many times
+apt_succeeds() { is "$what: apt succeeds" "$(grep -c '^apt 0$' <<<"$out")" "$1"; } # TIMES
 end_case() { [ "$failures" = "$failed_before" ] || diag "$out"; }
 
 for release in $releases; do
@@ -42,20 +43,20 @@ for release in $releases; do
 		echo "kept: $(ls /var/lib/kvm-onereg/source | wc -l)"
 		apt purge "linux-image-$N" "linux-headers-$N" linux-image-amd64 linux-headers-amd64 >/tmp/log; tail -n 1 /tmp/log
 		echo "gone: $(ls -d /lib/modules/"$N" 2>&1 | grep -v "No such"; dkms status | grep -c -F "$N"), $(ls /var/lib/kvm-onereg/source | wc -l)"'
-		shows "modprobe finds ours for the new kernel" "^new: ours ours ours linux-source-$series "
+		shows "modprobe finds our modules for the new kernel" "^new: ours ours ours linux-source-$series "
 		shows "the first kernel is untouched" '^old: ours ours ours untouched$'
-		shows "one line for the new kernel" '^  6\.[^ ]* +installed \('
-		shows "one line for the first" '^  6\.[^ ]* +installed already'
+		shows "a line reports the new kernel" '^  6\.[^ ]* +installed \('
+		shows "a line reports the first kernel" '^  6\.[^ ]* +installed already'
 		is "$what: the package's trigger ran once" "$(sed '/^new:/q' <<<"$out" | grep -c 'installed already')" 1
 		shows "all packages are configured" '^states: ii ii ii $'
-		shows "the source of both is kept" '^kept: 2$'
+		shows "the sources of both kernels are kept" '^kept: 2$'
 		apt_succeeds 2
-		shows "purged, nothing of it is left, and its source is removed" '^gone: 0, 1$'
+		shows "a purge of the new kernel leaves nothing of it, and removes its source" '^gone: 0, 1$'
 		end_case
 	fi
 
 	if take_turn; then
-		in_case "a new kernel, its source later" "$deb_light" '
+		in_case "a new kernel whose source comes later" "$deb_light" '
 		repos base next
 		apt dist-upgrade
 		N=$(other)
@@ -64,31 +65,32 @@ for release in $releases; do
 		apt install "$(source_package)"
 		echo "with: $(resolved "$N"), old: $(resolved)"
 		apt install --reinstall linux-headers-"$N" | tee /tmp/log | grep -c "installed already" | sed "s/^/already: /"'
-		shows "skipped, with the command that helps" 'to fix: kvm-onereg-install$'
-		shows "apt succeeds, with the distro's modules" '^without: distro distro distro, ii ii ii $'
-		shows "then its modules are built, and the other kernel keeps its own" \
+		shows "the new kernel is skipped, with a command to fix that" 'to fix: kvm-onereg-install$'
+		shows "it has the distro's modules, and all packages are configured" \
+			'^without: distro distro distro, ii ii ii $'
+		shows "with the source, its modules are built, and the first kernel keeps its own" \
 			'^with: ours ours ours, old: ours ours ours$'
-		shows "with nothing to do, a line for each" '^already: 2$'
+		shows "if there is nothing to do, a line reports each kernel" '^already: 2$'
 		apt_succeeds 2
 		end_case
 	fi
 
 	if take_turn; then
-		in_case "fresh, two kernels, of which one matches the source" "$deb_plain" '
+		in_case "a fresh installation with two kernels, one of which matches the source" "$deb_plain" '
 		repos base next
 		apt dist-upgrade >/tmp/log; tail -n 1 /tmp/log
 		install_ours
 		echo "both: $(resolved), $(resolved "$(other)")"'
 		shows "one kernel gets our modules, the other keeps the distro's" \
 			'^both: ours ours ours, distro distro distro$'
-		shows "the line says why" \
+		shows "a line says why" \
 			"skipped: kernel 6\\.[^ ]* was built from linux 6\\.[^ ]*, but .* has version 6\\."
 		apt_succeeds 2
 		end_case
 	fi
 
 	if take_turn; then
-		in_case "fresh, neither headers nor source, headers first" "$deb_plain" '
+		in_case "a fresh installation without headers and source, which come later in that order" "$deb_plain" '
 		sources_gone >/dev/null
 		dpkg -r --force-depends linux-headers-"$K" >/dev/null
 		dpkg --force-depends -i /packages/kvm-onereg-dkms_*.deb; echo "configure $?"
@@ -98,16 +100,16 @@ for release in $releases; do
 		echo "headers: $(resolved)"
 		dpkg -i /repo/source/*.deb; echo "source $?"
 		echo "source: $(resolved)"'
-		shows "neither: skipped, with the command" "to fix: apt-get install linux-headers-6\\."
-		shows "neither: no failure" '^configure 0$'
-		shows "headers: the distro's" '^headers: distro distro distro$'
-		shows "source: ours" '^source: ours ours ours$'
-		shows "source: no failure" '^source 0$'
+		shows "without both: skipped, with a command to fix that" "to fix: apt-get install linux-headers-6\\."
+		shows "without both: dpkg succeeds" '^configure 0$'
+		shows "with the headers only: the distro's modules" '^headers: distro distro distro$'
+		shows "with both: our modules" '^source: ours ours ours$'
+		shows "with both: dpkg succeeds" '^source 0$'
 		end_case
 	fi
 
 	if take_turn; then
-		in_case "fresh, source first, headers later" "$deb_plain" '
+		in_case "a fresh installation with the source, whose headers come later" "$deb_plain" '
 		dpkg -r --force-depends linux-headers-"$K" linux-headers-amd64 linux-image-amd64 >/dev/null
 		install_ours
 		echo "source: $(resolved)"
@@ -115,9 +117,10 @@ for release in $releases; do
 		apt install "$(source_package)"
 		apt install linux-image-"$K" linux-headers-"$K"
 		echo "headers: $(resolved)"'
-		shows "without headers skipped, with the command" "to fix: apt-get install linux-headers-6\\."
-		shows "the distro's" '^source: distro distro distro$'
-		shows "with headers: ours" '^headers: ours ours ours$'
+		shows "without headers: skipped, with a command to fix that" \
+			"to fix: apt-get install linux-headers-6\\."
+		shows "without headers: the distro's modules" '^source: distro distro distro$'
+		shows "with headers: our modules" '^headers: ours ours ours$'
 		apt_succeeds 3
 		end_case
 	fi
@@ -130,15 +133,16 @@ for release in $releases; do
 		apt remove kvm-onereg-dkms
 		echo "removed: $(resolved)"
 		intact "$K"'
-		shows "rebuilt from the newer source" "^newer: ours ours ours, linux-source-$series ${newer//./\\.}\$"
-		shows "removed: the newer package's own modules" '^removed: distro distro distro$'
-		shows "byte for byte" '^intact 1$'
+		shows "the modules are rebuilt from the newer source" \
+			"^newer: ours ours ours, linux-source-$series ${newer//./\\.}\$"
+		shows "after a removal, modprobe finds the newer image's own modules" '^removed: distro distro distro$'
+		shows "dpkg finds those unchanged" '^intact 1$'
 		apt_succeeds 2
 		end_case
 	fi
 
 	if take_turn; then
-		in_case "a newer version under the same kernel name, its source later" "$deb_light" '
+		in_case "a newer version under the same kernel name, whose source comes later" "$deb_light" '
 		repos base image headers
 		apt dist-upgrade
 		echo "without: $(resolved), $(states linux-image-"$K" linux-headers-"$K" kvm-onereg-dkms)"
@@ -146,17 +150,20 @@ for release in $releases; do
 		repos base image headers source
 		apt dist-upgrade
 		echo "with: $(resolved), $(modinfo -k "$K" -F origin kvm-amd)"'
-		shows "removed" 'removed the installed modules: they were built from linux-source-'
-		shows "the newer package's own modules" '^without: distro distro distro, ii ii ii $'
-		shows "byte for byte" '^intact 1$'
-		shows "then rebuilt" "^with: ours ours ours, linux-source-$series ${newer//./\\.}\$"
+		shows "the modules of the older version are removed" \
+			'removed the installed modules: they were built from linux-source-'
+		shows "modprobe finds the newer image's own modules" '^without: distro distro distro, ii ii ii $'
+		shows "dpkg finds those unchanged" '^intact 1$'
+		shows "with the source, the modules are rebuilt" \
+			"^with: ours ours ours, linux-source-$series ${newer//./\\.}\$"
 		apt_succeeds 2
 		end_case
 	fi
 
-	# As dkms leaves it when it installs by itself, which on Debian 13 moves the distro's modules aside.
+	# dkms itself installs the modules. On Debian 13, it then moves the distro's modules to a folder of its own.
 	if take_turn; then
-		in_case "a newer version under the same kernel name, after dkms installed by itself" "$deb_light" '
+		in_case "a newer version under the same kernel name, after dkms itself installed the modules" \
+			"$deb_light" '
 		dkms uninstall -m kvm-onereg -v "$V" -k "$K" >/dev/null 2>&1
 		dkms install -m kvm-onereg -v "$V" -k "$K" >/dev/null 2>&1
 		echo "by dkms: $(resolved), $(ls /var/lib/dkms/kvm-onereg/original_module 2>/dev/null | wc -l)"
@@ -167,28 +174,30 @@ for release in $releases; do
 		echo "removed: $(resolved)"
 		intact "$K"'
 		case $release in trixie) aside=1 ;; *) aside=0 ;; esac
-		shows "ours, and what dkms moved aside" "^by dkms: ours ours ours, $aside\$"
-		shows "rebuilt from the newer source" "^newer: ours ours ours, linux-source-$series ${newer//./\\.}\$"
+		shows "dkms installs our modules, and on Debian 13 moves the distro's" \
+			"^by dkms: ours ours ours, $aside\$"
+		shows "the modules are rebuilt from the newer source" \
+			"^newer: ours ours ours, linux-source-$series ${newer//./\\.}\$"
 		shows "dkms does not replace the newer package's own modules with old ones" '^intact 1$'
 		shows "modprobe finds the distro's modules" '^removed: distro distro distro$'
 		end_case
 	fi
 
 	if take_turn; then
-		in_case "a native kernel next to it" "$deb_light" '
+		in_case "a native kernel next to the first" "$deb_light" '
 		repos base native
 		apt dist-upgrade
 		N=$(other)
 		echo "native: $(resolved "$N"), $(states linux-image-"$N" linux-headers-"$N" kvm-onereg-dkms), old: $(resolved)"
 		ls -d /lib/modules/"$N"/updates'
-		shows "the line says that it is native" '^  [^ ]+ +native: '
+		shows "a line says that it is native" '^  [^ ]+ +native: '
 		shows "its modules are left alone" '^native: distro distro distro, ii ii ii , old: ours ours ours$'
 		apt_succeeds 1
 		end_case
 	fi
 
 	if take_turn; then
-		in_case "the source is gone" "$deb_light" '
+		in_case "the source is no longer on the machine" "$deb_light" '
 		source=$(source_package)
 		rm -r /usr/src/linux-source-*.tar.xz /var/lib/kvm-onereg/source
 		repos base next
@@ -198,8 +207,8 @@ for release in $releases; do
 		echo "removed: $(resolved)"'
 		shows "installed modules stay, a new kernel is skipped" \
 			'^kernels: ours ours ours, distro distro distro$'
-		shows "with the command that helps" 'to fix: kvm-onereg-install$'
-		shows "apt can remove the source, and what is installed stays" '^removed: ours ours ours$'
+		shows "with a command to fix that" 'to fix: kvm-onereg-install$'
+		shows "apt can remove the source package, and the installed modules stay" '^removed: ours ours ours$'
 		apt_succeeds 2
 		end_case
 	fi
@@ -224,8 +233,8 @@ for release in $releases; do
 		shows "all packages are configured" '^states: ii ii ii ii , ii $'
 		shows "the new kernel has the distro's modules, the old one ours" \
 			'^kernels: ours ours ours, distro distro distro$'
-		shows "byte for byte" '^intact 1$'
-		shows "the command tries again" '^install 0$'
+		shows "dpkg finds those unchanged" '^intact 1$'
+		shows "the installer tries again, and succeeds" '^install 0$'
 		shows "then the new kernel has our modules" '^again: ours ours ours, ours ours ours, ii $'
 		end_case
 	fi

@@ -14,8 +14,8 @@ mkdir /spy
 for c in modprobe insmod rmmod; do printf "%s\n" "#!/bin/sh" "echo $c \$* >>/spy/log" "exit 1" >/spy/$c; done
 chmod +x /spy/*
 PATH=/spy:$PATH
-# Everything except the files and logs of apt and dpkg themselves, what any run of depmod rewrites, and the DKMS key,
-# which is used for all DKMS modules and may be enrolled.
+# List all files, except those and the logs of apt and dpkg, the binary lists that any run of depmod rewrites, and the
+# DKMS key, which signs all DKMS modules and may be enrolled.
 everything() {
 	find / -xdev \( -path /var/lib/dpkg -o -path /var/lib/apt -o -path /var/cache -o -path /tmp -o -path /spy -o -path /var/log -o -path "/var/lib/dkms/mok.*" \) -prune \
 		-o -type f ! -path "*/lib/modules/*/modules.*" -printf "%p %s %m\n" -o -printf "%p %y %m\n"
@@ -27,7 +27,7 @@ for release in $releases; do
 	begin_deb
 
 	out=$(cat "$deb/deb-layer.log")
-	like "$release: a fresh install, for real: one line for the kernel" "$(grep '^  6' <<<"$out")" \
+	like "$release: a fresh install with a real build prints one line for the kernel" "$(grep '^  6' <<<"$out")" \
 		'^  6\.[^ ]* +installed \([0-9.]*, from linux-source-6\.[^ ]* 6\.[^ ]*\)$'
 	is "$release: and no line for another kernel" "$(sed '1,/^kvm-onereg [0-9.]*:$/d' <<<"$out" | grep -c '^  ')" 1
 	out=$(in_root -o "$deb/deb-layer" -- '
@@ -38,12 +38,13 @@ for release in $releases; do
 		echo "switch $(grep -c "^[^#]" /etc/modprobe.d/kvm-onereg.conf)/$(grep -c "^#options kvm_intel cet=1$" /etc/modprobe.d/kvm-onereg.conf)"
 		find /usr/src/kvm-onereg-* -mindepth 1 -maxdepth 1 -printf "shipped %f\n"
 		kvm-onereg --version')
-	like "$release: all three resolve to ours" "$out" '^resolved ours ours ours [0-9.]+$'
-	like "$release: dkms has it installed" "$out" '^dkms kvm-onereg/[0-9.]+, [^ ]*, x86_64: installed$'
+	like "$release: modinfo finds our three modules" "$out" '^resolved ours ours ours [0-9.]+$'
+	like "$release: dkms reports them as installed" "$out" '^dkms kvm-onereg/[0-9.]+, [^ ]*, x86_64: installed$'
 	like "$release: both packages are configured" "$out" '^state ii ii $'
-	like "$release: the CET configuration is there, and not a conffile" "$out" '^conffile 0$'
-	like "$release: and CET is off" "$out" '^switch 0/1$'
-	is "$release: only what dkms needs is in /usr/src" "$(sed -n 's/^shipped //p' <<<"$out" | sort | xargs)" \
+	like "$release: the file of the CET configuration is not a conffile" "$out" '^conffile 0$'
+	like "$release: CET is off in it" "$out" '^switch 0/1$'
+	is "$release: /usr/src has only the files that dkms needs" \
+		"$(sed -n 's/^shipped //p' <<<"$out" | sort | xargs)" \
 		"$(printf '%s\n' Kbuild Makefile dkms.conf include src | sort | xargs)"
 	like "$release: the command runs, and has the same version" "$out" \
 		"^kvm-onereg $(sed -n 's/^PACKAGE_VERSION="\(.*\)"/\1/p' "$top/dkms.conf")\$"
@@ -63,13 +64,14 @@ for release in $releases; do
 		everything >/tmp/after
 		diff /tmp/before /tmp/after | sed "s/^/difference /"
 		sed "s/^/called /" /spy/log')
-	like "$release: reinstalled: there is nothing to build" "$out" '^again: ours ours ours untouched$'
-	like "$release: make uninstall of a clone leaves it to apt" "$out" 'to fix: apt-get remove kvm-onereg-dkms'
+	like "$release: a reinstallation builds nothing" "$out" '^again: ours ours ours untouched$'
+	like "$release: make uninstall in a clone leaves the removal to apt" "$out" \
+		'to fix: apt-get remove kvm-onereg-dkms'
 	like "$release: and exits 2" "$out" '^status 2$'
-	like "$release: removed: the distro's modules, byte for byte; the CET configuration stays" "$out" \
+	like "$release: after a removal, the distro's modules, unchanged; the CET configuration stays" "$out" \
 		'^removed: distro distro distro 0, /etc/modprobe.d/kvm-onereg.conf$'
-	is "$release: and nothing else of ours" "$(sed -n 's/^left //p' <<<"$out")" ""
-	is "$release: purged: every file is as before the install" "$(sed -n 's/^difference //p' <<<"$out")" ""
+	is "$release: and nothing else of the package" "$(sed -n 's/^left //p' <<<"$out")" ""
+	is "$release: after a purge, every file is as before the install" "$(sed -n 's/^difference //p' <<<"$out")" ""
 	is "$release: apt succeeds each time" "$(grep -c '^apt 0$' <<<"$out")" 5
 	is "$release: no module was loaded or unloaded" "$(sed -n 's/^called //p' <<<"$out")" ""
 	[ "$failures" = 0 ] || diag "$out"
@@ -95,21 +97,21 @@ for release in $releases; do
 		sed "s/^/called /" /spy/log')
 	like "$release: an upgrade that fails exits with an error, and the older version stays" "$out" \
 		'^failed: ours ours ours of the older, iF $'
-	like "$release: it says so" "$out" 'failed: the build failed; version .* stays installed'
-	like "$release: dkms still has it" "$out" '^dkms kvm-onereg/[0-9.]+, [^ ]*, x86_64: installed$'
+	like "$release: it says which version stays" "$out" 'failed: the build failed; version .* stays installed'
+	like "$release: dkms still has the older version" "$out" '^dkms kvm-onereg/[0-9.]+, [^ ]*, x86_64: installed$'
 	is "$release: and finds nothing broken" "$(grep -c -i -E '^dkms.*(broken|error)' <<<"$out")" 0
-	like "$release: when apt tries again, it is upgraded" "$out" '^upgraded: ours ours ours 9\.1\.0$'
-	like "$release: nothing is left of the older one" "$out" \
+	like "$release: when apt tries again, the upgrade succeeds" "$out" '^upgraded: ours ours ours 9\.1\.0$'
+	like "$release: nothing is left of the older version" "$out" \
 		'^dkms: kvm-onereg/9\.1\.0, /usr/src/kvm-onereg-9\.1\.0, build-ids built log source$'
-	like "$release: a revision with other files of the same version is installed" "$out" \
+	like "$release: a Debian revision with other files of the same version is installed" "$out" \
 		'^revision: ours ours ours 9\.1\.0\+1, /usr/src/kvm-onereg-9\.1\.0$'
 	is "$release: ... and built" "$(sed -n '/^upgraded/,/^revision/p' <<<"$out" | grep -c 'installed (')" 1
-	like "$release: ... if that build fails, the previous modules stay" "$out" \
+	like "$release: ... if the build of another revision fails, the previous modules stay" "$out" \
 		'^failed revision: ours ours ours, kvm-onereg/9\.1\.0, .*: installed$'
-	like "$release: purged in that state" "$out" '^purged: distro distro distro$'
+	like "$release: a purge in that state restores the distro's modules" "$out" '^purged: distro distro distro$'
 	is "$release: nothing is left" "$(sed -n 's/^left //p' <<<"$out")" ""
 	is "$release: apt's exit status, each time" "$(sed -n 's/^apt //p' <<<"$out" | xargs)" "100 0 0 100 0"
-	is "$release: no module was loaded or unloaded then" "$(sed -n 's/^called //p' <<<"$out")" ""
+	is "$release: no module was loaded or unloaded in these upgrades" "$(sed -n 's/^called //p' <<<"$out")" ""
 	[ "$failures" = 0 ] || diag "$out"
 
 	# The CET switch used to be a conffile of the package.
@@ -139,8 +141,9 @@ for release in $releases; do
 	like "$release: a package whose CET configuration is a conffile" "$out" '^old: 1$'
 	like "$release: an aborted upgrade of it keeps the CET configuration" "$out" '^not upgraded: kept$'
 	like "$release: the upgrade keeps its content, and it is no longer a conffile" "$out" '^upgraded: kept, 0$'
-	like "$release: ... and purged, it is gone" "$out" '^purged: 0$'
-	like "$release: the state of a guest is kept" "$out" '^guests: /var/lib/kvm-onereg/guests/web1.state$'
+	like "$release: ... and a purge removes it" "$out" '^purged: 0$'
+	like "$release: the purge keeps the saved state of a guest" "$out" \
+		'^guests: /var/lib/kvm-onereg/guests/web1.state$'
 	is "$release: apt's exit status with that package" "$(sed -n 's/^apt //p' <<<"$out" | xargs)" "0 100 0 0"
 	[ "$failures" = 0 ] || diag "$out"
 
@@ -156,12 +159,13 @@ for release in $releases; do
 		apt purge kvm-onereg-dkms
 		echo "purged: $(resolved)"
 		traces | sed "s/^/left /"')
-	like "$release: installed over an installation from a clone" "$out" \
+	like "$release: the package replaces an installation from a clone" "$out" \
 		'^over a clone: ours ours ours /usr/src/kvm-onereg-[0-9.]+$'
-	like "$release: make install of the clone leaves it to apt then" "$out" \
+	like "$release: then, make install in the clone refuses, because the package is installed" "$out" \
 		'belongs to the Debian package kvm-onereg-dkms'
-	is "$release: exit status of the clone's" "$(sed -n 's/^status //p' <<<"$out" | xargs)" "0 0 2"
-	like "$release: purged: the distro's modules" "$out" '^purged: distro distro distro$'
+	is "$release: the exit statuses of make install in the clone" "$(sed -n 's/^status //p' <<<"$out" | xargs)" \
+		"0 0 2"
+	like "$release: after a purge, modprobe finds the distro's modules" "$out" '^purged: distro distro distro$'
 	is "$release: and nothing is left of either" "$(sed -n 's/^left //p' <<<"$out")" ""
 	[ "$failures" = 0 ] || diag "$out"
 done

@@ -1,15 +1,15 @@
 #!/bin/bash
 # SPDX-License-Identifier: GPL-2.0
 #
-# With a full disk in any of the places that an installation writes to, it says so and exits with status 1 or 5, and the
+# If the disk is full in any folder to which make install writes, it says so and exits with status 1 or 5, and the
 # distro's modules stay.
 #
-# THOROUGH=y: each place on both releases, not on one of them
+# THOROUGH=y: each folder on both releases, not only on one of them
 # shellcheck disable=SC1091,SC2034,SC2154,SC2016 # the files set the variables; the root's shell expands the scripts
 . "$(dirname "$0")/../tap.sh"
 . "$(dirname "$0")/lib.sh"
 
-# full WHAT FOLDER SIZE: make install with FOLDER a file system of SIZE
+# full WHAT FOLDER SIZE: run make install while FOLDER is a file system of SIZE
 full() {
 	local out
 	take_turn || return 0
@@ -25,15 +25,15 @@ full() {
 	')
 	like "$release: $1: says that the disk is full" "$out" '([Dd]isk full|No space left)'
 	like "$release: $1: exits 1 or 5" "$out" '^status [15]$'
-	is "$release: $1: the distro's modules, byte for byte" "$(sed -n 's/^sum //p' <<<"$out")" "$before"
-	like "$release: $1: with room again, it installs" "$out" '^again status 0, ours ours ours$'
+	is "$release: $1: the distro's modules are unchanged" "$(sed -n 's/^sum //p' <<<"$out")" "$before"
+	like "$release: $1: once there is room, it installs" "$out" '^again status 0, ours ours ours$'
 }
 
 for release in $releases; do
 	begin
 	built_once
 	before=$(in_root -- sums)
-	full "our state" /var/lib/kvm-onereg 1M
+	full "the store" /var/lib/kvm-onereg 1M
 	full "DKMS's tree, nothing fits" /var/lib/dkms 64k
 	full "DKMS's tree, the modules do not fit" /var/lib/dkms 1400k
 	full "the kernel's modules" /lib/modules/KVER/updates/dkms 500k

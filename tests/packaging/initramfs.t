@@ -1,11 +1,11 @@
 #!/bin/bash
 # SPDX-License-Identifier: GPL-2.0
 #
-# An initramfs that contains KVM modules, from initramfs-tools or dracut, has the same ones as the disk: after
+# If an initramfs from initramfs-tools or dracut contains KVM modules, they are those that modprobe finds on disk: after
 # installation, upgrade, an upgrade of the kernel under the same name, removal and purge; after a kill; and once a full
-# /boot has room again. One that contains none is left alone. One of them is booted on an emulated host, and loads ours.
+# /boot has room again. An initramfs without KVM is left alone. An emulated host boots one, and loads our modules.
 #
-# THOROUGH=y: all of it with both generators, on both releases
+# THOROUGH=y: all checks with both generators, on both releases
 # shellcheck disable=SC1091,SC2034,SC2154,SC2016 # the files set the variables; the root's shell expands the scripts
 . "$(dirname "$0")/../tap.sh"
 . "$(dirname "$0")/lib.sh"
@@ -17,12 +17,12 @@ unpacked() {
 	if command -v unmkinitramfs >/dev/null; then unmkinitramfs "$image" /tmp/image
 	else (cd /tmp/image && lsinitrd --unpack "$image"); fi >/dev/null 2>&1
 }
-# The module file of this name: its build id as binutils reads it, and the version and origin that it names.
+# facts FILE: print the build ID of the module, as binutils reads it, its version and its origin.
 facts() {
 	case $1 in *.xz) xz -dc "$1" ;; *) cat "$1" ;; esac >/tmp/facts.ko
 	echo "$(readelf -n /tmp/facts.ko | sed -n "s/.*Build ID: //p") $(modinfo -F version "$1") $(modinfo -F origin "$1")"
 }
-# One line: how the modules in the image compare with those on disk, and whether it has our modprobe.d file.
+# compared NAME: print whether the modules in the image are those on disk, and whether it has our modprobe.d file.
 compared() {
 	local m f n=0 how=same
 	unpacked
@@ -36,16 +36,16 @@ compared() {
 made() { stat -c "%i %Y %s" "$image"; }
 '
 
-# Its files, booted: its own modprobe loads its modules. On 13 it is the kernel that unpacks them.
+# Boot a host with the files of the image. Its modprobe loads its modules; on Debian 13, the kernel decompresses them.
 boots() {
 	local out version
 	printf '%s\n' '/usr/sbin/modprobe -v kvm_amd' \
 		'/usr/bin/cat /sys/module/kvm/version /sys/module/kvm_amd/version' >"$tmp/commands"
 	out=$("$top/tests/hosts/boot" -H svm -k "$("$root" path "$release")" -N -I "$tmp/tree" -f "$tmp/commands" \
 		--whole-modules -o "$tmp/out" -t 900 2>&1)
-	report $? "$what: it boots, and KVM loads" || diag "$out"
+	report $? "$what: a host boots with its files, and KVM loads" || diag "$out"
 	version=$(sed -n 's/^PACKAGE_VERSION="\(.*\)"/\1/p' "$top/dkms.conf")
-	is "$what: ours" "$(tr -d '\r' <<<"$out" | grep -c -x -F "$version")" 2
+	is "$what: our modules are loaded" "$(tr -d '\r' <<<"$out" | grep -c -x -F "$version")" 2
 }
 
 for release in $releases; do
@@ -58,14 +58,14 @@ for release in $releases; do
 
 		rm -rf "$tmp/tree"
 		mkdir "$tmp/tree"
-		# The life of an image on Debian 12, a boot and what goes wrong on 13
+		# Debian 12: an image from installation to purge. Debian 13: a boot and the errors
 		short=yes
 		case $release/${THOROUGH:-} in bookworm/* | */y) short=no ;; esac
 		out=$(in_root -o "$layer" -b "$tmp/tree:/tree" -- "short=$short;$functions"'
 			compared before
 			apt install /packages/kvm-onereg-dkms_*.deb
 			compared installed
-			# Early parts of an image come out in folders of their own.
+			# unmkinitramfs writes the early parts of an image to folders of their own.
 			if [ -d /tmp/image/main ]; then for d in /tmp/image/*; do cp -a "$d/." /tree/; done
 			else cp -a /tmp/image/. /tree/; fi
 			[ "$short" = no ] || exit
@@ -84,17 +84,23 @@ for release in $releases; do
 			compared removed
 			apt purge kvm-onereg-dkms
 			compared purged')
-		like "$what: before" "$out" '^before: distro distro distro , image: 3 same, without conf$'
-		like "$what: installed" "$out" "^installed: ours ours ours [0-9.]+, image: 3 same, with conf\$"
+		like "$what: before the installation, the distro's modules" "$out" \
+			'^before: distro distro distro , image: 3 same, without conf$'
+		like "$what: after it, our modules, and our modprobe.d file" "$out" \
+			"^installed: ours ours ours [0-9.]+, image: 3 same, with conf\$"
 		if [ "$short" = no ]; then
-			like "$what: with nothing new, the image is left alone" "$out" '^nothing changed: left alone$'
-			like "$what: upgraded" "$out" '^upgraded: ours ours ours 9\.1\.0, image: 3 same, with conf$'
-			like "$what: the kernel upgraded under its name, its source missing" "$out" \
+			like "$what: a reinstallation leaves the image alone" "$out" '^nothing changed: left alone$'
+			like "$what: after an upgrade, the newer modules" "$out" \
+				'^upgraded: ours ours ours 9\.1\.0, image: 3 same, with conf$'
+			like "$what: the kernel upgraded under its name without its source: the distro's modules" \
+				"$out" \
 				'^kernel without source: distro distro distro , image: 3 same, with conf$'
-			like "$what: and with its source" "$out" \
+			like "$what: ... and with its source: our modules" "$out" \
 				'^kernel with source: ours ours ours 9\.1\.0, image: 3 same, with conf$'
-			like "$what: removed" "$out" '^removed: distro distro distro , image: 3 same, with conf$'
-			like "$what: purged" "$out" '^purged: distro distro distro , image: 3 same, without conf$'
+			like "$what: after a removal, the distro's modules" "$out" \
+				'^removed: distro distro distro , image: 3 same, with conf$'
+			like "$what: after a purge, no modprobe.d file of ours" "$out" \
+				'^purged: distro distro distro , image: 3 same, without conf$'
 		fi
 		is "$what: apt succeeds each time" "$(grep '^apt ' <<<"$out" | sort -u)" "apt 0"
 		[ "$failures" = 0 ] || diag "$out"
@@ -106,7 +112,7 @@ for release in $releases; do
 		esac
 		out=$(in_root -o "$layer" -- "$functions"'
 			apt install /packages/kvm-onereg-dkms_*.deb >/dev/null
-			# Killed when the modules are new, and the image is not.
+			# Killed after the modules were replaced, and before the image is.
 			repack 9.1.0 9.1.0
 			mkdir /wrap
 			for c in update-initramfs dracut; do
@@ -118,7 +124,7 @@ for release in $releases; do
 			compared killed
 			dpkg --configure -a
 			compared "after a kill"
-			# No room in /boot for a second image.
+			# /boot has no room for a second image.
 			mkdir /keep && cp -a /boot/. /keep/
 			tmpfs /boot "$(($(du -sk /keep | cut -f1) + 600))k" && cp -a /keep/. /boot/
 			repack 9.2.0 9.2.0
@@ -137,22 +143,25 @@ for release in $releases; do
 			else update-initramfs -u -k "$K"; fi >/dev/null 2>&1
 			was=$(made); apt install /packages/kvm-onereg-dkms_*.deb >/tmp/log
 			[ "$was" = "$(made)" ] && echo "no KVM: left alone, $(resolved), $(tail -n 1 /tmp/log)"')
-		like "$what: killed before the image" "$out" \
+		like "$what: killed before the image is replaced" "$out" \
 			'^killed: ours ours ours 9\.1\.0, image: 3 differ, with conf$'
-		like "$what: the next run builds it" "$out" \
+		like "$what: the next run replaces it" "$out" \
 			'^after a kill: ours ours ours 9\.1\.0, image: 3 same, with conf$'
-		like "$what: a full /boot: the modules are new, the image is the old one, and dpkg knows" "$out" \
+		like "$what: a full /boot: the modules are new, the image is old, and dpkg has an error" "$out" \
 			'^full: iF , 9\.2\.0, image of 9\.1\.0, 0$'
-		like "$what: whole" "$out" '^full: the old image is whole$'
-		like "$what: it says what to do" "$out" 'failed: /boot/initrd\.img-.* still contains KVM modules'
-		like "$what: with a command" "$out" "to fix: make room in /boot \\(df /boot\\), then: $(
+		like "$what: ... which is complete" "$out" '^full: the old image is whole$'
+		like "$what: ... the message says that it contains other modules" "$out" \
+			'failed: /boot/initrd\.img-.* still contains KVM modules'
+		like "$what: ... and names the commands to fix that" "$out" \
+			"to fix: make room in /boot \\(df /boot\\), then: $(
 			case $generator in
 			dracut) echo 'dracut --force /boot/initrd' ;;
 			*) echo 'update-initramfs -u -k 6' ;;
 			esac
 		)"
-		like "$what: a removal goes on" "$out" '^removed while full: distro distro distro apt 0$'
-		like "$what: with room again" "$out" '^room again: distro distro distro , image: 3 same, without conf$'
+		like "$what: a removal succeeds nevertheless" "$out" '^removed while full: distro distro distro apt 0$'
+		like "$what: once there is room, the image has the distro's modules" "$out" \
+			'^room again: distro distro distro , image: 3 same, without conf$'
 		like "$what: an image without KVM is left alone" "$out" '^no KVM: left alone, ours ours ours, apt 0$'
 		[ "$failures" = 0 ] || diag "$out"
 	done

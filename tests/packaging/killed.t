@@ -1,33 +1,34 @@
 #!/bin/bash
 # SPDX-License-Identifier: GPL-2.0
 #
-# Installation is killed with kill -9 in the middle of each step, as by a power failure. At every moment modprobe finds
-# a complete set, ours or the distro's. The next run recovers, and a removal after that restores the distro's modules,
-# byte for byte. This case tests make install; killed-deb.t, which sources this one, tests dpkg with the Debian package.
+# make install is killed with kill -9 in the middle of each step, as by a power failure. At every moment modprobe finds
+# a complete set of modules, ours or the distro's. The next run recovers, and a removal after that restores the distro's
+# modules, byte for byte. Other cases source this one for run_points, to kill dpkg.
 #
-# THOROUGH=y: each step on both releases, not on one of them
+# THOROUGH=y: each step on both releases, not only on one of them
 # shellcheck disable=SC1091,SC2034,SC2154,SC2016 # the files set the variables; the root's shell expands the scripts
 . "$(dirname "$0")/../tap.sh"
 . "$(dirname "$0")/lib.sh"
 
-# what | program | its arguments, as a pattern of the shell | what happens: before, after, or cut off a copy
+# Step | program | a shell pattern for its arguments | when it is killed: before it runs, after that, or (cut) when it
+# has copied only a part
 points='
-our files being copied          | cp     | *kvm-onereg-*.part/*          | before
-our files not yet in place      | mv     | *.part */kvm-onereg-*         | before
-dkms is adding                  | ln     | *dkms/kvm-onereg/*/source*    | before
+while our files are copied      | cp     | *kvm-onereg-*.part/*          | before
+before our files are renamed    | mv     | *.part */kvm-onereg-*         | before
+during dkms add                 | ln     | *dkms/kvm-onereg/*/source*    | before
 before the build                | make   | *modules*                     | before
 after the build                 | make   | *modules*                     | after
-two of three modules kept       | cp     | */module/kvm-amd.ko*          | before
-a module kept in part           | cp     | */module/kvm.ko*              | cut
-two of three in place           | cp     | */updates/dkms/kvm-amd.ko*    | before
-a module copied in part         | cp     | */updates/dkms/kvm-intel.ko*  | cut
-a module copied, not in place   | mv     | */updates/dkms/kvm-intel.ko*  | before
-all in place, not marked so     | ln     | *kernel-*                     | before
-in place, before depmod         | depmod | *                             | before
-in place, after depmod          | depmod | *                             | after
+two of three modules in DKMS    | cp     | */module/kvm-amd.ko*          | before
+a part of a module in DKMS      | cp     | */module/kvm.ko*              | cut
+two of three modules installed  | cp     | */updates/dkms/kvm-amd.ko*    | before
+a part of a module installed    | cp     | */updates/dkms/kvm-intel.ko*  | cut
+before a module is renamed      | mv     | */updates/dkms/kvm-intel.ko*  | before
+installed, not recorded by DKMS | ln     | *kernel-*                     | before
+installed, before depmod        | depmod | *                             | before
+installed, after depmod         | depmod | *                             | after
 '
 
-# Stands in for a program: at the point that /wrap/point names, it kills every process but the first.
+# A stand-in for a program: at the step that /wrap/point describes, it kills all processes of the name space.
 cat >"$tmp/killer" <<'END'
 #!/bin/bash
 { read -r pattern; read -r how; } </wrap/point
@@ -46,7 +47,8 @@ exec "${0##*/}" "$@"
 END
 chmod +x "$tmp/killer"
 
-# What modprobe finds, and "in N kinds": if N is not 1, or a module cannot be read, the modules are not a set.
+# Print which modules modprobe finds, and "in N kinds", where N counts their different versions and each error. A set of
+# ours has one kind; the distro's modules have no version, and therefore none.
 between='
 between() {
 	local m f
@@ -58,8 +60,8 @@ between() {
 }
 '
 undo='make -s uninstall || dpkg -P kvm-onereg-dkms'
-# run_points LAYER POINTS FIRST AGAIN WANTED: in LAYER, the command FIRST is killed at each of POINTS; then the script
-# AGAIN does what an administrator does, and modprobe must find WANTED. $undo removes everything.
+# run_points LAYER POINTS FIRST AGAIN WANTED: for each of POINTS, the command FIRST is killed there in LAYER; then the
+# script AGAIN does what an administrator would do, and modprobe must find WANTED. $undo removes everything.
 run_points() {
 	local layer=$1 list=$2 first=$3 again=$4 wanted=$5 what program pattern how out good binds=("${options[@]}")
 	while IFS='|' read -r what program pattern how; do
@@ -75,7 +77,7 @@ run_points() {
 		printf '%s\n' "$pattern" "$how" >"$tmp/wrap/point"
 		options=("${binds[@]}" -b "$tmp/wrap:/wrap")
 		out=$(in_root -o "$layer" -- "$between first='$first'"'
-			# In its own PID name space, all of which ends.
+			# In its own PID name space, so that only its processes are killed.
 			PATH=/wrap:$PATH unshare --pid --fork --kill-child bash -c "$first >/tmp/first 2>&1; true" >/dev/null 2>&1
 			[ -e /wrap/done ] && echo "was killed"
 			sed "s/^/# /" /tmp/first

@@ -3,31 +3,33 @@
 #
 # For cases that install into Debian roots; source it after tests/tap.sh.
 #
-#   releases                       what cases loop over
-#   on_one RELEASE                 loop over that one only: for cases that hardly depend on the release. With
+#   releases                       the releases over which cases loop
+#   on_one RELEASE                 loop over this release only: for cases that hardly depend on it. With
 #                                  THOROUGH=y they loop over both
 #   begin                          make sure that $release has had its real install (tests/packaging/installed) and
 #                                  set the layers, for -o: $installed, after it; $light, the same with few modules,
 #                                  where depmod takes no time; $ready, few modules, nothing installed, the
 #                                  kernel's source extracted. If that fails, the case ends, with a check that fails
-#   in_root [OPTION]... -- SCRIPT  run a bash script in the root of $release, with no network, and what is
-#                                  written thrown away; OPTION as of tests/debian/root run (-o, -l, -b)
+#   in_root [OPTION]... -- SCRIPT  run a bash script in the root of $release, without a network. Without -l, what
+#                                  it writes is lost; OPTION as for tests/debian/root run (-o, -l, -b)
 #   take_turn                      false for every second of its calls in a release, beginning with the first call in
 #                                  one release and the second in the other: for checks that hardly depend on the
 #                                  release, and are made in one of them. With THOROUGH=y it is always true
-#   built_once                     from here on `make` gives modules that were built before (see below)
+#   built_once                     from here on, `make` copies modules that were built before (see below)
 #
-# The project, as it was installed, is at /kvm-onereg in the root, read-only. Scripts have set -u and these:
+# The project that was installed is at /kvm-onereg in the root, read-only. Scripts run with set -u, and have:
 #   K                 the root's kernel
-#   resolved [K]      one word per module, kvm kvm-intel kvm-amd: ours, prebuilt, distro, or what else
-#   sums [K]          sha256 of what the three resolve to
-#   traces            what an install leaves: nothing after a removal
+#   resolved [K]      what modinfo finds for kvm, kvm-intel and kvm-amd, one word each: ours, prebuilt, distro, or else
+#                     the path and the origin
+#   sums [K]          sha256 of the three files that modinfo finds
+#   traces            list the files of an installation; there are none after a removal
 #   revised VERSION   the Debian version with the next revision
-#   status CMD...     run it, output shown, then a line "status N"
-#   tmpfs DIR SIZE    mount a file system of SIZE on DIR; untmpfs DIR takes it away
+#   status CMD...     run the command, show its output, then print a line "status N"
+#   tmpfs DIR SIZE    mount a file system of SIZE on DIR; untmpfs DIR unmounts it
 #
-# With built_once, `make ... modules` copies modules from an earlier real build instead of compiling, so cases that do
-# not test the build take seconds: tests/packaging/stub describes VERSION_IS, ORIGIN_IS and FAIL_FOR in the environment.
+# With built_once, `make ... modules` copies modules from an earlier real build instead of compiling, so that cases that
+# do not test the build take seconds. tests/packaging/stub describes VERSION_IS, ORIGIN_IS and FAIL_FOR in its
+# environment.
 
 releases="bookworm trixie"
 root=$top/tests/debian/root
@@ -36,9 +38,9 @@ command -v mmdebstrap >/dev/null || skip_all "mmdebstrap is missing: apt-get ins
 
 on_one() { [ "${THOROUGH:-}" = y ] || releases=$1; }
 
-# End the case: what follows would use the variables of an earlier release.
+# End the case with a check that fails. If it continued, it would use the variables of the previous release.
 unprepared() {
-	report 1 "$release: the installation that the checks begin with"
+	report 1 "$release: the installation on which the checks are based"
 	done_testing
 }
 
@@ -111,11 +113,11 @@ in_root() {
 # For the Debian packages: begin_deb does what begin and built_once do. It sets $deb, a root after apt's installation
 # with a real build, and the layers $deb_plain and $deb_light (tests/packaging/installed). /packages and /repo are
 # there, and scripts also have these:
-#   repos NAME...       apt has the packages of these folders of /repo (tests/packaging/repo), and of no other
-#   apt ARGUMENTS...    apt-get, its output shown, then a line "apt STATUS"
-#   states PACKAGE...   a word for each: ii, iF, ...
+#   repos NAME...       let apt use these folders of /repo (tests/packaging/repo), and no other source of packages
+#   apt ARGUMENTS...    run apt-get, show its output, then print a line "apt STATUS"
+#   states PACKAGE...   the state of each package in dpkg: ii, iF, ...
 #   other               the kernel that is not $K
-#   repack VERSION DEBIAN-VERSION   make /new.deb of kvm-onereg-dkms: changed sources, these versions
+#   repack VERSION DEBIAN-VERSION   make /new.deb from kvm-onereg-dkms, with these versions and changed sources
 #   source_package      the name of the installed linux-source package; sources_gone removes it, whatever depends on it
 begin_deb() {
 	begin
@@ -126,7 +128,7 @@ begin_deb() {
 	options+=(-b "$deb/packages:/packages:ro" -b "$("$top/tests/packaging/repo" "$release"):/repo:ro")
 }
 
-# download FOLDER PACKAGE...: the packages, and what they depend on, as the root of $release would get them
+# download FOLDER PACKAGE...: download the packages, and those on which they depend and the root of $release lacks
 download() {
 	local to=$1
 	shift
@@ -140,7 +142,7 @@ download() {
 # shellcheck disable=SC2016 # the root's shell expands it
 prelude+='
 repos() { printf "deb [trusted=yes] file:/repo/%s ./\n" "$@" >/etc/apt/sources.list; apt-get update -qq; }
-# apt has a PATH of its own for dpkg.
+# apt sets another PATH for dpkg.
 apt() { apt-get -y -q -o Dpkg::Use-Pty=0 -o "DPkg::Path=$PATH" "$@" </dev/null 2>&1; echo "apt $?"; }
 states() { dpkg-query -W -f "\${db:Status-Abbrev}" "$@" 2>&1; }
 other() { ls /lib/modules | grep -v -x -F "$K"; }

@@ -10,7 +10,7 @@ for release in $releases; do
 	packages=$("$top/tests/packaging/installed" packages "$release") || unprepared
 	is "$release: make deb creates three packages" "$(cd "$packages" && echo *.deb | sed 's/_[^ ]*//g')" \
 		"kvm-onereg-dkms kvm-onereg-tools libkvm-onereg-dev"
-	# lint FILES [SCRIPT]: after a script
+	# lint FILES [SCRIPT]: run lintian on the files, after the script
 	# shellcheck disable=SC2317 # ok calls it
 	lint() {
 		"$root" run "build-$release" -n -b "$packages:/packages:ro" -w /packages -- \
@@ -26,7 +26,7 @@ for release in $releases; do
 		skip "$release: systemd accepts the units" "no systemd-analyze"
 		continue
 	fi
-	# The host's systemd looks for the programs of units in the host's folders.
+	# The machine's systemd looks for the programs of the units in the machine's folders: use those of the package.
 	rm -rf "$tmp/package" "$tmp/units"
 	mkdir "$tmp/units"
 	dpkg-deb -x "$packages"/kvm-onereg-dkms_*.deb "$tmp/package"
@@ -38,6 +38,6 @@ for release in $releases; do
 	verify() { systemd-analyze verify --man=no "$tmp"/units/* 2>&1; }
 	is "$release: systemd accepts the units" "$(verify)" ""
 	sed -i 's/^Nice=.*/Nice=very/' "$tmp/units/kvm-onereg-source.service"
-	like "$release: ... and says when it does not" "$(verify)" 'nice'
+	like "$release: ... and rejects an invalid setting" "$(verify)" 'nice'
 done
 done_testing

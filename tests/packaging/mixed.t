@@ -1,9 +1,9 @@
 #!/bin/bash
 # SPDX-License-Identifier: GPL-2.0
 #
-# An installation never leaves a set of which only some modules are ours, whether the set was there before or dkms
-# created it. dkms 3.0.10 creates such sets with exit status 0: it skips unversioned modules as identical, and ignores
-# failed copies.
+# An installation never leaves a set in which only some modules are ours, whether it existed before or dkms created it.
+# dkms 3.0.10 creates such sets with exit status 0: it takes modules without a version for identical and skips them, and
+# it ignores failed copies.
 # shellcheck disable=SC1091,SC2034,SC2154,SC2016 # the files set the variables; the root's shell expands the scripts
 . "$(dirname "$0")/../tap.sh"
 . "$(dirname "$0")/lib.sh"
@@ -19,9 +19,9 @@ for release in $releases; do
 		status tools/install
 		echo "after: $(resolved)"
 	')
-	like "$release: one of ours is missing: detected" "$out" 'found a partial installation'
+	like "$release: a missing module of ours is detected" "$out" 'found a partial installation'
 	like "$release: ... and repaired" "$out" '^after: ours ours ours$'
-	like "$release: exit 0" "$out" '^status 0$'
+	like "$release: ... with exit status 0" "$out" '^status 0$'
 
 	# dkms copies two modules and fails on the third.
 	before=$(in_root -- sums)
@@ -36,11 +36,11 @@ for release in $releases; do
 		find /lib/modules/*/updates -type f 2>/dev/null
 		grep -h "^.*input/output" /var/lib/kvm-onereg/log/"$K"
 	')
-	like "$release: dkms installs two of three: an error" "$out" "failed: .*the distro's modules stay"
-	like "$release: exit 1" "$out" '^status 1$'
-	is "$release: the distro's modules, byte for byte" "$(sed -n 's/^sum //p' <<<"$out")" "$before"
+	like "$release: dkms installs two of three modules: an error" "$out" "failed: .*the distro's modules stay"
+	like "$release: ... with exit status 1" "$out" '^status 1$'
+	is "$release: ... and the distro's modules are unchanged" "$(sed -n 's/^sum //p' <<<"$out")" "$before"
 
-	# Modules without a version: those of the distro, given to dkms as if they were built.
+	# Modules without a version: dkms gets those of the distro as if they were the result of the build.
 	out=$(in_root -o "$ready" -- '
 		mkdir /wrap
 		for f in /lib/modules/"$K"/kernel/arch/x86/kvm/kvm*.ko*; do
@@ -55,11 +55,11 @@ for release in $releases; do
 	')
 	like "$release: modules without version and origin: an error before anything is installed" "$out" \
 		'failed: dkms has no complete kvm\.ko'
-	like "$release: exit 1" "$out" '^status 1$'
-	like "$release: the distro's modules stay" "$out" '^after: distro distro distro$'
+	like "$release: ... with exit status 1" "$out" '^status 1$'
+	like "$release: ... and the distro's modules stay" "$out" '^after: distro distro distro$'
 	case $release in
 	bookworm)
-		like "$release: (dkms 3.0.10 alone takes them for installed, and copies nothing)" "$out" \
+		like "$release: (dkms 3.0.10 alone considers them installed, and copies nothing)" "$out" \
 			'^dkms alone: status 0, 0 copied$'
 		;;
 	*) diag "$(grep '^dkms alone' <<<"$out")" ;;

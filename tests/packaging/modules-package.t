@@ -1,13 +1,13 @@
 #!/bin/bash
 # SPDX-License-Identifier: GPL-2.0
 #
-# kvm-onereg-modules-KVER, built by make deb-modules: a signed one, and what is refused before anything is built; on a
-# host without compiler, headers and DKMS; updates of the image, of the package, and of both; together with
-# kvm-onereg-dkms; killed at each step.
+# make deb-modules builds kvm-onereg-modules-KVER with signed modules, and refuses wrong arguments before it builds. The
+# package is installed on a host without compiler, headers and DKMS, with updates of the image, of the package and of
+# both; together with kvm-onereg-dkms; and it recovers after dpkg was killed at any step.
 #
 # THOROUGH=y: on both releases
 # shellcheck disable=SC1091,SC2034,SC2154,SC2016 # the files set the variables; the root's shell expands the scripts
-# shellcheck disable=SC2317 # killed.t goes on behind its first part only when it is run itself
+# shellcheck disable=SC2317 # killed.t continues after run_points only when it is run itself
 . "$(dirname "$0")/killed.t"
 
 build='
@@ -17,7 +17,7 @@ for k in fleet other; do
 		-keyout /tmp/$k.key -out /tmp/$k.pem 2>/tmp/log || cat /tmp/log
 done
 openssl x509 -in /tmp/fleet.pem -outform DER -out /tmp/fleet.der
-# package NAME VARIABLE=VALUE...: try to make a package
+# package NAME VARIABLE=VALUE...: try to make a package, print a line "NAME: the result" and the output
 package() {
 	local name=$1 status=0
 	shift
@@ -26,7 +26,7 @@ package() {
 		"$(grep -c stand-in /tmp/log), packages $(ls build/deb-modules/*.deb 2>/dev/null | wc -l)"
 	sed "s/^/$name said: /" /tmp/log
 }
-# keep NAME: rename the package that was made
+# keep NAME: move the package that was made to /to
 keep() { mv build/deb-modules/*.deb "/to/$1.deb"; }
 '
 
@@ -54,7 +54,7 @@ for release in $releases; do
 		for f in $(dpkg-deb -x /to/signed.deb /tmp/x; find /tmp/x -name "kvm*.ko*" | sort); do
 			echo "module ${f##*.ko} $(modinfo -F signer "$f"), $(modinfo -F version "$f"), $(modinfo -F origin "$f")"
 			case $f in *.xz) echo "check $(od -An -tu1 -j7 -N1 "$f")" ;; esac
-			# Unpacked, the file ends as the kernel looks for it.
+			# The kernel looks for these 28 bytes at the end of the decompressed file.
 			case $f in *.xz) xz -d -c "$f" ;; *) cat "$f" ;; esac | tail -c 28 | sed "s/^/end /"
 		done
 		echo "distro $(find /lib/modules/"$K"/kernel -name "kvm.ko*" | sed "s/.*\.ko//")"
@@ -79,7 +79,7 @@ for release in $releases; do
 	like "$release: a kernel that is not installed: refused" "$(result unknown-kernel)" \
 		'error 1, built 1, packages 0'
 	like "$release: ... and says which headers" "$(said unknown-kernel)" 'to fix: apt-get install linux-headers-6'
-	is "$release: a release that cannot be part of a package name: refused" "$(result no-name)" \
+	is "$release: a kernel whose name cannot be part of a package name: refused" "$(result no-name)" \
 		"error 2, built 0, packages 0"
 	for what in key-alone certificate-alone no-key not-a-key key-of-another; do
 		is "$release: $what: refused before anything is built" "$(result "$what")" \
@@ -87,11 +87,12 @@ for release in $releases; do
 	done
 	like "$release: a missing key is named" "$(said no-key)" "'/tmp/none'"
 	is "$release: a build that fails creates no package" "$(result failing-build)" "error 1, built 1, packages 0"
-	is "$release: nor do modules of another source" "$(result not-recorded)" "error 1, built 1, packages 0"
+	is "$release: modules from another source create none either" "$(result not-recorded)" \
+		"error 1, built 1, packages 0"
 	like "$release: ... and it says why" "$(said not-recorded)" \
 		"only modules built from the recorded source of a Debian kernel are packaged, not from 'linux-source-6\.1 6\.1\.1'"
-	is "$release: signed: a package" "$(result signed)" "status 0, built 1, packages 1"
-	like "$release: ... which names the owner of the key" "$(said signed)" 'signed by "Key of the fleet"$'
+	is "$release: with key and certificate, a package is made" "$(result signed)" "status 0, built 1, packages 1"
+	like "$release: ... and the output names the owner of the key" "$(said signed)" 'signed by "Key of the fleet"$'
 	suffix=$(sed -n "s/^distro *//p" <<<"$out")
 	is "$release: ... the three modules are signed, and compressed like the distro's" \
 		"$(sed -n 's/^module//p' <<<"$out" | sed 's/, [0-9.]*, linux-source-.*//' | sort | uniq -c | xargs)" \
@@ -100,9 +101,9 @@ for release in $releases; do
 		"${suffix:+1}"
 	is "$release: ... and the signature is where the kernel looks for it" \
 		"$(grep -c '^end ~Module signature appended~$' <<<"$out")" 3
-	like "$release: not signed: says so" "$(said not-signed)" 'not signed$'
-	is "$release: ... and is not" "$(sed -n 's/^no signer: *//p' <<<"$out")" ""
-	like "$release: the package's version is that of the project and of the image" "$out" \
+	like "$release: without a key, the output says that it is not signed" "$(said not-signed)" 'not signed$'
+	is "$release: ... and the modules have no signature" "$(sed -n 's/^no signer: *//p' <<<"$out")" ""
+	like "$release: the package's version consists of those of the project and the image" "$out" \
 		"^next: Version: 9\.1\.0\+${new//+/\\+}\$"
 	[ "$failures" = 0 ] || diag "$out"
 
@@ -164,23 +165,24 @@ for release in $releases; do
 		files >/tmp/after; diff /tmp/before /tmp/after | sed "s/^/difference /"
 		sed "s/^/called /" /spy/log')
 	is "$release: the host has no compiler" "$(grep '^there' <<<"$out")" ""
-	like "$release: installed by apt there: modprobe finds the prebuilt modules, signed" "$out" \
+	like "$release: apt installs it there: modprobe finds the prebuilt modules, signed" "$out" \
 		'^installed: prebuilt prebuilt prebuilt, Key of the fleet, ii $'
-	like "$release: its line" "$out" \
+	like "$release: the installer's line names version and source" "$out" \
 		"^  6\.[^ ]* +installed \(prebuilt, [0-9.]+, from linux-source-6\.[0-9]+ ${was//+/\\+}\)\$"
 	like "$release: the CET configuration is there, and CET is off" "$out" '^switch: 1$'
-	like "$release: run again, it has nothing to do" "$out" '^  6\.[^ ]* +installed already \(prebuilt, '
-	like "$release: neither its files nor the image's are changed" "$out" '^found [01]/0$'
+	like "$release: a second run of the installer has nothing to do" "$out" \
+		'^  6\.[^ ]* +installed already \(prebuilt, '
+	like "$release: neither the package's files nor the image's KVM modules are changed" "$out" '^found [01]/0$'
 	like "$release: a newer version replaces it" "$out" '^newer: prebuilt prebuilt prebuilt, 9\.1\.0$'
-	like "$release: removed: the distro's modules, byte for byte; the CET configuration stays" "$out" \
+	like "$release: after a removal, the distro's modules, unchanged; the CET configuration stays" "$out" \
 		'^removed: distro distro distro 0, untouched, 2$'
-	is "$release: ... and nothing else" "$(sed -n 's/^left //p' <<<"$out")" ""
+	is "$release: ... and nothing else of the package" "$(sed -n 's/^left //p' <<<"$out")" ""
 	like "$release: installed again, CET stays as it was configured" "$out" '^again: prebuilt prebuilt prebuilt, 2$'
-	is "$release: the initramfs holds what modprobe finds, each time" \
+	is "$release: the initramfs contains the modules that modprobe finds, each time" \
 		"$(sed -n 's/^image //p' <<<"$out" | paste -s -d ';')" \
 		"installed: updates/kvm-onereg modprobe.d/kvm-onereg.conf;$(
 		)removed: kernel/arch/x86/kvm modprobe.d/kvm-onereg.conf;purged: kernel/arch/x86/kvm"
-	is "$release: purged: every file is as before the install" "$(sed -n 's/^difference //p' <<<"$out")" ""
+	is "$release: after a purge, every file is as before the install" "$(sed -n 's/^difference //p' <<<"$out")" ""
 	is "$release: apt succeeds each time" "$(grep '^apt' <<<"$out" | sort | uniq -c | xargs)" "5 apt 0"
 	is "$release: no module is loaded or unloaded" "$(sed -n 's/^called //p' <<<"$out")" ""
 	[ "$failures" = 0 ] || diag "$out"
@@ -205,17 +207,20 @@ for release in $releases; do
 		apt purge $P; echo "purged: $(resolved)"; traces | sed "s/^/left /"')
 	like "$release: the update of the image is not held back, and the modules are not used with it" "$out" \
 		"^image first: distro distro distro, ${new//+/\\+}, ii \$"
-	like "$release: ... it says so" "$out" \
+	like "$release: ... a line says so" "$out" \
 		"skipped: its kernel has version ${new//+/\\+}, the prebuilt modules are for ${was//+/\\+}\$"
-	like "$release: ... and what to do" "$out" 'to fix: install kvm-onereg-modules-6.* make deb-modules KVER='
-	like "$release: with modules for it, these are used" "$out" \
+	like "$release: ... and what to install instead" "$out" \
+		'to fix: install kvm-onereg-modules-6.* make deb-modules KVER='
+	like "$release: with a package for the new image, its modules are used" "$out" \
 		"^then the modules: prebuilt prebuilt prebuilt ${new//+/\\+}\$"
-	like "$release: the image removed: the copies are gone" "$out" '^image removed: , ii $'
-	like "$release: ... purged: its folder too" "$out" '^image purged: $'
-	like "$release: ... installed again: they are used again" "$out" '^image again: prebuilt prebuilt prebuilt$'
-	like "$release: purged: the distro's modules" "$out" '^purged: distro distro distro$'
+	like "$release: the image is removed: the copies of the modules are, too" "$out" '^image removed: , ii $'
+	like "$release: ... purged: its folder, too" "$out" '^image purged: $'
+	like "$release: ... installed again: the prebuilt modules are used again" "$out" \
+		'^image again: prebuilt prebuilt prebuilt$'
+	like "$release: the package is purged: the distro's modules" "$out" '^purged: distro distro distro$'
 	is "$release: ... and nothing is left" "$(sed -n 's/^left //p' <<<"$out")" ""
-	is "$release: apt succeeds each time then" "$(grep '^apt' <<<"$out" | sort | uniq -c | xargs)" "7 apt 0"
+	is "$release: apt succeeds in each update of the image" "$(grep '^apt' <<<"$out" | sort | uniq -c | xargs)" \
+		"7 apt 0"
 	[ "$failures" = 0 ] || diag "$out"
 
 	out=$(in_root -o "$bare" -- '
@@ -229,15 +234,16 @@ for release in $releases; do
 		echo "modules first: $(resolved) $(modinfo -k "$K" -F origin kvm | cut -d" " -f2)"
 		apt upgrade
 		echo "then the image: $(resolved) $(modinfo -k "$K" -F origin kvm | cut -d" " -f2)"
-		# One module is cut off, and there is no other set that fits.
+		# One module is truncated in both places, and no other set fits.
 		for f in /usr/lib/kvm-onereg/modules/"$K"/kvm-intel.ko* /lib/modules/"$K"/updates/kvm-onereg/kvm-intel.ko*; do
 			truncate -s 9000 "$f"
 		done
 		status /usr/lib/kvm-onereg/modules/"$K"/install-prebuilt "$K"
 		echo "a bad file: $(resolved)"')
-	like "$release: modules for an image that is not here: not used" "$out" '^too early: distro distro distro, ii $'
-	like "$release: modules for the image: used" "$out" '^right: prebuilt prebuilt prebuilt$'
-	like "$release: the package upgraded before the image: what fits stays" "$out" \
+	like "$release: modules for an image that is not installed: not used" "$out" \
+		'^too early: distro distro distro, ii $'
+	like "$release: modules for the installed image: used" "$out" '^right: prebuilt prebuilt prebuilt$'
+	like "$release: the package is upgraded before the image: the modules that fit stay" "$out" \
 		"^modules first: prebuilt prebuilt prebuilt ${was//+/\\+}\$"
 	like "$release: ... and the new ones are used once the image is installed" "$out" \
 		"^then the image: prebuilt prebuilt prebuilt ${new//+/\\+}\$"
@@ -252,7 +258,8 @@ for release in $releases; do
 		apt install /to/signed.deb
 		apt install /to/next.deb linux-image-"$K"
 		echo "both: $(resolved) $(modinfo -k "$K" -F origin kvm | cut -d" " -f2)"')
-	like "$release: both in one run of apt: the new ones" "$out" "^both: prebuilt prebuilt prebuilt ${new//+/\\+}\$"
+	like "$release: image and package in one run of apt: the new modules are used" "$out" \
+		"^both: prebuilt prebuilt prebuilt ${new//+/\\+}\$"
 	[ "$failures" = 0 ] || diag "$out"
 
 	# ---- with kvm-onereg-dkms
@@ -287,27 +294,28 @@ for release in $releases; do
 	like "$release: ... the installer says so, in one line" "$out" \
 		'^  6\.[^ ]* +installed already \(prebuilt, .*\); DKMS does not build for it$'
 	like "$release: ... and DKMS does not build" "$out" '^autoinstall: 0, prebuilt prebuilt prebuilt, 0/0$'
-	like "$release: prebuilt modules removed: those of DKMS are installed in the same run" "$out" \
+	like "$release: the package is removed: DKMS installs its modules in the same run of apt" "$out" \
 		'^prebuilt removed: ours ours ours, 1/3, 2$'
-	like "$release: ... and purged, CET stays as it was configured" "$out" '^purged: 2$'
+	like "$release: ... and a purge keeps the CET configuration" "$out" '^purged: 2$'
 	like "$release: an image that the prebuilt modules do not fit: DKMS builds" "$out" \
 		"^new image: ours ours ours, ${new//+/\\+}\$"
 	like "$release: ... and says why" "$out" \
 		"\(kvm-onereg-modules-6.* is not used: its kernel has version ${new//+/\\+}, "
-	like "$release: prebuilt modules for it are preferred again" "$out" \
+	like "$release: prebuilt modules for that image are preferred again" "$out" \
 		'^prebuilt for it: prebuilt prebuilt prebuilt, 0/0$'
-	like "$release: kvm-onereg-dkms purged: the modules and the CET configuration stay" "$out" \
+	like "$release: kvm-onereg-dkms is purged: the prebuilt modules and the CET configuration stay" "$out" \
 		'^dkms purged: prebuilt prebuilt prebuilt, 2$'
-	like "$release: both purged: the distro's modules, and no CET configuration" "$out" \
+	like "$release: both are purged: the distro's modules, and no CET configuration" "$out" \
 		'^all purged: distro distro distro, $'
-	is "$release: ... and nothing is left of either" "$(sed -n 's/^left //p' <<<"$out")" ""
-	is "$release: apt succeeds each time, with both" "$(grep '^apt' <<<"$out" | sort | uniq -c | xargs)" "9 apt 0"
+	is "$release: ... and nothing is left of both packages" "$(sed -n 's/^left //p' <<<"$out")" ""
+	is "$release: apt succeeds each time, with both packages" "$(grep '^apt' <<<"$out" | sort | uniq -c | xargs)" \
+		"9 apt 0"
 	[ "$failures" = 0 ] || diag "$out"
 
 	# ---- killed
 
 	undo='dpkg -P "kvm-onereg-modules-$K" kvm-onereg-dkms'
-	# After that, any depmod finds a set again, whoever runs it.
+	# If anything runs depmod after the kill, modprobe finds a complete set.
 	depmod='depmod "$K"
 		between | grep -q -E "prebuilt prebuilt prebuilt, in 1 kinds|distro distro distro, in 0 kinds" ||
 			{ echo "left by depmod:"; between; }
@@ -315,28 +323,28 @@ for release in $releases; do
 	options=("${with_build[@]}")
 	before=$(in_root -- sums)
 	run_points "$bare" '
-install: two of three copied   | cp     | */.kvm-onereg-*                     | before
-install: copied                | mv     | *.part */updates/kvm-onereg*        | before
-install: in place              | depmod | ?[0-9]*                             | before
-install: switched              | depmod | ?[0-9]*                             | after
+install: two modules copied    | cp     | */.kvm-onereg-*                     | before
+install: before the rename     | mv     | *.part */updates/kvm-onereg*        | before
+install: before depmod         | depmod | ?[0-9]*                             | before
+install: after depmod          | depmod | ?[0-9]*                             | after
 ' 'dpkg -i /to/signed.deb' "$depmod"'status dpkg --configure -a' "prebuilt prebuilt prebuilt"
 	run_points "$deb_light" '
 over DKMS: before the switch   | depmod | *-C*                                | before
 over DKMS: switched off        | depmod | *-C*                                | after
-over DKMS: one taken away      | rm     | */updates/dkms/kvm-intel.ko*        | before
-over DKMS: in place            | depmod | ?[0-9]*                             | before
+over DKMS: one module removed  | rm     | */updates/dkms/kvm-intel.ko*        | before
+over DKMS: before depmod       | depmod | ?[0-9]*                             | before
 ' 'dpkg -i /to/signed.deb' 'status dpkg --configure -a' "prebuilt prebuilt prebuilt"
 	cp -a "$bare" "$tmp/has-$release"
 	in_root -l "$tmp/has-$release" -- 'dpkg -i /to/signed.deb'
 	run_points "$tmp/has-$release" '
 upgrade: before the switch     | depmod | *-C*                                | before
-upgrade: taken away            | mv     | */updates/kvm-onereg *.old*         | after
-upgrade: in place              | depmod | ?[0-9]*                             | before
+upgrade: old modules moved     | mv     | */updates/kvm-onereg *.old*         | after
+upgrade: before depmod         | depmod | ?[0-9]*                             | before
 ' 'dpkg -i /to/newer.deb' "$depmod"'status dpkg --configure -a' "prebuilt prebuilt prebuilt"
 	run_points "$tmp/has-$release" '
 remove: before the switch      | depmod | *-C*                                | before
 remove: switched off           | depmod | *-C*                                | after
-remove: taken away             | mv     | */updates/kvm-onereg *.old*         | after
+remove: modules moved          | mv     | */updates/kvm-onereg *.old*         | after
 ' 'dpkg -r $(ls -d /usr/lib/kvm-onereg/modules/* | sed s,.*/,kvm-onereg-modules-,)' \
 		"$depmod"'status dpkg -r "kvm-onereg-modules-$K"' "distro distro distro"
 	undo='make -s uninstall || dpkg -P kvm-onereg-dkms'

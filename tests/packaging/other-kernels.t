@@ -1,16 +1,16 @@
 #!/bin/bash
 # SPDX-License-Identifier: GPL-2.0
 #
-# Kernels that this package does not support: the installation of their headers runs dkms autoinstall, which must leave
-# them alone and let dpkg finish; make install says about each what it is.
+# Kernels that this package does not support: the installation of their headers runs dkms autoinstall, which leaves them
+# alone, and dpkg succeeds. make install says about each why it is skipped.
 #
 # THOROUGH=y: on both releases
 # shellcheck disable=SC1091,SC2034,SC2154,SC2016 # the files set the variables; the root's shell expands the scripts
 . "$(dirname "$0")/../tap.sh"
 . "$(dirname "$0")/lib.sh"
 
-# fake RELEASE [deb] [kvm]: a package of headers with what a kernel's headers say of it, and with the postinst
-# of the root's own headers package. deb: of Debian; kvm: with KVM as modules.
+# fake RELEASE [deb] [kvm]: make and install a package of headers that describe such a kernel, with the postinst of the
+# root's own headers package. deb: a kernel of Debian; kvm: with KVM as modules.
 functions='
 fake() {
 	local r=$1 d=/fake/$1 x y
@@ -62,21 +62,23 @@ for release in $releases; do
 			echo "resolved $(resolved)"
 		')
 		like "$release, $state: 6.18, native" "$out" "^6\.18\.5.*$good"
-		like "$release, $state: 6.17, no such series" "$out" "^6\.17\.8.*$good"
-		like "$release, $state: 5.10, no such series" "$out" "^5\.10\.0.*$good"
+		like "$release, $state: 6.17, an unsupported series" "$out" "^6\.17\.8.*$good"
+		like "$release, $state: 5.10, an unsupported series" "$out" "^5\.10\.0.*$good"
 		like "$release, $state: 6.1, not Debian's" "$out" "^6\.1\.99.*$good"
 		like "$release, $state: 6.12 without KVM" "$out" "^6\.12\.99.*$good"
-		like "$release, $state: but a 6.1 of Debian that cannot be built makes dpkg say so" "$out" \
+		like "$release, $state: but for a 6.1 of Debian for which the build fails, dpkg reports an error" \
+			"$out" \
 			'^6\.1\.0-1-amd64: dpkg 1, install ok half-configured, 0 installed$'
-		like "$release, $state: make install knows native" "$out" '^  6\.18\.5[^ ]* +native: '
-		like "$release, $state: make install knows 6.17" "$out" '^  6\.17\.8[^ ]* +skipped: .*series 6\.17'
-		like "$release, $state: make install knows a kernel that is not Debian's" "$out" \
+		like "$release, $state: make install recognizes a native kernel" "$out" '^  6\.18\.5[^ ]* +native: '
+		like "$release, $state: make install names the series 6.17" "$out" \
+			'^  6\.17\.8[^ ]* +skipped: .*series 6\.17'
+		like "$release, $state: make install recognizes a kernel that is not Debian's" "$out" \
 			'^  6\.1\.99[^ ]* +skipped: .*is not a Debian kernel'
 		[ "$failures" = 0 ] || diag "$out"
 	done
 done
 
-# The real thing: headers of the newest native kernel.
+# The real headers of the newest native kernel.
 release=trixie
 if deb=$("$top/tests/debian/archive" fetch \
 	"$("$top/tests/debian/archive" names 'linux-headers-([7-9]|6\.1[89])[0-9.]*\+deb13-amd64' | tail -n 1)"); then

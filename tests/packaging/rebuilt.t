@@ -1,8 +1,8 @@
 #!/bin/bash
 # SPDX-License-Identifier: GPL-2.0
 #
-# The kernel's package was updated under the same kernel name: modules that were built from the older source are rebuilt
-# or, without the newer source, removed.
+# After an update of the kernel's package under the same kernel name, modules that were built from the older source are
+# rebuilt or, if the newer source is missing, removed.
 #
 # THOROUGH=y: on both releases
 # shellcheck disable=SC1091,SC2034,SC2154,SC2016 # the files set the variables; the root's shell expands the scripts
@@ -29,14 +29,14 @@ for release in $releases; do
 		ls /var/lib/kvm-onereg/source
 	')
 	new=$(sed -n 's/^new //p' <<<"$out")
-	like "$release: without the newer source: it says what to do" "$out" \
+	like "$release: without the newer source: the message says what to do" "$out" \
 		'to fix: (apt-get update|connect this machine)'
-	like "$release: without the newer source: removed" "$out" \
+	like "$release: without the newer source: the modules are removed" "$out" \
 		'removed the installed modules: they were built from linux-source-'
 	like "$release: without the newer source: the distro's modules" "$out" \
 		'^without the source: distro distro distro$'
-	like "$release: with it: rebuilt" "$out" '^with it: ours ours ours, 1$'
-	like "$release: then it stays" "$out" "installed already .* ${new//./\\.}\)"
+	like "$release: with it: the modules are rebuilt" "$out" '^with it: ours ours ours, 1$'
+	like "$release: the next run has nothing to do" "$out" "installed already .* ${new//./\\.}\)"
 	is "$release: exit status of the three runs" "$(grep '^status' <<<"$out" | xargs)" "status 3 status 0 status 0"
 
 	# The newer source is in the store already.
@@ -50,6 +50,7 @@ for release in $releases; do
 		status tools/install
 		echo "at once: $(resolved), $(modinfo -k "$K" -F origin kvm-amd | grep -c -F " $new")"
 	')
-	like "$release: if the source is there immediately: rebuilt" "$out" '^at once: ours ours ours, 1$'
+	like "$release: if the source is there from the beginning: the modules are rebuilt at once" "$out" \
+		'^at once: ours ours ours, 1$'
 done
 done_testing

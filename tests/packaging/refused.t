@@ -1,16 +1,15 @@
 #!/bin/bash
 # SPDX-License-Identifier: GPL-2.0
 #
-# Something is missing or does not match: each case has its message with the command that helps, and nothing is
-# installed.
+# If something is missing or does not match, make install says what, with the command to fix it, and installs nothing.
 #
 # THOROUGH=y: on both releases
 # shellcheck disable=SC1091,SC2034,SC2154,SC2016 # the files set the variables; the root's shell expands the scripts
 . "$(dirname "$0")/../tap.sh"
 . "$(dirname "$0")/lib.sh"
 
-# refused WHAT STATUS REGEX SCRIPT [RESOLVED]: after SCRIPT, make install prints REGEX, exits with STATUS, and changes
-# no module on disk. modinfo then resolves the distro's modules, or what matches the regular expression RESOLVED
+# refused WHAT STATUS REGEX SCRIPT [RESOLVED]: after SCRIPT, the output of make install matches REGEX, it exits with
+# STATUS, and changes no module on disk. modinfo then finds the distro's modules, or what matches RESOLVED
 refused() {
 	local out
 	out=$(in_root -o "$ready" -- "$4"'
@@ -19,10 +18,10 @@ refused() {
 		status ${run:-tools/install}
 		[ "$(on_disk)" = "$before" ] || { echo "before:"; echo "$before"; echo "now:"; on_disk; }
 		echo "resolved $(resolved)"')
-	like "$release: $1: says so, with the command" "$out" "$3"
-	like "$release: $1: exits $2" "$out" "^status $2\$"
-	is "$release: $1: installs nothing" "$(sed -n '/^before:$/,/^resolved/p' <<<"$out")" ""
-	like "$release: $1: whose modules modprobe finds" "$(tail -n 1 <<<"$out")" \
+	like "$release: $1: the message says what to do" "$out" "$3"
+	like "$release: $1: the exit status is $2" "$out" "^status $2\$"
+	is "$release: $1: nothing is installed" "$(sed -n '/^before:$/,/^resolved/p' <<<"$out")" ""
+	like "$release: $1: modprobe finds the same modules as before" "$(tail -n 1 <<<"$out")" \
 		"^resolved ${5:-(distro distro distro|none.*)}\$"
 }
 

@@ -1,11 +1,11 @@
 #!/bin/bash
 # SPDX-License-Identifier: GPL-2.0
 #
-# A release upgrade from Debian 12 to 13 with the real packages, and apt and dpkg of both, on a host with our modules on
-# 6.1 and on Debian 12's 6.12, killed while dpkg works. It ends without an error and with our modules on Debian 13's
-# 6.12, whose source arrives after the run of apt. The older kernels keep their modules.
+# A release upgrade from Debian 12 to 13 with the real packages of both, on a host with our modules for 6.1 and for
+# Debian 12's 6.12. It is killed while dpkg runs, and continued. It ends without an error and, after the service has
+# downloaded the source, with our modules for Debian 13's 6.12. The older kernels keep their modules.
 #
-# THOROUGH=y: also undisturbed
+# THOROUGH=y: also without the kill
 # shellcheck disable=SC1091,SC2034,SC2154,SC2016 # the files set the variables; the root's shell expands the scripts
 . "$(dirname "$0")/../tap.sh"
 . "$(dirname "$0")/lib.sh"
@@ -20,7 +20,7 @@ new=$("$kernel" release 6.12)
 sources12=$("$archive" sources bookworm | sed 's/keyring\.pgp/keyring.gpg/')
 sources13=$("$archive" sources trixie | sed 's/keyring\.pgp/keyring.gpg/')
 
-# What apt downloads is kept from run to run. Packages bring few modules and no documentation.
+# Downloaded packages are kept for later runs. Only a few modules and no documentation are unpacked from them.
 debs=$build/release-upgrade
 mkdir -p "$debs/partial"
 find "$debs" -name '*.deb' -mtime +14 -delete
@@ -41,7 +41,7 @@ steps() {
 	apt autoremove
 }
 '
-# with_network OPTION... -- SCRIPT: as in_root, but with the network; what it prints is $out
+# with_network OPTION... -- SCRIPT: like in_root, but with the network; the output is $out
 with_network() {
 	local o=()
 	while [ "$1" != -- ]; do
@@ -61,28 +61,29 @@ with_network -l "$before" -- "sources12='$sources12'"'
 	/usr/sbin/kvm-onereg-install; echo "install $?"
 	echo "options kvm_intel cet=1" >>/etc/modprobe.d/kvm-onereg.conf
 	all >/before; cat /before'
-like "Debian 12 with ours on 6.1" "$out" '^6\.1\.0-[0-9]+-amd64: ours ours ours, linux-source-6\.1 '
-like "and on its 6.12" "$out" "^${second//+/\\+}: ours ours ours, linux-source-6\\.12 ${second_version//+/\\+}\$"
+like "Debian 12: our modules for its 6.1" "$out" '^6\.1\.0-[0-9]+-amd64: ours ours ours, linux-source-6\.1 '
+like "Debian 12: and for its 6.12" "$out" \
+	"^${second//+/\\+}: ours ours ours, linux-source-6\\.12 ${second_version//+/\\+}\$"
 rm -rf "$before/work" "$before/m"
 [ "$failures" = 0 ] || diag "$out"
 
-# after NAME: what must be true at the end of an upgrade
+# after NAME: check the end of an upgrade
 after() {
 	local what=$1
 	is "$what: apt ends without an error" "$(grep '^apt [0-9]' <<<"$out" | sort -u)" "apt 0"
-	is "$what: everything is configured" "$(sed -n 's/^state: //p' <<<"$out")" "ii ii ii ii ii ii"
-	is "$what: 6.1 and Debian 12's 6.12 keep what they had" \
+	is "$what: all packages are configured" "$(sed -n 's/^state: //p' <<<"$out")" "ii ii ii ii ii ii"
+	is "$what: 6.1 and Debian 12's 6.12 keep their modules" \
 		"$(sed -n '/^then:/,/^service/p' <<<"$out" | grep -c '^kept$')" 1
-	like "$what: in the meantime, the new 6.12 does not have our KVM" "$out" \
+	like "$what: the new 6.12 does not have our modules yet" "$out" \
 		"^then: ${new//+/\\+}: distro distro distro"
 	like "$what: the end of the apt run says so" "$(grep -A 1 '^\*\*\* kvm-onereg: these kernels' <<<"$out")" \
 		"^  ${new//+/\\+} "
-	like "$what: and that CET, which is requested, is lost at a reboot" "$out" \
+	like "$what: and that a reboot would disable CET, which is configured" "$out" \
 		"^\\*\\*\\* ${new//+/\\+} boots next, and CET for guests"
-	like "$what: and the service then succeeds" "$out" '^service 0$'
-	like "$what: ours on the new 6.12, from its exact source" "$out" \
+	like "$what: then the service succeeds" "$out" '^service 0$'
+	like "$what: the new 6.12 has our modules, from its exact source" "$out" \
 		"^last: ${new//+/\\+}: ours ours ours, linux-source-6\\.12 $("$kernel" version 6.12)\$"
-	is "$what: nothing is wanted any more" "$(sed -n 's/^wanted: //p' <<<"$out")" ""
+	is "$what: no source is wanted any more" "$(sed -n 's/^wanted: //p' <<<"$out")" ""
 	[ "$failures" = "$failed_before" ] || diag "$(tail -n 150 <<<"$out")"
 }
 
@@ -99,10 +100,10 @@ if [ "${THOROUGH:-}" = y ]; then
 	with_network -o "$before" -- "sources13='$sources13'"'
 	sources_are "$sources13"
 	steps'"$end"
-	after "undisturbed"
+	after "without a kill"
 fi
 
-# Killed as a power cut would, while our package is being set up: all of apt and dpkg, and what they started.
+# Kill apt and dpkg and all their children, as a power cut would, when the new kernel's headers are set up.
 failed_before=$failures
 with_network -o "$before" -- "sources13='$sources13'"'
 	sources_are "$sources13"

@@ -1,9 +1,9 @@
 #!/bin/bash
 # SPDX-License-Identifier: GPL-2.0
 #
-# dpkg installs a second, older Debian kernel with its headers and its source, over the newer source. The Debian
-# package's trigger builds the modules for it, with a stand-in for the compiler. The first kernel is not changed, and
-# its source is kept. Removing the second kernel's packages removes the modules that were built for it.
+# dpkg installs a second, older Debian kernel with its headers and its source, which replaces the newer source package.
+# The trigger of our package installs modules for it, which a stand-in for make copies. The first kernel keeps its
+# modules. A purge of the second kernel removes the modules that were built for it.
 #
 # THOROUGH=y: real builds
 # shellcheck disable=SC1091,SC2034,SC2154,SC2016 # the files set the variables; the root's shell expands the scripts
@@ -12,14 +12,15 @@
 
 archive=$top/tests/debian/archive
 
-# Paths of the packages of the newest kernel that is older than the root's, of series $1: image, headers, source.
+# older SERIES: fetch image, headers and source of the newest kernel that is older than the root's; $tmp/debs lists
+# them.
 older() {
 	local series=$1 n v abi p packages
 	read -r n v < <("$top/tests/debian/kernel" pairs "$series" | tail -n 2 | head -n 1)
 	[ "$v" != "$("$top/tests/debian/kernel" version "$series")" ] || return 1
 	kernel=$n abi=${n%-amd64}
 	packages="linux-image-$n=$v linux-headers-$n=$v linux-source-$series=$v"
-	# Debian 12 and 13 have different ones of these.
+	# Only some releases have these packages for each kernel.
 	for p in "linux-headers-$abi-common" "linux-kbuild-$abi"; do
 		[ -z "$("$archive" names "${p//+/\\+}")" ] || packages="$packages $p=$v"
 	done
@@ -52,11 +53,11 @@ for release in $releases; do
 		echo "first: $(resolved "$first") $(sums "$first" | cmp - /tmp/first && echo untouched)"
 	')
 	is "$release: dpkg configures $kernel, and our package" "$(grep -c '^status 0$' <<<"$out")" 2
-	like "$release: built for it, from the older source" "$out" \
+	like "$release: modules are built for it, from the older source" "$out" \
 		"^second: ours ours ours, from linux-source-$series (6[^ ]*) \(\1\)\$"
-	is "$release: the first kernel is as it was, then and after the removal" \
+	is "$release: the first kernel keeps its modules, then and after the removal" \
 		"$(grep -c '^first: ours ours ours untouched$' <<<"$out")" 2
-	is "$release: a second run has nothing to do for both" \
+	is "$release: a second run has nothing to do for both kernels" \
 		"$(sed -n '/^second/,/^purge/p' <<<"$out" | grep -c 'installed already')" 2
 	like "$release: the kernel's packages can be purged" "$out" '^purge 0$'
 	like "$release: dkms no longer knows that kernel" "$out" '^entries: 0$'

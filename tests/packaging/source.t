@@ -1,9 +1,9 @@
 #!/bin/bash
 # SPDX-License-Identifier: GPL-2.0
 #
-# Kernels whose exact source is not on the machine: apt does not download it, and ends with what to do. By hand, or by
-# the systemd service, it is downloaded, and the modules are built. Also the attempts of the service when the archive
-# cannot be reached and when it does not have that version; disabling the service; and dpkg running at the same time.
+# Kernels whose exact source is not on the machine. apt does not download it, and says at its end what to do. The
+# administrator's command or the systemd service downloads it, and builds the modules. The service tries again if the
+# archive cannot be reached or does not have that version, waits while dpkg runs, and can be disabled.
 #
 # THOROUGH=y: on both releases
 # shellcheck disable=SC1091,SC2034,SC2154,SC2016 # the files set the variables; the root's shell expands the scripts
@@ -14,7 +14,7 @@ functions='
 gone() { [ -z "$(ls /usr/src/linux-source-*)" ] || sources_gone >/dev/null; rm -rf /var/lib/kvm-onereg/source; }
 block() { sed -n "/^\*\*\* kvm-onereg/,/^apt /p"; }
 want() { for w in "$@"; do sed -n "s/^$w=//p" /var/lib/kvm-onereg/wanted/*; done | xargs; }
-# systemd, as far as it is asked: units are enabled while /on exists; what is started goes to /started.
+# Pretend that systemd runs: units are enabled while /on exists, and /started lists those that are started.
 systemd() {
 	mkdir -p /run/systemd/system /stubs
 	touch /on
@@ -55,14 +55,16 @@ for release in $releases; do
 		status dpkg-reconfigure kvm-onereg-dkms >/tmp/log; tail -n 1 /tmp/log
 		echo "reconfigured: $(resolved), $(ls /var/lib/kvm-onereg/source)"'
 	like "$release: apt does not download it" "$out" '^apt: distro distro distro, ii , untried 0 0, $'
-	like "$release: and ends with a block that names the kernel" "$out" \
+	like "$release: at its end, a message names the kernel" "$out" \
 		'^  6\.[^ ]+ +the source of kernel .* is not on this machine$'
-	is "$release: whose last line is the command" "$(sed -n '/^\*\*\*/,/^apt 0/p' <<<"$out" | tail -n 2 | xargs)" \
+	is "$release: the last line of that message is the command" \
+		"$(sed -n '/^\*\*\*/,/^apt 0/p' <<<"$out" | tail -n 2 | xargs)" \
 		"kvm-onereg-install apt 0"
-	like "$release: which downloads it, and builds" "$out" '^by hand: ours ours ours, build-ids built log source, $'
-	is "$release: it says so once" "$(grep -c '^\*\*\*' <<<"$out")" 1
+	like "$release: which downloads the source and builds the modules" "$out" \
+		'^by hand: ours ours ours, build-ids built log source, $'
+	is "$release: the message is printed once" "$(grep -c '^\*\*\*' <<<"$out")" 1
 	like "$release: installed modules need no source" "$out" '^reconfigured: ours ours ours, $'
-	is "$release: all succeed" "$(grep '^status' <<<"$out" | xargs)" "status 0 status 0"
+	is "$release: all commands succeed" "$(grep '^status' <<<"$out" | xargs)" "status 0 status 0"
 	end
 
 	run "$deb_plain" '
@@ -90,13 +92,13 @@ for release in $releases; do
 		echo "off: $(want result next), $(cat /started 2>&1)"'
 	like "$release: systemd: apt leaves it to the service" "$out" \
 		'^apt: distro distro distro, untried 0, 1, start --no-block kvm-onereg-source.service$'
-	like "$release: and says where to follow it" "$out" '^  journalctl -u kvm-onereg-source$'
-	like "$release: which waits for dpkg" "$out" '^dpkg runs: $'
-	like "$release: then it downloads the source, and builds" "$out" \
+	like "$release: ... and names the command that shows its log" "$out" '^  journalctl -u kvm-onereg-source$'
+	like "$release: the service waits for dpkg" "$out" '^dpkg runs: $'
+	like "$release: then it downloads the source and builds the modules" "$out" \
 		'^service: ours ours ours, build-ids built log source$'
-	is "$release: and then has nothing to do" \
+	is "$release: after that, it has nothing to do" \
 		"$(sed -n '/^service:/,/^status/p' <<<"$out" | xargs -d '\n' | sed 's/.*source //')" "status 0"
-	like "$release: with the timer disabled, it is not started" "$out" \
+	like "$release: if the timer is disabled, apt does not start it" "$out" \
 		'^off: untried 0, cat: /started: No such file'
 	end
 
@@ -123,20 +125,20 @@ for release in $releases; do
 		service
 		echo "unavailable: $(want result)"
 		kvm-onereg status >/tmp/log 2>&1
-		# The archive has it again, and apt does not know yet.
+		# The archive has the source again, but the lists of apt are not updated yet.
 		printf "deb [trusted=yes] file:/repo/base ./\n" >/etc/apt/sources.list
 		sed -i "s/^next=.*/next=1/" /var/lib/kvm-onereg/wanted/*
 		service >/tmp/log
 		echo "on offer: $(resolved), $(ls /var/lib/kvm-onereg | xargs)"'
-	like "$release: offline: the service records it, and when it will try again" "$out" \
+	like "$release: offline: the service records that, and when it will try again" "$out" \
 		'^offline: distro distro distro, offline, 600$'
-	like "$release: and why" "$out" '^message: the archive cannot be reached'
-	like "$release: not before" "$out" '^not due: status 0$'
-	like "$release: then less often" "$out" '^again: offline, 1200$'
-	like "$release: up to a limit" "$out" '^at most: offline, 1800$'
-	like "$release: not available: it says so, and which kernel to move to" "$out" \
+	like "$release: ... and why" "$out" '^message: the archive cannot be reached'
+	like "$release: it does not try again before that time" "$out" '^not due: status 0$'
+	like "$release: after the second attempt, it waits longer" "$out" '^again: offline, 1200$'
+	like "$release: ... up to a limit" "$out" '^at most: offline, 1800$'
+	like "$release: not available: the message says so, and to which kernel to move" "$out" \
 		'to fix: to move to a kernel whose source is available: apt-get install linux-image-amd64=|no available kernel has its source'
-	like "$release: records it" "$out" '^unavailable: unavailable$'
+	like "$release: ... and the service records that" "$out" '^unavailable: unavailable$'
 	like "$release: available again: the service queries the archive again" "$out" \
 		'^on offer: ours ours ours, build-ids built log source$'
 	end
@@ -154,13 +156,15 @@ for release in $releases; do
 		echo "then: $(resolved "$N"), old: $(resolved), $(ls /var/lib/kvm-onereg/source | wc -l)"
 		apt purge "linux-image-$N" "linux-headers-$N" linux-image-amd64 linux-headers-amd64 >/tmp/log; tail -n 1 /tmp/log
 		echo "purged: $(ls /var/lib/kvm-onereg/source | wc -l) $(ls /var/lib/kvm-onereg | xargs)"'
-	like "$release: a new kernel: left to be done" "$out" '^new: distro distro distro, old: ours ours ours, 6\.'
+	like "$release: apt leaves a new kernel for later" "$out" '^new: distro distro distro, old: ours ours ours, 6\.'
 	is "$release: CET is requested, and the kernel boots next: a warning says so" \
 		"$(grep -c '^\*\*\* 6.* boots next, and CET for guests is enabled' <<<"$out")" 1
 	like "$release: if CET is off, there is no such warning" "$out" '^without: \*\*\* kvm-onereg'
-	like "$release: by hand it is installed, and the other stays" "$out" \
+	like "$release: the administrator's command installs modules for it, and the first kernel keeps its modules" \
+		"$out" \
 		'^then: ours ours ours, old: ours ours ours, 2$'
-	like "$release: its source is removed, too" "$out" '^purged: 1 build-ids built log source$'
+	like "$release: a purge of the new kernel removes its source, too" "$out" \
+		'^purged: 1 build-ids built log source$'
 	end
 done
 done_testing

@@ -1,15 +1,15 @@
 #!/bin/bash
 # SPDX-License-Identifier: GPL-2.0
 #
-# The service that downloads missing source, under the real systemd as process 1, with its restrictions: apt leaves a
-# kernel to it; it starts by itself and downloads the source, and DKMS builds the modules. One command disables it, and
-# an upgrade keeps that. A removal stops it.
+# The service that downloads missing sources, under the real systemd as process 1, with the restrictions of its unit.
+# apt leaves a kernel to the service, which downloads the source; then DKMS builds the modules. One command disables it,
+# which an upgrade respects. A removal stops it.
 # shellcheck disable=SC1091,SC2034,SC2154,SC2016 # the files set the variables; the root's shell expands the scripts
 . "$(dirname "$0")/../tap.sh"
 . "$(dirname "$0")/lib.sh"
 
 script='
-# DKMS finds the stand-in for make where systemd looks first.
+# The services of systemd find the stand-in for make first in this folder.
 ln -s /stub/make /usr/local/bin/make
 unit() { systemctl show -p "$2" --value kvm-onereg-source."$1"; }
 repos base
@@ -43,7 +43,7 @@ for release in $releases; do
 	cp -a "$deb_plain" "$tmp/layer"
 	out=$(in_root -l "$tmp/layer" -b "$tmp/systemd:/systemd:ro" \
 		-- 'apt --no-install-recommends install /systemd/*.deb')
-	like "$release: it installs" "$out" '^apt 0$'
+	like "$release: apt installs it" "$out" '^apt 0$'
 	rm -rf "$tmp/layer/work" "$tmp/layer/m"
 	printf '%s\n' '#!/bin/bash' 'exec >/log 2>&1' 'trap "systemctl --force --force poweroff" EXIT' \
 		'export DEBIAN_FRONTEND=noninteractive' "$prelude" "$script" >"$tmp/layer/up/script"
@@ -57,16 +57,17 @@ for release in $releases; do
 		/lib/systemd/systemd --system --unit=multi-user.target >"$tmp/console" 2>&1
 	out=$(cat "$tmp/layer/up/log")
 	like "$release: systemd runs" "$out" '^process 1: systemd$'
-	like "$release: apt succeeds, and leaves it to the service" "$out" \
+	like "$release: apt leaves the download to the service" "$out" \
 		'^kvm-onereg-source\.service is downloading the source'
-	like "$release: which builds, and succeeds" "$out" '^service: ours ours ours, success, wanted: $'
-	like "$release: its journal says so" "$out" 'install\[[0-9]+\]: +6\.[^ ]+ +installed \('
-	like "$release: the timer stays" "$out" '^timer: enabled, active$'
+	like "$release: the service succeeds, and the modules are built" "$out" \
+		'^service: ours ours ours, success, wanted: $'
+	like "$release: its journal reports the installation" "$out" 'install\[[0-9]+\]: +6\.[^ ]+ +installed \('
+	like "$release: the timer remains active" "$out" '^timer: enabled, active$'
 	like "$release: if nothing is wanted, the service is not started" "$out" '^nothing to do: 0, no$'
 	like "$release: an upgrade keeps the timer disabled" "$out" '^upgraded: disabled, inactive, ours ours ours$'
 	like "$release: a removal stops it" "$out" '^removed: inactive, distro distro distro$'
 	is "$release: apt succeeds each time" "$(grep '^apt ' <<<"$out" | sort -u)" "apt 0"
-	like "$release: all was run" "$out" '^end$'
+	like "$release: the script ran to its end" "$out" '^end$'
 	[ "$failures" = 0 ] || diag "$out" "$(tail -n 30 "$tmp/console")"
 done
 done_testing

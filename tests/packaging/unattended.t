@@ -1,16 +1,16 @@
 #!/bin/bash
 # SPDX-License-Identifier: GPL-2.0
 #
-# unattended-upgrades and needrestart, the real programs, while a kernel is upgraded under its old name, and while a
-# build of ours fails: all other packages are upgraded, and a line in the log reports the failed build.
+# unattended-upgrades and needrestart work as usual while a kernel is upgraded under its old name, and when the build of
+# our modules fails: all other packages are upgraded, and a line in the log reports the failed build.
 #
 # THOROUGH=y: on both releases
 # shellcheck disable=SC1091,SC2034,SC2154,SC2016 # the files set the variables; the root's shell expands the scripts
 . "$(dirname "$0")/../tap.sh"
 . "$(dirname "$0")/lib.sh"
 
-# upgrade REPO...: run unattended-upgrades with the packages of these repositories and a bystander, which comes last in
-# its order. Prints its status, its logs, in which apt runs needrestart, and the states of the packages.
+# upgrade REPO...: run unattended-upgrades with the packages of these repositories and an unrelated one, zz-bystander,
+# which it upgrades last. Print its status, its logs (apt runs needrestart), and the states of the packages.
 functions='
 upgrade() {
 	local v
@@ -49,7 +49,7 @@ for release in $releases; do
 	cp -a "$deb_light" "$tmp/layer"
 	out=$(in_root -l "$tmp/layer" -b "$tmp/programs:/programs:ro" \
 		-- 'apt --no-install-recommends install /programs/*.deb')
-	like "$release: they install" "$out" '^apt 0$'
+	like "$release: apt installs them" "$out" '^apt 0$'
 	rm -rf "$tmp/layer/work" "$tmp/layer/m"
 
 	what="$release: needrestart"
@@ -58,8 +58,8 @@ for release in $releases; do
 		needrestart -b </dev/null | cmp - /tmp/with && echo "same verdict"
 		cat /tmp/with')
 	shows "needrestart ends by itself" '^needrestart 0$'
-	shows "reports whether the kernel complained" '^NEEDRESTART-KSTA: [1-3]$'
-	shows "has the same one without our modules" '^same verdict$'
+	shows "it reports the state of the kernel" '^NEEDRESTART-KSTA: [1-3]$'
+	shows "the report is the same without our package" '^same verdict$'
 
 	what="$release: a newer version under the same kernel name"
 	out=$(in_root -o "$tmp/layer" -- "$functions"'
@@ -67,15 +67,15 @@ for release in $releases; do
 		echo "newer: $(resolved), $(modinfo -k "$K" -F origin kvm-amd)"')
 	shows "unattended-upgrades succeeds" '^unattended-upgrade 0$'
 	shows "and leaves no package half installed" '^states: ii ii ii ii ii $'
-	shows "the other package is upgraded, too" '^bystander: 2$'
-	shows "ours is rebuilt" "^newer: ours ours ours, linux-source-.* ${newer//./\\.}\$"
-	is "$what: one line says so" "$(grep -c ' installed (.*, from linux-source' <<<"$out")" 1
-	is "$what: and none about a failure" "$(grep -c ' failed: ' <<<"$out")" 0
+	shows "the unrelated package is upgraded, too" '^bystander: 2$'
+	shows "our modules are rebuilt" "^newer: ours ours ours, linux-source-.* ${newer//./\\.}\$"
+	is "$what: one line reports that" "$(grep -c ' installed (.*, from linux-source' <<<"$out")" 1
+	is "$what: no line reports a failure" "$(grep -c ' failed: ' <<<"$out")" 0
 	[ "$failures" = "${seen:=0}" ] || diag "$out"
 	seen=$failures
 
 	for names in "image headers source" "next next-source"; do
-		what="$release: a build that fails, of $names"
+		what="$release: a build that fails, with the packages of $names"
 		out=$(in_root -o "$tmp/layer" -- "$functions"'
 			export FAIL_FOR="*"
 			upgrade base '"$names"'
@@ -85,10 +85,11 @@ for release in $releases; do
 			/usr/lib/kvm-onereg/install; echo "again $?: $(resolved "$N")"')
 		shows "unattended-upgrades succeeds" '^unattended-upgrade 0$'
 		shows "and leaves no package half installed" '^states: ii ii ii ii ii $'
-		shows "the other package is upgraded, too" '^bystander: 2$'
+		shows "the unrelated package is upgraded, too" '^bystander: 2$'
 		shows "the distro's modules are in use" '^failed: distro distro distro$'
-		# Once for each of its steps in which something has to be built.
-		shows "a line of the log says so" '^  6[^ ]+ +failed: the build failed; .*log: /var/lib/kvm-onereg/log/'
+		# It is printed for each step of unattended-upgrades in which something has to be built.
+		shows "a line of the log reports the failed build" \
+			'^  6[^ ]+ +failed: the build failed; .*log: /var/lib/kvm-onereg/log/'
 		shows "... with the command that tries again" '^kvm-onereg-dkms: .* to try again: /usr/'
 		shows "... and trying again works" '^again 0: ours ours ours$'
 		[ "$failures" = "$seen" ] || diag "$out"

@@ -1,8 +1,8 @@
 #!/bin/bash
 # SPDX-License-Identifier: GPL-2.0
 #
-# A new version of this package, or changed files of the same version: the modules are rebuilt, and the older version is
-# removed.
+# After an update of this project to a new version, or to changed files of the same version, the modules are rebuilt,
+# and the older version is removed.
 #
 # THOROUGH=y: on both releases
 # shellcheck disable=SC1091,SC2034,SC2154,SC2016 # the files set the variables; the root's shell expands the scripts
@@ -28,13 +28,13 @@ for release in $releases; do
 		status /newer/tools/install
 		echo "changed: $(resolved) $(grep -c changed /usr/src/kvm-onereg-"$V"/src/module_info.c)"
 	')
-	like "$release: the older version installs" "$out" '^older: ours ours ours 0\.0\.9$'
+	like "$release: the older version is installed" "$out" '^older: ours ours ours 0\.0\.9$'
 	like "$release: the newer one replaces it" "$out" '^newer: ours ours ours of ours$'
-	like "$release: dkms has only the newer one" "$out" \
+	like "$release: dkms has only the newer version" "$out" \
 		"^dkms: kvm-onereg/$(sed -n 's/^PACKAGE_VERSION="\(.*\)"/\1/p' "$top/dkms.conf")\$"
-	is "$release: /usr/src too" "$(sed -n 's/^sources: //p' <<<"$out" | wc -w)" 1
+	is "$release: /usr/src has only one version" "$(sed -n 's/^sources: //p' <<<"$out" | wc -w)" 1
 	like "$release: changed files of the same version are rebuilt" "$out" '^changed: ours ours ours 1$'
-	is "$release: built, all three times" "$(grep -c 'installed (' <<<"$out")" 3
+	is "$release: the modules are built all three times" "$(grep -c 'installed (' <<<"$out")" 3
 	is "$release: exit status 0 each time" "$(grep '^status' <<<"$out" | xargs)" "status 0 status 0 status 0"
 
 	out=$(in_root -o "$ready" -- "$older"'
@@ -45,6 +45,7 @@ for release in $releases; do
 	')
 	like "$release: a newer version that does not build leaves the older one in place" "$out" \
 		'^failed: ours ours ours 0\.0\.9$'
-	is "$release: and exits 1" "$(grep '^status' <<<"$out" | xargs)" "status 0 status 1"
+	is "$release: ... and make install exits with status 1" "$(grep '^status' <<<"$out" | xargs)" \
+		"status 0 status 1"
 done
 done_testing
