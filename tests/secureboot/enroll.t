@@ -1,8 +1,8 @@
 #!/bin/bash
 # SPDX-License-Identifier: GPL-2.0
 #
-# Secure Boot is on. In the factory state, the machine does not know DKMS's key: our modules do not load, with a known
-# message; doctor explains it; and the distro's modules load after a removal. After `mokutil --import` and MokManager,
+# With Secure Boot on a machine as sold, which does not have DKMS's key, the kernel rejects our modules with a known
+# message, doctor explains it, and the distro's modules load after a removal. After `mokutil --import` and MokManager,
 # our modules load and work, but only as DKMS signed them.
 #
 # THOROUGH=y: on both releases
@@ -14,41 +14,42 @@
 rejected='Key was rejected by service'
 [ "${THOROUGH:-}" = y ] || releases=trixie
 for release in $releases; do
-	{ made on && starts "starts, the key not enrolled"; } || continue
-	is "$release: Secure Boot is enforced, and the key is not there" "$(part state)" "firmware 1
+	{ made on && starts "starts without the key"; } || continue
+	is "$release: Secure Boot is enforced, and the key is not enrolled" "$(part state)" "firmware 1
 lockdown none [integrity] confidentiality
 enforced Y
 mokutil SecureBoot enabled, /var/lib/dkms/mok.pub is not enrolled
 keys 0"
-	like "$release: ours do not load" "$(part ours)" "^modprobe: ERROR: could not insert 'kvm_amd': $rejected\$"
+	like "$release: our modules do not load" "$(part ours)" \
+		"^modprobe: ERROR: could not insert 'kvm_amd': $rejected\$"
 	like "$release: ... and the kernel says why" "$(part ours)" \
 		'Loading of module with unavailable key is rejected$'
-	like "$release: ... and there is no KVM" "$(part ours)" '^/dev/kvm: No such file or directory$'
+	like "$release: ... and there is no /dev/kvm" "$(part ours)" '^/dev/kvm: No such file or directory$'
 	loads_distro
 	like "$release: doctor says that Secure Boot is the cause" "$(part doctor)" 'Secure Boot is on.* key'
 	like "$release: ... and how to enroll the key" "$(part doctor)" \
 		'to fix: mokutil --import /var/lib/dkms/mok\.pub'
-	like "$release: about modules without a signature, it says that DKMS needs openssl" "$(part doctor-unsigned)" \
+	like "$release: if modules have no signature, doctor says that DKMS needs openssl" "$(part doctor-unsigned)" \
 		'to fix: .*apt-get install openssl'
-	is "$release: ... and nothing about a key that does not exist" \
+	is "$release: ... and does not suggest to enroll a key that does not exist" \
 		"$(part doctor-unsigned | grep -F 'mokutil --import /var')" ""
 	like "$release: mokutil accepts the key" "$(part import)" \
 		'^/var/lib/dkms/mok.pub is already in the enrollment request$'
-	like "$release: doctor says that only the reboot is missing" "$(part doctor-import)" 'to fix: reboot'
+	like "$release: then doctor suggests a reboot" "$(part doctor-import)" 'to fix: reboot'
 
-	ok "$release: MokManager enrolls it" "$top/tests/secureboot/machine" enroll "$machine" 12345678
-	starts "starts, the key enrolled" || continue
-	is "$release: Secure Boot is enforced, and the key is there" "$(part state)" "firmware 1
+	ok "$release: MokManager enrolls the key" "$top/tests/secureboot/machine" enroll "$machine" 12345678
+	starts "starts with the key" || continue
+	is "$release: Secure Boot is enforced, and the key is enrolled" "$(part state)" "firmware 1
 lockdown none [integrity] confidentiality
 enforced Y
 mokutil SecureBoot enabled, /var/lib/dkms/mok.pub is already enrolled
 keys 1"
 	loads_ours
 	loads_distro
-	like "$release: ours without its signature does not load" "$(part unsigned)" "$rejected"
+	like "$release: our module without its signature does not load" "$(part unsigned)" "$rejected"
 	like "$release: ... and the kernel says why" "$(part unsigned)" 'Loading of unsigned module is rejected$'
-	like "$release: nor does it after a change" "$(part changed)" "$rejected"
+	like "$release: our module with a changed byte does not load" "$(part changed)" "$rejected"
 	doctor_content doctor ""
-	like "$release: ... but examined it" "$(part doctor)" 'Secure Boot is on'
+	like "$release: ... but checked it" "$(part doctor)" 'Secure Boot is on'
 done
 done_testing

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: GPL-2.0
 # shellcheck shell=sh
 #
-# What the cases want to know about the system that tests/secureboot/machine started, in sections, each after a line "==
-# NAME". The output of a command ends with a line "status N".
+# Runs in the system that tests/secureboot/machine starts, and prints what the cases check, in sections, each after a
+# line "== NAME". The output of a command ends with a line "status N".
 
 PATH=/usr/bin:/bin
 run() {
@@ -10,14 +10,14 @@ run() {
 	echo "status $?"
 }
 K=$(uname -r)
-# What the kernel logged since the section began.
+# logged: print the kernel's messages since the section began.
 section() {
 	echo "== $*"
 	echo "<6>section $*" >/dev/kmsg
 	this=$*
 }
 logged() { dmesg | sed "1,/section $this\$/d"; }
-# The program of kmod, as in Debian, not that of busybox.
+# Use modprobe of kmod, as Debian does, not that of busybox.
 modprobe() { run /usr/bin/modprobe "$@"; }
 unload() { /usr/bin/modprobe -r kvm-amd; }
 
@@ -32,14 +32,14 @@ echo "enforced $(cat /sys/module/module/parameters/sig_enforce)"
 echo "mokutil $(mokutil --sb-state | head -n 1), $(mokutil --test-key /var/lib/dkms/mok.pub)"
 echo "keys $(grep -c 'DKMS module signing key' /proc/keys)"
 
-# The same module, but as DKMS leaves it when it cannot sign.
+# Our module as DKMS installs it if it cannot sign.
 section unsigned
 /usr/bin/modprobe irqbypass
 run /usr/bin/insmod /host/unsigned/"$K"/updates/dkms/kvm.ko*
 logged
 /usr/bin/modprobe -r kvm
 
-# Ours, changed after it was signed.
+# Our module, changed after it was signed.
 section changed
 run /usr/bin/insmod /host/changed.ko
 /usr/bin/modprobe -r kvm
@@ -61,7 +61,7 @@ echo "version $(cat /sys/module/kvm/version 2>/dev/null)"
 run /host/show
 unload
 
-# What an administrator does about it; MokManager asks for the password at the next start.
+# What an administrator does to enroll the key. MokManager asks for the password at the next start.
 section import
 case $(mokutil --test-key /var/lib/dkms/mok.pub) in
 *"is not enrolled")

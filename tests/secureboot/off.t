@@ -1,8 +1,7 @@
 #!/bin/bash
 # SPDX-License-Identifier: GPL-2.0
 #
-# The machine of enroll.t without Secure Boot: the modules that are refused there load here, so it was Secure Boot that
-# refused them.
+# On the machine of enroll.t without Secure Boot, the modules load that are rejected there: Secure Boot is the reason.
 #
 # THOROUGH=y: on both releases
 # shellcheck source=tests/tap.sh
@@ -24,6 +23,6 @@ keys 0"
 	like "$release: ... and the kernel logs it" "$(part unsigned)" \
 		'module verification failed: signature and/or required key missing'
 	doctor_content doctor ""
-	doctor_content doctor-unsigned ", nor of modules without a signature"
+	doctor_content doctor-unsigned ", also if modules have no signature"
 done
 done_testing
