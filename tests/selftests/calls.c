@@ -1,13 +1,13 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * Stands between a KVM selftest and ioctl(): ld --wrap=ioctl.
+ * Wraps ioctl() for a KVM selftest (ld --wrap=ioctl).
  *
- * Counts the calls about ONE_REG.  msrs_test passes without any when the
- * capability is missing; only the count tells.
+ * It counts the ioctls of ONE_REG.  msrs_test also passes without them if the
+ * capability is missing, so that only the counts show what it tested.
  *
- * The tests are those of a newer kernel than the KVM below them.  What they take
- * for granted and an older KVM has under another name is translated: else they
- * would not start, with any modules.
+ * The tests are from a newer kernel than the KVM that they test.  Interfaces that
+ * they require, and that an older KVM has in another form, are translated: without
+ * that, the tests do not start, with any modules.
  */
 #include <errno.h>
 #include <stdarg.h>
@@ -20,7 +20,7 @@
 
 #define CPUID_1_ECX_HYPERVISOR (1u << 31)
 
-/* Shared with the parent and with what the test forks: it may end in any way */
+/* Shared with the parent, which reads it however the test ends, and with children of the test */
 static struct calls *calls;
 
 __attribute__((constructor)) static void map_calls(void)
@@ -44,7 +44,7 @@ static int counted(int which, int result)
 	return result;
 }
 
-/* Since 6.14 KVM reports HYPERVISOR, which it has always emulated */
+/* KVM has always supported the bit HYPERVISOR, but reports it only since 6.14 */
 static void add_hypervisor(struct kvm_cpuid2 *cpuid)
 {
 	unsigned int i;

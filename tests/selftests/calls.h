@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: GPL-2.0 */
-/* Between calls.c, in the test, which counts, and counted.c, its parent, which prints */
+/* Shared by calls.c, which counts in the test, and counted.c, the test's parent, which prints the counts */
 #ifndef CALLS_H
 #define CALLS_H
 
-/* Number of the file descriptor that both of them map */
+/* The environment variable with the number of the file descriptor that both map */
 #define CALLS_FD "ONEREG_CALLS_FD"
 
 enum { GET_ONE_REG, SET_ONE_REG, GET_REG_LIST, CALLS };
@@ -13,7 +13,7 @@ struct calls {
 	unsigned int succeeded[CALLS];
 };
 
-/* ld --wrap=ioctl: what ioctl() is, and what takes its place */
+/* ld --wrap=ioctl: the original function, and its replacement */
 int __real_ioctl(int fd, unsigned long request, void *argument);
 int __wrap_ioctl(int fd, unsigned long request, ...);
 

@@ -1,12 +1,12 @@
 # SPDX-License-Identifier: GPL-2.0
 # shellcheck shell=bash
 #
-# The kernel's KVM selftests on one emulated host: native, then each kernel with the distro's modules and with
-# ours. To be sourced with one argument, svm or vmx.
+# The kernel's KVM selftests on one emulated host: with a native kernel, then with each kernel with the distro's modules
+# and with ours. To be sourced with one argument, svm or vmx.
 #
-# What passes with the distro's modules must pass with ours, down to the "ok" lines of a test. What fails or
-# skips with both says nothing about ours and is reported as a skip, with the reason; the tests are those of
-# the native kernel and expect what older ones do not have.
+# A test, and each of its "ok" lines, that passes with the distro's modules must pass with ours. A test that fails or
+# skips with both says nothing about our modules, and is reported as a skip, with the reason: the tests are those of the
+# native kernel, and need features that older ones do not have.
 #
 # Environment: SELFTESTS, the group of the file "tests" to run, check (default) or long; SELFTESTS_KERNELS,
 # default "6.1 6.12".
@@ -15,12 +15,10 @@ here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 # shellcheck source=tests/tap.sh
 . "$here/../tap.sh"
 
-# The svm host's clock counts instructions: otherwise, on a busy machine, the times that a test reads would be the
-# machine's. It counts 8 ns per instruction, which is about what one takes: with 1 ns, tests that are busy for seconds
-# would take ten times as long. Set the test that calls ONE_REG; the limit, in seconds inside, after which a test hangs
-# (on svm they pass as they do outside, on vmx one takes half a minute or more); and the limit, in seconds outside, for
-# a whole boot.
-# vmx one is half a minute and more. Seconds outside for all of a boot.
+# The test that calls ONE_REG; the time limit of a test, in seconds of the host's clock, which on vmx take half a minute
+# or more each; and the time limit of a boot, in real seconds. The clock of svm counts instructions, so that the times
+# that a test reads do not depend on the load of this machine. An instruction counts as 8 ns, which is about the real
+# time: with 1 ns, tests that are busy for seconds would take ten times as long.
 case $host in
 svm) one_reg_test=msrs_test_tcg limit=60 wall=900 clock=(--icount-shift 3) ;;
 vmx) one_reg_test=msrs_test limit=2 wall=900 clock=() ;;
@@ -36,10 +34,10 @@ programs=$("$here/build") || {
 }
 mapfile -t list < <(awk -v host="$host" -v group="$group" \
 	'!/^(#|$)/ && ($2 == host || $2 == "both") && $3 == group { print $1 }' "$here/tests")
-# Run in each group, because it judges the modules.
+# This test is run in each group, because it tests our modules.
 [[ " ${list[*]} " = *" $one_reg_test "* ]] || list=("$one_reg_test" "${list[@]}")
 
-# boot NAME KERNEL OPTIONS... -- PROGRAM...: run the programs, leave $tmp/NAME/{out,err} and $status
+# boot NAME KERNEL OPTIONS... -- PROGRAM...: run the programs; set $status, and write $tmp/NAME/{out,err}
 boot() {
 	local name=$1 kernel options=() files=() p
 	mkdir -p "$tmp/$name"
@@ -96,12 +94,12 @@ passed() {
 	output "$1" "$2" | sed -n 's/^ok [0-9]* *//p' | grep -v '# SKIP' | sort
 }
 
-# Whether the last host ran every test. A complaint from the kernel (126) is left to the caller.
+# Whether the last host ran to its end. The caller checks whether the kernel complained (126).
 ended() {
 	[ "$status" = 0 ] || [ "$status" = 126 ]
 }
 
-# compare KERNEL: with the distro's modules and with ours
+# compare KERNEL: compare the results with the distro's modules and with ours
 compare() {
 	local kernel=$1 p distro ours lost
 	boot "$1-distro" "$1" -- "${list[@]}"
@@ -110,7 +108,7 @@ compare() {
 	boot "$1-ours" "$1" -m "$build/$("$top/tests/debian/kernel" release "$1")" -- "${list[@]}"
 	ok "$1: the host with our modules runs to its end" ended
 	if [ "$distro" = 126 ] && [ "$status" = 126 ]; then
-		skip "$1: the kernel does not complain" "it does with the distro's modules too"
+		skip "$1: the kernel does not complain" "it does with the distro's modules, too"
 	else
 		is "$1: the kernel does not complain with our modules" "$status" 0
 	fi
@@ -120,21 +118,21 @@ compare() {
 	done
 
 	# If both pass, only the counts show which calls were made.
-	is "$kernel $one_reg_test: with the distro's modules it passes without ONE_REG" \
+	is "$kernel $one_reg_test: passes with the distro's modules, without ONE_REG" \
 		"$(verdict "$kernel-distro" "$one_reg_test"), $(calls "$kernel-distro" "$one_reg_test")" \
 		"pass, get 0/0 set 0/0 list 0/0"
 	if [ "$host" = vmx ]; then
-		# Native has CET here, and therefore more MSRs.
-		like "$kernel $one_reg_test: with ours it reads, writes and lists with ONE_REG" \
+		# On this host, the native kernel has CET, and therefore more MSRs.
+		like "$kernel $one_reg_test: reads, writes and lists registers with our modules" \
 			"$(calls "$kernel-ours" "$one_reg_test")" \
 			'^get [1-9][0-9]+/[0-9]+ set [1-9][0-9]+/[0-9]+ list ([1-9])/\1$'
 	else
-		is "$kernel $one_reg_test: with ours it makes the same ONE_REG calls as on native" \
+		is "$kernel $one_reg_test: makes the same ONE_REG calls as on native with our modules" \
 			"$(calls "$kernel-ours" "$one_reg_test")" "$native_calls"
 	fi
 }
 
-# no_less NAME REFERENCE OURS PROGRAM: what passes in the boot REFERENCE must pass in the boot OURS
+# no_less NAME REFERENCE OURS PROGRAM: check that what passes in the boot REFERENCE passes in the boot OURS
 no_less() {
 	local reference ours lost p=$4
 	reference=$(verdict "$2" "$p") ours=$(verdict "$3" "$p")
@@ -144,14 +142,15 @@ no_less() {
 	elif [ "$ours" = pass ]; then
 		report 0 "$1 $p: passes$([ "$reference" = pass ] || echo ", in $2: $reference")"
 	elif [ "$ours" = "$reference" ] && [ "$ours" != missing ]; then
-		skip "$1 $p" "in $2 too: $ours: $(reason "$3" "$p")"
+		skip "$1 $p" "in $2, too: $ours: $(reason "$3" "$p")"
 	else
-		report 1 "$1 $p: passes no less than in $2" || diag "$2: $reference, $3: $ours" "$(output "$3" "$p")"
+		report 1 "$1 $p: has no worse result than in $2" || diag "$2: $reference, $3: $ours" \
+			"$(output "$3" "$p")"
 	fi
 }
 
-# compare_cet KERNEL: run all of them with kvm_intel.cet=1. Nothing that passes without it may fail, and the test that
-# calls ONE_REG must do the same as on native, with each of CET's MSRs. Call it after compare KERNEL.
+# compare_cet KERNEL: run all tests with kvm_intel.cet=1. Tests that pass without it must pass with it, and the test
+# that calls ONE_REG must make the same calls as on native, also for the MSRs of CET. Call it after compare KERNEL.
 compare_cet() {
 	local p
 	boot "$1-cet" "$1" -m "$build/$("$top/tests/debian/kernel" release "$1")" -p kvm_intel.cet=1 -- "${list[@]}"
@@ -160,11 +159,11 @@ compare_cet() {
 	for p in "${list[@]}"; do
 		no_less "$1 with CET" "$1-ours" "$1-cet" "$p"
 	done
-	is "$1 with CET $one_reg_test: it makes the same ONE_REG calls as on native" \
+	is "$1 with CET $one_reg_test: makes the same ONE_REG calls as on native" \
 		"$(calls "$1-cet" "$one_reg_test")" "$native_calls"
-	# get N/N set N/N list N/N
+	# The lines are "get N/N set N/N list N/N"
 	# shellcheck disable=SC2016 # awk expands it
-	ok "$1 with CET $one_reg_test: more than without" awk -F '[ /]' '{ n[NR] = $2; m[NR] = $5 }
+	ok "$1 with CET $one_reg_test: makes more of them than without" awk -F '[ /]' '{ n[NR] = $2; m[NR] = $5 }
 		END { exit !(n[1] > 0 && n[2] > n[1] && m[2] > m[1]) }' \
 		<(
 			calls "$1-ours" "$one_reg_test"
@@ -172,7 +171,7 @@ compare_cet() {
 		)
 }
 
-# native NAME OPTIONS...: the test that calls ONE_REG passes on native; sets $native_calls
+# native NAME OPTIONS...: check that the test that calls ONE_REG passes on native; set $native_calls
 native() {
 	local name=$1
 	shift

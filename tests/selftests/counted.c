@@ -1,17 +1,17 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * counted: runs one KVM selftest on an emulated host
+ * counted: run one KVM selftest on an emulated host, and count its calls
  *
  *   counted SECONDS PROGRAM [ARGUMENT]...
  *
- * The last line that it prints says how the test ended and which calls about
- * ONE_REG it made, "calls that succeeded/calls":
+ * The last line of its output says how the test ended, and which ioctls of ONE_REG
+ * it made, as "calls that succeeded/calls":
  *
  *   counted: msrs_test: pass; onereg-calls: get 300/300 set 150/150 list 0/0; 812 ms
  *
- * pass, skip (exit status 4), fail STATUS, signal NUMBER, timeout.  Exit status:
- * 0 when the test ran, whatever it said, so that the status of the host's run
- * speaks of the host; else 1.
+ * A test ends with pass, skip (exit status 4), fail STATUS, signal NUMBER or
+ * timeout.  Exit status: 0 if the test ran, whatever its result, so that the exit
+ * status of tests/hosts/boot depends on the host only; else 1.
  */
 #include <errno.h>
 #include <signal.h>
@@ -32,7 +32,7 @@ static const char * const names[CALLS] = { "get", "set", "list" };
 static pid_t pid;
 static volatile sig_atomic_t timed_out;
 
-/* The whole group: some tests fork */
+/* Kill the whole process group: some tests fork */
 static void time_out(int signal)
 {
 	(void)signal;
@@ -50,7 +50,7 @@ static long milliseconds(void)
 
 static struct calls *share_calls(void)
 {
-	/* No CLOEXEC: the test finds it by its number */
+	/* Without CLOEXEC: calls.c in the test maps this file descriptor */
 	int fd = memfd_create("calls", 0);
 	struct calls *calls;
 	char number[16];
@@ -114,7 +114,7 @@ int main(int argc, char **argv)
 	alarm(0);
 	kill(-pid, SIGKILL);
 
-	/* The test may have left a line unfinished */
+	/* The test may have printed an incomplete line */
 	printf("\ncounted: ");
 	for (i = 2; i < argc; i++)
 		printf("%s%s", argv[i], i < argc - 1 ? " " : ": ");
