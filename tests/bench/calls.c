@@ -1,15 +1,15 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * calls - instructions per call of KVM's vCPU ioctls, per VM exit and per load/put cycle
+ * calls - count the instructions of KVM's vCPU ioctls, of VM exits, and of loading and putting a vCPU
  *
- * Prints lines "NAME COUNT", or "NAME EINVAL" where the kernel has no such call. COUNT is the least cost that one
- * call in ten has, in TSC ticks, without that of reading the TSC. On the vmx host, and on the svm host with --icount, a
- * tick is an instruction. A call into which an interrupt falls costs more; on the vmx host a few in a hundred seem to
- * cost some instructions less, as its clock is not exact.
+ * Prints lines "NAME COUNT", or "NAME EINVAL" if the kernel does not have the call. COUNT is the lowest cost that at
+ * least one call in ten has, in TSC ticks, less the cost of reading the TSC. On the host vmx, and on the host svm with
+ * --icount, a tick is an instruction. A call that an interrupt disturbs costs more. On the host vmx, a few calls in a
+ * hundred seem to cost some instructions less, because its clock is not exact.
  *
- * The first vCPU has no CPUID, so also no CET. Where KVM supports shadow stacks there is a second one that has all:
- * its calls begin with "CET_". "MSRs_" are the accesses to CET's MSRs while one KVM_RUN lasts, from the kernel's
- * trace, which needs debugfs.
+ * The first vCPU has no CPUID, and therefore no CET. If KVM supports shadow stacks, a second vCPU has all features; the
+ * names of its calls begin with "CET_". "MSRs_" are the accesses to the MSRs of CET during one KVM_RUN, from the
+ * kernel's trace, which needs debugfs.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -43,7 +43,7 @@ struct msrs {
 	struct kvm_msr_entry entry;
 };
 
-/* The guest that is measured. */
+/* The current guest */
 static int vcpu;
 static struct kvm_run *run;
 static __u8 *mem;
@@ -63,7 +63,7 @@ static __u64 ticks(void)
 	return (__u64)hi << 32 | lo;
 }
 
-/* Without the C library: setting errno makes a failed call more expensive. */
+/* Without the C library, because setting errno would make a failed call more expensive. */
 static long vcpu_ioctl(unsigned long request, void *arg)
 {
 	long r;
@@ -82,7 +82,7 @@ static int compare(const void *a, const void *b)
 	return (x > y) - (x < y);
 }
 
-/* The least of REPEAT counts that is not an exception: at least one in ten is the same. */
+/* The lowest of REPEAT counts that at least one in ten has: lower ones are exceptions. */
 static __u64 usual(__u64 *counts)
 {
 	int i;
@@ -95,7 +95,7 @@ static __u64 usual(__u64 *counts)
 	exit(1);
 }
 
-/* The usual cost of ioctl(vcpu, request, arg), whatever it returns; its last result goes to *result. */
+/* The usual cost of ioctl(vcpu, request, arg), whatever it returns; its last errno, or 0, goes to *result. */
 static __u64 call_cost(unsigned long request, void *arg, int *result)
 {
 	__u64 counts[REPEAT];
@@ -125,7 +125,7 @@ static void measure(const char *name, unsigned long request, void *arg, int expe
 		fail(name);
 }
 
-/* Real-mode guest at 0: @exits times CPUID, then OUT to leave KVM_RUN. */
+/* A real-mode guest at address 0 that executes CPUID @exits times, then OUT to leave KVM_RUN. */
 static void write_guest(__u16 exits)
 {
 	static const __u8 code[] = {
@@ -144,7 +144,7 @@ static void write_guest(__u16 exits)
 	mem[2] = exits >> 8;
 }
 
-/* The usual cost of KVM_RUN with @exits exits that KVM handles itself. */
+/* The usual cost of a KVM_RUN with @exits exits that KVM handles itself. */
 static __u64 run_guest(__u16 exits)
 {
 	__u64 counts[REPEAT];
@@ -194,7 +194,7 @@ static const struct kvm_cpuid_entry2 *cpuid_entry(const struct cpuid *cpuid, __u
 	return &none;
 }
 
-/* Real mode, code at 0; if @cpuid is given, also that CPUID and all of XCR0, as an operating system sets them. */
+/* A guest in real mode with its code at address 0; with @cpuid, XCR0 has all its features, as an OS sets it. */
 static void create_guest(const struct cpuid *cpuid)
 {
 	struct kvm_userspace_memory_region region = { .memory_size = GUEST_SIZE };
@@ -243,7 +243,7 @@ static void measure_runs(const char *prefix)
 	printf("%s100_VM_exits_CPUID %llu\n", prefix, (unsigned long long)(many - one));
 }
 
-/* ---- MSR accesses, by the kernel's own trace */
+/* ---- MSR accesses, from the kernel's trace */
 
 #define TRACING "/sys/kernel/debug/tracing/"
 
@@ -292,7 +292,7 @@ static void trace_run(const char *prefix)
 	write_guest(100);
 	if (ioctl(vcpu, KVM_SET_REGS, &regs) || ioctl(vcpu, KVM_RUN, 0))
 		fail("KVM_RUN");
-	/* If the vCPU is still loaded, its state is saved when it is put. */
+	/* If the vCPU is still loaded, this puts it, which saves its state. */
 	if (ioctl(vcpu, KVM_GET_REGS, &regs))
 		fail("KVM_GET_REGS");
 	put(TRACING "events/msr/enable", "0");
@@ -335,7 +335,7 @@ static void measure_cet(const struct cpuid *cpuid)
 	/* CPUID shows CET, but the guest does not use it. */
 	measure_runs("CET_unused_");
 	trace_run("CET_unused_");
-	/* Shadow stacks in user mode, as in a Linux guest, but XSS not set yet: KVM switches what the CPU does not. */
+	/* Shadow stacks in user mode, as in Linux, without the bit in XSS: KVM switches what the CPU does not. */
 	set_one(KVM_X86_REG_MSR(MSR_PL3_SSP), 0x1000);
 	set_one(KVM_X86_REG_MSR(MSR_U_CET), 1);
 	measure_runs("CET_used_");
@@ -343,7 +343,7 @@ static void measure_cet(const struct cpuid *cpuid)
 	set_one(KVM_X86_REG_MSR(MSR_XSS), XSS_CET_USER);
 	measure_runs("CET_used_with_XSS_");
 	trace_run("CET_used_with_XSS_");
-	/* Also those of the kernel. */
+	/* Shadow stacks in supervisor mode, too. */
 	for (i = 0; i < 3; i++)
 		set_one(KVM_X86_REG_MSR(MSR_PL0_SSP + i), 0x2000 + 8 * i);
 	set_one(KVM_X86_REG_MSR(MSR_S_CET), 1);

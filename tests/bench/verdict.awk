@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0
 #
-# From lines "KERNEL SET CALL COUNT", a line "ok TEXT" or "not ok TEXT" for each requirement. TEXT begins with
-# "KERNEL: CALL" or "KERNEL SET: CALL", and ends with what was counted, in parentheses: tests/bench/page reads it.
+# Reads lines "KERNEL SET CALL COUNT", and prints a line "ok TEXT" or "not ok TEXT" for each requirement. TEXT begins
+# with "KERNEL: CALL" or "KERNEL SET: CALL", and ends with the counts in parentheses: tests/bench/page reads it.
 { n[$1, $2, $3] = $4 }
 
 function above(k, s, call) { return n[k, s, call] - n[k, s, "unknown_ioctl"] }
@@ -14,8 +14,8 @@ function native_cost(k, call,	ours, native) {
 		k ": " call " costs no more than natively, above an unknown ioctl (" ours ", natively " native ")")
 }
 
-# Where a vCPU is loaded and put: a comparison, a branch that is not taken, and what the compiler keeps for the other case.
-# Each KVM_RUN puts the vCPU, but loads it only if the guest runs.
+# Loading and putting a vCPU costs a comparison, a branch that is not taken, and what the compiler saves for the case
+# that it is taken. Each KVM_RUN puts the vCPU, but loads it only if the guest runs.
 function branches(k, call, most,	plain) {
 	plain = n[k, "plain", call]
 	verdict(plain > 0 && n[k, "ours", call] > 0 && n[k, "ours", call] - plain <= most,
@@ -23,8 +23,8 @@ function branches(k, call, most,	plain) {
 		", without " plain ")")
 }
 
-# On the svm host the CPU does not report where an intercepted instruction ends (NRIPS), so KVM decodes it, and checks
-# whether it is a branch that CET could restrict.
+# On the host svm, the CPU does not report where an intercepted instruction ends (NRIPS). Therefore KVM decodes it, and
+# checks whether it is a branch that CET could restrict.
 function decoded(k, call,	more) {
 	more = n[k, "ours", call] - n[k, "plain", call]
 	verdict(n[k, "plain", call] > 0 && n[k, "ours", call] > 0 && more <= 500,
@@ -40,7 +40,7 @@ function fewer(k, call,	percent) {
 
 # ---- The hosts with CET: P is vmx or svm-cet
 
-# Their clock is sometimes off by one instruction, and by a few in a hundred VM exits
+# Their clock is sometimes off by one instruction, or by a few in a hundred VM exits
 function same_cet(p, k, set, call,	plain, most, more) {
 	plain = n[k, p "-plain", call]
 	most = call ~ /^100_/ ? 20 : 1
@@ -49,7 +49,7 @@ function same_cet(p, k, set, call,	plain, most, more) {
 		k " " set ": " call " costs the same without our sources (" n[k, set, call] ", without " plain ")")
 }
 
-# A load and a save of guest state, each with a comparison and a branch that is not taken
+# Guest state is loaded and saved once; both cost a comparison and a branch that is not taken
 function two_branches(p, k, set, call,	plain) {
 	plain = n[k, p "-plain", call]
 	verdict(plain > 0 && n[k, set, call] > 0 && n[k, set, call] - plain <= 5,
@@ -75,15 +75,15 @@ function accesses(p, k, use, most, most_xss,	set, sum, xss) {
 		k " " set ": " use ": at most " most_xss " writes of XSS (" xss ")")
 }
 
-# USER, SUPERVISOR: the accesses to CET MSRs that are allowed while user mode's shadow stacks, or all, are in use. BELOW: the
-# writes of XSS that are allowed for a guest whose XSS lacks a bit of the host's
+# USER, SUPERVISOR: the allowed number of accesses to CET MSRs if a guest uses the shadow stacks of user mode, or all.
+# BELOW: the allowed number of writes of XSS for a guest whose XSS lacks a bit that the host's XSS has
 function with_cet(p, k, user, supervisor, below,	i, sets, reg) {
 	for (i = split("GUEST_SSP S_CET U_CET PL0_SSP", reg, " "); i > 0; i--) {
 		native_cet_cost(p, k, "CET_GET_ONE_REG_" reg[i])
 		native_cet_cost(p, k, "CET_SET_ONE_REG_" reg[i])
 	}
-	# On the host svm-cet, the timer interrupts KVM_RUN more often than on vmx: the vCPU is loaded twice. What KVM_RUN costs
-	# with kvm_amd is tested on the host svm.
+	# On the host svm-cet, the timer interrupts KVM_RUN, so that the vCPU is loaded twice. The host svm tests the
+	# cost of KVM_RUN with kvm_amd.
 	if (p == "svm-cet")
 		return
 	for (i = split("ours on", sets, " "); i > 0; i--) {
