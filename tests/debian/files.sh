@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0
 # shellcheck shell=bash
 #
-# For scripts that take programs out of a Debian root, $root, to lay them over an emulated host.
+# For scripts that copy programs from a Debian root, $root, into an emulated host.
 # shellcheck disable=SC2154 # they set it
 
 # copy FILE FOLDER: copy the root's FILE, with links followed, to FOLDER/NAME-OF-FILE
