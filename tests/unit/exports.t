@@ -1,7 +1,8 @@
 #!/bin/bash
 # SPDX-License-Identifier: GPL-2.0
 #
-# src/check-exports and src/publish: the last two steps of a build.
+# The last two steps of a build: src/check-exports accepts only modules with the distro's exports, and src/publish puts
+# all modules into the output folder, or none.
 # shellcheck disable=SC2016,SC2086 # scripts in quotes; lists
 # shellcheck source=tests/tap.sh
 . "$(dirname "$0")/../tap.sh"
@@ -11,7 +12,7 @@ cd "$tmp" || exit 1
 
 # ---- check-exports
 
-symvers() { # MODULE: lines of crc, symbol, kind, name space
+symvers() { # MODULE: lines of Module.symvers from lines "CRC SYMBOL KIND NAMESPACE"
 	local crc symbol kind space
 	while read -r crc symbol kind space; do
 		printf '%s\t%s\t%s\t%s\t%s\n' "$crc" "$symbol" "$1" "$kind" "$space"
@@ -30,13 +31,13 @@ distros >distro
 for module in kvm /build/x/tree/arch/x86/kvm/kvm arch/x86/kvm/kvm; do
 	symvers $module <<<"$exports" >ours
 	ok "all equal, module $module" "$check" distro ours
-	is "... and says how many" "$output" "kvm-onereg: exports: 3 of 3 equal to the distro's"
+	is "... and the number is printed" "$output" "kvm-onereg: exports: 3 of 3 equal to the distro's"
 done
 (
 	tac ours
 	echo '0x77777777 kvm_new EXPORT_SYMBOL_GPL' | symvers kvm
 ) >longer
-ok "another order, and one more" "$check" distro longer
+ok "another order, and one more export" "$check" distro longer
 
 differs() { # NAME SCRIPT REGEX
 	sed "$2" ours >changed
@@ -47,29 +48,30 @@ differs() { # NAME SCRIPT REGEX
 differs "a missing export" 2d 'kvm_two: not exported'
 differs "another CRC" 's/^0x33333333/0x33333334/' 'kvm_three: CRC 0x33333334, the distro has 0x33333333'
 differs "another kind" '1s/_GPL//' 'kvm_one: EXPORT_SYMBOL , the distro has EXPORT_SYMBOL_GPL'
-differs "a restricted one" '3s/EXPORT_SYMBOL/&_GPL/' 'kvm_three: EXPORT_SYMBOL_GPL , the distro has EXPORT_SYMBOL'
+differs "a symbol that is now restricted to GPL" '3s/EXPORT_SYMBOL/&_GPL/' \
+	'kvm_three: EXPORT_SYMBOL_GPL , the distro has EXPORT_SYMBOL'
 differs "another name space" 's/KVM_SPACE/KVM_OTHER/' \
 	'kvm_two: EXPORT_SYMBOL_GPL KVM_OTHER, the distro has EXPORT_SYMBOL_GPL KVM_SPACE'
 differs "no name space" 's/KVM_SPACE//' 'kvm_two: EXPORT_SYMBOL_GPL , the distro has EXPORT_SYMBOL_GPL KVM_SPACE'
-differs "an export of another module" '1s/kvm\tEX/kvm-intel\tEX/' 'kvm_one: not exported'
+differs "an export that moved to another module" '1s/kvm\tEX/kvm-intel\tEX/' 'kvm_one: not exported'
 differs "no CRC" '1s/^0x1*/0x00000000/' 'kvm_one: CRC 0x00000000'
 
 # A kernel without CONFIG_MODVERSIONS.
 for f in distro ours; do sed 's/^0x[0-9]*/0x00000000/' $f >$f-plain; done
-ok "no CRCs in either" "$check" distro-plain ours-plain
-is "... as the line says" "$output" \
+ok "no CRCs on both sides" "$check" distro-plain ours-plain
+is "... and the line says so" "$output" \
 	"kvm-onereg: exports: 3 of 3 equal to the distro's; 3 have no CRC to compare (CONFIG_MODVERSIONS is off)"
-not_ok "only the distro's have no CRCs" 1 "$check" distro-plain ours
+not_ok "no CRCs in the distro's only" 1 "$check" distro-plain ours
 like "... is a difference" "$output" 'kvm_one: CRC 0x11111111, the distro has 0x00000000'
 sed 2d ours-plain >changed
 not_ok "a missing export, no CRCs" 1 "$check" distro-plain changed
 
 : >empty
-not_ok "no exports of ours" 1 "$check" distro empty
+not_ok "our modules have no exports" 1 "$check" distro empty
 like "... is reported" "$output" '0 of 3'
-not_ok "no exports of the distro's" 1 "$check" empty ours
+not_ok "the distro's list is empty" 1 "$check" empty ours
 grep -v arch/x86/kvm/kvm distro >without
-not_ok "a distro without exports of kvm.ko" 1 "$check" without ours
+not_ok "the distro's list has no exports of kvm.ko" 1 "$check" without ours
 like "... is reported" "$output" 'lists no export'
 for args in "" "distro" "distro ours ours" "distro absent" "absent ours"; do
 	not_ok "wrong usage: '$args'" 2 "$check" $args
@@ -90,27 +92,27 @@ published() (
 )
 
 fresh
-ok "publishes" "$publish" "$tmp/from" "$tmp/to"
+ok "modules are published" "$publish" "$tmp/from" "$tmp/to"
 is "... all three" "$(published | tr '\n' ' ')" \
 	"new kvm.ko new kvm-intel.ko new kvm-amd.ko kvm-amd.ko kvm-intel.ko kvm.ko other.ko "
 for m in $modules; do
 	fresh
 	rm "from/$m"
 	not_ok "without $m" 1 "$publish" "$tmp/from" "$tmp/to"
-	is "... none, not even old ones" "$(published)" "other.ko"
+	is "... no module is published, and the old ones are removed" "$(published)" "other.ko"
 	fresh
 	rm "to/$m" && mkdir "to/$m"
 	not_ok "a folder in the place of $m" 1 "$publish" "$tmp/from" "$tmp/to"
-	not_ok "... no new module beside it" 1 grep -rq new to
+	not_ok "... no new module is published" 1 grep -rq new to
 done
 fresh
 mv to 'to [x] y'
 ok "a folder with an odd name" "$publish" "$tmp/from" "$tmp/to [x] y"
-ok "... holds them" test -s 'to [x] y/kvm-amd.ko'
+ok "... gets them" test -s 'to [x] y/kvm-amd.ko'
 fresh
 rm from/kvm-intel.ko
-ok "two modules of three, by their names" "$publish" "$tmp/from" "$tmp/to" kvm.ko kvm-amd.ko
-like "... says which" "$output" "built $tmp/to/kvm.ko, kvm-amd.ko\$"
+ok "two of three modules, by name" "$publish" "$tmp/from" "$tmp/to" kvm.ko kvm-amd.ko
+like "... the output names them" "$output" "built $tmp/to/kvm.ko, kvm-amd.ko\$"
 is "... and no old third module stays" "$(published | tr '\n' ' ')" \
 	"new kvm.ko new kvm-amd.ko kvm-amd.ko kvm.ko other.ko "
 not_ok "no such folder" 1 "$publish" "$tmp/from" "$tmp/absent"
@@ -120,7 +122,7 @@ mkdir bin
 printf '#!/bin/sh\ncase $1 in */kvm-amd.ko) head -c 2 "$1" >"$2"; echo "cp: No space left on device" >&2; exit 1 ;; esac\nexec %s "$@"\n' \
 	"$(command -v cp)" >bin/cp
 chmod +x bin/cp
-not_ok "disk full at the last one" 1 env PATH="$tmp/bin:$PATH" "$publish" "$tmp/from" "$tmp/to"
-is "... none" "$(published)" "other.ko"
+not_ok "the disk is full at the last module" 1 env PATH="$tmp/bin:$PATH" "$publish" "$tmp/from" "$tmp/to"
+is "... no module is published" "$(published)" "other.ko"
 
 done_testing

@@ -1,8 +1,8 @@
 #!/bin/bash
 # SPDX-License-Identifier: GPL-2.0
 #
-# The exact source, if it is not on this machine: the real apt with made-up archives, folders and URLs that the
-# administrator names, and everything that can be wrong with them.
+# src/prepare gets the exact source if it is not on this machine: with the real apt from made-up archives, and from
+# folders and URLs that the administrator names; and reports everything that can be wrong with them.
 # shellcheck source=tests/tap.sh
 . "$(dirname "$0")/../tap.sh"
 # shellcheck source=tests/unit/fixture.sh
@@ -10,11 +10,12 @@
 
 few_hooks
 for c in apt-get apt-cache dpkg-deb perl; do command -v $c >/dev/null || skip_all "needs $c"; done
-# A root without network has its loopback down: SIOCSIFFLAGS, IFF_UP and IFF_RUNNING. The cases have a server there.
+# In a root without a network, the loopback interface is down. Bring it up for the server below: SIOCSIFFLAGS with
+# IFF_UP and IFF_RUNNING.
 [ "$(id -u)" != 0 ] || perl -MSocket -e 'socket(S, AF_INET, SOCK_DGRAM, 0);
 	$lo = pack("a16 s x22", "lo", 0x41); ioctl(S, 0x8914, $lo)'
 
-# bare [DEBIAN]: a world whose kernel has that version, without its source.
+# bare [DEBIAN]: a new world with a kernel of that version, without its source.
 bare() {
 	debian=${1:-6.12.117-1}
 	world
@@ -27,7 +28,7 @@ left() {
 			find . -name '*.deb' -o -name '.part*' -o -name '.fetch.*[0-9]' -o -name '.download'
 	)
 }
-fetched() { # NAME [OPTION...]: prepare succeeds, from exactly the kernel's version
+fetched() { # NAME [OPTION...]: check that prepare succeeds with exactly the kernel's version
 	local name=$1
 	shift
 	prepare "$@"
@@ -47,16 +48,17 @@ bare
 package "$debian"
 offer "$debian"
 prepare -f
-is "from apt" "$status $(cat "$w/err")" "0 "
-like "... says what it downloads" "$(cat "$w/out.log")" "downloading linux-source-6.12 $debian with apt"
+is "the source is downloaded with apt" "$status $(cat "$w/err")" "0 "
+like "... the output says so" "$(cat "$w/out.log")" "downloading linux-source-6.12 $debian with apt"
 is "... and keeps the source from the package's tarball" "$(content "$store/$debian")" "$good"
 is "... and nothing else" "$(left)" ""
 prepare -f
-not_ok "... downloads it only once" 1 grep downloading "$w/out.log"
+not_ok "... it is downloaded only once" 1 grep downloading "$w/out.log"
 rm -r "$store" "$w/out"
 refused 12 "without -f nothing is downloaded" 'is not on this machine' 'source KVER=|kvm-onereg-install'
 prepare -S -f
-is "-S: only the source" "$status $(cd "$store" && echo *) $(ls -d "$tree" 2>/dev/null)" "0 $debian "
+is "-S: only the source is stored, and no tree is made" \
+	"$status $(cd "$store" && echo *) $(ls -d "$tree" 2>/dev/null)" "0 $debian "
 
 bare
 tarball 6.12.94-1
@@ -70,22 +72,22 @@ tarball "$debian"
 prepare -f
 not_ok "a tarball of this version in /usr/src is preferred" 1 grep downloading "$w/out.log"
 
-# The states of an upload, and revisions of which one is a prefix of the other.
+# An archive with a newer source than the kernel's, and revisions that are prefixes of others.
 for v in 6.12.117-1 6.12.117-9 6.12.117-10 6.12.117-19 '6.12.117-1~bpo12+1' 6.12.117-1+deb13u2; do
 	bare "$v"
 	for other in 6.12.117-1 6.12.117-10 6.12.117-11 6.12.117-100 6.12.118-1 "$v"; do package "$other"; done
 	offer "$v" 6.12.118-1
-	fetched "$v among others, with the source ahead" -f
+	fetched "$v among others, with a newer source" -f
 	rm "$w/archive/linux-source-6.12_${v}_all.deb"
 	offer "$v" 6.12.118-1
 	rm -r "$store" "$w/out"
-	refused 18 "all but $v, the source gone" "linux-source-6.12 ${v//+/[+]}, the exact source, is not available" \
+	refused 18 "all but $v" "linux-source-6.12 ${v//+/[+]}, the exact source, is not available" \
 		'apt-get update.* apt-get install linux-image-amd64=6\.12\.118-1 linux-headers-amd64=6\.12\.118-1 && reboot' -f
 done
 bare
 package 6.12.94-1
 offer 6.12.94-1 "$debian"
-refused 18 "the image ahead: names the older kernel that has its source" 'is not available' \
+refused 18 "the image is newer than the source: names the older kernel whose source is available" 'is not available' \
 	'linux-image-amd64=6\.12\.94-1 ' -f
 bare
 offer 6.12.118-1
@@ -106,29 +108,31 @@ bare
 package "$debian"
 offer
 rm -r "$w/apt/lists"
-refused 18 "no lists" 'is not available' 'apt-get update, then run this again' -f
-fetched "no lists, and -r" -f -r
+refused 18 "apt has no lists" 'is not available' 'apt-get update, then run this again' -f
+fetched "apt has no lists, and -r is given" -f -r
 bare
 package "$debian"
 offer
 mkdir "$w/archive/pool"
 mv "$w"/archive/*.deb "$w/archive/pool/"
-refused 18 "old lists" "archive no longer has the version in apt's lists" 'apt-get update, then run this again' -f
+refused 18 "apt's lists are old" "archive no longer has the version in apt's lists" \
+	'apt-get update, then run this again' -f
 sed -i 's,^Filename: ./linux-source,Filename: ./pool/linux-source,' "$w/archive/Packages"
-fetched "old lists, and -r" -f -r
+fetched "apt's lists are old, and -r is given" -f -r
 bare
 package "$debian"
 offer
 rm "$w"/archive/*.deb
-refused 18 "the archive has not what it says it has" 'no longer has' '' -f -r
+refused 18 "the archive lacks a package that is in its index" 'no longer has' '' -f -r
 
-# ---- what apt must refuse, and what it cannot see
+# ---- packages that apt must refuse, and those that it cannot check
 
 bare
 package "$debian"
 offer
 echo >>"$w/archive/linux-source-6.12_${debian}_all.deb"
-refused 20 "a package that was changed on the way" 'the download of .* failed: .*(size|Hash)' 'apt-get update' -f
+refused 20 "a package that does not have the checksum of the index" 'the download of .* failed: .*(size|Hash)' \
+	'apt-get update' -f
 bare
 package "$debian"
 apt_source="deb [allow-insecure=yes] file:$w/archive ./" offer 2>/dev/null
@@ -145,7 +149,7 @@ package "$debian"
 offer
 printf '#!/bin/sh\ncase "$*" in *%%a*) echo "10 * 512" ;; *) exec /usr/bin/stat "$@" ;; esac\n' >"$w/bin/stat"
 chmod +x "$w/bin/stat"
-refused 16 "no room" 'no room for the download: it needs [0-9]+ MB, and .* has 0 MB' 'make room' -f
+refused 16 "no room on the disk" 'no room for the download: it needs [0-9]+ MB, and .* has 0 MB' 'make room' -f
 bare
 printf '#!/bin/sh\nexit 1\n' >"$w/bin/apt-get"
 chmod +x "$w/bin/apt-get"
@@ -203,20 +207,20 @@ apt_source="deb [trusted=yes] $url ./" offer
 gone
 refused 19 "no network" 'the archive cannot be reached for linux-source-6.12 6\.12\.117-1: ' 'connect this machine' -f
 rm -r "$w/apt/lists"
-refused 19 "no network and no lists, and -r" 'the archive cannot be reached' 'connect this machine' -f -r
+refused 19 "no network, apt has no lists, and -r is given" 'the archive cannot be reached' 'connect this machine' -f -r
 serve "$w/archive"
 apt_source="deb [trusted=yes] $url ./" offer
 fetched "the network is back" -f
 gone
 
-# ---- what the administrator names
+# ---- SOURCES: places that the administrator names
 
 bare
 package "$debian"
 mv "$w/archive" "$w/debs"
 echo "SOURCES='$w/nowhere $w/debs'" >"$w/default"
 export DEFAULTS=$w/default
-fetched "a folder, even when nothing may be downloaded"
+fetched "a folder, even if nothing may be downloaded"
 rm -r "$store" "$w/out"
 echo "SOURCES=$w/debs/linux-source-6.12_${debian}_all.deb" >"$w/default"
 fetched "a file"
@@ -233,26 +237,27 @@ for v in 6.12.117-10 6.12.117-2 6.12.118-1; do
 	package $v
 	echo "SOURCES='$w/archive $w/archive/linux-source-6.12_${v}_all.deb'" >"$w/default"
 	mv "$w/archive/linux-source-6.12_${v}_all.deb" "$w/archive/linux-source-6.12_${debian}_all.deb"
-	DEFAULTS=$w/default refused 12 "a folder with $v under the name that is wanted" 'is not on this machine' ''
+	DEFAULTS=$w/default refused 12 "a folder with $v under the name of the wanted file" 'is not on this machine' ''
 done
 bare
 package "$debian" linux-source-6.1
 mv "$w/archive/linux-source-6.1_${debian}_all.deb" "$w/archive/linux-source-6.12_${debian}_all.deb"
 echo "SOURCES=$w/archive" >"$w/default"
 export DEFAULTS=$w/default
-refused 12 "a folder with another package under the name that is wanted" 'is not on this machine' ''
+refused 12 "a folder with another package under the name of the wanted file" 'is not on this machine' ''
 echo noise >"$w/archive/linux-source-6.12_${debian}_all.deb"
-refused 12 "a folder with noise" 'is not on this machine' ''
+refused 12 "a folder with random data in the file" 'is not on this machine' ''
 bare
 package "$debian"
 head -c 1000 "$w/archive/linux-source-6.12_${debian}_all.deb" >"$w/cut" &&
 	mv "$w/cut" "$w/archive/linux-source-6.12_${debian}_all.deb"
 echo "SOURCES=$w/archive" >"$w/default"
 export DEFAULTS=$w/default
-refused 14 "a folder with a package that is cut off" "cannot extract KVM's source" 'source KVER=|kvm-onereg-install'
+refused 14 "a folder with a truncated package" "cannot extract KVM's source" 'source KVER=|kvm-onereg-install'
 echo "SOURCES=archive" >"$w/default"
 prepare -f
-like "a relative path is named" "$(cat "$w/err")" "SOURCES has 'archive', which is neither an absolute path nor a URL"
+like "a relative path is reported" "$(cat "$w/err")" \
+	"SOURCES has 'archive', which is neither an absolute path nor a URL"
 
 bare
 package "$debian"
@@ -262,12 +267,12 @@ offer 6.12.118-1
 : >"$w/requests"
 echo "SOURCES=$url" >"$w/default"
 refused 12 "a URL: nothing is downloaded without -f" 'is not on this machine' ''
-is "... no request reaches the server" "$(cat "$w/requests")" ""
+is "... and no request reaches the server" "$(cat "$w/requests")" ""
 printf 'SOURCES=%s\nDOWNLOAD=no\n' "$url" >"$w/default"
 refused 12 "a URL, and DOWNLOAD=no" 'nothing is downloaded' 'allow the download \(DOWNLOAD in ' -f
-is "... no request reaches the server" "$(cat "$w/requests")" ""
+is "... and no request reaches the server" "$(cat "$w/requests")" ""
 echo "SOURCES=$url/nowhere/" >"$w/default"
-refused 18 "a URL that has none" 'is not available' '' -f
+refused 18 "a URL without the package" 'is not available' '' -f
 echo "SOURCES='$url/nowhere $url/'" >"$w/default"
 fetched "a URL of a folder" -f
 rm -r "$store" "$w/out"
@@ -278,16 +283,17 @@ mv "$w/served" "$w/archive"
 package 6.12.118-1
 mv "$w/archive" "$w/served"
 mv "$w/served/linux-source-6.12_6.12.118-1_all.deb" "$w/served/linux-source-6.12_${debian}_all.deb"
-refused 18 "a URL of another version under the name that is wanted" 'is not available' '' -f
-like "... says so" "$(cat "$w/out.log")" "is not linux-source-6.12 $debian: left alone"
+refused 18 "a URL of another version under the name of the wanted file" 'is not available' '' -f
+like "... and the output says so" "$(cat "$w/out.log")" "is not linux-source-6.12 $debian: left alone"
 gone
-refused 19 "a URL that cannot be reached, and apt without it" 'cannot be reached' 'connect this machine' -f
+refused 19 "a URL that cannot be reached, and an archive without the package" 'cannot be reached' \
+	'connect this machine' -f
 
 bare
 package "$debian"
 offer
 printf 'DOWNLOAD=no\n' >"$w/default"
-refused 12 "DOWNLOAD=no: not with apt either" 'nothing is downloaded' 'DOWNLOAD in ' -f
+refused 12 "DOWNLOAD=no: apt does not download, either" 'nothing is downloaded' 'DOWNLOAD in ' -f
 echo "SOURCES=$w/archive" >>"$w/default"
 fetched "DOWNLOAD=no, and a folder" -f
 
@@ -305,7 +311,7 @@ package "$debian" linux-image
 refused 14 "KVM_SOURCE: another package" 'is not a package linux-source-6.12' 'leave out KVM_SOURCE' \
 	-u "$w/archive/linux-image_${debian}_all.deb"
 echo noise >"$w/noise.deb"
-refused 14 "KVM_SOURCE: no package" 'is not a package linux-source-6.12' 'leave out KVM_SOURCE' -u "$w/noise.deb"
+refused 14 "KVM_SOURCE: not a package" 'is not a package linux-source-6.12' 'leave out KVM_SOURCE' -u "$w/noise.deb"
 
 # ---- at the same time
 
@@ -318,7 +324,7 @@ for i in 1 2 3; do wait -n || all=$?; done
 is "three runs at once" "$all $(content "$store/$debian" | wc -l) $(left)" "0 $(wc -l <<<"$good") "
 is "... and only one downloads" "$(cat "$w"/log? | grep -c downloading)" 1
 
-# While one downloads, others build from what is there.
+# During a download, builds of other versions continue.
 bare
 package "$debian"
 offer
@@ -342,12 +348,12 @@ is "a build continues while the source of another version is downloaded" \
 	"$([ -e "$w/downloading" ] && echo "$status")" 0
 touch "$w/go"
 wait "$waiting"
-is "... which is installed, too" "$? $(cd "$store" && echo *) $(left)" "0 6.12.117-1 6.12.118-1 "
+is "... which is then stored, too" "$? $(cd "$store" && echo *) $(left)" "0 6.12.117-1 6.12.118-1 "
 
 # ---- wrong use
 
 not_ok "wrong usage of fetch" 2 "$project/src/fetch" linux-source-6.12 1
 not_ok "... a file in place of a folder" 2 "$project/src/fetch" linux-source-6.12 1 "$tmp/none"
-ok "fetch -h explains" "$project/src/fetch" -h
-like "... each exit status" "$output" '19 +the archive cannot be reached'
+ok "fetch -h prints the usage" "$project/src/fetch" -h
+like "... with each exit status" "$output" '19 +the archive cannot be reached'
 done_testing

@@ -1,19 +1,21 @@
 # SPDX-License-Identifier: GPL-2.0
 # shellcheck shell=bash disable=SC2034,SC2154 # variables of tap.sh and of the cases
 #
-# A small world for src/prepare: a kernel's headers, a source tarball and its changelog, a compiler and dpkg, all
-# made up, in $w. Source after tap.sh.
+# A made-up world for src/prepare in the folder $w: a kernel's headers, a source tarball with its changelog, a compiler
+# and dpkg. Source it after tap.sh.
 #
-#   few_hooks                    before the first world: with these, src/prepare takes a quarter of the time
-#   world                        a fresh one, for a 6.12 kernel
+#   few_hooks                    keep only a few hooks, so that src/prepare takes a quarter of the time; call it before
+#                                the first world
+#   world                        start with a new world, for a 6.12 kernel
 #   headers RELEASE CODE DEBIAN  (re)make the headers in $kdir
 #   tarball DEBIAN [SUFFIX]      (re)make the source in $SOURCE_DIR, with its changelog
-#   source_tree FOLDER VERSION   an unpacked source
+#   source_tree FOLDER VERSION   make an unpacked source
 #   package DEBIAN [NAME]        make the package linux-source-X.Y of that version in $w/archive
-#   offer DEBIAN...              apt has the packages of $w/archive, and kernels of these versions, and no other
-#   prepare [OPTION...]          run src/prepare; stdout in $w/out, stderr in $w/err, $status
+#   offer DEBIAN...              let apt have the packages of $w/archive and kernels of these versions, and no others
+#   prepare [OPTION...]          run src/prepare; stdout goes to $w/out.log, stderr to $w/err; sets $status
 #   refused STATUS NAME MESSAGE FIX [OPTION...]
-#                                prepare must end with STATUS, say both on stderr, and change nothing
+#                                check that prepare exits with STATUS, prints MESSAGE and FIX on stderr, and changes
+#                                nothing
 
 # A copy: the project may be edited while the tests run.
 project=$tmp/project
@@ -23,14 +25,14 @@ project=$tmp/project
 prepare=$project/src/prepare
 kver=6.12.117+deb13-amd64 debian=6.12.117-1 code=$(((6 << 16) + (12 << 8) + 117))
 fixtures=$tmp/fixtures path=$PATH
-# As src/prepare lists them
+# The supported series, as src/prepare lists them
 supported=$(sed -n "s/\tDebian.*//p" "$top/src/series" | xargs)
 unset CC
 
-# A few hooks, of all folders. Each further one is the same commands again.
+# A few hooks from each folder are sufficient: src/prepare runs the same commands for each.
 few_hooks() { find "$project/src/hooks" -name '*.patch' ! -name '1[0-3]-*' ! -name '20-*' -exec rm {} +; }
 
-# Files in which each hook of series $1 has exactly one place, under $2.
+# landmarks SERIES FOLDER: make files in FOLDER in which each hook of SERIES fits in exactly one place.
 landmarks() {
 	local h file n=0
 	for h in "$project"/src/hooks/*.patch "$project/src/hooks/$1"/*.patch; do
@@ -100,7 +102,7 @@ world() {
 		mkdir -p "$w/bin"
 		tarball "$debian"
 		printf '#!/bin/sh\necho 77.1.0\n' >"$w/bin/gcc-77"
-		# dpkg-query as far as src/prepare uses it: $w/owned has lines of path, package, version.
+		# dpkg-query with the options that src/prepare uses; $w/owned has lines "PATH PACKAGE VERSION".
 		cat >"$w/bin/dpkg-query" <<-'END'
 			#!/bin/sh
 			world=${0%/bin/*}
@@ -124,7 +126,7 @@ prepare() {
 	"$prepare" -k "$kver" -d "$kdir" -s "$store" -o "$tree" "$@" >"$w/out.log" 2>"$w/err" || status=$?
 }
 
-# The tarball of the package is what tarball() makes.
+# The package contains the tarball that tarball() makes.
 package() {
 	local v=$1 name=${2:-linux-source-${1%.*}} d=$w/package keep=$w/keep
 	mkdir -p "$keep" "$w/archive" "$d/DEBIAN" "$d/usr/src"
@@ -139,7 +141,7 @@ package() {
 	rm -r "$keep"
 }
 
-# apt for a made-up archive, apart from the machine's. apt_source: its line of sources.list.
+# Configure apt for a made-up archive, separately from the machine's. $apt_source replaces its line of sources.list.
 offer() {
 	local f v
 	mkdir -p "$w/apt/lists/partial" "$w/apt/cache/archives/partial" "$w/archive"
@@ -176,7 +178,7 @@ offer() {
 	apt-get update -qq || :
 }
 
-# The contents of the given folders: every file with its checksum.
+# content FOLDER...: print each file of the folders with its checksum.
 content() {
 	local d
 	for d; do

@@ -1,8 +1,8 @@
 #!/bin/bash
 # SPDX-License-Identifier: GPL-2.0
 #
-# The header for programs: every language that it supports, together with older and newer kernel headers, and its
-# values.
+# The header for programs compiles in every language that it supports, together with older and newer kernel headers, and
+# its values are those of the ABI.
 # shellcheck source=tests/tap.sh
 . "$(dirname "$0")/../tap.sh"
 
@@ -41,7 +41,7 @@ cat >"$tmp/newer/asm/kvm.h" <<'END'
 #endif
 END
 
-# Every use that needs a constant expression, in C and C++. Values are literals: a test that took them from the header
+# Every use that requires a constant expression, in C and C++. Expected values are literals: values from the header
 # would agree with any mistake in it.
 cat >"$tmp/uses.h" <<'END'
 #define PASTE2(a, b) a##b
@@ -77,7 +77,7 @@ CHECK(KVM_X86_REG_ID(4, 0x10) == HEX(0x20000004U, 0x10U));
 CHECK(KVM_X86_REG_ID(8, 0) == HEX(0x20000008U, 0U));
 CHECK(KVM_X86_REG_ID(255, 1) == HEX(0x200000ffU, 1U));
 
-/* An int index, a negative one, narrow and wide ones: 32 bits of it, no sign extension. */
+/* An index that is an int, negative, narrow or wide: 32 bits of it are used, without sign extension. */
 CHECK(KVM_X86_REG_MSR((int)0xc0000080) == HEX(0x20300002U, 0xc0000080U));
 CHECK(KVM_X86_REG_MSR(-1) == HEX(0x20300002U, 0xffffffffU));
 CHECK(KVM_X86_REG_MSR((signed char)-1) == HEX(0x20300002U, 0xffffffffU));
@@ -131,7 +131,7 @@ enum in_enum { tsc = KVM_X86_REG_MSR(0x10), ssp = KVM_X86_REG_KVM(0) };
 #endif
 END
 
-# The headers that it may be combined with, in each order.
+# unit NAME LINE...: a file with these headers before the uses. Our header is combined with others in each order.
 unit() {
 	local name=$1
 	shift
@@ -185,7 +185,7 @@ for cc in gcc g++ clang clang++; do
 			ok "$cc -std=$std: $order" compile "$cc" "$std" "$order"
 		done
 		for order in alone before after between; do
-			ok "$cc -std=$std: beside a newer <asm/kvm.h>, $order" compile "$cc" "$std" "$order" \
+			ok "$cc -std=$std: with a newer <asm/kvm.h>, $order" compile "$cc" "$std" "$order" \
 				-isystem "$tmp/newer"
 		done
 	done
@@ -193,8 +193,7 @@ for cc in gcc g++ clang clang++; do
 		"$cc" -std=$loose -Wall -Wextra -Werror -DLOOSE_ENUM -fsyntax-only -I"$uapi" -I"$tmp" "$tmp/after.$end"
 done
 
-# The values are compared with the stand-in's macros, for each type and many indices, called in the ways that mainline's
-# can be.
+# The values are those of the stand-in's macros, for each type and many indices.
 cat >"$tmp/native.c" <<'END'
 #include <linux/types.h>
 #include <asm/kvm.h>
@@ -214,7 +213,7 @@ int main(void)
 			for (low = 0; low < 64; low++, n++) {
 				__u32 index = (bit < 32 ? 1U << bit : 0) ^ (low < 32 ? low : ~(low - 32));
 
-				/* Mainline's macros do not know registers of our range. */
+				/* Mainline's macros do not have the registers in our range. */
 				if (type == 3 && index >= 0x80000000U && index < 0xff000000U && KVM_X86_KVM_REG_SIZE(index))
 					continue;
 				if (KVM_X86_REG_ID(type, index) == native_id((__u8)type, index) &&
@@ -239,11 +238,11 @@ for m in -m64 $m32; do
 	esac
 done
 
-# Each index that the header defines must be in the range of its owner. Whatever it defines besides the names below is
-# taken for an index, so a new one cannot be missed.
+# Each index that the header defines must be in the range of its owner. Each macro besides those below is taken for an
+# index, so that no new one can be forgotten here.
 known='KVM_X86_REG_TYPE_MSR KVM_X86_REG_TYPE_KVM KVM_X86_REG_TYPE_SYNTHETIC_MSR KVM_SYNTHETIC_GUEST_SSP
 KVM_X86_REG_KVM_ONEREG_BASE KVM_X86_REG_KVM_LOCAL_BASE _UAPI_ASM_X86_KVM_ONEREG_H'
-out_of_range() { # HEADER: the names whose index is in the wrong range
+out_of_range() { # HEADER: print the names whose index is in the wrong range
 	local name
 	gcc -E -dM -include linux/types.h -include asm/kvm.h -x c /dev/null | sort >"$tmp/without"
 	{ printf '#include "%s"\n' "$1" && echo 'int x[] = {'; } >"$tmp/range.c"
@@ -265,9 +264,9 @@ out_of_range() { # HEADER: the names whose index is in the wrong range
 		sed -n 's/.*static assertion failed: "\([A-Za-z0-9_]*\):.*/\1/p'
 }
 is "every index is in its owner's range" "$(out_of_range "$uapi/asm/kvm_onereg.h")" ""
-like "GUEST_SSP is among the tested indices" "$(cat "$tmp/names")" '^KVM_REG_GUEST_SSP$'
+like "GUEST_SSP is one of the checked indices" "$(cat "$tmp/names")" '^KVM_REG_GUEST_SSP$'
 
-# The other places that must know a register: docs/extend.md. The names are those that out_of_range has found.
+# Print the places that lack a register: docs/extend.md lists them. The names are those that out_of_range has found.
 forgotten() {
 	local name short file text
 	while read -r name; do
@@ -285,21 +284,21 @@ forgotten() {
 		END
 	done <"$tmp/names"
 }
-is "every register is in all places that must know it" "$(forgotten)" ""
+is "every register is in all places that need it" "$(forgotten)" ""
 sed 's/^#define KVM_SYNTHETIC_GUEST_SSP.*/&\
 #define KVM_REG_MAINLINE_BAD 0x80000000\
 #define KVM_REG_MAINLINE_GOOD 0x7fffffff\
 #define KVM_ONEREG_REG_LOW 0x7fffffff\
 #define KVM_ONEREG_REG_GOOD 0x80000000U\
 #define KVM_ONEREG_REG_LOCAL 0xff000000U/' "$uapi/asm/kvm_onereg.h" >"$tmp/mutant.h"
-is "an index outside its range is rejected" "$(out_of_range "$tmp/mutant.h" | sort | tr '\n' ' ')" \
+is "an index outside its range is detected" "$(out_of_range "$tmp/mutant.h" | sort | tr '\n' ' ')" \
 	"KVM_ONEREG_REG_LOCAL KVM_ONEREG_REG_LOW KVM_REG_MAINLINE_BAD "
-is "a register that is nowhere else is missed in each place" "$(forgotten | grep -c '^GOOD: ')" 7
+is "a register that is only in the header is missed in each place" "$(forgotten | grep -c '^GOOD: ')" 7
 
-# The numbers in the header's text are those of the kernel.
+# The ioctl numbers in the header's comment are those of the kernel.
 text=$(cat "$uapi/asm/kvm_onereg.h")
 for n in 'KVM_GET_ONE_REG +0x4010aeab' 'KVM_SET_ONE_REG +0x4010aeac' 'KVM_GET_REG_LIST +0xc008aeb0'; do
-	like "the text says $n" "$text" "$n"
+	like "the comment says $n" "$text" "$n"
 done
 
 done_testing

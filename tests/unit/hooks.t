@@ -1,8 +1,8 @@
 #!/bin/bash
 # SPDX-License-Identifier: GPL-2.0
 #
-# The hooks: small, alike for every series, and each in one place only. Prints how many of the distro's lines they
-# touch.
+# The hooks are small, the same for every series, and fit in one place only. Prints how many of the distro's lines they
+# change.
 # shellcheck disable=SC2016 # scripts in quotes
 # shellcheck source=tests/tap.sh
 . "$(dirname "$0")/../tap.sh"
@@ -10,31 +10,33 @@
 hooks=$top/src/hooks
 series=$(sed -n 's/\tDebian.*//p' "$top/src/series")
 
-# hooks_of SERIES: the hooks that src/prepare applies
+# hooks_of SERIES: print the hooks that src/prepare applies
 hooks_of() { ls "$hooks"/*.patch "$hooks/$1"/*.patch; }
 names_of() { hooks_of "$1" | sed 's,.*/,,' | sort; }
 
-is "a folder for each series, and no other" "$(find "$hooks" -mindepth 1 -type d -printf '%f\n' | sort -V)" "$series"
-is "each hook is named by number and place" "$(find "$hooks" -type f ! -name '[0-9][0-9]-*.patch')" ""
-# Every series has the same hooks, with two exceptions. Only 6.1 lists what enlightened VMCSs lack; later kernels list
-# what they have. And they know that a VMRUN that fails has loaded nothing.
+is "there is a folder for each series, and no other" "$(find "$hooks" -mindepth 1 -type d -printf '%f\n' | sort -V)" \
+	"$series"
+is "the name of each hook is a number and a place" "$(find "$hooks" -type f ! -name '[0-9][0-9]-*.patch')" ""
+# Every series has the same hooks, with two exceptions. Only 6.1 lists the controls that enlightened VMCSs lack, while
+# later kernels list those that they have; and only 6.1 does not handle that a VMRUN that fails has loaded no state.
 only_6_1='^(81-evmcs-controls|96-svm-failed-vmrun)\.patch$'
 all=$(names_of 6.1)
 for s in $series; do
-	is "$s: no other names than in 6.1" "$(comm -23 <(names_of "$s") <(echo "$all"))" ""
-	is "$s: all that 6.1 has" "$(comm -13 <(names_of "$s") <(echo "$all") | grep -v -E "$only_6_1")" ""
+	is "$s: 6.1 has all its hooks" "$(comm -23 <(names_of "$s") <(echo "$all"))" ""
+	is "$s: it has all hooks of 6.1" "$(comm -13 <(names_of "$s") <(echo "$all") | grep -v -E "$only_6_1")" ""
 	is "$s: no hook occurs twice" "$(names_of "$s" | uniq -d)" ""
 done
-# A hook in the series' folders has the same description in each, and differs otherwise; line numbers do not count.
+# A hook that is in the folders of the series has the same description in each, and is not the same in all, apart from
+# line numbers.
 for n in $all; do
 	[ ! -e "$hooks/$n" ] || continue
-	is "$n: one description" "$(head -q -n 1 "$hooks"/*/"$n" | sort -u | wc -l)" 1
-	ok "$n: not equal for all series" test "$(for s in $series; do
+	is "$n: the description is the same" "$(head -q -n 1 "$hooks"/*/"$n" | sort -u | wc -l)" 1
+	ok "$n: it is not the same for all series" test "$(for s in $series; do
 		grep -v '^@@' "$hooks/$s/$n" 2>/dev/null | sha256sum
 	done | sort -u | wc -l)" -gt 1
 done
 
-# What is wrong with hook $1, one fault per line.
+# faults HOOK: print what is wrong with it, one fault per line.
 faults() {
 	awk '
 	function bad(text) { print text }
@@ -67,7 +69,7 @@ for s in $series; do
 	) removed"
 done
 
-places() { # HOOK FILE KINDS: how often the hook's lines of that kind stand in the file, one after the other
+places() { # HOOK FILE KINDS: print how often the file has the hook's lines of these kinds in sequence
 	awk -v kind="$3" '
 		FNR == NR { if (/^@@/) { body = 1; next } if (body && $0 ~ "^[" kind "]") want[++n] = substr($0, 2); next }
 		{ line[FNR] = $0 }
@@ -79,14 +81,14 @@ places() { # HOOK FILE KINDS: how often the hook's lines of that kind stand in t
 			print found + 0
 		}' "$1" "$2"
 }
-# The file in source $2 that hook $1 goes to. Stable updates moved functions out of x86.c.
+# file_of HOOK SOURCE: print the file to which the hook is applied. Stable updates moved functions out of x86.c.
 file_of() {
 	local f
 	f=$(sed -n 's/^+++ b\///p' "$1")
 	[ -e "$2/$f" ] || f=arch/x86/kvm/x86.c
 	echo "$f"
 }
-applied() { # HOOK FILE: applied exactly once
+applied() { # HOOK FILE TITLE: check that the file has the hook exactly once
 	is "$3" "$(places "$1" "$2" '+ ') $(places "$1" "$2" '- ')" "1 0"
 }
 
@@ -96,7 +98,7 @@ for release in "$build"/[0-9]*/tree; do
 	kernel=$(basename "$(dirname "$release")")
 	for s in $series; do
 		case $kernel in "$s".*) ;; *) continue ;; esac
-		# A tree that is still being made, or was made from older hooks, proves nothing.
+		# Skip a tree that is being made, or was made from older hooks.
 		[ -z "$(find "$hooks" -newer "$release/.state")" ] || continue
 		for h in $(hooks_of "$s"); do
 			file=$(file_of "$h" "$release")
@@ -107,7 +109,7 @@ for release in "$build"/[0-9]*/tree; do
 done
 [ -n "$seen" ] || skip "each hook is in a prepared tree once" "no prepared tree in $build: make modules"
 
-# On the real source, in whatever versions are there.
+# The real source, in all versions that are available.
 seen=
 for source in "$build"/source/[0-9]*; do
 	[ -e "$source/SHA256SUMS" ] || continue
@@ -126,7 +128,7 @@ for source in "$build"/source/[0-9]*; do
 		done
 		for h in $(hooks_of "$s"); do
 			file=$(file_of "$h" "$tmp/b")
-			applied "$h" "$tmp/b/$file" "$version: ${h##*/} is in once, with all the others"
+			applied "$h" "$tmp/b/$file" "$version: ${h##*/} is applied once, together with all others"
 		done
 		is "$version: nothing else changes" "$(diff -r "$tmp/a" "$tmp/b" | grep -c '^[<>]')" \
 			"$(hooks_of "$s" | xargs cat | grep -c '^+[^+]\|^-[^-]')"
@@ -134,13 +136,13 @@ for source in "$build"/source/[0-9]*; do
 done
 [ -n "$seen" ] || skip "each hook applies to the real source" "no source in $build/source: make modules"
 
-ok "docs/design.md says how many lines are added at most: 100" grep -q 'fewer than 100 added' \
+ok "docs/design.md says that fewer than 100 lines are added" grep -q 'fewer than 100 added' \
 	<(tr -s '\n ' ' ' <"$top/docs/design.md")
 for s in $series; do
-	ok "... $s: fewer" test "$(hooks_of "$s" | xargs cat | grep -c '^+[^+]')" -lt 100
+	ok "... which is true for $s" test "$(hooks_of "$s" | xargs cat | grep -c '^+[^+]')" -lt 100
 done
 
-# The checks find what they look for.
+# The checks detect errors.
 h=$(find "$hooks" -name '*.patch' | sort | head -n 1)
 for how in 's/^+[^+].*/&\n \t\tmore();/|context' 's/^+[^+].*/&\n&\n&\n&\n&\n&\n&\n&\n&\n&/|added' '1d|sentence' \
 	's/^@@.*/@@ -1,3 +1,4 @@/|miscounts' 's/^+[^+].*/& /|white space' '$a @@ -9,2 +9,3 @@|hunk' \

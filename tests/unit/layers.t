@@ -1,9 +1,9 @@
 #!/bin/bash
 # SPDX-License-Identifier: GPL-2.0
 #
-# The command's files depend on each other one way: base/ on itself, model/ on base/ too, a command on both, and on no
-# other command. A header declares what its own .c defines, all of it and nothing else, so what a file includes is what
-# it needs, and no two files need each other.
+# The command's files depend on each other in one direction: base/ only on itself, model/ also on base/, a command on
+# both, and on no other command. A header declares exactly what its own .c file defines, so that the includes of a file
+# are its dependencies; and no two files depend on each other.
 # shellcheck disable=SC2016 # Perl in quotes
 # shellcheck source=tests/tap.sh
 . "$(dirname "$0")/../tap.sh"
@@ -12,7 +12,7 @@ if ! perl -e 1; then
 	skip_all "no perl"
 fi
 
-# What is wrong with the files below folder $1, one fault per line
+# faults FOLDER: print what is wrong with the files in it, one fault per line
 faults() {
 	(cd "$1" && find . -name '*.[ch]' | sed 's,^\./,,' | sort | perl -ne '
 		use strict; use warnings;
@@ -24,7 +24,7 @@ faults() {
 		while ($text =~ /^#include "(.*)\.h"$/mg) { $needs{$unit}{$1} = 1 if $1 ne $unit; }
 		$text =~ s/^#(?:[^\n]*\\\n)*[^\n]*//mg;
 		print "$file declares what another file defines\n" if $file =~ /\.c$/ and $text =~ /^\s*extern\b/m;
-		# Only text outside braces, where it begins a line
+		# Keep only the text outside braces
 		1 while $text =~ s/\{[^{}]*\}/\x01/g;
 		$text =~ s/"(?:\\.|[^"\\])*"//g;
 		while ($text =~ /^([a-z][^;\x01]*?)(\x01[^;\x01\n]*;|\x01|;)/mg) {
@@ -60,7 +60,7 @@ faults() {
 					print "$unit is below $_, and needs it\n" unless $good;
 				}
 			}
-			# Repeatedly remove what needs nothing that is left: the rest is in a cycle, or needs one
+			# Repeatedly remove units that need no other that is left. The rest is in a cycle, or needs one
 			my %left = %needs;
 			my $needy = sub { grep(exists $left{$_}, keys %{$left{shift()}}) };
 			while (my @free = grep(!$needy->($_), keys %left)) { delete @left{@free} }
@@ -73,9 +73,9 @@ source=$top/tools/kvm-onereg
 ok "there are files to look at" test "$(find "$source" -name '*.c' | wc -l)" -gt 40
 is "dependencies go one way" "$(faults "$source")" ""
 
-# ---- faults are found
+# ---- the checks detect errors
 
-changed() { # FILE TEXT: the files, with one more line at the end of one, or its first include
+changed() { # FILE TEXT: print the faults after TEXT was appended to FILE
 	rm -rf "$tmp/source"
 	cp -r "$source" "$tmp/source"
 	printf '%s\n' "$2" >>"$tmp/source/$1"
@@ -83,13 +83,16 @@ changed() { # FILE TEXT: the files, with one more line at the end of one, or its
 }
 is "a cycle of two files" "$(changed base/memory.h '#include "base/text.h"' | sed -n 's/:.*//p' | sort -u)" "a cycle"
 like "... which are named" "$(changed base/memory.h '#include "base/text.h"')" 'base/memory .*base/text'
-like "a cycle of more" "$(changed model/series.h '#include "model/outlook.h"')" \
+like "a cycle of more files" "$(changed model/series.h '#include "model/outlook.h"')" \
 	'^a cycle: .*model/kernel .*model/outlook .*model/series'
-like "base that needs the model" "$(changed base/json.c '#include "model/names.h"')" '^base/json is below model/names'
-like "a model that needs a command" "$(changed model/names.c '#include "status.h"')" '^model/names is below status'
+like "a file of base/ that needs model/" "$(changed base/json.c '#include "model/names.h"')" \
+	'^base/json is below model/names'
+like "a file of model/ that needs a command" "$(changed model/names.c '#include "status.h"')" \
+	'^model/names is below status'
 like "a command that needs another" "$(changed doctor/facts.c '#include "swap/set.h"')" \
 	'^doctor/facts is below swap/set'
-like "a header that declares another's function" "$(changed base/file.h 'char *format(const char *form, ...);')" \
+like "a header that declares a function of another file" \
+	"$(changed base/file.h 'char *format(const char *form, ...);')" \
 	'^base/file.h declares format, which base/file.c does not define'
 like "... or variable" "$(changed base/file.h 'extern const char tools_version[];')" \
 	'^base/file.h declares tools_version'

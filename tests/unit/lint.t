@@ -1,11 +1,11 @@
 #!/bin/bash
 # SPDX-License-Identifier: GPL-2.0
 #
-# Every shell script passes shellcheck, every C file checkpatch.pl, and shfmt and clang-format find nothing to change.
-# Lines of shell scripts have at most 120 columns. codespell finds no misspelt word.
+# Every shell script passes shellcheck, every C file passes checkpatch.pl, and shfmt and clang-format find nothing to
+# change. Lines of shell scripts have at most 120 columns. codespell finds no misspelt word.
 #
-# checkpatch.pl is the kernel's: $CHECKPATCH, or build/checkpatch/scripts/, which is filled from an installed
-# linux-source package.
+# checkpatch.pl is the kernel's: $CHECKPATCH, or the one in build/checkpatch/scripts/, which is extracted from an
+# installed linux-source package.
 # shellcheck disable=SC2016 # scripts in quotes
 # shellcheck source=tests/tap.sh
 . "$(dirname "$0")/../tap.sh"
@@ -20,14 +20,14 @@ mapfile -t shell < <(tr '\n' '\0' <"$tmp/files" | xargs -0 awk '
 	FNR == 1 && /^#! ?(\/usr)?\/bin\/(env )?(ba|da)?sh/ || /^# shellcheck shell=/ { print FILENAME; nextfile }')
 
 if command -v shellcheck >/dev/null; then
-	# One run for all files; then a verdict per file.
+	# One run for all files; then a check for each file.
 	shellcheck -x -P SCRIPTDIR -f gcc "${shell[@]}" >"$tmp/shellcheck.log" 2>&1
-	is "shellcheck passes all" $? 0
+	is "shellcheck passes all files" $? 0
 	for f in "${shell[@]}"; do
 		is "shellcheck $f" "$(awk -v f="$f:" 'index($0, f) == 1' "$tmp/shellcheck.log")" ""
 	done
 	printf '#!/bin/sh\nrm -rf $1/*\n' >"$tmp/bad.sh"
-	not_ok "shellcheck sees a fault" 1 shellcheck "$tmp/bad.sh"
+	not_ok "shellcheck detects an error" 1 shellcheck "$tmp/bad.sh"
 else
 	skip "shellcheck" "not installed"
 fi
@@ -37,17 +37,17 @@ if command -v shfmt >/dev/null; then
 		ok "shfmt $f" shfmt -d "$f"
 	done
 	printf '#!/bin/sh\nif a\nthen b; fi\n' >"$tmp/bad-form.sh"
-	not_ok "shfmt sees a fault" 1 shfmt -d "$tmp/bad-form.sh"
+	not_ok "shfmt detects an error" 1 shfmt -d "$tmp/bad-form.sh"
 else
 	skip "shfmt" "not installed: install shfmt"
 fi
 
-# long FILE: its lines of more than 120 columns (a tab is 8) that could be broken, going by shfmt's syntax tree. A line
-# may be longer
+# long FILE: print its lines of more than 120 columns (a tab is 8) that could be broken according to shfmt's syntax
+# tree. A line may be longer
 #   in a here-document,
 #   inside a string of several lines, such as a script in quotes,
-#   if a word on it, such as a string, would not fit on a line of its own either, one tab deeper.
-# A word with a $(...) in it, and an array, can be broken there: only their parts count.
+#   if a word in it, such as a string, would not fit on its own line, one tab deeper, either.
+# A word with a $(...), and an array, can be broken there: only their parts are considered.
 long() {
 	shfmt --to-json <"$1" >"$tmp/tree.json"
 	perl -e '
@@ -92,7 +92,7 @@ long() {
 if ! shfmt --to-json </dev/null >/dev/null 2>&1 || ! perl -e 1; then
 	skip "lines of more than 120 columns" "shfmt with --to-json, or perl, is not installed"
 else
-	# The tree is needed only where there is a line to judge.
+	# The tree is needed only for files with long lines.
 	for f in "${shell[@]}"; do
 		! expand "$f" | grep -q '.\{121\}' || is "no line of $f is too long" "$(long "$f")" ""
 	done
@@ -104,7 +104,7 @@ else
 		printf "cat <<E\n%s %s \$(echo)\nE\necho '\n%s %s\n'\n" "$x" "$x" "$x" "$x"
 		printf 'echo "%s %s"\na=%s$a%s\necho %s %s\n' "$x" "$x" "$x" "$x" "$x$x" a
 	} >"$tmp/long.sh"
-	is "lines that are too long are seen, and only these" "$(long "$tmp/long.sh" | cut -d: -f2 | xargs)" "2 3 4 5 6"
+	is "exactly the lines that are too long are detected" "$(long "$tmp/long.sh" | cut -d: -f2 | xargs)" "2 3 4 5 6"
 fi
 
 # ---- words
@@ -112,31 +112,31 @@ fi
 if command -v codespell >/dev/null; then
 	is "codespell" "$(grep -v '[.]svg$' "$tmp/files" | tr '\n' '\0' | xargs -0 codespell -L inout)" ""
 	printf 'te%s\n' h >"$tmp/bad.md"
-	not_ok "codespell sees a fault" 65 codespell "$tmp/bad.md"
+	not_ok "codespell detects an error" 65 codespell "$tmp/bad.md"
 else
 	skip "codespell" "not installed: install codespell"
 fi
 
 # ---- C
 
-# One run for all files; then a verdict per file.
+# One run for all files; then a check for each file.
 format() { clang-format --dry-run -Werror "$@"; }
 version=$(clang-format --version 2>/dev/null | sed -n 's/.*version \([0-9]*\).*/\1/p')
 case $version in
 "") skip "clang-format" "not installed: install clang-format" ;;
 14 | 19)
-	# The header of the ABI stays as it reads best: like the kernel's, its values in a column of their own.
+	# The header of the ABI is not formatted: like the kernel's headers, it has its values in a column.
 	mapfile -t list < <(grep -E '^(src|tests|tools)/.*[.][ch]$' "$tmp/files")
 	format "${list[@]}" 2>"$tmp/format.log"
-	is "clang-format passes all" $? 0
+	is "clang-format passes all files" $? 0
 	for f in "${list[@]}"; do
 		is "clang-format $f" "$(grep -E "^$f:[0-9]+:" "$tmp/format.log")" ""
 	done
 	printf 'int f(void)\n{\n    return 1;\n}\n' >"$tmp/bad-form.c"
 	cp .clang-format "$tmp"
-	not_ok "clang-format sees a fault" 1 format "$tmp/bad-form.c"
+	not_ok "clang-format detects an error" 1 format "$tmp/bad-form.c"
 	;;
-*) skip "clang-format" "version $version may judge otherwise than 14 and 19, which agree" ;;
+*) skip "clang-format" "version $version may format differently from 14 and 19, which agree" ;;
 esac
 
 checkpatch=${CHECKPATCH:-$build/checkpatch/scripts/checkpatch.pl}
@@ -144,7 +144,7 @@ if [ ! -e "$checkpatch" ]; then
 	for tarball in /usr/src/linux-source-*.tar.*; do
 		[ -e "$tarball" ] || continue
 		mkdir "$tmp/checkpatch"
-		# Its files are near the end of the tarball: this takes a while, once.
+		# The files are near the end of the tarball: this takes a while, but only once.
 		tar -C "$tmp/checkpatch" --strip-components=1 --wildcards -xf "$tarball" '*/scripts/checkpatch.pl' \
 			'*/scripts/spelling.txt' '*/scripts/const_structs.checkpatch' &&
 			mv -T "$tmp/checkpatch" "$build/checkpatch"
@@ -156,7 +156,7 @@ if [ ! -e "$checkpatch" ]; then
 elif ! perl -e 1; then
 	skip "checkpatch.pl" "no perl"
 else
-	# In its own folder, because it writes a cache where it runs. With --strict it looks for names in a tree.
+	# Run it in its own folder, where it writes a cache, and where it looks for a tree with --strict.
 	mkdir "$tmp/include"
 	run_checkpatch() {
 		(
@@ -165,7 +165,7 @@ else
 					--max-line-length=120 "$@"
 		)
 	}
-	# One run for all files of a kind, because reading its word lists takes longest; then a verdict per file.
+	# One run for all files of a kind, because reading its word lists takes longest; then a check for each file.
 	checked() { # FILES-PATTERN OPTION...
 		local pattern=$1 f list=()
 		shift
@@ -177,11 +177,11 @@ else
 		done
 		is "checkpatch has no other complaint" "$(grep -v -F "$top/" "$tmp/checkpatch.log")" ""
 	}
-	# The builders are constant expressions, so they have to use an argument more than once.
+	# The macros are constant expressions, and have to use an argument more than once.
 	checked '^include/.*[.]h$' --strict --ignore MACRO_ARG_REUSE
-	# tree.t checks that only compat.h asks for the version.
+	# tree.t checks that only compat.h uses the version.
 	checked '^src/.*[.][ch]$' --strict --ignore LINUX_VERSION_CODE
-	# User space does not have the kernel's headers and helpers.
+	# User space does not have the kernel's headers and helpers
 	ignored=PREFER_KERNEL_TYPES,BIT_MACRO,ARRAY_SIZE,STRCPY,PREFER_DEFINED_ATTRIBUTE_MACRO
 	# Names of elf.h, inttypes.h and C11
 	ignored+=,CAMELCASE
@@ -189,16 +189,16 @@ else
 	ignored+=,AVOID_EXTERNS,VOLATILE
 	# Titles of checks with words that are also names of functions
 	ignored+=,EMBEDDED_FUNCTION_NAME
-	# Macros that define functions, and stand-ins for the kernel's
+	# Macros that define functions, and stand-ins for the kernel's macros
 	ignored+=,MACRO_ARG_REUSE,MACRO_WITH_FLOW_CONTROL
-	# clang-format aligns and breaks lines.
+	# clang-format aligns and breaks lines
 	ignored+=,PARENTHESIS_ALIGNMENT,OPEN_ENDED_LINE
 	checked '^(tests|tools)/.*[.][ch]$' --strict --ignore $ignored
 	printf '// SPDX-License-Identifier: GPL-2.0\nint f(void)\n{\n    return (1);\n}\n' >"$tmp/bad.c"
-	not_ok "checkpatch.pl sees a fault" 1 run_checkpatch -f "$tmp/bad.c"
+	not_ok "checkpatch.pl detects an error" 1 run_checkpatch -f "$tmp/bad.c"
 	printf '// SPDX-License-Identifier: GPL-2.0\nint f(char *p)\n{\n\treturn p == NULL;\n}\n' >"$tmp/bad-strict.c"
-	ok "checkpatch.pl does not see all" run_checkpatch -f "$tmp/bad-strict.c"
-	not_ok "checkpatch.pl --strict sees more" 1 run_checkpatch --strict --ignore $ignored -f "$tmp/bad-strict.c"
+	ok "checkpatch.pl without --strict misses one" run_checkpatch -f "$tmp/bad-strict.c"
+	not_ok "checkpatch.pl --strict detects it" 1 run_checkpatch --strict --ignore $ignored -f "$tmp/bad-strict.c"
 fi
 
 done_testing

@@ -1,12 +1,12 @@
 #!/bin/bash
 # SPDX-License-Identifier: GPL-2.0
 #
-# tools/installer/module.sh: how module files are compressed and identified.
+# tools/installer/module.sh compresses module files so that the kernel can read them, and identifies them by build ID.
 # shellcheck disable=SC1091,SC2034,SC2154 # the files set the variables
 . "$(dirname "$0")/../tap.sh"
 . "$top/tools/installer/module.sh"
 
-# A file with a build id, in place of a module, and a kernel with modules of the suffix $of_kernel.
+# The kernel's modules have the suffix $of_kernel. A shared library with a build ID stands in for a module.
 # shellcheck disable=SC2317 # module.sh calls it
 suffix_of() { echo "$of_kernel"; }
 cc=${CC:-gcc}
@@ -30,16 +30,16 @@ check() { # SUFFIX PROGRAM
 	}
 	cp "$tmp/x" "$tmp/m.ko"
 	ok "plain to $1" pack K "$tmp/m.ko"
-	ok "$1: it is compressed as it should be" packed_well K "$tmp/m.ko$1"
+	ok "$1: the kernel can read it" packed_well K "$tmp/m.ko$1"
 	is "$1: it replaces the plain file" "$(cd "$tmp" && echo m.*)" "m.ko$1"
-	ok "$1: the same module" same_module "$tmp/m.ko$1" "$tmp/x"
-	not_ok "$1: another module is not the same" 1 same_module "$tmp/m.ko$1" "$tmp/y"
+	ok "$1: it is recognized as the same module" same_module "$tmp/m.ko$1" "$tmp/x"
+	not_ok "$1: another module is not taken for it" 1 same_module "$tmp/m.ko$1" "$tmp/y"
 	is "$1: its build id" "$(build_id "$tmp/m.ko$1")" "$id"
 	head -c 300 "$tmp/m.ko$1" >"$tmp/cut.ko$1"
-	not_ok "$1: a truncated one is not the same" 1 same_module "$tmp/cut.ko$1" "$tmp/x"
+	not_ok "$1: a truncated file is not taken for it" 1 same_module "$tmp/cut.ko$1" "$tmp/x"
 	of_kernel=''
 	not_ok "$1: a truncated file cannot be recompressed" 1 pack K "$tmp/cut.ko$1"
-	is "$1: it stays as it is" "$(cd "$tmp" && echo cut.*)" "cut.ko$1"
+	is "$1: the truncated file stays as it is" "$(cd "$tmp" && echo cut.*)" "cut.ko$1"
 	ok "$1 to plain" pack K "$tmp/m.ko$1"
 	ok "$1 to plain: no byte changed" cmp "$tmp/m.ko" "$tmp/x"
 	rm -f "$tmp"/m.ko* "$tmp"/cut.*
@@ -59,7 +59,7 @@ not_ok "the kernel cannot read .xz with SHA-256" 1 packed_well K "$tmp/sha256.ko
 : >"$tmp/empty.ko.xz"
 not_ok "an empty file is not packed well" 1 packed_well K "$tmp/empty.ko.xz"
 not_ok "a missing file is not packed well" 1 packed_well K "$tmp/nothing.ko.xz"
-ok "CRC64 is recompressed" pack K "$tmp/crc64.ko.xz"
-is "... with CRC32, and at most 1 MiB of memory to decompress" \
+ok "a file with CRC64 is recompressed" pack K "$tmp/crc64.ko.xz"
+is "... with CRC32, and a dictionary of at most 1 MiB" \
 	"$(xz --robot -lvv "$tmp/crc64.ko.xz" | awk -F'\t' '/^block/ { print $10, $NF }')" "CRC32 --lzma2=dict=1MiB"
 done_testing

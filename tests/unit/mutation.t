@@ -1,7 +1,8 @@
 #!/bin/bash
 # SPDX-License-Identifier: GPL-2.0
 #
-# tests/mutation/mutate: the copy behaves like the mutant of its list that is chosen, and without one like the original
+# tests/mutation/mutate makes a copy that behaves like the chosen mutant of its list, or like the original if none is
+# chosen.
 # shellcheck source=tests/tap.sh
 . "$(dirname "$0")/../tap.sh"
 mutate=$top/tests/mutation/mutate
@@ -80,7 +81,7 @@ Why it is there.
 +	hook(x),
 END
 cp -r "$tmp/src/." "$tmp/copy/"
-ok "it changes a copy" perl "$mutate" "$tmp/src" "$tmp/copy" "$tmp/list"
+ok "mutate changes a copy" perl "$mutate" "$tmp/src" "$tmp/copy" "$tmp/list"
 ok "... which compiles" gcc -fwrapv -include "$top/tests/mutation/mutants.h" -I "$tmp/copy" -o "$tmp/all" "$tmp/main.c"
 gcc -fwrapv -include "$top/tests/mutation/mutants.h" -I "$tmp/src" -o "$tmp/original" "$tmp/main.c"
 original=$(timeout 10 "$tmp/original")
@@ -100,7 +101,7 @@ while IFS=$'\t' read -r n file line _ old new; do
 		>"$tmp/one/sample.c"
 	! cmp -s "$tmp/src/sample.c" "$tmp/one/sample.c" || diag "line $line does not have '$old'"
 	gcc -w -fwrapv -include "$top/tests/mutation/mutants.h" -I "$tmp/one" -o "$tmp/this" "$tmp/main.c" || continue
-	# Some never end.
+	# Some mutants never end.
 	is "mutant $n, line $line: $old -> $new" "$(timeout 2 "$tmp/all" "$n" || echo "fails")" \
 		"$(timeout 2 "$tmp/this" || echo "fails")"
 	[ "$(timeout 2 "$tmp/this")" != "$original" ] || equal=$((equal + 1))
@@ -108,14 +109,15 @@ done <"$tmp/list"
 ok "there are mutants of all kinds" test $count -gt 35
 ok "... most of which differ from the original" test $((equal * 3)) -lt $count
 for what in 'n <= LIMIT' 'n < 0' '||' '==' 'left out' 'no such case' false '(2 + 1)' '>> 1' '!(!(n & 3))'; do
-	ok "one has $what" grep -q -F -- "$what" <(cut -f 6 "$tmp/list")
+	ok "a mutant has $what" grep -q -F -- "$what" <(cut -f 6 "$tmp/list")
 done
-is "a table, a comment and the preprocessor's lines have none" "$(grep -c -P '^\d+\tsample.c\t([1-7])\t' "$tmp/list")" 0
+is "a table, a comment and preprocessor lines have no mutants" "$(grep -c -P '^\d+\tsample.c\t([1-7])\t' "$tmp/list")" 0
 
-is "a hook: whole statements" "$(grep hooks/a.patch "$tmp/list" | cut -f 3,5,6 | head -n 1)" $'6\thooked\t1'
-is "... have their lines still" "$(grep -c '^+' "$tmp/copy/hooks/a.patch")" 4
-is "... but nothing that is none" "$(grep -c 'hook(x' "$tmp/list")" 0
+is "whole statements in a hook have mutants" "$(grep hooks/a.patch "$tmp/list" | cut -f 3,5,6 | head -n 1)" \
+	$'6\thooked\t1'
+is "... the hook keeps its added lines" "$(grep -c '^+' "$tmp/copy/hooks/a.patch")" 4
+is "... and a part of a statement has no mutants" "$(grep -c 'hook(x' "$tmp/list")" 0
 
 not_ok "wrong usage" 255 perl "$mutate"
-like "... shows how" "$output" '^usage: mutate SRC COPY LIST'
+like "... prints the usage" "$output" '^usage: mutate SRC COPY LIST'
 done_testing

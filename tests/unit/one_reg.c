@@ -1,11 +1,12 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * src/one_reg.c in user space, against stubs: each check, its errno and its place in the order, for GET, SET
- * and LIST. Built with a table of REGISTERS KVM-defined registers (0 to 3; -1: src/synthetic.c as it is).
+ * Tests src/one_reg.c in user space, with stubs for the kernel: each check of GET, SET and LIST, its errno, and
+ * the order of the checks. REGISTERS is the number of made-up KVM-defined registers in the table (1 to 3), or -1
+ * for src/synthetic.c as it is.
  *
- * User memory is an array whose bytes can be made unreadable or unwritable one by one. Everything that the
- * code under test does to the world is written to a log, and the log is compared with what a model of the
- * ABI, which shares no code and no header with it, says.
+ * User memory is an array whose bytes can be made unreadable or unwritable one by one. The stubs log each call
+ * of the code under test, and the log is compared with that of a model of the ABI, which shares no code and no
+ * header with it.
  *
  * Prints "pass NAME" or "fail NAME: DETAIL" per check.
  */
@@ -44,7 +45,7 @@ static int msr_result;
 static u64 msr_written;
 static const char *wrong;
 
-/* The window of user_read_access_begin(): where, what has been read of it, whether that failed. */
+/* The window of user_read_access_begin(): its place, how much of it has been read, and whether a read failed. */
 static struct {
 	const unsigned char *from;
 	size_t size, read;
@@ -94,7 +95,7 @@ size_t stub_read_user(void *to, const void *from, size_t size)
 	} else {
 		event("read%zu%s ", size, left ? "!" : "");
 	}
-	/* What lies before the fault has arrived. */
+	/* The bytes before the fault have been copied. */
 	memcpy(to, inside ? from : to, size - left);
 	return left;
 }
@@ -193,7 +194,7 @@ int vendor_set_msr(struct kvm_vcpu *v, struct msr_data *msr)
 	return vendor_has(msr->index) ? msr_result : KVM_MSR_RET_UNSUPPORTED;
 }
 
-/* Shadow stacks, CPUID.(EAX=7,ECX=0):ECX[7]: KVM has them when bit 0 of vcpu.has is set, the guest when bit 1 is. */
+/* Shadow stacks, CPUID.(EAX=7,ECX=0):ECX[7]: KVM has them if bit 0 of vcpu.has is set, the guest if bit 1 is. */
 bool kvm_cpu_cap_has(unsigned int feature)
 {
 	return feature == 16 * 32 + 7 && vcpu.has & 1;
@@ -269,7 +270,7 @@ static int call(unsigned int ioctl, void *argp)
 	return r;
 }
 
-/* Nothing in user memory changed but @size bytes at @at. */
+/* Whether nothing in user memory changed but @size bytes at @at. */
 static bool only_changed(const unsigned char *at, size_t size)
 {
 	size_t i;
@@ -292,7 +293,7 @@ static const struct {
 	{ 0x2030000300000000, 0x4b564dff, 3 },
 };
 
-/* The real table, or one of made-up registers, which exist one by one */
+/* The registers of the real table, or made-up ones, each of which has a bit in vcpu.has */
 static const unsigned int registers = REGISTERS < 0 ? (int)(sizeof(real) / sizeof(real[0])) : REGISTERS;
 
 static u64 register_id(unsigned int i)
@@ -330,12 +331,12 @@ static unsigned int table(u64 *ids)
 	return n;
 }
 
-/* What an id can be: invalid, an MSR, a register that the vCPU lacks, a register that it has. */
+/* The kinds of ids: invalid, an MSR, a register that the vCPU lacks, a register that it has. */
 enum kind { BAD, MSR, LACKING, PRESENT };
 
 /*
- * The model: what an id means, bit by bit, and the MSR behind it.
- * Bits 63..32 of a good id, 'T' being the type: 2 or 3.
+ * The model: the kind of an id, from each of its bits, and the MSR that it stands for.
+ * The pattern is for bits 63..32 of a valid id, where 'T' is the last bit of the type, 2 or 3.
  */
 static enum kind model(u64 id, u32 *msr)
 {
@@ -365,7 +366,7 @@ static const u64 ids[] = {
 	0x2030000200000010, 0x20300002c0000080, 0x2030000200000da0, 0x20300002000006a0, 0x20300002000006a2,
 	0x20300002000006a4, 0x20300002000006a8, 0x203000024b564d01, 0x20300002deadbeef, 0x20300002ffffffff,
 	0x2030000200000000, 0x203000024b564dff,
-	/* KVM-defined: those of the double, their neighbours, the ends of the ranges */
+	/* KVM-defined: the made-up registers, their neighbours, the ends of the ranges */
 	0x2030000300000000, 0x2030000300000001, 0x2030000300000006, 0x2030000300000007, 0x2030000300000008,
 	0x203000030000000e, 0x2030000300000015, 0x203000037fffffff, 0x2030000380000000, 0x20300003ff000000,
 	0x20300003ffffffff, 0x203000034b564dff, 0x203000034b564d00,
@@ -375,7 +376,7 @@ static const u64 ids[] = {
 	0x2030010300000000, 0x2031000300000000, 0x6030000200000010, 0x1030000200000010, 0x0030000200000010,
 	0xa030000200000010, 0x6030000300000000, 0x2030000000000010, 0x2030000100000010, 0x2030000400000010,
 	0x2030000800000000, 0x2030000600000010, 0x2030001200000010, 0x2030008200000010, 0x203000ff00000000,
-	/* of the first proposal, and plain numbers */
+	/* ids of the first proposal, and plain numbers */
 	0x0000000400000010, 0x0000000800000000, 0, 1, 0x10, 0xffffffffffffffff, 0x4b564d09,
 };
 
@@ -417,8 +418,10 @@ static unsigned int digit(unsigned int *number, unsigned int values)
 	return value;
 }
 
-/* Each id with each result, argument and value address, aligned or not: result, order, memory. */
-/* The result of GET or SET of a register of a kind, whose MSR is @msr, and in @want what it does: see event() */
+/*
+ * The model: the result of GET or SET for a register of @kind, whose MSR is @msr. Sets @want to the expected
+ * log: see event()
+ */
 static int model_one_reg(bool set, enum kind kind, bool bad_argument, bool bad_value, u32 msr, char *want, size_t size)
 {
 	const char *prefix = kind == MSR ? set ? "wrmsr" : "rdmsr" : set ? "vendor_set" : "vendor_get";
@@ -445,6 +448,7 @@ static int model_one_reg(bool set, enum kind kind, bool bad_argument, bool bad_v
 	return r ? r : bad_value ? -EFAULT : 0;
 }
 
+/* Each id with each MSR result, argument and value address, aligned or not: the result, the order, and memory. */
 static void one_reg(bool set)
 {
 	const unsigned int calls = SIZE(ids) * SIZE(results) * WAYS * WAYS * 2;
@@ -493,10 +497,10 @@ static void one_reg(bool set)
 	check(n == calls, set ? "SET: results, order and memory" : "GET: results, order and memory", "%u calls", n);
 }
 
-/* All values of the upper 16 bits with all types, and with each other bit of 47..40 alone and in groups. */
+/* All values of the upper 16 bits with all types, and with all values of bits 47..40. */
 static void kinds(void)
 {
-	/* The whole product is tested with one of the tables only, because it takes seconds. */
+	/* All types are tested with one of the tables only, because that takes seconds. */
 	const unsigned int step = REGISTERS == 3 ? 1 : 17;
 	unsigned int top, type, rest, accepted = 0;
 	u64 words[2] = { 0, (u64)(uintptr_t)ADDR };
@@ -532,7 +536,7 @@ static void kinds(void)
 	      "%u accepted", accepted);
 }
 
-/* Every index bit reaches the MSR layer unchanged. */
+/* Each bit of the index reaches the MSR layer unchanged. */
 static void indices(void)
 {
 	u64 words[2] = { 0, (u64)(uintptr_t)ADDR };
@@ -557,8 +561,8 @@ static void indices(void)
 }
 
 /*
- * The result of LIST with @room for ids, where id number @fault cannot be written; in @want what it does, and in
- * @stored how many ids arrive
+ * The model: the result of LIST with @room for ids, where id number @fault cannot be written. Sets @want to the
+ * expected log, and @stored to the number of ids that are stored
  */
 static int model_list(u64 room, bool bad_n, bool read_only_n, unsigned int fault, unsigned int count, char *want,
 		      unsigned int *stored)

@@ -1,12 +1,13 @@
 #!/bin/bash
 # SPDX-License-Identifier: GPL-2.0
 #
-# src/one_reg.c and src/synthetic.c in user space, under the sanitizers: see one_reg.c.
+# src/one_reg.c and src/synthetic.c behave as the ABI says, in user space under the sanitizers (see one_reg.c), and the
+# table of registers is valid.
 # shellcheck source=tests/tap.sh
 . "$(dirname "$0")/../tap.sh"
 
 unit=$top/tests/unit
-# The kernel's own dialect takes the address of members through user pointers that are null or not aligned.
+# The kernel's dialect of C takes the addresses of members through user pointers that are null or not aligned.
 flags="-std=gnu11 -O2 -g -Wall -Wextra -Werror -fsanitize=address,undefined -fno-sanitize=alignment,null
 	-fno-sanitize-recover=all -I$unit/stubs -I$top/src -I$top/include/uapi"
 export ASAN_OPTIONS=detect_leaks=0
@@ -15,7 +16,7 @@ echo 'int main(void) { return 0; }' >"$tmp/probe.c"
 { gcc -fsanitize=address,undefined "$tmp/probe.c" -o "$tmp/probe" 2>/dev/null && "$tmp/probe"; } ||
 	skip_all "gcc with the sanitizers' libraries is needed"
 
-# Build with $1 registers in the table: those of the double, or for -1 the real table.
+# build_with N: build with N made-up registers in the table; for -1, with the real table.
 # shellcheck disable=SC2317 # ok and not_ok call it
 build_with() {
 	local n=$1 i
@@ -24,7 +25,7 @@ build_with() {
 		for ((i = 0; i < n; i++)); do
 			echo "{ .id = TABLE_ID($i), .msr = TABLE_MSR($i), .exists = has_$i },"
 		done >"$tmp/entries"
-		# In its own place.
+		# Replace the entries of the table.
 		awk -v entries="$tmp/entries" '
 			BEGIN { print "#include \"table.h\"" }
 			!skip || /^};$/ { print; skip = 0 }
@@ -49,10 +50,10 @@ for n in -1 1 3; do
 		*) diag "$verdict $text" ;;
 		esac
 	done < <(awk '!seen[$0]++' "$tmp/log")
-	is "$name: ran to the end" $status 0
+	is "$name: the program runs to its end" $status 0
 done
 
-# The table itself: what must be true of each entry, whatever the registers are.
+# The real table: conditions that each entry must meet.
 cat >"$tmp/table.c" <<'END'
 #include "synthetic.c"
 #include <stdio.h>
@@ -83,7 +84,7 @@ bool kvm_cpu_cap_has(unsigned int feature) { return feature; }
 bool guest_cpuid_has(struct kvm_vcpu *vcpu, unsigned int feature) { return vcpu && feature; }
 END
 # shellcheck disable=SC2317 # ok and not_ok call it
-check_table() { # ENTRY...: with these added
+check_table() { # ENTRY...: check the table with these entries added
 	printf '{ .exists = has_0, %s },\n' "$@" >"$tmp/entries"
 	[ $# -gt 0 ] || : >"$tmp/entries"
 	sed -e '/registers\[\] = {$/r '"$tmp/entries" -e '1i #include "table.h"' "$top/src/synthetic.c" \
@@ -98,7 +99,7 @@ not_ok "table: a register in mainline's range is refused" 1 check_table '.id = 0
 like "... for that reason" "$output" "mainline's range"
 not_ok "table: an id of another kind is refused" 1 check_table '.id = 0x2020000300000000, .msr = 1'
 like "... for that reason" "$output" 'no 64-bit'
-not_ok "table: an id may appear once" 1 check_table '.id = 0x2030000300000000, .msr = 1'
+not_ok "table: an id that appears twice is refused" 1 check_table '.id = 0x2030000300000000, .msr = 1'
 like "... for that reason" "$output" 'twice'
 
 done_testing

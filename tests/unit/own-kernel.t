@@ -1,8 +1,8 @@
 #!/bin/bash
 # SPDX-License-Identifier: GPL-2.0
 #
-# src/prepare and make for kernels that are not Debian's, with the tree that they were built from: what is accepted, and
-# each refusal with its exit status, message and solution.
+# src/prepare and make accept kernels that are not Debian's, with the tree from which they were built, or refuse them
+# with the right exit status, message and solution.
 # shellcheck disable=SC2016,SC2154 # scripts in quotes; variables of tap.sh and fixture.sh
 # shellcheck source=tests/tap.sh
 . "$(dirname "$0")/../tap.sh"
@@ -14,11 +14,11 @@ mine_version=6.12.60
 headers_of_kvm='include/linux/kvm_host.h include/linux/kvm_types.h include/uapi/linux/kvm.h arch/x86/include/asm/kvm_host.h
 arch/x86/include/asm/kvm-x86-ops.h arch/x86/include/uapi/asm/kvm.h'
 
-# built HOW: a kernel of one's own, $kver, built from the tree $mine.
+# built HOW: make a world with a kernel $kver of a developer's own, built from the tree $mine. HOW is
 #   in-tree   in the tree itself
-#   out       in a folder beside it, as with O=
+#   out       in a folder next to it, as with O=
 #   inside    in a folder in it, whose Makefile names the tree as ..
-#   headers   elsewhere; $kdir is what make bindeb-pkg packs from it
+#   headers   elsewhere; $kdir has the headers that make bindeb-pkg packs
 built() {
 	local f x y z
 	IFS=. read -r x y z <<<"$mine_version"
@@ -52,13 +52,13 @@ built() {
 	: >"$kdir/scripts/mod/modpost"
 	compiler gcc 77
 }
-# config LINE...: what the kernel was built with; a .config that differs does not count.
+# config LINE...: the configuration of the built kernel. .config differs from it, and must be ignored.
 config() {
 	printf '%s\n' CONFIG_CC_IS_GCC=y 'CONFIG_CC_VERSION_TEXT="gcc (made up) 77.1.0"' CONFIG_GCC_VERSION=770100 \
 		CONFIG_CLANG_VERSION=0 "$@" >"$kdir/include/config/auto.conf"
 	echo 'CONFIG_KVM=y' >"$kdir/.config"
 }
-# compiler NAME MAJOR: a compiler of that name
+# compiler NAME MAJOR: make a compiler with that name and version
 compiler() {
 	printf '#!/bin/sh\necho %s.1.0\n' "$2" >"$w/bin/$1" && chmod +x "$w/bin/$1"
 }
@@ -71,9 +71,10 @@ for how in in-tree out inside headers; do
 	is "$how: prepared" "$status $(cat "$w/err")" "0 "
 	like "$how: the last line names the source" "$(tail -n 1 "$w/out.log")" \
 		"building for ${kver/+/[+]} from tree $mine ${kver/+/[+]}\$"
-	like "$how: so do the modules" "$(cat "$tree/src/generated.h")" "KVM_ONEREG_ORIGIN \"tree $mine ${kver/+/[+]}\""
-	is "$how: it is stored apart from the source of packages" "$(cd "$store" && echo *)" "given"
-	is "$how: for both vendors" "$(cat "$tree/src/modules")" "kvm.ko kvm-intel.ko kvm-amd.ko"
+	like "$how: the origin of the modules names it, too" "$(cat "$tree/src/generated.h")" \
+		"KVM_ONEREG_ORIGIN \"tree $mine ${kver/+/[+]}\""
+	is "$how: the source is not stored as that of a package" "$(cd "$store" && echo *)" "given"
+	is "$how: the modules of both vendors are built" "$(cat "$tree/src/modules")" "kvm.ko kvm-intel.ko kvm-amd.ko"
 	echo '/* mine */' >>"$mine/arch/x86/kvm/x86.c"
 	prepare -u "$mine"
 	is "$how: a change in the tree is used" "$status $(grep -c '/\* mine \*/' "$tree/arch/x86/kvm/x86.c")" "0 1"
@@ -85,7 +86,7 @@ for how in in-tree out inside headers; do
 	kdir=${kdir#"$w/"}
 	prepare -u linux
 	is "$how, by relative paths" "$status $(cat "$w/err")" "0 "
-	like "... the modules name the whole path" "$(cat "$tree/src/generated.h")" "ORIGIN \"tree $mine "
+	like "... the origin has the absolute path" "$(cat "$tree/src/generated.h")" "ORIGIN \"tree $mine "
 	rm "$kdir/Makefile"
 	kdir=./$kdir
 	refused 10 "... without its Makefile" 'Makefile is missing' 'make -C \./' -u linux
@@ -103,23 +104,23 @@ good=$(content "$tree")
 	touch ../../../virt/kvm/.kvm_main.o.cmd ../../../virt/kvm/kvm_main.o
 )
 prepare -u "$mine"
-is "objects and files of editors in the tree are not used" "$status $(content "$tree")" "0 $good"
+is "objects and editor files in the tree are not used" "$status $(content "$tree")" "0 $good"
 echo object >"$tree/arch/x86/kvm/x86.o"
 prepare -u "$mine"
 is "... and objects of the last build stay" "$status $(cat "$tree/arch/x86/kvm/x86.o")" "0 object"
 (cd "$mine/arch/x86/kvm" && mv x86.c ../x86-real.c && ln -s ../x86-real.c x86.c)
 prepare -u "$mine"
-is "a source that is a link is used as a file" "$status $(content "$tree" | grep -v 'x86\.o')" "0 $good"
+is "a source file that is a link is copied as a file" "$status $(content "$tree" | grep -v 'x86\.o')" "0 $good"
 
 built out
 ln -s "$mine" "$w/link"
 prepare -u "$w/link/"
-is "the tree by another name" "$status $(cat "$w/err")" "0 "
-like "... is named as itself" "$(cat "$tree/src/generated.h")" "ORIGIN \"tree $mine "
+is "the tree by a symbolic link" "$status $(cat "$w/err")" "0 "
+like "... the origin has its real path" "$(cat "$tree/src/generated.h")" "ORIGIN \"tree $mine "
 built out
 echo '#define LINUX_PACKAGE_ID ""' >"$kdir/include/generated/package.h"
 prepare -u "$mine"
-is "Debian's source, in a kernel of one's own" "$status $(cat "$w/err")" "0 "
+is "a developer's own kernel from Debian's source" "$status $(cat "$w/err")" "0 "
 
 for kver in $mine_version $mine_version-rc3 $mine_version-00013-g0123456789ab-dirty "$mine_version\$(id)\`'"; do
 	release=$kver
@@ -129,7 +130,7 @@ for kver in $mine_version $mine_version-rc3 $mine_version-00013-g0123456789ab-di
 	prepare -u "$mine"
 	is "release $kver" "$status $(cat "$w/err")" "0 "
 done
-like "... with odd characters, which are replaced" "$(cat "$tree/src/generated.h")" \
+like "... odd characters are replaced in the origin" "$(cat "$tree/src/generated.h")" \
 	"ORIGIN \"tree $mine ${mine_version}__id___\""
 
 built out
@@ -151,7 +152,7 @@ for how in in-tree out headers; do
 	}
 	prepare -u "$w/$odd"
 	is "$how, a path with odd characters" "$status $(cat "$w/err")" "0 "
-	is "... gives one C string" "$(sed -n 's/^#define KVM_ONEREG_ORIGIN //p' "$tree/src/generated.h")" \
+	is "... the origin is one C string" "$(sed -n 's/^#define KVM_ONEREG_ORIGIN //p' "$tree/src/generated.h")" \
 		"\"tree $w/l__i_n_u__x___id____ $kver\""
 done
 
@@ -179,7 +180,7 @@ done
 mine_version=6.18.3
 built out 2>/dev/null
 prepare -u "$mine"
-is "6.18 has it itself" "$status $(cat "$w/err")" "3 "
+is "6.18 has the interface natively" "$status $(cat "$w/err")" "3 "
 for v in 6.6.60 6.17.1 5.10.200; do
 	mine_version=6.12.60
 	built out
@@ -195,7 +196,7 @@ built out
 refused 11 "without KVM_SOURCE" 'is not a Debian kernel' \
 	"for a kernel of your own: make modules KVER=$mine_version-mine.* KDIR=$kdir KVM_SOURCE=$mine\\)"
 rm "$mine/arch/x86/kvm/x86.c"
-refused 11 "without KVM_SOURCE, and no tree to be seen" 'is not a Debian kernel' \
+refused 11 "without KVM_SOURCE, and the tree cannot be found" 'is not a Debian kernel' \
 	'KVM_SOURCE=<the tree it was built from>'
 built out
 tar -C "$w" -cJf "$w/linux.tar.xz" linux
@@ -224,13 +225,13 @@ for f in include/generated/utsrelease.h include/generated/uapi/linux/version.h i
 done
 built out
 sed -i 2d "$kdir/Module.symvers"
-refused 10 "modules were not built" 'kvm\.ko in Module\.symvers is missing' "make -C $kdir vmlinux modules" -u "$mine"
+refused 10 "not built: no modules" 'kvm\.ko in Module\.symvers is missing' "make -C $kdir vmlinux modules" -u "$mine"
 built out
 refused 10 "KDIR is the tree, and the kernel was built elsewhere" "$mine does not hold a built kernel" 'KDIR=<folder>' \
 	-u "$mine" -d "$mine"
 refused 10 "KDIR does not exist" "there is no folder $w/x" 'KDIR=<folder>' -u "$mine" -d "$w/x"
 mv "$mine" "$w/away"
-refused 10 "the tree has moved since" "$mine/Makefile is missing" 'make -C' -u "$w/away"
+refused 10 "the tree was moved after the build" "$mine/Makefile is missing" 'make -C' -u "$w/away"
 built out
 refused 10 "another KVER" "the kernel in $kdir is ${kver/+/[+]}, not 6\\.12\\.61" \
 	"make modules KVER=${kver/+/[+]} KDIR=$kdir KVM_SOURCE=$mine" -u "$mine" -k 6.12.61
@@ -249,21 +250,21 @@ refused 13 "a tree of the same version, but another one" "$kdir was built from $
 	"KVM_SOURCE=$mine\$" -u "$w/other"
 built in-tree
 cp -r "$mine" "$w/other"
-refused 13 "... where KDIR is a tree itself" "$kdir was built from $mine, not from $w/other" "KVM_SOURCE=$mine\$" \
+refused 13 "... if KDIR is a tree itself" "$kdir was built from $mine, not from $w/other" "KVM_SOURCE=$mine\$" \
 	-u "$w/other"
 sed -i 's/^EXTRAVERSION.*/EXTRAVERSION = -rc3/' "$w/other/Makefile"
 refused 13 "a tree of another extra version" 'but .* has version 6\.12\.60-rc3' 'KVM_SOURCE=<tree>' -u "$w/other"
 for f in $headers_of_kvm; do
 	built headers
 	echo '/* patched */' >>"$mine/$f"
-	refused 13 "headers of another $f" "was not built from $mine: its headers at $kdir have another $f" \
+	refused 13 "headers with another $f" "was not built from $mine: its headers at $kdir have another $f" \
 		'KVM_SOURCE=<tree>' -u "$mine"
 done
 for v in 'SUBLEVEL = 61' 'SUBLEVEL = 6' 'EXTRAVERSION = -rc1'; do
 	built out
 	sed -i "s/^${v%% *} .*/$v/; s/^EXTRAVERSION =\$/$v/" "$mine/Makefile"
 	[ "${v%% *}" = EXTRAVERSION ] || sed -i "s/^EXTRAVERSION.*/EXTRAVERSION =/" "$mine/Makefile"
-	refused 13 "the tree has gone on since ($v)" \
+	refused 13 "the tree was updated after the build ($v)" \
 		"$kdir has kernel ${kver/+/[+]}, but the Makefile that it was built with now says" \
 		"build that kernel again: make -C $kdir" -u "$mine"
 done
@@ -280,7 +281,7 @@ file=$(sed -n 's/^+++ b\///p' "$hook")
 built out
 sed -i "s|^$(sed -n '/^@@/,$s/^ //p' "$hook" | head -n 1 | sed 's/[][\\.*^$|]/\\&/g')\$|& /* mine */|" "$mine/$file"
 prepare -u "$mine"
-is "a hook that does not apply: exit status, tree" "$status $(content "$tree")" "15 "
+is "a hook that does not apply: exit status, and no tree" "$status $(content "$tree")" "15 "
 like "... message" "$(cat "$w/err")" "hook ${hook##*/} does not apply to $file of $mine"
 like "... what to do" "$(cat "$w/err")" "to fix: .*change src/hooks/${hook##*/} to fit it"
 
@@ -292,7 +293,7 @@ compiler gcc 78
 refused 17 "another gcc" 'was built with gcc \(made up\) 77\.1\.0, and gcc here is 78\.1\.0' \
 	"apt-get install gcc-77; make modules KVER=.* KDIR=$kdir KVM_SOURCE=$mine CC=gcc-77\$" -u "$mine"
 compiler gcc-77 77
-refused 17 "another gcc, and the right one is there" 'was built with gcc' "to fix: make modules .* CC=gcc-77\$" \
+refused 17 "another gcc, and the right one is installed" 'was built with gcc' "to fix: make modules .* CC=gcc-77\$" \
 	-u "$mine"
 CC=gcc-77 prepare -u "$mine"
 is "... given by CC" "$status $(cat "$w/err")" "0 "
@@ -303,10 +304,10 @@ clang
 refused 17 "clang" 'was built with clang \(made up\) 77\.1\.0' \
 	"apt-get install clang-77; make modules .* CC=clang-77\$" -u "$mine"
 echo CONFIG_LD_IS_LLD=y >>"$kdir/include/config/auto.conf"
-refused 17 "all of LLVM" 'was built with clang' "apt-get install clang-77 lld-77 llvm-77; make modules .* LLVM=-77\$" \
+refused 17 "LLVM" 'was built with clang' "apt-get install clang-77 lld-77 llvm-77; make modules .* LLVM=-77\$" \
 	-u "$mine"
 for c in clang-77 ld.lld-77 llvm-nm-77; do compiler $c 77; done
-refused 17 "all of LLVM, which is there" 'was built with clang' "to fix: make modules .* LLVM=-77\$" -u "$mine"
+refused 17 "LLVM, which is installed" 'was built with clang' "to fix: make modules .* LLVM=-77\$" -u "$mine"
 LLVM=-77 prepare -u "$mine"
 is "... given by LLVM" "$status $(cat "$w/err")" "0 "
 LLVM=-78 prepare -u "$mine"
@@ -319,7 +320,7 @@ is "... given by LLVM as a folder" "$status $(cat "$w/err")" "0 "
 # ---- make
 
 built out
-run_make() { # ARGUMENT...: make modules, as far as src/prepare, which prints its arguments
+run_make() { # ARGUMENT...: run make modules with a src/prepare that only prints its arguments
 	(cd "$w/m" && make --no-print-directory modules "$@" 2>&1)
 }
 mkdir -p "$w/m/src"
@@ -334,7 +335,7 @@ rm "$kdir/include/generated/utsrelease.h"
 out=$(run_make KDIR="$kdir")
 like "make with a KDIR that is not built" "$out" "$kdir does not hold a built kernel.*utsrelease\\.h is missing"
 like "... what to do" "$out" 'to fix: build it, or name the folder'
-like "... an error" "$out" 'Error 10'
-like "make with neither" "$(run_make)" 'say for which kernel: make modules KVER=<release>'
+like "... exit status" "$out" 'Error 10'
+like "make without KDIR and KVER" "$(run_make)" 'say for which kernel: make modules KVER=<release>'
 
 done_testing

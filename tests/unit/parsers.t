@@ -1,10 +1,10 @@
 #!/bin/bash
 # SPDX-License-Identifier: GPL-2.0
 #
-# What the command reads from files and from the user, under libFuzzer with sanitizers, for a few inputs: those that
-# once failed, and changed ones from a fixed seed. A reader with a fault is found.
+# The command's parsers of files and of user input do not fail under libFuzzer with sanitizers, with a few inputs: those
+# that once failed, and mutations from a fixed seed. An error in a parser is detected.
 #
-# make fuzz-parsers does more.
+# make fuzz-parsers tries more inputs.
 # shellcheck disable=SC2154 # tap.sh sets the variables
 . "$(dirname "$0")/../tap.sh"
 
@@ -16,13 +16,13 @@ compgen -G "${HEADERS:-/usr/src/linux-headers-*-common}" >/dev/null || skip_all 
 out=$(BUILD=$tmp "$top/tests/fuzz/parsers" -n 2000 2>&1)
 report $? "no input fails" || diag "$out"
 while read -r line; do
-	like "reader ${line%%:*}: it got its inputs, and reaches the code" "$line" \
+	like "parser ${line%%:*}: it gets inputs, and reaches the code" "$line" \
 		': 2[0-9]{3} inputs, [0-9]{2,} edges$'
 done < <(grep inputs <<<"$out")
-is "all readers ran" "$(grep -c inputs <<<"$out")" "$(BUILD=$tmp "$top/tests/fuzz/parsers" nothing 2>&1 |
+is "all parsers ran" "$(grep -c inputs <<<"$out")" "$(BUILD=$tmp "$top/tests/fuzz/parsers" nothing 2>&1 |
 	sed 's/.*there are: //' | wc -w)"
 
-# A fault: the bound of a section is not examined. Only what has changed is compiled again, so times are copied, too.
+# An error: the bound of a section is not checked. Times are copied, too, so that only changed files are compiled.
 mkdir "$tmp/fault"
 cp -a "$top/tools" "$top/include" "$top/src" "$top/dkms.conf" "$tmp/fault/"
 mkdir "$tmp/fault/tests"
@@ -30,7 +30,7 @@ cp -a "$top/tests/fuzz" "$top/tests/command" "$tmp/fault/tests/"
 mkdir "$tmp/fault/fuzz"
 cp -a "$tmp/fuzz/libfuzzer" "$tmp/fault/fuzz/"
 sed -i 's/names.sh_type == SHT_NOBITS/0/' "$tmp/fault/tools/kvm-onereg/model/elf-file.c"
-not_ok "a fault is found" 1 env BUILD="$tmp/fault" "$tmp/fault/tests/fuzz/parsers" -n 2000 elf
+not_ok "an error in a parser is detected" 1 env BUILD="$tmp/fault" "$tmp/fault/tests/fuzz/parsers" -n 2000 elf
 for wrong in '-n x' '-s' 'nothing'; do
 	# shellcheck disable=SC2086 # words
 	not_ok "wrong use: $wrong" 2 "$top/tests/fuzz/parsers" $wrong

@@ -1,14 +1,14 @@
 #!/bin/bash
 # SPDX-License-Identifier: GPL-2.0
 #
-# src/prepare on made-up kernels: what it accepts, and each refusal with its exit status, message and solution.
+# src/prepare accepts or refuses made-up kernels and sources, with the right exit status, message and solution.
 # shellcheck disable=SC2016,SC2089,SC2090 # scripts and odd names in quotes
 # shellcheck source=tests/tap.sh
 . "$(dirname "$0")/../tap.sh"
 # shellcheck source=tests/unit/fixture.sh
 . "$top/tests/unit/fixture.sh"
 
-# ---- the good case
+# ---- success
 
 world
 prepare
@@ -16,7 +16,8 @@ is "prepares a 6.12 kernel" "$status" 0
 is "... silently on stderr" "$(cat "$w/err")" ""
 like "... and names the source" "$(cat "$w/out.log")" "building for ${kver/+/[+]} from linux-source-6.12 $debian\$"
 is "... the source is stored by its version" "$(cd "$store" && echo *)" "$debian"
-is "... only the parts that are needed" "$(cd "$store/$debian" && find . -maxdepth 3 -type d | sort | tr '\n' ' ')" \
+is "... with only the parts that are needed" \
+	"$(cd "$store/$debian" && find . -maxdepth 3 -type d | sort | tr '\n' ' ')" \
 	". ./arch ./arch/x86 ./arch/x86/kvm ./virt ./virt/kvm "
 hooks=("$project"/src/hooks/*.patch "$project"/src/hooks/6.12/*.patch)
 for h in "${hooks[@]}"; do
@@ -30,8 +31,8 @@ is "... without leftovers of patch" "$(find "$w/out" -name '*.orig' -o -name '*.
 version=$(sed -n 's/^PACKAGE_VERSION="\(.*\)"/\1/p' "$project/dkms.conf")
 like "... with the version of dkms.conf" "$(cat "$tree/src/generated.h")" "KVM_ONEREG_VERSION \"$version\""
 like "... and the origin" "$(cat "$tree/src/generated.h")" "KVM_ONEREG_ORIGIN \"linux-source-6.12 $debian\""
-ok "... our files are the repository's" diff -r "$project/include" "$tree/src/include"
-ok "... and so is Kbuild" cmp "$project/Kbuild" "$tree/arch/x86/kvm/Kbuild"
+ok "... our headers are the repository's" diff -r "$project/include" "$tree/src/include"
+ok "... and so is our Kbuild" cmp "$project/Kbuild" "$tree/arch/x86/kvm/Kbuild"
 is "nothing else is written" "$(diff -rq "$fixtures" "$w" | sed "s,$w,W,g" | sort | tr '\n' ';')" \
 	"Only in W: err;Only in W: headers;Only in W: headers-common;Only in W: out;Only in W: out.log;Only in W: store;"
 
@@ -39,11 +40,11 @@ good=$(content "$store" "$tree")
 touch -d '2001-01-01' "$tree/arch/x86/kvm/x86.c" "$store/$debian/Makefile"
 echo object >"$tree/arch/x86/kvm/x86.o"
 prepare
-is "a second run" "$status $(cat "$w/err")" "0 "
-is "... leaves objects, and touches no file that is right" \
+is "a second run succeeds" "$status $(cat "$w/err")" "0 "
+is "... keeps objects, and does not touch files that are right" \
 	"$(cat "$tree/arch/x86/kvm/x86.o") $(stat -c %y "$tree/arch/x86/kvm/x86.c" "$store/$debian/Makefile" |
 		cut -c1-4 | tr '\n' ' ')" "object 2001 2001 "
-not_ok "... does not extract again" 1 grep extracting "$w/out.log"
+not_ok "... and does not extract again" 1 grep extracting "$w/out.log"
 rm "$tree/arch/x86/kvm/x86.o"
 
 echo '/* stale */' >>"$tree/arch/x86/kvm/x86.c"
@@ -86,9 +87,9 @@ tar=$SOURCE_DIR/linux-source-6.12.tar.xz PATH=$w/bin:$path
 headers "$kver" "$code" "$debian"
 prepare
 is "folders with odd names" "$status $(cat "$w/err")" "0 "
-ok "... hold the result" test -s "$tree/src/one_reg.c"
+ok "... get the result" test -s "$tree/src/one_reg.c"
 prepare -u "$tar"
-is "... KVM_SOURCE, too" "$status $(cat "$w/err")" "0 "
+is "... also in KVM_SOURCE" "$status $(cat "$w/err")" "0 "
 
 for kver in '6.12.117+deb13-cloud-amd64' "6.12.117-a'b" '6.12.117-x*y[z]' '6.12.117-$HOME`id`;:' '6.12.117~rc1&\1'; do
 	world
@@ -108,8 +109,8 @@ for args in "" "-k $kver" "-k $kver -d $kdir -s $store" "-k $kver -d $kdir -s $s
 	# shellcheck disable=SC2086 # a list
 	not_ok "wrong usage: '${args//$tmp/T}'" 2 "$prepare" $args
 done
-ok "-h explains" "$prepare" -h
-like "... each exit status" "$output" '17 +a program that the build needs is missing'
+ok "-h prints the usage" "$prepare" -h
+like "... with each exit status" "$output" '17 +a program that the build needs is missing'
 is "wrong usage writes nothing" "$(ls -d "$store" "$tree" 2>/dev/null)" ""
 
 # ---- 3: native
@@ -123,17 +124,17 @@ for code in $(((6 << 16) + (18 << 8))) $(((6 << 16) + (18 << 8) + 3)) $(((7 << 1
 	is "... and makes nothing" "$(ls -d "$store" "$tree" 2>/dev/null)" ""
 done
 
-# Without headers, the name of the release decides.
+# Without headers, the release decides.
 for kver in 6.18.0 6.18-rc1 6.19.1-amd64 7.3.4+deb13-amd64 10.0.1; do
 	world
 	rm -r "$kdir"
 	prepare
-	is "native by its name, $kver" "$status $(cat "$w/err")" "3 "
+	is "native, by its release, $kver" "$status $(cat "$w/err")" "3 "
 done
 for kver in 6.0.1 6.2.0-1-amd64 6.17.13+deb13-amd64 5.10.0-30-amd64; do
 	world
 	rm -r "$kdir"
-	refused 11 "series by the name $kver" "supported are $supported" 'apt-get install linux-image-amd64'
+	refused 11 "the series, by the release $kver" "supported are $supported" 'apt-get install linux-image-amd64'
 done
 for kver in 6.1.0-99-amd64 6.12.999+deb13-amd64 custom 6.x 1234.5.6; do
 	world
@@ -175,14 +176,14 @@ world
 : >"$kdir/include/generated/utsrelease.h"
 refused 10 "headers with an empty utsrelease.h" "incomplete" "$kdir_fix --reinstall"
 
-# ---- 11: no Debian kernel, or none with KVM as modules
+# ---- 11: not a Debian kernel, or without KVM as modules
 
 world
 echo '#define LINUX_PACKAGE_ID " Ubuntu 6.12.0-1"' >"$kdir/include/generated/package.h"
 refused 11 "another distribution's kernel" 'is not a Debian kernel' 'apt-get install linux-image-amd64'
 world
 rm "$kdir/include/generated/package.h"
-refused 11 "a kernel of one's own" 'is not a Debian kernel' 'apt-get install linux-image-amd64'
+refused 11 "a developer's own kernel" 'is not a Debian kernel' 'apt-get install linux-image-amd64'
 for c in CONFIG_KVM CONFIG_KVM_INTEL CONFIG_KVM_AMD; do
 	for v in "# $c is not set" "$c=y" "${c}_SEV=m" ''; do
 		world
@@ -219,19 +220,19 @@ for v in 6.12.117-2 6.12.117-1~bpo12+1 6.12.117-1+b1 6.12.117-11; do
 done
 world
 echo "$tar linux-source-6.12 6.12.94-1" >"$w/owned"
-refused 13 "what dpkg says counts more than the changelog" 'has version 6\.12\.94-1' "$src_fix"
+refused 13 "dpkg's version takes precedence over the changelog" 'has version 6\.12\.94-1' "$src_fix"
 world
 echo "$tar linux-source-6.12 $debian" >"$w/owned"
 rm -r "${w:?}/usr/share"
 prepare
-is "dpkg's answer is sufficient" "$status" 0
+is "dpkg's version is sufficient" "$status" 0
 world
 rm -r "${w:?}/usr/share"
 refused 13 "source without a record" 'the Debian version of .* is not recorded' "$src_fix.*KVM_SOURCE=$tar"
 world
 tarball 6.12.118-1
 printf 'linux (%s) x; y\n' "$debian" | gzip >"$w/usr/share/doc/linux-source-6.12/changelog.Debian.gz"
-refused 13 "source whose Makefile disagrees with its record" 'has version 6\.12\.118' "$src_fix"
+refused 13 "source whose Makefile and record have different versions" 'has version 6\.12\.118' "$src_fix"
 
 # ---- 14: unreadable or incomplete
 
@@ -244,7 +245,7 @@ world
 refused 14 "an empty tarball" 'cannot extract|a complete KVM source' 'reinstall'
 world
 head -c 5000 /dev/urandom >"$tar"
-refused 14 "a tarball of noise" 'cannot extract' 'reinstall'
+refused 14 "a tarball of random data" 'cannot extract' 'reinstall'
 for gone in Makefile arch/x86/kvm/Makefile arch/x86/kvm/x86.c arch/x86/kvm virt; do
 	world
 	mkdir "$w/u" && tar -C "$w/u" -xf "$tar"
@@ -265,8 +266,8 @@ mv "$tar" "$w/x.tar.xz"
 prepare -u "$w/x.tar.xz"
 is "KVM_SOURCE: a tarball without a record" "$status $(cat "$w/err")" "0 "
 like "... with a note" "$(cat "$w/out.log")" "the Debian revision of $w/x.tar.xz is not recorded"
-is "... is not stored as a known version" "$(cd "$store" && echo *)" "given"
-like "... nor called one" "$(cat "$tree/src/generated.h")" \
+is "... it is not stored under a version" "$(cd "$store" && echo *)" "given"
+like "... and the origin says so" "$(cat "$tree/src/generated.h")" \
 	'ORIGIN "linux-source-6.12 6\.12\.117, Debian revision not recorded"'
 mkdir "$w/u" && tar -C "$w/u" -xf "$w/x.tar.xz" && mv "$w/u/linux-source-6.12" "$w/u/linux-6.12.117"
 tar -C "$w/u" -cJf "$w/y.tar.xz" linux-6.12.117
@@ -278,22 +279,22 @@ source_tree "$w/my tree" 6.12.117
 echo '/* mine */' >>"$w/my tree/arch/x86/kvm/x86.c"
 prepare -u "$w/my tree"
 is "KVM_SOURCE: a tree" "$status $(cat "$w/err")" "0 "
-like "... is what is built" "$(tail -n 1 "$tree/arch/x86/kvm/x86.c")" '/\* mine \*/'
+like "... is built" "$(tail -n 1 "$tree/arch/x86/kvm/x86.c")" '/\* mine \*/'
 echo '/* again */' >>"$w/my tree/arch/x86/kvm/x86.c"
 prepare -u "$w/my tree"
-like "... a change in it is seen" "$(tail -n 1 "$tree/arch/x86/kvm/x86.c")" '/\* again \*/'
+like "... a change in it is used" "$(tail -n 1 "$tree/arch/x86/kvm/x86.c")" '/\* again \*/'
 prepare
-is "... and without it the package's source is used again" \
+is "... and without KVM_SOURCE, the package's source is used again" \
 	"$status $(tail -n 1 "$tree/arch/x86/kvm/x86.c" | grep -c again)" "0 0"
 
-# Unpacked in the folder of the package: the changelog gives a version, but does not prove that the tree is unchanged.
+# A tree in the package's folder: the changelog gives its version, but does not prove that it is unchanged.
 world
 tar -C "$SOURCE_DIR" -xf "$tar"
 echo '/* mine */' >>"$SOURCE_DIR/linux-source-6.12/arch/x86/kvm/x86.c"
 prepare
 prepare -u "$SOURCE_DIR/linux-source-6.12"
 is "KVM_SOURCE: a tree with a record" "$status $(cat "$w/err")" "0 "
-like "... is what is built, not the stored source" "$(tail -n 1 "$tree/arch/x86/kvm/x86.c")" '/\* mine \*/'
+like "... is built, and not the stored source" "$(tail -n 1 "$tree/arch/x86/kvm/x86.c")" '/\* mine \*/'
 prepare
 is "... and is never used as the package's source" "$status $(tail -n 1 "$tree/arch/x86/kvm/x86.c" | grep -c mine)" \
 	"0 0"
@@ -337,7 +338,7 @@ refused_hook() { # NAME MESSAGE
 	like "$1: message" "$(cat "$w/err")" "hook ${hook##*/} does not apply to $file of linux $debian \\($2"
 	like "$1: what to do" "$(cat "$w/err")" 'to fix: .*newer kvm-onereg'
 	is "$1: the source is kept, and no tree is made" "$(cd "$store" && echo *) $(content "$tree")" "$debian "
-	is "$1: nothing is left behind" "$(ls -d "$store"/.part* "$tree".part* 2>/dev/null)" ""
+	is "$1: no temporary folders remain" "$(ls -d "$store"/.part* "$tree".part* 2>/dev/null)" ""
 }
 for how in 'a line of it changed|$0 == last { $0 = $0 " /* */" } { print }' \
 	'a line came between|{ print } $0 == first { print "/* new */" }' \
@@ -345,11 +346,11 @@ for how in 'a line of it changed|$0 == last { $0 = $0 " /* */" } { print }' \
 	'the end of the file is missing|$0 == last { exit } { print }'; do
 	world
 	change_source 'awk -v first="$first" -v last="$last" "${how#*|}" "$file" >x && mv x "$file"'
-	refused_hook "a hook that fits nowhere: ${how%%|*}" 'places where it fits: 0'
+	refused_hook "a hook that fits in no place: ${how%%|*}" 'places where it fits: 0'
 done
 world
 change_source 'printf "%s\n" "$place" >>"$file"'
-refused_hook "a hook that fits twice" 'places where it fits: 2'
+refused_hook "a hook that fits in two places" 'places where it fits: 2'
 world
 prepare
 good=$(content "$tree")
@@ -358,7 +359,7 @@ rm -r "$store"
 prepare
 is "a hook that does not apply leaves a complete tree alone" "$status $(content "$tree")" "15 $good"
 
-# The hooks for a file that the kernel does not have yet go into x86.c.
+# In a kernel without regs.c, its hooks are applied to x86.c.
 world
 # shellcheck disable=SC2016 # for change_source
 change_source 'cat "$(dirname "$file")/regs.c" >>"$file" && rm "$(dirname "$file")/regs.c"'
@@ -366,7 +367,7 @@ prepare
 is "without regs.c: exit status" "$status" 0
 is "... its hooks are in x86.c" "$(grep -c 'X86_CR4_CET' "$tree/arch/x86/kvm/x86.c")" 2
 
-# Hooks that are faulty themselves.
+# Invalid hooks.
 cp "$hook" "$tmp/hook"
 for how in 'two hunks|sed -n "/^@@/,\$p" "$tmp/hook" >>"$hook"' 'no hunk|sed -i "/^@@/,\$d" "$hook"' \
 	'another file|sed -i "s,x86/kvm/x86.c,x86/kvm/regs.c," "$hook"'; do
@@ -374,19 +375,19 @@ for how in 'two hunks|sed -n "/^@@/,\$p" "$tmp/hook" >>"$hook"' 'no hunk|sed -i 
 	cp "$tmp/hook" "$hook"
 	eval "${how#*|}"
 	prepare
-	is "a hook with ${how%%|*}: exit status, tree" "$status $(content "$tree")" "15 "
+	is "a hook with ${how%%|*}: exit status, and no tree" "$status $(content "$tree")" "15 "
 	like "... message" "$(cat "$w/err")" "hook ${hook##*/} does not apply"
 done
 cp "$tmp/hook" "$hook"
 
-# ---- 16: cannot write. A file in the place of a folder stops root, too.
+# ---- 16: cannot write. A file in place of a folder stops even root.
 
 for place in store tree; do
 	world
 	: >"$w/file"
 	declare "$place=$w/file/x"
 	prepare
-	is "$place under a file" "$status $(content "$tree")" "16 "
+	is "$place is in a folder that is a file" "$status $(content "$tree")" "16 "
 	like "... message" "$(cat "$w/err")" "cannot write to $w/file/x"
 	world
 	: >"$w/file"

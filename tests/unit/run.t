@@ -1,7 +1,7 @@
 #!/bin/bash
 # SPDX-License-Identifier: GPL-2.0
 #
-# tests/run on made-up cases: which ones it runs, what it makes for them, and how it counts
+# tests/run runs the requested cases, makes only what they need, and counts and reports failures; with made-up cases.
 # shellcheck disable=SC2016 # scripts in quotes
 # shellcheck source=tests/tap.sh
 . "$(dirname "$0")/../tap.sh"
@@ -11,7 +11,7 @@ mkdir -p "$w/tests/unit" "$w/tests/ugly" "$w/tests/host" "$w/tests/debian"
 cp "$top/tests/run" "$top/tests/case" "$top/tests/tap.sh" "$w/tests/"
 mkdir "$w/tests/hosts"
 cp "$top/tests/hosts/relay.sh" "$w/tests/hosts/"
-program() { # FILE: of the standard input
+program() { # FILE: write a script from standard input
 	mkdir -p "$(dirname "$w/$1")"
 	{
 		echo '#!/bin/bash'
@@ -61,17 +61,17 @@ command -v prove >/dev/null || skip_all "prove is needed"
 
 run unit
 is "a unit case: nothing is made" "$status $made" "0 "
-is "... and it runs where it is" "$(grep small "$w/made")" "tests/unit/small.t none none"
+is "... and it runs without a root" "$(grep small "$w/made")" "tests/unit/small.t none none"
 like "... its checks are counted" "$out" '^1 passed, 0 failed, 0 skipped$'
 for how in tests/ugly/one.t ./tests/ugly/one.t tests/unit/../ugly/one.t "$w/tests/ugly/one.t" ugly tests/ugly \
 	./tests/ugly/; do
 	# A path is relative to the project's root, wherever the caller is.
 	run "$how"
-	is "$how: only what that case needs is made" "$status $made" "0 one"
+	is "$how: only the target that the case needs is made" "$status $made" "0 one"
 done
 run tests/host/two.t ugly unit
-# make runs two at once, in any order.
-is "several cases: each thing once" "$status $(xargs -n 1 <<<"$made" | sort | xargs)" \
+# make makes two targets at once, in any order.
+is "several cases: each target is made once" "$status $(xargs -n 1 <<<"$made" | sort | xargs)" \
 	"0 emulators one root root-emulators two"
 is "... the path of the emulators' root is passed" "$(grep two "$w/made" | tail -n 1)" \
 	"tests/host/two.t /emulators none"
@@ -83,10 +83,10 @@ is "if something cannot be made, no case runs" "$status $(grep -c '\.t ' "$w/mad
 
 for bad in nothing tests/unit/none.t tests/tap.sh ../x.t / '' -x; do
 	run ugly "$bad"
-	is "no case '$bad': exit status, and nothing is made" "$status $made" "2 "
+	is "'$bad' is not a case: exit status, and nothing is made" "$status $made" "2 "
 done
 run -l ugly tests/host/two.t
-is "-l: each case, and its description" "$out" "tests/ugly/one.t
+is "-l lists each case with its description" "$out" "tests/ugly/one.t
     About ugly/one, which takes two lines.
 tests/host/two.t
     About host/two, which takes two lines."
@@ -104,8 +104,8 @@ is "... and needs only targets that exist" \
 
 a_case ugly/one one 'ok "bad" false; ok "good" true; skip "that" "reason"; done_testing'
 run ugly
-like "a check that fails" "$out" '^1 passed, 1 failed, 1 skipped$'
-is "... exit status" "$status" 1
+like "a check that fails is counted" "$out" '^1 passed, 1 failed, 1 skipped$'
+is "... and the exit status is 1" "$status" 1
 a_case ugly/one one 'ok "good" true; skip "that" "a reason"; done_testing'
 run ugly
 like "a skipped check is listed, with its reason" "$out" '^  ugly-one: that: a reason$'
@@ -120,27 +120,27 @@ a_case ugly/one one '. "$top/tests/hosts/relay.sh"
 	relay host "$tmp/points"
 	done_testing'
 run ugly
-like "a program on a host without a check counts as a failure" "$out" '^0 passed, 1 failed, 0 skipped$'
+like "a program on a host that makes no check counts as a failure" "$out" '^0 passed, 1 failed, 0 skipped$'
 a_case ugly/one one 'ok "good" true; exit 3'
 run ugly
-like "a case that ends badly counts as a failure" "$out" '^1 passed, 1 failed, 0 skipped$'
+like "a case that exits with an error counts as a failure" "$out" '^1 passed, 1 failed, 0 skipped$'
 a_case ugly/one one 'ok "good" true; kill -9 $$'
 run ugly
 like "... and one that is killed" "$out" '^1 passed, 1 failed, 0 skipped$'
 a_case ugly/one one 'skip_all "no"'
 run ugly
-is "a case that is skipped" "$status $(tail -n 1 <<<"$out")" "0 0 passed, 0 failed, 1 skipped"
+is "a case that is skipped is counted" "$status $(tail -n 1 <<<"$out")" "0 0 passed, 0 failed, 1 skipped"
 
 export TEST_SECONDS=0
 run unit ugly
-is "no time left: cases are skipped" "$status $(tail -n 1 <<<"$out")" "0 0 passed, 0 failed, 2 skipped"
+is "if no time is left, cases are skipped" "$status $(tail -n 1 <<<"$out")" "0 0 passed, 0 failed, 2 skipped"
 like "... and listed" "$out" 'not begun within 0 s, and skipped: ugly-one unit-small$'
 TEST_SECONDS=1000
 run unit
-is "time left: they run" "$status $(tail -n 1 <<<"$out")" "0 1 passed, 0 failed, 0 skipped"
+is "if time is left, they run" "$status $(tail -n 1 <<<"$out")" "0 1 passed, 0 failed, 0 skipped"
 TEST_SECONDS=soon
 run unit
-is "TEST_SECONDS is not a number: wrong use" "$status" 2
+is "TEST_SECONDS that is not a number is wrong use" "$status" 2
 unset TEST_SECONDS
 
 done_testing

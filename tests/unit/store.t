@@ -1,8 +1,8 @@
 #!/bin/bash
 # SPDX-License-Identifier: GPL-2.0
 #
-# What src/prepare keeps: versions beside each other; damage is detected; it recovers from kill -9, from a full disk and
-# from a second run at the same time. THOROUGH=y interrupts at every command in every way, not at a sample.
+# The store of src/prepare keeps several versions, detects damage, and recovers from kill -9, from a full disk, and from
+# runs at the same time. THOROUGH=y interrupts every command in every way, and not only a sample of them.
 # shellcheck disable=SC2016 # scripts in quotes
 # shellcheck source=tests/tap.sh
 . "$(dirname "$0")/../tap.sh"
@@ -11,7 +11,7 @@
 
 few_hooks
 
-# ---- older versions stay
+# ---- several versions
 
 world
 prepare
@@ -21,11 +21,11 @@ kver=6.12.118+deb13-amd64
 headers "$kver" $((code + 1)) 6.12.118-1
 tarball 6.12.118-1
 prepare
-is "a second version" "$status $(cd "$store" && echo *)" "0 6.12.117-1 6.12.118-1"
+is "a second version is stored, too" "$status $(cd "$store" && echo *)" "0 6.12.117-1 6.12.118-1"
 kver=$old
 headers "$kver" "$code" "$debian"
 prepare
-is "the first one, after the tarball moved on" "$status $(cat "$w/err")" "0 "
+is "the first one again, with a tarball of the second" "$status $(cat "$w/err")" "0 "
 is "... gives the same result as before" "$(content "$store/$debian" "$tree")" "${first//  .\/$debian\//  .\/}"
 rm -r "$SOURCE_DIR"
 prepare
@@ -49,10 +49,12 @@ for how in 'a file is cut|: >virt/kvm/kvm_main.c' 'a file is changed|echo >>arch
 done
 mv "$tar" "$w/away"
 echo >>"$store/$debian/arch/x86/kvm/x86.c"
-refused 12 "damaged, and the tarball is gone" 'is not on this machine' 'source KVER=|kvm-onereg-install'
+refused 12 "stored source is damaged, and there is no tarball" 'is not on this machine' \
+	'source KVER=|kvm-onereg-install'
 mv "$w/away" "$tar"
 tarball 6.12.118-1
-refused 13 "damaged, and the tarball moved on" 'has version 6\.12\.118-1' 'source KVER=|kvm-onereg-install'
+refused 13 "stored source is damaged, and the tarball has another version" 'has version 6\.12\.118-1' \
+	'source KVER=|kvm-onereg-install'
 
 # ---- at the same time
 
@@ -70,8 +72,8 @@ is "... and only one extracts" "$(cat "$w"/log? | grep -c extracting)" 1
 
 # ---- killed
 
-# Commands that run in front of the real ones and count themselves. The one with number $AT kills prepare and everything
-# that prepare started, before its work or, with HALF, halfway through.
+# Stand-ins for commands, which count the calls and run the real ones. At call number $AT, prepare and everything that
+# it started are killed before the command runs; with HALF, while it runs. With FAIL, that command fails instead.
 wrap=$tmp/wrap
 mkdir "$wrap"
 for c in tar cp mv rm mkdir sync patch sha256sum apt-get dpkg-deb ln; do
@@ -79,7 +81,8 @@ for c in tar cp mv rm mkdir sync patch sha256sum apt-get dpkg-deb ln; do
 		#!/bin/bash
 		real=$(command -v $c)
 		if [ -n "\${AT:-}" ]; then
-			# Both ends of a pipe count, and a kill must not come while the other one writes the number.
+			# Commands in a pipe run at the same time: one must not kill the other while that writes the
+			# number.
 			exec 7>"\$COUNT.lock"
 			flock 7
 			n=\$((\$(<"\$COUNT") + 1))
@@ -105,7 +108,7 @@ done
 chmod +x "$wrap"/*
 
 with=()
-interrupted() { # AT [VARIABLE...]: run, with that to happen at the command of that number; sets $reached
+interrupted() { # AT [VARIABLE...]: run prepare, interrupted at command number AT; sets $status and $reached
 	local at=$1
 	shift
 	echo 0 >"$w/count"
@@ -122,7 +125,7 @@ world
 prepare
 good_store=$(content "$store/$debian") good=$(content "$store" "$tree")
 cp -rp "$w/out" "$w/done"
-sweep() { # START MODE STEP: interrupt at every STEPth command
+sweep() { # START MODE STEP: from the state START, interrupt at every STEPth command; MODE: kill, half or fail
 	local start=$1 mode=$2 step=$3 v='' bad='' points=0 at
 	case $mode in half) v=HALF=1 ;; fail) v=FAIL=1 ;; esac
 	[ "${THOROUGH:-}" != y ] || step=1
@@ -139,7 +142,7 @@ sweep() { # START MODE STEP: interrupt at every STEPth command
 		points=$((points + 1))
 		case $mode:$status in
 		fail:16 | kill:137 | half:137) ;;
-		# Not every failure is a reason to stop: a checksum, for example, is calculated again.
+		# Some failures are no reason to stop: a checksum, for example, is calculated again.
 		fail:0) [ "$(content "$store" "$tree")" = "$good" ] || bad="$bad $at:incomplete" ;;
 		*) bad="$bad $at:$status:$(tail -n 1 "$w/err")" ;;
 		esac
@@ -150,8 +153,8 @@ sweep() { # START MODE STEP: interrupt at every STEPth command
 		[ -z "$(ls -d "$store"/.part* "$store"/.fetch.*[0-9] "$tree".part* 2>/dev/null)" ] ||
 			bad="$bad $at:next:leftovers"
 	done
-	is "$start, $mode at $points moments: the store is intact, and the next run recovers" "$bad" ""
-	ok "... which are not empty" test $points -ge 3
+	is "$start, $mode at $points commands: the store is intact, and the next run recovers" "$bad" ""
+	ok "... at least three commands were interrupted" test $points -ge 3
 }
 sweep fresh kill 2
 sweep fresh half 3
@@ -159,7 +162,7 @@ sweep fresh fail 2
 sweep replace kill 3
 sweep update kill 3
 sweep update fail 3
-# The same source from apt.
+# The same source, downloaded with apt.
 rm -r "$SOURCE_DIR"
 package "$debian"
 offer
@@ -171,7 +174,7 @@ tarball "$debian"
 
 for signal in TERM INT HUP; do
 	rm -rf "$store" "$w/out"
-	# A compiler that sends a signal: late, when both scratch folders have been in use.
+	# A compiler that sends a signal: prepare calls it late, after it has used both temporary folders.
 	printf '#!/bin/sh\ntouch %s/late\nkill -%s $(cat %s/pid)\n' "$w" $signal "$w" >"$w/bin/signalling"
 	chmod +x "$w/bin/signalling"
 	rm -f "$w/late"
@@ -182,20 +185,20 @@ for signal in TERM INT HUP; do
 				CC=signalling exec "$prepare" -k "$kver" -d "$kdir" -s "$store" -o "$tree"
 		) || status=$?
 	} >/dev/null 2>&1
-	is "SIG$signal: ends, with nothing left behind" \
+	is "SIG$signal: prepare ends, and no temporary folders remain" \
 		"$([ -e "$w/late" ] && echo late) $((status > 128)) $(
 			ls -d "$store"/.part* "$tree".part* 2>/dev/null
 		)" "late 1 "
 	prepare
-	is "... and the next run does it" "$status $(content "$store" "$tree")" "0 $good"
+	is "... and the next run succeeds" "$status $(content "$store" "$tree")" "0 $good"
 done
 
 # ---- the disk is full
 
 cat >"$tmp/full" <<'END'
 #!/bin/bash
-# In its own mount name space: with each size of the disk, either everything works or there is a clear refusal; then,
-# with enough space, everything works.
+# Runs in its own mount name space. With each size of the disk, prepare works or fails with a clear message; then, with
+# enough space, it works.
 set -u
 . "$1/tests/tap.sh" && rm -rf "$tmp" && trap - EXIT
 top=$1 tmp=$2 w=$3
@@ -227,7 +230,7 @@ else
 	unshare -rm bash "$tmp/full" "$top" "$tmp" "$w" >"$w/log" 2>&1
 	case $? in
 	77) skip "a disk too small, of many sizes" "no tmpfs that can grow in user name spaces" ;;
-	*) is "a disk too small, of many sizes: refused, and then recovered" "$(cat "$w/log")" "" ;;
+	*) is "a disk too small, of many sizes: a clear message, and the next run recovers" "$(cat "$w/log")" "" ;;
 	esac
 fi
 

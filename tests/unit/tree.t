@@ -1,14 +1,14 @@
 #!/bin/bash
 # SPDX-License-Identifier: GPL-2.0
 #
-# The repository itself: one place for the version, a dkms.conf that DKMS can read in any state, licence lines, and no
-# files or texts that do not belong here.
+# The repository has its version in one place, a dkms.conf that DKMS can read in any state, licence lines, and no files
+# or texts that do not belong here.
 # shellcheck disable=SC2016 # scripts in quotes
 # shellcheck source=tests/tap.sh
 . "$(dirname "$0")/../tap.sh"
 cd "$top" || exit 1
 
-# The files that are, or are about to be, in the repository.
+# The files in the repository, and those that can be added to it.
 if git rev-parse --show-toplevel 2>/dev/null | grep -q -x -F "$(pwd -P)"; then
 	git ls-files -co --exclude-standard
 else
@@ -18,7 +18,7 @@ mapfile -t files <"$tmp/files"
 ok "there are files to look at" test "${#files[@]}" -gt 20
 
 in_files() { grep -n -I -E "$@" /dev/null || true; }
-# Files that a program reads, judging by their first line or name.
+# Source files and scripts, according to their name or first line.
 sources=()
 for f in "${files[@]}"; do
 	case $f in
@@ -32,14 +32,14 @@ done
 version=$(sed -n 's/^PACKAGE_VERSION="\(.*\)"$/\1/p' dkms.conf)
 like "dkms.conf has a version" "$version" '^[0-9]+\.[0-9]+(\.[0-9]+)?(~[a-z0-9]+)?$'
 others=()
-# Debian's changelog is the place of the packages' version.
+# Debian's changelog must have the version of the packages.
 for f in "${files[@]}"; do case $f in dkms.conf | debian/changelog) ;; *) others+=("$f") ;; esac done
-is "debian/changelog has the same" "$(sed -n '1s/^kvm-onereg (\([^)]*\)) .*/\1/p' debian/changelog)" "$version"
+is "debian/changelog has the same version" "$(sed -n '1s/^kvm-onereg (\([^)]*\)) .*/\1/p' debian/changelog)" "$version"
 is "no other file has the version" "$(in_files "(^|[^0-9.])${version//./\\.}([^0-9.]|\$)" "${others[@]}")" ""
 
 # ---- dkms.conf
 
-# DKMS sources it with bash, in several states. Show everything that matters; of all programs, only grep is available.
+# DKMS sources it with bash, in several states. Print all relevant variables; only the program grep is available.
 mkdir "$tmp/bin"
 ln -s "$(command -v grep)" "$tmp/bin/grep"
 show='for v in PACKAGE_NAME PACKAGE_VERSION CLEAN AUTOINSTALL BUILD_EXCLUSIVE_KERNEL; do echo "$v=${!v}"; done
@@ -64,7 +64,7 @@ for r in 6.1.0-56-amd64 6.12.117+deb13-amd64 6.1.0-56-rt-amd64; do
 		"$(expected $r /nonexistent "$debian")"
 done
 for r in 6.6.1-amd64 6.17.8+deb13-amd64 7.3.4+deb13-amd64 6.120.1 5.10.0-1-amd64 16.1.2 6.1; do
-	is "sourced for $r, a series that is left alone" "$(source_it kernelver=$r kernel_source_dir=/x)" \
+	is "sourced for $r, a series that is not built for" "$(source_it kernelver=$r kernel_source_dir=/x)" \
 		"$(expected $r /x '^$')"
 done
 for r in 'a b' "a'b" 'a"b' '$(touch '"$tmp/x"')' '`touch '"$tmp/x"'`' '*' ';exit 3' '-n'; do
@@ -74,27 +74,27 @@ for r in 'a b' "a'b" 'a"b' '$(touch '"$tmp/x"')' '`touch '"$tmp/x"'`' '*' ';exit
 	is "sourced for a kernel called $r" "$(source_it "kernelver=$r" "kernel_source_dir=/x/$r")" \
 		"$(expected "$r" "/x/$r" "$debian")"
 done
-not_ok "... and runs nothing of that" 1 test -e "$tmp/x"
-is "sourced after another module's, and with odd variables" \
+not_ok "... and no command in these names is run" 1 test -e "$tmp/x"
+is "sourced after the dkms.conf of another module, and with odd variables" \
 	"$(source_it AUTOINSTALL=no CLEAN=y PACKAGE_VERSION=1 IFS=/ CDPATH=/ BASH_ENV=/dev/null action=status)" \
 	"$(expected '' '' "$debian")"
 
-# Headers, if they are there, show whether it is Debian's kernel.
+# Headers, if they are available, show whether the kernel is Debian's.
 kdir="$tmp/h [x] y"
 mkdir -p "$kdir/include/generated"
 of_headers() { source_it kernelver=6.1.9 kernel_source_dir="$kdir" | sed -n 's/^BUILD_EXCLUSIVE_KERNEL=//p'; }
 printf 'CONFIG_KVM=m\nCONFIG_KVM_INTEL=m\nCONFIG_KVM_AMD=m\n' >"$kdir/.config"
 echo '#define LINUX_PACKAGE_ID " Debian 6.1.9-1"' >"$kdir/include/generated/package.h"
-is "a Debian kernel is built for" "$(of_headers)" "$debian"
+is "with headers of a Debian kernel, it is built for" "$(of_headers)" "$debian"
 sed -i 's/_AMD=m/_AMD=y/' "$kdir/.config"
-is "... not without KVM as modules" "$(of_headers)" '^$'
+is "... but not without KVM as modules" "$(of_headers)" '^$'
 sed -i 's/_AMD=y/_AMD=m/' "$kdir/.config"
 echo '#define LINUX_PACKAGE_ID " Other 6.1.9-1"' >"$kdir/include/generated/package.h"
-is "another's kernel is left alone" "$(of_headers)" '^$'
+is "a kernel of another distribution is not built for" "$(of_headers)" '^$'
 rm "$kdir/include/generated/package.h"
-is "... and a kernel of unknown origin" "$(of_headers)" '^$'
+is "... neither is a kernel of unknown origin" "$(of_headers)" '^$'
 
-# autoinstall: the kernel to install for is in a variable that a local one hides.
+# In autoinstall, the kernel is in a variable that may be hidden by a local one.
 autoinstall() {
 	env -i PATH="$tmp/bin" action=autoinstall "$(command -v bash)" -c 'kernelver=$2
 	read_conf() { local kernelver=$3; safely "$1"; }
@@ -109,27 +109,27 @@ is "autoinstall for another series" "$(
 	autoinstall 6.17.8 ''
 	autoinstall 7.3.4 6.1.0-1
 )" $'AUTOINSTALL=\nAUTOINSTALL='
-# While dpkg runs, our package's trigger does it, if the package is there.
+# While dpkg runs, our package's trigger replaces autoinstall, if the package is installed.
 sed "s,/usr/lib/kvm-onereg/install,$tmp/installer," dkms.conf >"$tmp/dkms.conf"
 in_dpkg() { env -i PATH="$tmp/bin" "$@" "$(command -v bash)" -c '. "$0"; echo "$AUTOINSTALL"' "$tmp/dkms.conf" 2>&1; }
 is "autoinstall while dpkg runs, without our package" "$(in_dpkg DPKG_MAINTSCRIPT_PACKAGE=x)" yes
 touch "$tmp/installer"
-is "... with it" "$(in_dpkg DPKG_MAINTSCRIPT_PACKAGE=x)" ""
-is "... with it, by hand" "$(in_dpkg)" yes
-is "... and that is where the package has it" \
+is "... with our package" "$(in_dpkg DPKG_MAINTSCRIPT_PACKAGE=x)" ""
+is "... with our package, without dpkg" "$(in_dpkg)" yes
+is "... dkms.conf looks for the file where the package has it" \
 	"$(sed -n 's,.*\$(dkms)/\(usr/lib/kvm-onereg/install\)$,\1,p' debian/rules | sort -u)" \
 	usr/lib/kvm-onereg/install
-like "MAKE[0] is one call of make, which DKMS adds its own arguments to" "$(grep '^MAKE' dkms.conf)" \
+like "MAKE[0] is one call of make, to which DKMS can append its arguments" "$(grep '^MAKE' dkms.conf)" \
 	'^MAKE\[0\]="make [^;&|`(]*"$'
 
-# ---- what DKMS calls must not ask for the running kernel
+# ---- programs that DKMS calls must not depend on the running kernel
 
 called=(dkms.conf Makefile Kbuild src/prepare src/check-exports src/publish)
-is "nothing that DKMS calls runs uname" "$(in_files '(\$\(|`|\|\||&&|shell)[[:space:]]*uname' "${called[@]}")" ""
-is "... nor fetches anything" \
+is "no program that DKMS calls runs uname" "$(in_files '(\$\(|`|\|\||&&|shell)[[:space:]]*uname' "${called[@]}")" ""
+is "... or downloads anything" \
 	"$(in_files '\b(curl|wget|git clone|apt-get (update|download)|apt-get source)\b' "${called[@]}")" ""
 
-# ---- versions of the kernel are known in one file
+# ---- only one file depends on versions of the kernel
 
 c=()
 for f in "${files[@]}"; do case $f in src/compat.h) ;; src/*.[ch] | src/hooks/* | include/*) c+=("$f") ;; esac done
@@ -169,19 +169,19 @@ for f in .editorconfig .gitattributes; do
 	fi
 done
 
-# ---- nothing that does not belong here. The patterns are written so that they do not match themselves.
+# ---- files and texts that do not belong here. The patterns are written so that they do not match themselves.
 
-is "no path of the machine it was written on" \
+is "no path of the machine on which it was written" \
 	"$(in_files '(^|[[:space:]"'\''=:(])/wor[k]/|/tmp/w[/ ]|\.\./share[d]' "${files[@]}")" ""
-is "no host name of a registry: the machine's own configuration has those" \
+is "no host name of a registry: these are in the machine's own configuration" \
 	"$(in_files '(deb|security|ftp|ftp\.[a-z]+|snapshot|archive|incoming)[.]debian[.](org|net)|pypi[.]org|files[.]pythonhosted[.]|registry[.]npmjs' "${files[@]}")" ""
 docs=()
 for f in "${files[@]}"; do case $f in *.md | docs/*) docs+=("$f") ;; esac done
-is "the documentation speaks of the product, not of how it was written" \
+is "the documentation describes the product, and not how it was written" \
 	"$([ ${#docs[@]} = 0 ] || in_files -i '\bsession|\bassistant|\bsub-?agent|\blanguage model' "${docs[@]}")" ""
 is "no file has a note about something left to do" "$(in_files '\b(TOD[O]|FIXM[E]|XX[X])\b' "${files[@]}")" ""
 
-# Files of the kernel would be noticed by their names, their licence texts or their size.
+# Files of the kernel would be detected by their names, their authors or their size.
 is "no kernel text: file names" \
 	"$(printf '%s\n' "${files[@]}" | grep -E '(^|/)(x86|vmx|svm|nested|cpuid|kvm_main|lapic|emulate|mmu)\.[ch]$' |
 		grep -v '^tests/unit/stubs/')" ""

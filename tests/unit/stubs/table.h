@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0 */
-/* The KVM-defined registers of the test double: entry n exists when bit n of vcpu->has is set. */
+/* Made-up KVM-defined registers: register n exists if bit n of vcpu->has is set. */
 #ifndef STUB_TABLE_H
 #define STUB_TABLE_H
 

@@ -1,2 +1,2 @@
 /* SPDX-License-Identifier: GPL-2.0 */
-/* As in 6.1, which does not define what src/compat.h adds. */
+/* Empty, as 6.1 does not define the features that src/compat.h adds. */
