@@ -1,28 +1,28 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * between: a library for LD_PRELOAD that makes something happen between two steps of "kvm-onereg swap". $BETWEEN is
+ * between: a library for LD_PRELOAD that does something between two steps of "kvm-onereg swap". $BETWEEN is
  *
  *   vm          before the vendor module is unloaded, another process starts a VM
  *   kill        before kvm is unloaded, the command is killed
- *   load        after kvm was unloaded, another process has it loaded again, as opening /dev/kvm does
+ *   load        after kvm was unloaded, another process loads it again, as opening /dev/kvm does
  *
  * or one of these, at the Nth time that a module is loaded or unloaded:
  *
- *   kill:N      before it, the command is killed
- *   fail:N      it fails
- *   perf:N      before it, another process opens a perf event on a tracepoint of kvm, if that is loaded
- *   both:N      the same, and then it fails
- *   gone:N      before it, all modules of KVM vanish from disk, and then it fails
+ *   kill:N      before that, the command is killed
+ *   fail:N      that fails
+ *   perf:N      before that, another process opens a perf event on a tracepoint of kvm, if kvm is loaded
+ *   both:N      as perf:N, and then that fails
+ *   gone:N      before that, all modules of KVM are removed from disk, and then that fails
  *
- * or
+ * or one of these
  *
- *   step:N      before the Nth of all these steps, the command is killed: the journal is written, a module is loaded
- *               or unloaded, QEMU is asked something; the first is the first journal
+ *   step:N      before step N, the command is killed. Steps are: the journal is written, a module is loaded or
+ *               unloaded, QEMU gets a command. Step 1 is the first journal
  *   resumed     after a guest runs again, and before the journal says so, the command is killed
- *   deaf        when all guests are saved, the process of the last one hangs; from then on, the command waits for
- *               nothing longer than 5 seconds
- *   full        the disk gets full while the state of a guest is written
- *   only:SET    the program, whichever it is, does not start while modules other than SET (ours, distro) are loaded
+ *   deaf        when all guests are saved, the process of the last one is stopped; from then on, the command waits at
+ *               most 5 seconds for an answer
+ *   full        the disk is full when the state of a guest is written
+ *   only:SET    the program in which this library is loaded exits unless the modules SET (ours, distro) are loaded
  */
 #include <dlfcn.h>
 #include <errno.h>
@@ -57,7 +57,7 @@ static void run(const char * const words[])
 		_exit(127);
 	}
 	close(ready[1]);
-	/* If there is nothing to hold, it prints nothing and exits */
+	/* Wait until it is ready. If there is nothing to hold, it exits without output */
 	if (read(ready[0], &c, 1) < 0)
 		abort();
 	close(ready[0]);
@@ -75,7 +75,7 @@ static void load_kvm(void)
 	waitpid(pid, NULL, 0);
 }
 
-/* At the Nth step of any kind; nothing before the first journal counts as a step */
+/* Counts a step, and kills the command at the Nth one; the first journal is the first step */
 static void step(int journal)
 {
 	const char *what = getenv("BETWEEN");
@@ -86,7 +86,7 @@ static void step(int journal)
 		raise(SIGKILL);
 }
 
-/* Do what should happen before the Nth call; returns whether that call fails */
+/* Does what $BETWEEN demands before the Nth call; returns whether that call fails */
 static int before(void)
 {
 	static const char * const perf[] = { "/host/holder", "perf", NULL };

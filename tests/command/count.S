@@ -1,18 +1,18 @@
 /* SPDX-License-Identifier: GPL-2.0 */
 /*
- * A guest that counts, for keep-guests.t: the 64 KiB that a machine finds in place of a BIOS. It writes each number,
- * in hexadecimal, to the debug console, one per line. Each number is the one that it finds in memory, plus one; and
- * what it wrote to other places in memory must still be there: otherwise it writes "bad", and stops.
+ * A guest that counts, for keep-guests.t, in a firmware image of 64 KiB in place of a BIOS. It writes each number, in
+ * hexadecimal, to the debug console, one per line. Each number is the one in memory plus one. The guest also stores
+ * each number in a table in memory, and compares: if an entry has changed, it writes "bad", and stops.
  *
- * With FULL, it first writes to each page of its memory above 1 MiB, so that all of them are there, and none is empty.
+ * With FULL, it first writes to each page of its memory above 1 MiB, so that all pages exist and none is empty.
  */
 #define NUMBER	0x1000
 #define TABLE	0x2000
 #define ENTRIES 0x1000
 #define CONSOLE 0xe9
 /*
- * The timer's count from one number to the next: 0 stands for 65536, or 55 ms. Meanwhile, the guest halts and costs its
- * host nothing. Writing a number takes milliseconds on an emulated host.
+ * The timer's count from one number to the next: 0 stands for 65536, or 55 ms, in which the guest halts and costs its
+ * host no time. Writing a number takes milliseconds on an emulated host.
  */
 #define COUNTS	0
 #define TICK	8	/* the vector of its interrupt */
@@ -26,12 +26,12 @@ start:
 	movw	%ax, %ss
 	movw	$0x800, %sp
 
-	/* No local APIC, so that the timer's interrupt reaches the CPU from the interrupt controller alone */
+	/* Disable the local APIC, so that the interrupt controller (8259) is connected to the CPU directly */
 	movl	$0x1b, %ecx
 	rdmsr
 	btrl	$11, %eax
 	wrmsr
-	/* Interrupt controller and timer, as a BIOS would set them up; no other interrupt is enabled */
+	/* Set up interrupt controller and timer, like a BIOS, but enable no other interrupt */
 	movw	$(tick - start), 4 * TICK
 	movw	%cs, 4 * TICK + 2
 	movb	$0x11, %al
@@ -52,7 +52,7 @@ start:
 	outb	%al, $0x40
 
 #ifdef FULL
-	/* Segments without a limit */
+	/* A data segment without a limit */
 	lgdtl	%cs:(gdtr - start)
 	movl	%cr0, %eax
 	orb	$1, %al
@@ -132,7 +132,7 @@ bad:	movb	$'b', %al
 	jmp	5b
 
 #ifdef FULL
-	/* Marked as accessed: the CPU cannot do so in a ROM */
+	/* The segment is marked as accessed, because the CPU cannot do that in a ROM */
 	.balign	8
 gdt:	.quad	0, 0x00cf93000000ffff
 gdtr:	.word	. - gdt - 1

@@ -1,13 +1,14 @@
 # SPDX-License-Identifier: GPL-2.0
 # shellcheck shell=bash disable=SC2016,SC2154,SC2034 # the host expands scripts; others set or use the variables
 #
-# For cases and the demo, after tap.sh and lib.sh: guests under Debian's QEMU on a host of make_host, which count, and
-# write each number into a file.
+# For cases and the demo: guests under Debian's QEMU on a host of make_host, which count, and write each number into a
+# file. Source it after tap.sh and lib.sh.
 #
-#   prepare_host NAME RELEASE   make_host, with what the guests need; "${trees[@]}" are options for run_script
-#   $setup                      functions for its scripts: "guest NAME OPTION..." starts one, "goes_on NAME" says
+#   prepare_host NAME RELEASE   call make_host, and add the files that the guests need; "${trees[@]}" are options for
+#                               run_script
+#   $setup                      functions for its scripts: "guest NAME OPTION..." starts a guest, "goes_on NAME" prints
 #                               whether it counts, and so on
-#   sequence HOST GUEST         "consecutive" if each number that the guest wrote is the previous one plus one
+#   sequence HOST GUEST         print "consecutive" if each number that the guest wrote is the previous one plus one
 
 prepare_host() { # NAME RELEASE
 	make_host "$1" "$2"

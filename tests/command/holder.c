@@ -1,29 +1,31 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * holder KIND [ARGUMENT...]: hold KVM, until it is killed. Says "ready" once it does. Arguments are for
- * /proc/PID/cmdline. KIND is
+ * holder KIND [ARGUMENT...]: hold KVM until this process is killed. Prints "ready" once it holds KVM. For most kinds,
+ * arguments only appear in /proc/PID/cmdline. KIND is
  *
  *   vm         a VM with two vCPUs that does nothing
  *   device     /dev/kvm, open
- *   path       /dev/kvm, opened with O_PATH: this holds nothing
- *   node       the same device through a node of another name
- *   unlinked   ... which is gone from its folder
- *   thread     /dev/kvm, opened by a thread that has files of its own
- *   mapped     a vCPU's memory, with no file open
+ *   path       /dev/kvm, opened with O_PATH, which does not hold KVM
+ *   node       a device node with another name, open
+ *   unlinked   the same, removed from its folder
+ *   thread     /dev/kvm, opened by a thread with its own file table
+ *   mapped     the mapped memory of a vCPU, with no file open
  *   stats      the statistics of a VM, with nothing else open
- *   uring      /dev/kvm, as a registered file of an io_uring alone
- *   passed     /dev/kvm, on its way through a socket
+ *   uring      /dev/kvm, only as a registered file of an io_uring
+ *   passed     /dev/kvm, in a message in a socket
  *   perf       a perf event on the tracepoint kvm:kvm_exit
- *   perfmap    ... its buffer, with no file open
+ *   perfmap    the mapped buffer of such an event, with no file open
  *   bpf        a BPF program on the raw tracepoint kvm_exit
- *   pinned     ... pinned to /sys/fs/bpf/held; the process is gone
+ *   pinned     the same, pinned to /sys/fs/bpf/held; the process exits
  *   stat       a file of KVM in debugfs
- *   tracefs    nothing: mounts it, and ends
- *   mount      nothing: mounts a file system of type ARGUMENT on the folder that follows, with the options that follow
- *              that, and ends
- *   bind       nothing: runs ARGUMENT, a program with its arguments, with memory of node 0 alone
- *   listen     nothing: listens on the Unix socket ARGUMENT, and never says anything
- *   qmp        nothing: connects to the QMP socket ARGUMENT, and sends the commands that follow, or stays connected
+ *
+ * These do not hold KVM:
+ *
+ *   tracefs    mount tracefs, and exit
+ *   mount TYPE FOLDER OPTIONS       mount a file system, and exit
+ *   bind PROGRAM [ARGUMENT...]      run a program with a memory policy for node 0 only
+ *   listen SOCKET                   listen on a Unix socket, and never accept or answer
+ *   qmp SOCKET [COMMAND...]         connect to a QMP socket and send commands; without any, stay connected
  */
 #include <fcntl.h>
 #include <linux/bpf.h>
@@ -206,7 +208,7 @@ static void run_bound(char **words)
 	check(*words, execvp(*words, words));
 }
 
-/* Prints the answers */
+/* Sends QMP commands and prints the answers */
 static void qmp(char **words)
 {
 	struct sockaddr_un address = { .sun_family = AF_UNIX };

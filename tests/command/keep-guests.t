@@ -1,10 +1,10 @@
 #!/bin/bash
 # SPDX-License-Identifier: GPL-2.0
 #
-# kvm-onereg swap --keep-guests on emulated hosts, under Debian's QEMU: guests that count go on counting over swaps in
-# both directions, whether their memory is written to a file or stays in place; if the command is killed at any step,
-# the next one completes the swap or undoes it; a guest that is not restored, or cannot be, does not affect the others;
-# everything that cannot be kept is named and refused before any guest stops.
+# kvm-onereg swap --keep-guests on emulated hosts, under Debian's QEMU: guests that count continue over swaps in both
+# directions, whether their memory is written to a file or stays in place. If the command is killed at any step, the
+# next run completes the swap or undoes it. A guest that is not restored does not affect the others. If a guest cannot
+# be kept, swap names it and refuses before any guest stops.
 #
 # THOROUGH=y: killed at each step instead of some, and also on Debian 12's kernel
 # needs: emulated-hosts root-qemu

@@ -1,24 +1,23 @@
 # SPDX-License-Identifier: GPL-2.0
 # shellcheck shell=bash disable=SC2154 # tests/tap.sh sets build, tmp and top
 #
-# For the cases here that need a host; source it after tests/tap.sh.
+# For the cases in this folder that need an emulated host; source it after tests/tap.sh.
 #
 #   make_host NAME RELEASE     make $tmp/NAME, a tree for the option -I of tests/hosts/boot: the command, bash and some
-#                              programs, and the modules of KVM as `make install` leaves them in a Debian 12 (bookworm)
-#                              or 13 (trixie) root, with nothing but what they need; if RELEASE is "native", those of
-#                              a kernel that has ONE_REG and CET itself. Sets $kernel, the folder for -k, and $K, the
-#                              kernel's release
+#                              programs, and KVM's modules with their dependencies, as `make install` leaves them in a
+#                              Debian 12 (bookworm) or 13 (trixie) root; if RELEASE is "native", those of a kernel that
+#                              has ONE_REG and CET itself. Sets $kernel, the folder for -k, and $K, the kernel's release
 #   changed_module FILE SECTION OFFSET TO
 #                              write a copy of a module to TO, with one bit of a section changed
-#   strip_modules FOLDER       remove from the modules what takes an emulated host seconds to load
+#   strip_modules FOLDER       remove those parts of the modules that take an emulated host seconds to load
 #   run_script NAME HOST SCRIPT [OPTION]...
-#                              run a bash script there, on svm or vmx, with nothing loaded; its output is $out. OPTIONs
-#                              are those of tests/hosts/boot. In the script:
-#                                run WORDS -- COMMAND...   prints "== WORDS", the command's output, "== status N"
-#                                hold COMMAND...           start a program and wait until it says that it is ready
-#   part WORDS                 print what is in $out under these words
+#                              run a bash script with the tree NAME on the host svm or vmx, where KVM is not loaded; its
+#                              output is $out. OPTION as for tests/hosts/boot. Scripts have these functions:
+#                                run WORDS -- COMMAND...   print "== WORDS", the command's output, "== status N"
+#                                hold COMMAND...           start a program, and wait until it prints that it is ready
+#   part WORDS                 print the part of $out under these words
 #
-# $between in the environment of a command makes things happen between its steps: see between.c.
+# Scripts set $between in the environment of a command to do something between its steps: see between.c.
 
 [ "$(id -u)" = 0 ] || skip_all "needs root"
 command -v mmdebstrap >/dev/null || skip_all "mmdebstrap is missing: apt-get install mmdebstrap"

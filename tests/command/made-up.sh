@@ -3,19 +3,21 @@
 # Made-up hosts, for cases that need no kernel: trees for KVM_ONEREG_ROOT. The command in them is built with ASan and
 # UBSan. Source this first, in place of tests/tap.sh: it continues the case in the root that has the compilers.
 #
-#   host            a good one in $R: Debian 13's kernel $K with our modules $V installed and loaded, on an AMD CPU
+#   host            make a host without problems in $R: Debian 13's kernel $K with our modules $V installed and loaded,
+#                   on an AMD CPU
 #   kernel RELEASE DISTRO [OURS [VERSION-OF-LINUX]]
-#                   one more kernel, with the distro's modules and, if OURS is "ours", ours
-#   ko FILE [KEY=VALUE]...    a module; ID=... (hexadecimal, 40 digits) is its build-id. EXPORT=NAME:CRC,
+#                   add a kernel, with the distro's modules and, if OURS is "ours", ours
+#   ko FILE [KEY=VALUE]...    make a module; ID=... (hexadecimal, 40 digits) is its build ID. EXPORT=NAME:CRC,
 #                   IMPORT=NAME:CRC, UNVERSIONED=NAME (imported without a CRC) and WEAK=NAME are its symbols
-#   initrd FILE PACKER...     an initramfs in /boot: an archive of microcode, then what $tmp/in holds, packed
-#   load NAME FILE [out]      loaded from this file; "out": out of tree
-#   grub DEFAULT RELEASE...   a grub.cfg as grub-mkconfig makes it, of kernels in this order; "saved": as grubenv says
+#   initrd FILE PACKER...     make an initramfs in /boot: an archive of microcode, then the files in $tmp/in, compressed
+#   load NAME FILE [out]      let a module be loaded from this file; "out": out of tree
+#   grub DEFAULT RELEASE...   make a grub.cfg like grub-mkconfig, with kernels in this order; DEFAULT may be "saved",
+#                   for the entry that grubenv has
 #   put FILE TEXT   write a file below $R
-#   dep [RELEASE]   depmod
-#   vm PID COMMAND VMS VCPUS [WORD]...    a process
-#   onereg WORD... run the command there: $output, $status
-#   json PERL       the value of a Perl expression, in which $j is the JSON in $output
+#   dep [RELEASE]   run depmod
+#   vm PID COMMAND VMS VCPUS [WORD]...    add a process with VMs
+#   onereg WORD...  run the command on the host; sets $output and $status
+#   json PERL       print the value of a Perl expression, in which $j is the JSON in $output
 
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 if [ -z "${MADE_UP:-}" ]; then

@@ -2,15 +2,16 @@
 # SPDX-License-Identifier: GPL-2.0
 #
 # Installer and command have the same model of a host: in the same trees, both find the same kernels in the same order,
-# and report the same about each: whose KVM modprobe takes, its version and origin, and what it would be built from.
+# and report the same about each: whose KVM modprobe takes, its version and origin, and from which source it would be
+# built.
 #
-# tools/installer/look.sh reads a tree in a mount name space of its own, where it is /lib/modules, /boot and so on; the
-# command, below KVM_ONEREG_ROOT. A line for each kernel:
+# tools/installer/look.sh reads a tree in its own mount name space, where it is /lib/modules, /boot and so on. The
+# command reads it below KVM_ONEREG_ROOT. They are compared by a line for each kernel:
 #
 #   KERNEL: WHOSE [VERSION ORIGIN | FILE]; VERSION OF ITS SOURCE
 #
-# The command has more words. The installer does not know "native" and "built in": src/prepare detects native kernels,
-# and a KVM that is built in has no files to replace. It calls "mixed" what the command calls "damaged".
+# The command distinguishes more states. The installer has no "native" and "built in": src/prepare detects native
+# kernels, and a KVM that is built in has no files to replace. The installer's "mixed" is the command's "damaged".
 # shellcheck disable=SC2016 # code in quotes
 # shellcheck source=tests/command/made-up.sh
 . "$(dirname "$0")/made-up.sh"

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * names - check the tables that the command is built with, and what finds names in them
+ * names - check the tables of names in the command, and the functions that look names up in them
  *
- * Speaks TAP; exits 0 or 1.
+ * Prints TAP. Exit status: 0 or 1.
  */
 #include <ctype.h>
 #include <stdio.h>
@@ -23,7 +23,7 @@ static bool finds(const char *name, __u32 want)
 	return false;
 }
 
-/* The ranges of MSRs: the CPU's, AMD's, Transmeta's, Hyper-V's, KVM's */
+/* The ranges of MSRs: Intel's, AMD's, Transmeta's, Hyper-V's, KVM's */
 static bool plausible(__u32 index)
 {
 	return index < 0x2000 || (index >= 0xc0000000 && index < 0xc0002100) ||
@@ -65,11 +65,11 @@ static void check_every_name(void)
 	}
 	free(list);
 	tap_diag("%zu names of MSRs", msrs);
-	tap_ok(msrs > 400, "there are names");
+	tap_ok(msrs > 400, "the tables have names");
 	tap_ok(good, "each name is found, at an index that an MSR may have");
-	tap_ok(printed, "the name that is printed for an index is found, at that index");
-	tap_ok(prefixed, "... with MSR_ in front");
-	tap_ok(any_case, "... in lower case");
+	tap_ok(printed, "the name that is printed for an index is found, with that index");
+	tap_ok(prefixed, "... also with the prefix MSR_");
+	tap_ok(any_case, "... and in lower case");
 }
 
 /* SDM volume 4, APM volume 2, Documentation/virt/kvm/x86/msr.rst, TLFS */
@@ -110,7 +110,7 @@ static const struct {
 	{ "HV_X64_MSR_GUEST_OS_ID", 0x40000000 },
 };
 
-/* Defined next to MSRs, but not MSRs: bit numbers, masks, counts */
+/* Names that are defined next to MSRs, but are bit numbers, masks or counts */
 static const char * const none[] = {
 	"IA32_BNDCFGS_RSVD",
 	"PLATFORM_INFO_CPUID_FAULT_BIT",
@@ -132,7 +132,7 @@ static void check_spots(void)
 
 	for (size_t i = 0; i < sizeof(spots) / sizeof(*spots); i++)
 		good &= finds(spots[i].name, spots[i].index);
-	tap_ok(good, "MSRs have the numbers of the manuals");
+	tap_ok(good, "MSRs have the indices in the manuals");
 	good = true;
 	for (size_t i = 0; i < sizeof(none) / sizeof(*none); i++) {
 		if (msr_find(none[i], &index)) {
@@ -143,11 +143,11 @@ static void check_spots(void)
 	tap_ok(good, "names of bits and masks are not taken for MSRs");
 	tap_ok(!strcmp(msr_name(0xc0000082), "LSTAR") && !strcmp(msr_name(0x10a), "IA32_ARCH_CAPABILITIES") &&
 		       !strcmp(msr_name(0x8b), "IA32_UCODE_REV") && !msr_name(0xdeadbeef),
-	       "of several names, the one for all CPUs is printed");
+	       "if an MSR has several names, the one for all CPUs is printed");
 	tap_ok(kvm_register_find("guest_ssp", &index) && index == 0 && kvm_register_find("KVM_REG_GUEST_SSP", &index) &&
 		       !kvm_register_find("SSP", &index) && !strcmp(kvm_register_name(0), "GUEST_SSP") &&
 		       !kvm_register_name(1),
-	       "KVM-defined registers");
+	       "KVM-defined registers are found by name, and have names");
 }
 
 static bool bit_is(__u32 leaf, __u32 subleaf, enum cpuid_register which, unsigned int bit, const char *want)
@@ -168,20 +168,20 @@ static void check_bits(void)
 		       bit_is(0x80000001, 0, ECX, 2, "SVM") & bit_is(0x80000001, 0, EDX, 29, "LM") &
 		       bit_is(0x80000008, 0, EBX, 0, "CLZERO") & bit_is(0x8000000a, 0, EDX, 0, "NPT") &
 		       bit_is(0x40000001, 0, EAX, 5, "KVM_FEATURE_STEAL_TIME"),
-	       "bits of CPUID, as SDM and APM have them");
-	/* REP_GOOD is in a word that only Linux has; and 1.EDX[3] is not in word 3 */
+	       "bits of CPUID have the names in SDM and APM");
+	/* REP_GOOD is in a word that only Linux defines; and word 3 is not 1.EDX */
 	tap_ok(bit_is(3, 0, EDX, 16, "") & bit_is(1, 0, EDX, 3, "PSE") & bit_is(7, 0, EAX, 0, "") &
 		       bit_is(7, 2, EDX, 0, ""),
-	       "bits of other words have no name");
+	       "bits that CPUID does not have get no name");
 	tap_ok(!strcmp(xfeature_name(2), "YMM") && !strcmp(xfeature_name(9), "PKRU") &&
 		       !strcmp(xfeature_name(18), "XTILE_DATA") && !xfeature_name(14) && !xfeature_name(63),
-	       "components of XSAVE");
+	       "components of XSAVE have names");
 	tap_ok(!strcmp(msr_bit_name(PROCBASED2, 1), "EPT") && !strcmp(msr_bit_name(PROCBASED, 31), "SEC_CONTROLS") &&
 		       !strcmp(msr_bit_name(PINBASED, 0), "INTR_EXITING") && !msr_bit_name(PINBASED, 16) &&
 		       !strcmp(msr_bit_name(EXIT, 9), "EXIT_HOST_ADDR_SPACE_SIZE") &&
 		       !strcmp(msr_bit_name(ENTRY, 2), "ENTRY_LOAD_DEBUG_CONTROLS") &&
 		       !strcmp(msr_bit_name(ARCH_CAPABILITIES, 0), "RDCL_NO"),
-	       "bits of MSRs");
+	       "bits of MSRs have names");
 }
 
 static void check_suggestion(const char *name, const char *want)
@@ -190,7 +190,7 @@ static void check_suggestion(const char *name, const char *want)
 
 	if (strcmp(like ?: "", want))
 		tap_diag("%s: %s", name, like);
-	text = *want ? format("'%s': the nearest is %s", name, want) : format("'%.20s' is like none", name);
+	text = *want ? format("'%s': the nearest is %s", name, want) : format("no name is like '%.20s'", name);
 	tap_ok(!strcmp(like ?: "", want), "%s", text);
 }
 

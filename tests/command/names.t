@@ -1,7 +1,8 @@
 #!/bin/bash
 # SPDX-License-Identifier: GPL-2.0
 #
-# The tables of names that are generated from kernel headers: those of Debian 12, of Debian 13, and of a native kernel.
+# The tables of names of registers and features are correct if they are generated from the kernel headers of Debian 12,
+# of Debian 13, and of a native kernel.
 # shellcheck disable=SC2016 # scripts in quotes
 # shellcheck source=tests/tap.sh
 . "$(dirname "$0")/../tap.sh"

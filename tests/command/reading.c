@@ -1,13 +1,13 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * reading - what KVM says, asked without the command and without ONE_REG
+ * reading - query KVM without the command kvm-onereg and without ONE_REG
  *
- * Usage: reading FILE                 writes to FILE the lines below
- *        reading --as-user COMMAND... runs a command as the user nobody
- *        reading --told N COMMAND...  runs a command, prints "== N" before and "== N status STATUS" after it; exits 0
+ * Usage: reading FILE                 write the lines below to FILE
+ *        reading --as-user COMMAND... run a command as the user nobody
+ *        reading --told N COMMAND...  run a command; print "== N" before, "== N status STATUS" after it. Exit status: 0
  *
- * msr INDEX VALUE SETTABLE            of a vCPU with all that KVM supports, by KVM_GET_MSRS and KVM_SET_MSRS; "msr
- *                                     INDEX -" if it cannot be read
+ * msr INDEX VALUE SETTABLE            of a vCPU with all features that KVM supports, from KVM_GET_MSRS and
+ *                                     KVM_SET_MSRS; "msr INDEX -" if it cannot be read
  * cpuid LEAF SUBLEAF EAX EBX ECX EDX  KVM_GET_SUPPORTED_CPUID
  * emulated ...                        KVM_GET_EMULATED_CPUID
  * feature INDEX VALUE                 KVM_GET_MSRS on /dev/kvm

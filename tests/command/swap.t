@@ -1,9 +1,9 @@
 #!/bin/bash
 # SPDX-License-Identifier: GPL-2.0
 #
-# kvm-onereg swap on emulated hosts with Debian's kernels: both directions, with parameters kept; refused while anything
-# holds KVM; rolled back if a step fails; repaired after kill -9. kvm-onereg status shows what is loaded after each
-# step.
+# kvm-onereg swap on emulated hosts with Debian's kernels: it works in both directions and keeps parameters, refuses
+# while anything holds KVM, rolls back if a step fails, and repairs the host after kill -9. After each step, kvm-onereg
+# status shows which modules are loaded.
 #
 # THOROUGH=y: holders of KVM and failing steps on both releases, not only on Debian 13
 # shellcheck disable=SC2016,SC1091,SC2154 # the host's shell expands the scripts; the files set the variables
