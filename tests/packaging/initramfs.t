@@ -152,8 +152,7 @@ for release in $releases; do
 		like "$what: ... which is complete" "$out" '^full: the old image is whole$'
 		like "$what: ... the message says that it contains other modules" "$out" \
 			'failed: /boot/initrd\.img-.* still contains KVM modules'
-		like "$what: ... and names the commands to fix that" "$out" \
-			"to fix: make room in /boot \\(df /boot\\), then: $(
+		like "$what: ... and the commands to fix it" "$out" "to fix: make room in /boot \\(df /boot\\), then: $(
 			case $generator in
 			dracut) echo 'dracut --force /boot/initrd' ;;
 			*) echo 'update-initramfs -u -k 6' ;;
