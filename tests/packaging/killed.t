@@ -28,7 +28,7 @@ installed, before depmod        | depmod | *                             | befor
 installed, after depmod         | depmod | *                             | after
 '
 
-# A stand-in for a program: at the step that /wrap/point describes, it kills all processes of the name space.
+# A stand-in for a program: at the step in /wrap/point, it kills all processes of its PID name space but the first.
 cat >"$tmp/killer" <<'END'
 #!/bin/bash
 { read -r pattern; read -r how; } </wrap/point
