@@ -33,11 +33,12 @@ HOSTS ?=
 # Of mutation: begin nothing after so long.
 SECONDS ?=
 # Of fuzz: an emulated host, a kernel series (the newest), and the least number of operations. hostile takes the first
-# two, and the number of attempts on each; without them, as in make check.
+# two, the number of attempts on each, and how many CPUs the host has; without them, as in make check.
 HOST ?= svm
 KERNEL ?=
 OPS ?= 100000
 ATTEMPTS ?=
+CPUS ?=
 # y makes every compiler warning an error.
 WERROR ?=
 # no: without debug information, as DKMS builds, where BTF does not need it.
@@ -134,9 +135,9 @@ fuzz: ## compare ours with native over random operations: HOST, KERNEL, SEED, OP
 	@tests/fuzz/compare -H '$(HOST)' $(if $(KERNEL),-k '$(KERNEL)') -s '$(or $(SEED),1)' -n '$(OPS)'
 
 .PHONY: hostile
-hostile: ## let hostile VMMs and guests loose on a host: HOST, KERNEL, SEED, ATTEMPTS (as root)
+hostile: ## let hostile VMMs and guests loose on a host: HOST, KERNEL, SEED, ATTEMPTS, CPUS (as root)
 	@HOSTILE_HOSTS='$(if $(filter-out file,$(origin HOST)),$(HOST))' HOSTILE_KERNELS='$(KERNEL)' HOSTILE_SEED='$(SEED)' \
-		HOSTILE_ATTEMPTS='$(ATTEMPTS)' TEST_TIMEOUT=86400 tests/run tests/fuzz/hostile.t
+		HOSTILE_ATTEMPTS='$(ATTEMPTS)' HOSTILE_CPUS='$(CPUS)' TEST_TIMEOUT=86400 tests/run tests/fuzz/hostile.t
 
 .PHONY: fuzz-parsers
 fuzz-parsers: ## let libFuzzer look for files that the command kvm-onereg does not take well: RUNS, SEED (as root)

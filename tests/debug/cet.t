@@ -115,6 +115,9 @@ $(ending intel)" "${with_cet[@]}"
 	on "$series: hostile" vmx "$kernel" "$modules" "$(for_series "$series" 'hostile-vmx --attempts 40')
 $(ending intel)" "${with_cet[@]}" "${tolerated[@]}"
 
+	on "$series: hostile, two CPUs" vmx "$kernel" "$modules" "$(for_series "$series" 'hostile-vmx --attempts 40')
+$(ending intel)" "${with_cet[@]}" "${tolerated[@]}" --cpus 2
+
 	on "$series: hostile, AMD" svm-cet "$kernel" "$modules" "$(for_series "$series" 'hostile-svm --attempts 40')
 $(ending amd)" -p kvm_amd.cet=1 -p kvm.force_emulation_prefix=1 -M msr "${tolerated[@]}"
 

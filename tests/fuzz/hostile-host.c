@@ -13,6 +13,8 @@
 #include "hostile.h"
 #include "user-shadow-stack.h"
 
+/* The CPU that is examined: this process is on it. */
+static unsigned int here = -1;
 static uint64_t at_rest[CET_MSRS_XSS];
 static unsigned int first_seen;
 static uint64_t first_cr4;
@@ -30,16 +32,21 @@ static GUEST unsigned int calls(unsigned int n)
 	return n ? calls(n - 1) + 1 : 0;
 }
 
-/* It must not return: its callers have no entries on the new shadow stack. */
-static _Noreturn void keep(int in, int out, int msrs)
+/* Each byte that it reads is the CPU to be on. It must not return: its callers have no entries on the new shadow stack. */
+static _Noreturn void keep(int in, int out)
 {
 	uint64_t ssp, u_cet, pl3;
+	unsigned char cpu;
 	unsigned int tries;
+	int msrs;
 	char c;
 
 	if (own_arch_prctl(ARCH_SHSTK_ENABLE, ARCH_SHSTK_SHSTK))
 		_exit(2);
-	while (read(in, &c, 1) == 1) {
+	while (read(in, &cpu, 1) == 1) {
+		msrs = host_msr_file(cpu);
+		if (!host_move(0, cpu))
+			_exit(3);
 		c = calls(KEEPER_CALLS) == KEEPER_CALLS ? 'k' : 'c';
 		/* A thread that loses the CPU in the kernel gets its state back only on the way to user mode. */
 		for (tries = 0; tries < 3; tries++) {
@@ -69,7 +76,7 @@ static void start_keeper(void)
 	if (!keeper) {
 		close(in[1]);
 		close(out[0]);
-		keep(in[0], out[1], host_msr_file());
+		keep(in[0], out[1]);
 	}
 	close(in[0]);
 	close(out[1]);
@@ -80,11 +87,12 @@ static void start_keeper(void)
 
 static bool keeper_goes_on(const char *when)
 {
+	const unsigned char cpu = here;
 	char c = '?';
 
 	if (!keeper_lives)
 		return true;
-	if (write(to_keeper, "", 1) == 1 && read(from_keeper, &c, 1) == 1 && c == 'k')
+	if (write(to_keeper, &cpu, 1) == 1 && read(from_keeper, &c, 1) == 1 && c == 'k')
 		return true;
 	tap_diag("%s: a process with a shadow stack %s", when,
 		 c == '?' ? "has ended" :
@@ -114,6 +122,18 @@ static bool may_be_anything(uint32_t msr, bool vms)
 	return vms && msr == MSR_PL3_SSP && !host_has_cet;
 }
 
+unsigned int host_cpus(void)
+{
+	return sysconf(_SC_NPROCESSORS_ONLN);
+}
+
+void host_examine(unsigned int cpu)
+{
+	if (here != cpu && !host_move(0, cpu))
+		tap_bail("this process cannot be on CPU %u", cpu);
+	here = cpu;
+}
+
 bool host_is_right(bool vms, const char *when)
 {
 	unsigned int i, tries;
@@ -125,14 +145,14 @@ bool host_is_right(bool vms, const char *when)
 			continue;
 		/* User state may belong to another thread, if this one has just lost the CPU in the kernel. */
 		for (tries = 0; tries < 3; tries++) {
-			got = host_rdmsr(cet_msrs[i]);
+			got = host_rdmsr_on(here, cet_msrs[i]);
 			if (got == at_rest[i])
 				break;
 		}
 		if (tries < 3)
 			continue;
 		right = false;
-		tap_diag("%s: MSR 0x%x of the host is 0x%llx, and was 0x%llx", when, cet_msrs[i],
+		tap_diag("%s: MSR 0x%x of the host's CPU %u is 0x%llx, and was 0x%llx", when, cet_msrs[i], here,
 			 (unsigned long long)got, (unsigned long long)at_rest[i]);
 	}
 	if (seen_of_cr4() != first_seen) {
@@ -245,24 +265,32 @@ bool host_works(const char *when)
 
 void host_start(void)
 {
-	unsigned int i;
+	unsigned int i, cpu;
 
 	kmsg = open("/dev/kmsg", O_RDONLY | O_NONBLOCK | O_CLOEXEC);
 	if (kmsg < 0 || lseek(kmsg, 0, SEEK_END) < 0)
 		tap_bail("/dev/kmsg");
 	host_s_cet = host_usual_s_cet();
+	host_examine(0);
 	for (i = 0; i < CET_MSRS_XSS; i++) {
 		at_rest[i] = host_rdmsr(cet_msrs[i]);
+		for (cpu = 1; cpu < host_cpus(); cpu++)
+			tap_ok(host_rdmsr_on(cpu, cet_msrs[i]) == at_rest[i],
+			       "the host at rest: CPU %u has the same MSR 0x%x", cpu, cet_msrs[i]);
 		if (cet_msrs[i] == MSR_XSS)
 			continue;
 		tap_ok(at_rest[i] == (cet_msrs[i] == MSR_S_CET ? host_s_cet : 0),
 		       "the host at rest: MSR 0x%x is 0x%llx", cet_msrs[i], (unsigned long long)at_rest[i]);
 	}
 	first_seen = seen_of_cr4();
-	if (!host_wrmsr(MSR_PL1_SSP, SPOILED))
-		tap_bail("PL1_SSP of the host cannot be written");
-	tap_ok(!host_is_right(false, "PL1_SSP is changed"), "a changed MSR of the host is noticed");
-	host_wrmsr(MSR_PL1_SSP, 0);
+	for (cpu = host_cpus(); cpu--;) {
+		/* On a native kernel, a change of tasks writes PL1_SSP: this process goes there before. */
+		host_examine(cpu);
+		if (!host_wrmsr_on(cpu, MSR_PL1_SSP, SPOILED))
+			tap_bail("PL1_SSP of the host cannot be written");
+		tap_ok(!host_is_right(false, "PL1_SSP is changed"), "a changed MSR of CPU %u is noticed", cpu);
+		host_wrmsr_on(cpu, MSR_PL1_SSP, 0);
+	}
 	if (!kvm_is_svm()) {
 		first_cr4 = host_cr4();
 		tap_ok(first_cr4 && !(first_cr4 & CR4_CET) == !host_has_cet, "the host at rest: CR4 is 0x%llx",

@@ -8,10 +8,10 @@
  * threads at once, with file descriptors closed and memory gone under vCPUs that run. In the others, guests are
  * hostile: hypervisors whose entries fail half way; NMI, SMI and INIT from another thread; values with a reserved bit,
  * by WRMSR, XRSTORS, VMCS or VMCB, MSR list and KVM's emulator; shadow stacks where there is no memory. During an
- * attempt, on the same CPU, and after it, the parent looks at the host: its CET MSRs and IA32_XSS are as they were at
- * rest, and a process with its own shadow stack continues. Afterwards, a new VM works, and the kernel has not
- * complained. Only the bits of CR4 that user mode sees are compared each time; sometimes all of it, on VMX, where
- * KVM's dump has it.
+ * attempt and after it, the parent looks at the CPU that it is on: its CET MSRs and IA32_XSS are as they were at rest,
+ * and a process with its own shadow stack continues. If the host has two CPUs, the parent and all threads of the
+ * attempt keep changing theirs. Afterwards, a new VM works, and the kernel has not complained. Only the bits of CR4 that
+ * user mode sees are compared each time; sometimes all of it, on VMX, where KVM's dump has it.
  *
  * The seed determines, for each attempt: its kind, its VMs, how many threads there are, the steps of each with their
  * random numbers, and where it dies. When threads take turns, and when a signal or a message comes, depends on the
@@ -23,6 +23,7 @@
 #include <fcntl.h>
 #include <getopt.h>
 #include <pthread.h>
+#include <sched.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -172,7 +173,22 @@ static void *storm(void *arg)
 	return NULL;
 }
 
-/* The signal of a timer may reach a thread that is not in KVM_RUN: here, each gets one. */
+static void kick(pthread_t thread)
+{
+	cpu_set_t set;
+
+	if (host_cpus() > 1) {
+		CPU_ZERO(&set);
+		CPU_SET(random_below(host_cpus()), &set);
+		pthread_setaffinity_np(thread, sizeof(set), &set);
+	}
+	pthread_kill(thread, SIGUSR1);
+}
+
+/*
+ * The signal of a timer may reach a thread that is not in KVM_RUN: here, each gets one. If the host has several CPUs,
+ * each goes to one of them.
+ */
 #define KICK_US 3000
 
 static void *kicker(void *arg)
@@ -180,11 +196,12 @@ static void *kicker(void *arg)
 	const pthread_t *first = arg;
 	unsigned int i;
 
+	random_seed(own->seed);
 	for (;;) {
 		usleep(KICK_US);
-		pthread_kill(*first, SIGUSR1);
+		kick(*first);
 		for (i = 0; i < nthreads; i++)
-			pthread_kill(threads[i], SIGUSR1);
+			kick(threads[i]);
 	}
 	return NULL;
 }
@@ -482,6 +499,7 @@ static bool watch(pid_t pid, const struct attempt *a)
 	for (looks = 0; looks < LOOKS_MAX; looks++) {
 		usleep(300 + random_below(4000));
 		name_of(a, name, sizeof(name));
+		host_examine(random_below(host_cpus()));
 		right &= host_is_right(true, name);
 		info.si_pid = 0;
 		if (waitid(P_PID, pid, &info, WEXITED | WNOHANG | WNOWAIT) || info.si_pid == pid)
@@ -498,6 +516,7 @@ static bool watch(pid_t pid, const struct attempt *a)
 static bool attempt(const struct attempt *a, int vm)
 {
 	struct shared *s = shared;
+	unsigned int cpu;
 	bool right, ended;
 	char name[200];
 	pid_t pid;
@@ -535,8 +554,12 @@ static bool attempt(const struct attempt *a, int vm)
 		tap_diag("%s: a guest made the CPU refuse a VM entry of the host", name);
 		right = false;
 	}
-	right &= host_is_right(false, name);
-	return host_works(name) && right;
+	for (cpu = 0; cpu < host_cpus(); cpu++) {
+		host_examine(cpu);
+		right &= host_is_right(false, name);
+		right &= host_works(name);
+	}
+	return right;
 }
 
 static void report(unsigned long n)
@@ -603,8 +626,6 @@ int main(int argc, char **argv)
 	shared = mmap(NULL, sizeof(*shared), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
 	if (shared == MAP_FAILED || prctl(PR_SET_CHILD_SUBREAPER, 1))
 		tap_bail("memory, or processes");
-	if (!host_move(0, 0))
-		tap_bail("this process cannot be on CPU 0");
 	/* An attempt may end because of a fault of its own. */
 	host_put("/proc/sys/debug/exception-trace", "0");
 	host_start();

@@ -78,6 +78,9 @@ void bad_entry(struct fuzz *f, struct cpu *c);
 
 /* The host, as the parent sees it: hostile-host.c */
 void host_start(void);
+unsigned int host_cpus(void);
+/* Goes to this CPU; from now on, it is the one that is examined. */
+void host_examine(unsigned int cpu);
 /*
  * Compares it with its state at the start. @vms: VMs may exist. Returns false, with a message for @when, if something
  * differs.

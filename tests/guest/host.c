@@ -53,14 +53,19 @@ uint64_t host_rdmsr(uint32_t msr)
 	return host_rdmsr_on(0, msr);
 }
 
-int host_msr_file(void)
+int host_msr_file(unsigned int cpu)
 {
-	return host_msrs(0);
+	return host_msrs(cpu);
+}
+
+bool host_wrmsr_on(unsigned int cpu, uint32_t msr, uint64_t value)
+{
+	return pwrite(host_msrs(cpu), &value, sizeof(value), msr) == sizeof(value);
 }
 
 bool host_wrmsr(uint32_t msr, uint64_t value)
 {
-	return pwrite(host_msrs(0), &value, sizeof(value), msr) == sizeof(value);
+	return host_wrmsr_on(0, msr, value);
 }
 
 bool host_put(const char *path, const char *word)

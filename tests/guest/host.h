@@ -17,10 +17,11 @@ extern bool host_has_cet;
 /* The current value of an MSR of the host's CPU 0; needs the host's module msr. */
 uint64_t host_rdmsr(uint32_t msr);
 uint64_t host_rdmsr_on(unsigned int cpu, uint32_t msr);
-/* The file to pread() from, at offset @msr, to read one of them. */
-int host_msr_file(void);
-/* Returns false if it cannot be written. */
+/* The file to pread() from, at offset @msr, to read an MSR of @cpu. */
+int host_msr_file(unsigned int cpu);
+/* Both return false if it cannot be written. */
 bool host_wrmsr(uint32_t msr, uint64_t value);
+bool host_wrmsr_on(unsigned int cpu, uint32_t msr, uint64_t value);
 
 /* Writes a word to a file in sysfs. Returns false, with a message, if that fails. */
 bool host_put(const char *path, const char *word);

@@ -305,7 +305,7 @@ void test_host_shadow_stack(void)
 {
 	int status;
 
-	msr_fd = host_msr_file();
+	msr_fd = host_msr_file(0);
 	map_found();
 
 	if (!host_has_cet) {
