@@ -10,6 +10,8 @@
 #   skip DESCRIPTION REASON              a check that cannot run here, and why
 #   skip_all REASON                      the whole case cannot run here
 #   diag TEXT...                         a remark
+#   diag_if_failed TEXT...               a remark, if a check failed since the last call. Call it after the checks of
+#                                        each part of a case, so that a failure shows the output of its own part only
 #
 # Set here: $top (the project), $build (its build folder), $tmp (scratch, removed at the end).
 set -u
@@ -22,9 +24,14 @@ tmp=$(mktemp -d "$build/tmp/case.XXXXXX")
 trap 'rm -rf "$tmp"' EXIT
 export BUILD=$build
 
-tests=0 failures=0 output=''
+tests=0 failures=0 failures_shown=0 output=''
 
 diag() { printf '%s\n' "$*" | sed 's/^/# /'; }
+
+diag_if_failed() {
+	[ "$failures" = "$failures_shown" ] || diag "$@"
+	failures_shown=$failures
+}
 
 report() {
 	local good=$1 text=$2

@@ -92,7 +92,7 @@ changed_module() {
 }
 
 run_script() {
-	local name=$1 host=$2
+	local name=$1 host=$2 status
 	cat - <(printf '%s\n' "$3") >"$tmp/$name.sh" <<-'END'
 		export NO_COLOR=1
 		run() {
@@ -114,9 +114,10 @@ run_script() {
 	echo "/usr/bin/bash /host/$name.sh" >"$tmp/$name.commands"
 	"$top/tests/hosts/boot" -H "$host" -k "$kernel" -N -I "$tmp/$name" -i "$tmp/$name.sh" -o "$tmp/$name.out" \
 		-f "$tmp/$name.commands" "$@" >"$tmp/$name.output" 2>&1
-	ok "$name: the host runs to its end, and its kernel does not complain" test $? = 0
+	status=$?
 	out=$(tr -d '\r' <"$tmp/$name.output")
-	[ "$failures" = 0 ] || diag "$out"
+	report "$((status != 0))" "$name: the host runs to its end, and its kernel does not complain" ||
+		diag "exit status $status" "$out"
 }
 
 part() { sed -n "/^== $*\$/,/^== status/p" <<<"$out"; }

@@ -38,17 +38,17 @@ for release in $releases; do
 	like "$release: the modules are built, modinfo finds them, and a purge removes them" "$out" '^installed +PASS'
 	like "$release: pkg-config finds the header" "$out" '^header +PASS'
 	like "$release: autopkgtest succeeds" "$out" '^autopkgtest 0$'
-	[ "$failures" = 0 ] || diag "$out"
+	diag_if_failed "$out"
 
 	out=$(in_test_bed 'sed -i "s/!= 0x4010aeab/== 0x4010aeab/" source/debian/tests/header' --test-name=header)
 	like "$release: a wrong number in the header is reported" "$out" '^header +FAIL'
 	like "$release: autopkgtest fails then" "$out" '^autopkgtest 4$'
-	[ "$failures" = 0 ] || diag "$out"
+	diag_if_failed "$out"
 
 	out=$(in_test_bed 'ln -sf /bin/false /usr/local/bin/make')
 	like "$release: a build that fails is reported as an error of the package" "$out" \
 		'^installed +FAIL badpkg|^erroneous package'
 	like "$release: and autopkgtest fails" "$out" '^autopkgtest [1-9]'
-	[ "$failures" = 0 ] || diag "$out"
+	diag_if_failed "$out"
 done
 done_testing

@@ -62,7 +62,7 @@ for release in $releases; do
 		like "$release on $host: status reports our modules on disk" "$out" "^\\* .* ours ${version//./\\.},"
 		not_ok "$release on $host: status reports nothing as damaged or pending" 1 \
 			grep -E 'damaged|pending' <<<"$out"
-		[ "$failures" = 0 ] || diag "status $status" "$out"
+		diag_if_failed "status $status" "$out"
 	done
 done
 done_testing

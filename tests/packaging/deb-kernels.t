@@ -15,15 +15,13 @@ functions='
 intact() { dpkg --verify "linux-image-$1" | grep /kvm/; echo "intact $?"; }
 '
 series_of() { case $1 in bookworm) echo 6.1 ;; *) echo 6.12 ;; esac }
-# in_case NAME LAYER SCRIPT: run SCRIPT in LAYER. Its output is $out; end_case shows it if a check failed
+# in_case NAME LAYER SCRIPT: run SCRIPT in LAYER. Its output is $out
 in_case() {
 	what="$release: $1"
-	failed_before=$failures
 	out=$(in_root -o "$2" -- "$functions$3")
 }
 shows() { like "$what: $1" "$out" "$2"; }
 apt_succeeds() { is "$what: apt succeeds" "$(grep -c '^apt 0$' <<<"$out")" "$1"; } # TIMES
-end_case() { [ "$failures" = "$failed_before" ] || diag "$out"; }
 
 for release in $releases; do
 	begin_deb
@@ -52,7 +50,7 @@ for release in $releases; do
 		shows "the sources of both kernels are kept" '^kept: 2$'
 		apt_succeeds 2
 		shows "a purge of the new kernel leaves nothing of it, and removes its source" '^gone: 0, 1$'
-		end_case
+		diag_if_failed "$out"
 	fi
 
 	if take_turn; then
@@ -72,7 +70,7 @@ for release in $releases; do
 			'^with: ours ours ours, old: ours ours ours$'
 		shows "if there is nothing to do, a line reports each kernel" '^already: 2$'
 		apt_succeeds 2
-		end_case
+		diag_if_failed "$out"
 	fi
 
 	if take_turn; then
@@ -86,7 +84,7 @@ for release in $releases; do
 		shows "a line says why" \
 			"skipped: kernel 6\\.[^ ]* was built from linux 6\\.[^ ]*, but .* has version 6\\."
 		apt_succeeds 2
-		end_case
+		diag_if_failed "$out"
 	fi
 
 	if take_turn; then
@@ -105,7 +103,7 @@ for release in $releases; do
 		shows "with the headers only: the distro's modules" '^headers: distro distro distro$'
 		shows "with both: our modules" '^source: ours ours ours$'
 		shows "with both: dpkg succeeds" '^source 0$'
-		end_case
+		diag_if_failed "$out"
 	fi
 
 	if take_turn; then
@@ -122,7 +120,7 @@ for release in $releases; do
 		shows "without headers: the distro's modules" '^source: distro distro distro$'
 		shows "with headers: our modules" '^headers: ours ours ours$'
 		apt_succeeds 3
-		end_case
+		diag_if_failed "$out"
 	fi
 
 	if take_turn; then
@@ -138,7 +136,7 @@ for release in $releases; do
 		shows "after a removal, modprobe finds the newer image's own modules" '^removed: distro distro distro$'
 		shows "dpkg finds those unchanged" '^intact 1$'
 		apt_succeeds 2
-		end_case
+		diag_if_failed "$out"
 	fi
 
 	if take_turn; then
@@ -157,7 +155,7 @@ for release in $releases; do
 		shows "with the source, the modules are rebuilt" \
 			"^with: ours ours ours, linux-source-$series ${newer//./\\.}\$"
 		apt_succeeds 2
-		end_case
+		diag_if_failed "$out"
 	fi
 
 	# dkms itself installs the modules. On Debian 13, it then moves the distro's modules to a folder of its own.
@@ -180,7 +178,7 @@ for release in $releases; do
 			"^newer: ours ours ours, linux-source-$series ${newer//./\\.}\$"
 		shows "dkms does not replace the newer package's own modules with old ones" '^intact 1$'
 		shows "modprobe finds the distro's modules" '^removed: distro distro distro$'
-		end_case
+		diag_if_failed "$out"
 	fi
 
 	if take_turn; then
@@ -193,7 +191,7 @@ for release in $releases; do
 		shows "a line says that it is native" '^  [^ ]+ +native: '
 		shows "its modules are left alone" '^native: distro distro distro, ii ii ii , old: ours ours ours$'
 		apt_succeeds 1
-		end_case
+		diag_if_failed "$out"
 	fi
 
 	if take_turn; then
@@ -210,7 +208,7 @@ for release in $releases; do
 		shows "with a command to fix that" 'to fix: kvm-onereg-install$'
 		shows "apt can remove the source package, and the installed modules stay" '^removed: ours ours ours$'
 		apt_succeeds 2
-		end_case
+		diag_if_failed "$out"
 	fi
 
 	if take_turn; then
@@ -236,7 +234,7 @@ for release in $releases; do
 		shows "dpkg finds those unchanged" '^intact 1$'
 		shows "the installer tries again, and succeeds" '^install 0$'
 		shows "then the new kernel has our modules" '^again: ours ours ours, ours ours ours, ii $'
-		end_case
+		diag_if_failed "$out"
 	fi
 done
 done_testing

@@ -74,7 +74,7 @@ for release in $releases; do
 	is "$release: after a purge, every file is as before the install" "$(sed -n 's/^difference //p' <<<"$out")" ""
 	is "$release: apt succeeds each time" "$(grep -c '^apt 0$' <<<"$out")" 5
 	is "$release: no module was loaded or unloaded" "$(sed -n 's/^called //p' <<<"$out")" ""
-	[ "$failures" = 0 ] || diag "$out"
+	diag_if_failed "$out"
 
 	out=$(in_root -o "$deb_light" -- "$functions"'
 		repack 9.1.0 9.1.0
@@ -112,7 +112,7 @@ for release in $releases; do
 	is "$release: nothing is left" "$(sed -n 's/^left //p' <<<"$out")" ""
 	is "$release: apt's exit status, each time" "$(sed -n 's/^apt //p' <<<"$out" | xargs)" "100 0 0 100 0"
 	is "$release: no module was loaded or unloaded in these upgrades" "$(sed -n 's/^called //p' <<<"$out")" ""
-	[ "$failures" = 0 ] || diag "$out"
+	diag_if_failed "$out"
 
 	# The CET switch used to be a conffile of the package.
 	out=$(in_root -o "$deb_plain" -- '
@@ -145,7 +145,7 @@ for release in $releases; do
 	like "$release: the purge keeps the saved state of a guest" "$out" \
 		'^guests: /var/lib/kvm-onereg/guests/web1.state$'
 	is "$release: apt's exit status with that package" "$(sed -n 's/^apt //p' <<<"$out" | xargs)" "0 100 0 0"
-	[ "$failures" = 0 ] || diag "$out"
+	diag_if_failed "$out"
 
 	out=$(in_root -o "$deb_plain" -- '
 		cp -r Makefile Kbuild dkms.conf src include tools /tmp/
@@ -167,6 +167,6 @@ for release in $releases; do
 		"0 0 2"
 	like "$release: after a purge, modprobe finds the distro's modules" "$out" '^purged: distro distro distro$'
 	is "$release: and nothing is left of either" "$(sed -n 's/^left //p' <<<"$out")" ""
-	[ "$failures" = 0 ] || diag "$out"
+	diag_if_failed "$out"
 done
 done_testing

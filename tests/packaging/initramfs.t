@@ -103,7 +103,7 @@ for release in $releases; do
 				'^purged: distro distro distro , image: 3 same, without conf$'
 		fi
 		is "$what: apt succeeds each time" "$(grep '^apt ' <<<"$out" | sort -u)" "apt 0"
-		[ "$failures" = 0 ] || diag "$out"
+		diag_if_failed "$out"
 		[ "$release/$generator" != trixie/initramfs-tools ] || boots
 
 		case $release/$generator/${THOROUGH:-} in
@@ -162,7 +162,7 @@ for release in $releases; do
 		like "$what: once there is room, the image has the distro's modules" "$out" \
 			'^room again: distro distro distro , image: 3 same, without conf$'
 		like "$what: an image without KVM is left alone" "$out" '^no KVM: left alone, ours ours ours, apt 0$'
-		[ "$failures" = 0 ] || diag "$out"
+		diag_if_failed "$out"
 	done
 done
 done_testing

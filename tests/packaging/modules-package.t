@@ -105,7 +105,7 @@ for release in $releases; do
 	is "$release: ... and the modules have no signature" "$(sed -n 's/^no signer: *//p' <<<"$out")" ""
 	like "$release: the package's version consists of those of the project and the image" "$out" \
 		"^next: Version: 9\.1\.0\+${new//+/\\+}\$"
-	[ "$failures" = 0 ] || diag "$out"
+	diag_if_failed "$out"
 
 	ok "$release: lintian reports no error and no warning" "$root" run "build-$release" -n -b "$to:/to:ro" -- \
 		lintian --allow-root --fail-on error,warning -EvIL +pedantic /to/signed.deb
@@ -185,7 +185,7 @@ for release in $releases; do
 	is "$release: after a purge, every file is as before the install" "$(sed -n 's/^difference //p' <<<"$out")" ""
 	is "$release: apt succeeds each time" "$(grep '^apt' <<<"$out" | sort | uniq -c | xargs)" "5 apt 0"
 	is "$release: no module is loaded or unloaded" "$(sed -n 's/^called //p' <<<"$out")" ""
-	[ "$failures" = 0 ] || diag "$out"
+	diag_if_failed "$out"
 
 	# ---- the image is updated under the same name
 
@@ -221,7 +221,7 @@ for release in $releases; do
 	is "$release: ... and nothing is left" "$(sed -n 's/^left //p' <<<"$out")" ""
 	is "$release: apt succeeds in each update of the image" "$(grep '^apt' <<<"$out" | sort | uniq -c | xargs)" \
 		"7 apt 0"
-	[ "$failures" = 0 ] || diag "$out"
+	diag_if_failed "$out"
 
 	out=$(in_root -o "$bare" -- '
 		P=kvm-onereg-modules-$K
@@ -247,11 +247,10 @@ for release in $releases; do
 		"^modules first: prebuilt prebuilt prebuilt ${was//+/\\+}\$"
 	like "$release: ... and the new ones are used once the image is installed" "$out" \
 		"^then the image: prebuilt prebuilt prebuilt ${new//+/\\+}\$"
-	[ "$failures" = 0 ] || diag "$out"
-
 	like "$release: a damaged module is not used" "$out" '^a bad file: distro distro distro$'
 	like "$release: ... and the line says what to do" "$out" \
 		'to fix: apt-get install --reinstall kvm-onereg-modules-6'
+	diag_if_failed "$out"
 
 	out=$(in_root -o "$bare" -- '
 		repos image
@@ -260,7 +259,7 @@ for release in $releases; do
 		echo "both: $(resolved) $(modinfo -k "$K" -F origin kvm | cut -d" " -f2)"')
 	like "$release: image and package in one run of apt: the new modules are used" "$out" \
 		"^both: prebuilt prebuilt prebuilt ${new//+/\\+}\$"
-	[ "$failures" = 0 ] || diag "$out"
+	diag_if_failed "$out"
 
 	# ---- with kvm-onereg-dkms
 
@@ -310,7 +309,7 @@ for release in $releases; do
 	is "$release: ... and nothing is left of both packages" "$(sed -n 's/^left //p' <<<"$out")" ""
 	is "$release: apt succeeds each time, with both packages" "$(grep '^apt' <<<"$out" | sort | uniq -c | xargs)" \
 		"9 apt 0"
-	[ "$failures" = 0 ] || diag "$out"
+	diag_if_failed "$out"
 
 	# ---- killed
 

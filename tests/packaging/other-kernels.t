@@ -74,7 +74,7 @@ for release in $releases; do
 			'^  6\.17\.8[^ ]* +skipped: .*series 6\.17'
 		like "$release, $state: make install recognizes a kernel that is not Debian's" "$out" \
 			'^  6\.1\.99[^ ]* +skipped: .*is not a Debian kernel'
-		[ "$failures" = 0 ] || diag "$out"
+		diag_if_failed "$out"
 	done
 done
 

@@ -82,6 +82,6 @@ for release in $releases; do
 	is "$release: the build ids are recorded" "$(sed -n 's/^id //p' <<<"$out")" \
 		"$(sed -n 's/^real id //p' <<<"$out")"
 	is "$release: exit status 0 each time" "$(grep '^status' <<<"$out" | sort -u)" "status 0"
-	[ "$failures" = 0 ] || diag "$out"
+	diag_if_failed "$out"
 done
 done_testing

@@ -65,7 +65,7 @@ like "Debian 12: our modules for its 6.1" "$out" '^6\.1\.0-[0-9]+-amd64: ours ou
 like "Debian 12: and for its 6.12" "$out" \
 	"^${second//+/\\+}: ours ours ours, linux-source-6\\.12 ${second_version//+/\\+}\$"
 rm -rf "$before/work" "$before/m"
-[ "$failures" = 0 ] || diag "$out"
+diag_if_failed "$out"
 
 # after NAME: check the end of an upgrade
 after() {
@@ -84,7 +84,7 @@ after() {
 	like "$what: the new 6.12 has our modules, from its exact source" "$out" \
 		"^last: ${new//+/\\+}: ours ours ours, linux-source-6\\.12 $("$kernel" version 6.12)\$"
 	is "$what: no source is wanted any more" "$(sed -n 's/^wanted: //p' <<<"$out")" ""
-	[ "$failures" = "$failed_before" ] || diag "$(tail -n 150 <<<"$out")"
+	diag_if_failed "$(tail -n 150 <<<"$out")"
 }
 
 end='
@@ -96,7 +96,6 @@ end='
 	echo "wanted: $(ls /var/lib/kvm-onereg/wanted 2>/dev/null)"'
 
 if [ "${THOROUGH:-}" = y ]; then
-	failed_before=$failures
 	with_network -o "$before" -- "sources13='$sources13'"'
 	sources_are "$sources13"
 	steps'"$end"
@@ -104,7 +103,6 @@ if [ "${THOROUGH:-}" = y ]; then
 fi
 
 # Kill apt and dpkg and all their children, as a power cut would, when the new kernel's headers are set up.
-failed_before=$failures
 with_network -o "$before" -- "sources13='$sources13'"'
 	sources_are "$sources13"
 	apt upgrade --without-new-pkgs

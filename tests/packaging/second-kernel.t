@@ -61,6 +61,6 @@ for release in $releases; do
 		"$(sed -n '/^second/,/^purge/p' <<<"$out" | grep -c 'installed already')" 2
 	like "$release: the kernel's packages can be purged" "$out" '^purge 0$'
 	like "$release: dkms no longer knows that kernel" "$out" '^entries: 0$'
-	[ "$failures" = 0 ] || diag "$out"
+	diag_if_failed "$out"
 done
 done_testing

@@ -35,11 +35,7 @@ offline() { echo "deb [trusted=yes] http://127.0.0.1:9 ./" >/etc/apt/sources.lis
 on_one bookworm
 for release in $releases; do
 	begin_deb
-	run() {
-		out=$(in_root -o "$1" -- "$functions$2")
-		failed_before=$failures
-	}
-	end() { [ "$failures" = "$failed_before" ] || diag "$out"; }
+	run() { out=$(in_root -o "$1" -- "$functions$2"); }
 
 	run "$deb_plain" '
 		gone
@@ -65,7 +61,7 @@ for release in $releases; do
 	is "$release: the message is printed once" "$(grep -c '^\*\*\*' <<<"$out")" 1
 	like "$release: installed modules need no source" "$out" '^reconfigured: ours ours ours, $'
 	is "$release: all commands succeed" "$(grep '^status' <<<"$out" | xargs)" "status 0 status 0"
-	end
+	diag_if_failed "$out"
 
 	run "$deb_plain" '
 		systemd
@@ -100,7 +96,7 @@ for release in $releases; do
 		"$(sed -n '/^service:/,/^status/p' <<<"$out" | xargs -d '\n' | sed 's/.*source //')" "status 0"
 	like "$release: if the timer is disabled, apt does not start it" "$out" \
 		'^off: untried 0, cat: /started: No such file'
-	end
+	diag_if_failed "$out"
 
 	run "$deb_plain" '
 		systemd
@@ -141,7 +137,7 @@ for release in $releases; do
 	like "$release: ... and the service records that" "$out" '^unavailable: unavailable$'
 	like "$release: available again: the service queries the archive again" "$out" \
 		'^on offer: ours ours ours, build-ids built log source$'
-	end
+	diag_if_failed "$out"
 
 	run "$deb_light" '
 		printf "options kvm_%s cet=1\n" intel amd >/etc/modprobe.d/a.conf
@@ -165,6 +161,6 @@ for release in $releases; do
 		'^then: ours ours ours, old: ours ours ours, 2$'
 	like "$release: a purge of the new kernel removes its source, too" "$out" \
 		'^purged: 1 build-ids built log source$'
-	end
+	diag_if_failed "$out"
 done
 done_testing

@@ -68,6 +68,6 @@ for release in $releases; do
 	like "$release: a removal stops it" "$out" '^removed: inactive, distro distro distro$'
 	is "$release: apt succeeds each time" "$(grep '^apt ' <<<"$out" | sort -u)" "apt 0"
 	like "$release: the script ran to its end" "$out" '^end$'
-	[ "$failures" = 0 ] || diag "$out" "$(tail -n 30 "$tmp/console")"
+	diag_if_failed "$out" "$(tail -n 30 "$tmp/console")"
 done
 done_testing

@@ -50,6 +50,7 @@ for release in $releases; do
 	out=$(in_root -l "$tmp/layer" -b "$tmp/programs:/programs:ro" \
 		-- 'apt --no-install-recommends install /programs/*.deb')
 	like "$release: apt installs them" "$out" '^apt 0$'
+	diag_if_failed "$out"
 	rm -rf "$tmp/layer/work" "$tmp/layer/m"
 
 	what="$release: needrestart"
@@ -60,6 +61,7 @@ for release in $releases; do
 	shows "needrestart ends by itself" '^needrestart 0$'
 	shows "it reports the state of the kernel" '^NEEDRESTART-KSTA: [1-3]$'
 	shows "the report is the same without our package" '^same verdict$'
+	diag_if_failed "$out"
 
 	what="$release: a newer version under the same kernel name"
 	out=$(in_root -o "$tmp/layer" -- "$functions"'
@@ -71,8 +73,7 @@ for release in $releases; do
 	shows "our modules are rebuilt" "^newer: ours ours ours, linux-source-.* ${newer//./\\.}\$"
 	is "$what: one line reports that" "$(grep -c ' installed (.*, from linux-source' <<<"$out")" 1
 	is "$what: no line reports a failure" "$(grep -c ' failed: ' <<<"$out")" 0
-	[ "$failures" = "${seen:=0}" ] || diag "$out"
-	seen=$failures
+	diag_if_failed "$out"
 
 	for names in "image headers source" "next next-source"; do
 		what="$release: a build that fails, with the packages of $names"
@@ -92,8 +93,7 @@ for release in $releases; do
 			'^  6[^ ]+ +failed: the build failed; .*log: /var/lib/kvm-onereg/log/'
 		shows "... with the command that tries again" '^kvm-onereg-dkms: .* to try again: /usr/'
 		shows "... and trying again works" '^again 0: ours ours ours$'
-		[ "$failures" = "$seen" ] || diag "$out"
-		seen=$failures
+		diag_if_failed "$out"
 	done
 done
 done_testing

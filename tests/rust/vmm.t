@@ -35,7 +35,7 @@ on() {
 		status=${line%% *} line=${line#* }
 		is "$name: ${line%%: *}" "$(sed -n "s/^command $n exit //p" "$tmp/$name/report")" "$status"
 	done <<<"$commands"
-	[ "$failures" = 0 ] || diag "$(cat "$tmp/$name/out")"
+	diag_if_failed "$(cat "$tmp/$name/out")"
 }
 saved=()
 # keep NAME: for the hosts that follow
