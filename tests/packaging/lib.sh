@@ -23,6 +23,8 @@
 #                     the path and the origin
 #   sums [K]          sha256 of the three files that modinfo finds
 #   traces            list the files of an installation; there are none after a removal
+#   intact [K]        print "intact" if dpkg finds the three modules of the kernel's package as they were installed, or
+#                     else what it finds
 #   revised VERSION   the Debian version with the next revision
 #   status CMD...     run the command, show its output, then print a line "status N"
 #   tmpfs DIR SIZE    mount a file system of SIZE on DIR; untmpfs DIR unmounts it
@@ -91,6 +93,13 @@ sums() {
 traces() {
 	ls -d /usr/src/kvm-onereg-* /var/lib/dkms/kvm-onereg /var/lib/kvm-onereg /lib/modules/*/updates 2>/dev/null
 	find /usr/src /lib/modules/ -maxdepth 1 -name ".kvm-onereg*"
+}
+intact() {
+	local p=linux-image-${1:-$K} found
+	# Without these checksums, dpkg would verify nothing.
+	[ "$(grep -s -c -E "/kvm/kvm(-intel|-amd)?\.ko" "/var/lib/dpkg/info/$p.md5sums")" = 3 ] || { echo "no checksums"; return; }
+	found=$(dpkg --verify "$p" 2>&1) || { echo "dpkg fails: $found"; return; }
+	grep /kvm/ <<<"$found" || echo intact
 }
 revised() { perl -pe "s/(\d+)(\D*)\$/(\$1 + 1) . \$2/e" <<<"$1"; }
 status() { "$@" 2>&1; echo "status $?"; }

@@ -150,11 +150,11 @@ for release in $releases; do
 		in_image installed
 		sed -i "s/^#options/options/" /etc/modprobe.d/kvm-onereg.conf
 		status /usr/lib/kvm-onereg/modules/"$K"/install-prebuilt "$K"
-		echo "found $(dpkg --verify $P | grep -c .)/$(dpkg --verify linux-image-"$K" | grep -c /kvm/)"
+		dpkg --verify $P >/tmp/found; echo "found $?/$(grep -c . /tmp/found)/$(intact)"
 		apt install /to/newer.deb
 		echo "newer: $(resolved), $(modinfo -k "$K" -F version kvm-intel)"
 		apt remove $P
-		echo "removed: $(resolved) $(dpkg --verify linux-image-"$K" | grep -c /kvm/)," \
+		echo "removed: $(resolved) $(intact)," \
 			"$(sums | cmp - /tmp/sums && echo untouched), $(grep -c "^options" /etc/modprobe.d/kvm-onereg.conf)"
 		traces | sed "s/^/left /"
 		in_image removed
@@ -172,10 +172,10 @@ for release in $releases; do
 	like "$release: the CET configuration is there, and CET is off" "$out" '^switch: 1$'
 	like "$release: a second run of the installer has nothing to do" "$out" \
 		'^  6\.[^ ]* +installed already \(prebuilt, '
-	like "$release: neither the package's files nor the image's KVM modules are changed" "$out" '^found [01]/0$'
+	like "$release: neither the package's files nor the image's KVM modules are changed" "$out" '^found 0/[01]/intact$'
 	like "$release: a newer version replaces it" "$out" '^newer: prebuilt prebuilt prebuilt, 9\.1\.0$'
 	like "$release: after a removal, the distro's modules, unchanged; the CET configuration stays" "$out" \
-		'^removed: distro distro distro 0, untouched, 2$'
+		'^removed: distro distro distro intact, untouched, 2$'
 	is "$release: ... and nothing else of the package" "$(sed -n 's/^left //p' <<<"$out")" ""
 	like "$release: installed again, CET stays as it was configured" "$out" '^again: prebuilt prebuilt prebuilt, 2$'
 	is "$release: the initramfs contains the modules that modprobe finds, each time" \
