@@ -183,9 +183,10 @@ for release in $releases; do
 		apt dist-upgrade
 		N=$(other)
 		echo "native: $(resolved "$N"), $(states linux-image-"$N" linux-headers-"$N" kvm-onereg-dkms), old: $(resolved)"
-		ls -d /lib/modules/"$N"/updates'
+		find /lib/modules/"$N"/ ! -type d -path "*/updates/*" | sed "s/^/added: /"'
 		shows "a line says that it is native" '^  [^ ]+ +native: '
 		shows "its modules are left alone" '^native: distro distro distro, ii ii ii , old: ours ours ours$'
+		is "$what: nothing is installed for it" "$(sed -n 's/^added: //p' <<<"$out")" ""
 		apt_succeeds 1
 		diag_if_failed "$out"
 	fi

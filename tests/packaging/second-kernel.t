@@ -49,7 +49,7 @@ for release in $releases; do
 		status dpkg-reconfigure kvm-onereg-dkms
 		dpkg --purge "linux-headers-$k" "linux-image-$k" >/tmp/log 2>&1; echo "purge $?"; sed "s/^/# /" /tmp/log
 		echo "entries: $(dkms status | grep -c -F "$k")"
-		find /lib/modules/"$k" -name "kvm*" 2>/dev/null
+		find /lib/modules/ -path "/lib/modules/$k/*" | sed "s/^/left /"
 		echo "first: $(resolved "$first") $(sums "$first" | cmp - /tmp/first && echo untouched)"
 	')
 	is "$release: dpkg configures $kernel, and our package" "$(grep -c '^status 0$' <<<"$out")" 2
@@ -61,6 +61,7 @@ for release in $releases; do
 		"$(sed -n '/^second/,/^purge/p' <<<"$out" | grep -c 'installed already')" 2
 	like "$release: the kernel's packages can be purged" "$out" '^purge 0$'
 	like "$release: dkms no longer knows that kernel" "$out" '^entries: 0$'
+	is "$release: nothing is left of its modules" "$(sed -n 's/^left //p' <<<"$out")" ""
 	diag_if_failed "$out"
 done
 done_testing
