@@ -5,6 +5,7 @@
 # line "== NAME". The output of a command ends with a line "status N".
 
 PATH=/usr/bin:/bin
+export NO_COLOR=1
 run() {
 	"$@" 2>&1
 	echo "status $?"

@@ -8,7 +8,8 @@
 #   starts WHAT     start it. made and starts are checks, and return false if they fail
 #   part SECTION    print what inside.sh printed in this section
 #   loads_ours, loads_distro  check that the modules are loaded and work
-#   doctor_content SECTION TEXT  check that doctor reports nothing about Secure Boot
+#   doctor_content SECTION WHAT STATE  check that doctor runs to its end, reports this state of Secure Boot, and no
+#                   problem with it. WHAT is added to the descriptions
 
 releases="trixie bookworm"
 [ "$(id -u)" = 0 ] || skip_all "needs root"
@@ -42,6 +43,8 @@ loads_distro() {
 }
 
 doctor_content() {
+	like "$release: doctor checks Secure Boot$2" "$(part "$1")" "^ok +Secure Boot: $3\$"
 	is "$release: doctor does not complain about Secure Boot$2" \
 		"$(part "$1" | grep -E 'problem.*Secure Boot|mokutil --import|openssl')" ""
+	like "$release: ... and runs to its end" "$(part "$1" | tail -n 1)" '^status [01]$'
 }
