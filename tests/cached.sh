@@ -3,6 +3,27 @@
 #
 # For programs that make a folder under build/ once, and print its name.
 
+# cache_in NAME: make the folder build/NAME, and set $build, and BUILD in the environment, to the path of build/, which
+# depends on $top
+cache_in() {
+	build=${BUILD:-$top/build}
+	mkdir -p "$build/$1"
+	build=$(cd "$build" && pwd)
+	export BUILD=$build
+}
+
+# key: print a key that depends on the standard input
+key() { sha256sum | cut -c1-16; }
+
+# key_of_files FOLDER WORD: print a key that depends on WORD and on all files in FOLDER
+key_of_files() {
+	(
+		cd "$1"
+		echo "$2"
+		find . -type f -print0 | sort -z | xargs -0 sha256sum
+	) | key
+}
+
 # cached NAME-KEY MAKE: print the name of the folder. If it does not exist, MAKE makes $part, which is then renamed, so
 # that the folder exists completely or not at all. KEY has no '-', and depends on what the folder is made from. Then,
 # other folders NAME-* that are older than two hours are removed, as nothing uses them any more. Fails if MAKE fails.
