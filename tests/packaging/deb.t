@@ -8,21 +8,6 @@
 . "$(dirname "$0")/../tap.sh"
 . "$(dirname "$0")/lib.sh"
 
-# Nothing here may load modules: stand-ins record any attempt.
-functions='
-mkdir /spy
-for c in modprobe insmod rmmod; do printf "%s\n" "#!/bin/sh" "echo $c \$* >>/spy/log" "exit 1" >/spy/$c; done
-chmod +x /spy/*
-PATH=/spy:$PATH
-# List all files, except those and the logs of apt and dpkg, the binary lists that any run of depmod rewrites, and the
-# DKMS key, which signs all DKMS modules and may be enrolled.
-everything() {
-	find / -xdev \( -path /var/lib/dpkg -o -path /var/lib/apt -o -path /var/cache -o -path /tmp -o -path /spy -o -path /var/log -o -path "/var/lib/dkms/mok.*" \) -prune \
-		-o -type f ! -path "*/lib/modules/*/modules.*" -printf "%p %s %m\n" -o -printf "%p %y %m\n"
-	for f in /lib/modules/*/modules.*; do case $f in *.bin) ;; *) md5sum "$f" ;; esac; done
-}
-'
-
 for release in $releases; do
 	begin_deb
 
@@ -49,7 +34,8 @@ for release in $releases; do
 	like "$release: the command runs, and has the same version" "$out" \
 		"^kvm-onereg $(sed -n 's/^PACKAGE_VERSION="\(.*\)"/\1/p' "$top/dkms.conf")\$"
 
-	out=$(in_root -o "$deb_plain" -- "$functions"'
+	out=$(in_root -o "$deb_plain" -- '
+		spy
 		everything >/tmp/before
 		install_ours >/tmp/log; tail -n 1 /tmp/log
 		sums >/tmp/sums
@@ -76,7 +62,8 @@ for release in $releases; do
 	is "$release: no module was loaded or unloaded" "$(sed -n 's/^called //p' <<<"$out")" ""
 	diag_if_failed "$out"
 
-	out=$(in_root -o "$deb_light" -- "$functions"'
+	out=$(in_root -o "$deb_light" -- '
+		spy
 		repack 9.1.0 9.1.0
 		(FAIL_FOR="*" apt install /new.deb)
 		echo "failed: $(resolved) $(modinfo -k "$K" -F version kvm-amd | sed "s/^$V$/of the older/"), $(states kvm-onereg-dkms)"

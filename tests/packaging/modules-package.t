@@ -122,14 +122,7 @@ for release in $releases; do
 	out=$(in_root -o "$bare" -- '
 		for c in gcc make dkms; do ! command -v $c || echo "there is $c"; done
 		[ ! -e /lib/modules/"$K"/build ] || echo "there are headers"
-		mkdir /spy
-		for c in modprobe insmod rmmod; do printf "%s\n" "#!/bin/sh" "echo $c \$* >>/spy/log" "exit 1" >/spy/$c; done
-		chmod +x /spy/*
-		PATH=/spy:$PATH
-		files() { find / -xdev \( -path /var/lib/dpkg -o -path /var/lib/apt -o -path /var/cache -o -path /tmp \
-			-o -path /spy -o -path /var/log -o -path /etc/apt \) -prune \
-			-o -type f ! -path "*/lib/modules/*/modules.*" -printf "%p %s %m\n" -o ! -type f -printf "%p %y %m\n"
-			for f in /lib/modules/*/modules.*; do case $f in *.bin) ;; *) md5sum "$f" ;; esac; done; }
+		spy
 		# An initramfs with KVM modules: a tar archive of what modprobe finds, and of the settings.
 		image=/boot/initrd.img-$K
 		printf "%s\n" "#!/bin/sh" "tar -tf \$1" >/usr/sbin/lsinitramfs
@@ -142,7 +135,7 @@ for release in $releases; do
 		}
 		update-initramfs 2>/dev/null
 		repos base
-		sums >/tmp/sums; files >/tmp/before
+		sums >/tmp/sums; everything >/tmp/before
 		P=kvm-onereg-modules-$K
 		apt install /to/signed.deb
 		echo "installed: $(resolved), $(modinfo -k "$K" -F signer kvm-amd), $(states $P)"
@@ -162,7 +155,7 @@ for release in $releases; do
 		echo "again: $(resolved), $(grep -c "^options" /etc/modprobe.d/kvm-onereg.conf)"
 		apt purge $P
 		in_image purged
-		files >/tmp/after; diff /tmp/before /tmp/after | sed "s/^/difference /"
+		everything >/tmp/after; diff /tmp/before /tmp/after | sed "s/^/difference /"
 		sed "s/^/called /" /spy/log')
 	is "$release: the host has no compiler" "$(grep '^there' <<<"$out")" ""
 	like "$release: apt installs it there: modprobe finds the prebuilt modules, signed" "$out" \
