@@ -18,7 +18,7 @@ key() { sha256sum | cut -c1-16; }
 # key_of_files FOLDER WORD: print a key that depends on WORD and on all files in FOLDER
 key_of_files() {
 	(
-		cd "$1"
+		cd "$1" || exit
 		echo "$2"
 		find . -type f -print0 | sort -z | xargs -0 sha256sum
 	) | key

@@ -165,7 +165,8 @@ for release in $releases; do
 	like "$release: the CET configuration is there, and CET is off" "$out" '^switch: 1$'
 	like "$release: a second run of the installer has nothing to do" "$out" \
 		'^  6\.[^ ]* +installed already \(prebuilt, '
-	like "$release: neither the package's files nor the image's KVM modules are changed" "$out" '^found 0/[01]/intact$'
+	like "$release: neither the package's files nor the image's KVM modules are changed" "$out" \
+		'^found 0/[01]/intact$'
 	like "$release: a newer version replaces it" "$out" '^newer: prebuilt prebuilt prebuilt, 9\.1\.0$'
 	like "$release: after a removal, the distro's modules, unchanged; the CET configuration stays" "$out" \
 		'^removed: distro distro distro intact, untouched, 2$'
