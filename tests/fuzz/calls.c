@@ -353,12 +353,6 @@ void step_set_msrs(struct fuzz *f, struct cpu *c)
 	several(f, c, 3, set_msrs);
 }
 
-/* The last vCPU is the only one of its VM. */
-static unsigned int index_of(const struct fuzz *f, const struct cpu *c)
-{
-	return vm_of(f, c) ? FUZZ_CPUS - 1 : c != f->cpus[0];
-}
-
 int fuzz_set_sregs(struct fuzz *f, struct cpu *c, const char *name, struct kvm_sregs *s)
 {
 	struct kvm_sregs now;

@@ -229,8 +229,8 @@ static void ring(struct emitter *e)
 		BYTES(e, 0xcd, random_below(2) ? VECTOR_USER_RETURN : random_below(256)); /* int n */
 		break;
 	case 5:
-		/* int3, int1. Of the latter, SVM intercepts the #DB, in which older kernels report another address. */
-		BYTES(e, random_below(kvm_is_svm() ? 64 : 2) ? 0xcc : 0xf1);
+		/* int3, int1 */
+		BYTES(e, random_below(2) || kvm_is_svm() ? 0xcc : FUZZ_INT1);
 		break;
 	case 6: /* swapgs twice, as the second undoes the first */
 		BYTES(e, 0x0f, 0x01, 0xf8, 0x0f, 0x01, 0xf8);
@@ -322,6 +322,9 @@ static void garbage(struct emitter *e)
 	for (i = 0; i + 1 < n; i++)
 		if ((bytes[i] == 0xd9 || bytes[i] == 0xdd) && bytes[i + 1] < 0xc0 && (bytes[i + 1] >> 3 & 7) == 6)
 			bytes[i + 1] |= 8;
+	for (i = 0; i < n; i++)
+		if (bytes[i] == FUZZ_INT1 && kvm_is_svm())
+			bytes[i] = 0x90;
 	emit(e, bytes, n);
 }
 

@@ -38,6 +38,7 @@ struct fuzz {
 	bool messages;		/* fuzz_create() always gives it one, so that threads can send messages */
 	bool nested;		/* cpus[0] is an L1 hypervisor */
 	bool no_lm[FUZZ_CPUS];	/* CPUID hides long mode */
+	bool lost[FUZZ_CPUS];	/* the last run ended with a shutdown while NMIs were masked */
 	bool emulate;		/* KVM has no ONE_REG, and it is emulated */
 	uint64_t code, data;	/* pages of the guests, at the same address in both VMs */
 	struct area argp, addr; /* for pointers */
@@ -55,6 +56,8 @@ struct fuzz {
 
 /* The number of the vCPU's VM: 0 or 1. */
 unsigned int vm_of(const struct fuzz *f, const struct cpu *c);
+/* The vCPU's place in arrays of FUZZ_CPUS. */
+unsigned int index_of(const struct fuzz *f, const struct cpu *c);
 
 /* Notes a value under a name for the reader. */
 void note(struct fuzz *f, const char *name, uint64_t value);
@@ -62,6 +65,8 @@ void note(struct fuzz *f, const char *name, uint64_t value);
 void note_bytes(struct fuzz *f, const char *name, const void *p, size_t size);
 /* The same for a page of instructions, which are shown as they are; what follows the last one is FUZZ_NO_CODE. */
 #define FUZZ_NO_CODE 0xcc
+/* INT1. On SVM, KVM intercepts its #DB, and older kernels deliver it with another address: it is omitted there. */
+#define FUZZ_INT1 0xf1
 void note_code(struct fuzz *f, const uint8_t *code);
 /* Notes one operation: what an ioctl() returned, and its errno. Returns @ret. */
 int note_result(struct fuzz *f, const char *name, int ret);

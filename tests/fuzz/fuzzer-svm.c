@@ -38,6 +38,8 @@ struct machine *l1_create(bool irqchip)
 	return n->m;
 }
 
+#define SEG_S (1ull << 20) /* in the low half of a segment's entry */
+
 static const uint16_t fields[] = {
 	VMCB_S_CET,	 VMCB_SSP, VMCB_ISST,	VMCB_S_CET, VMCB_SSP,	 VMCB_ISST,	VMCB_CR4,
 	VMCB_CR4,	 VMCB_CR0, VMCB_RFLAGS, VMCB_CLEAN, VMCB_CLEAN,	 VMCB_EVENTINJ, VMCB_INTERCEPTS,
@@ -96,6 +98,9 @@ static void change_field(struct fuzz *f, struct cpu *c)
 		break;
 	case VMCB_SEG(1):
 	case VMCB_SEG(2):
+		/* Of a descriptor without S, Bochs does not load L: CS.L would be what its memory contained before. */
+		value = (vmcb_get(n, field) ^ 1ull << random_below(32)) | SEG_S;
+		break;
 	case VMCB_DR7:
 		value = vmcb_get(n, field) ^ 1ull << random_below(32);
 		break;

@@ -11,6 +11,12 @@ unsigned int vm_of(const struct fuzz *f, const struct cpu *c)
 	return c->machine == f->machines[1];
 }
 
+/* The last vCPU is the only one of its VM. */
+unsigned int index_of(const struct fuzz *f, const struct cpu *c)
+{
+	return vm_of(f, c) ? FUZZ_CPUS - 1 : c != f->cpus[0];
+}
+
 uint64_t fuzz_value(struct fuzz *f, const struct cpu *c)
 {
 	uint64_t value;
