@@ -127,6 +127,9 @@ void svm_init(struct nested *n);
 /* Checks: after the last exit L1 has its own state, and can use it. */
 void l1_intact(struct nested *n, const char *name);
 
+/* Checks: a nested page fault that KVM and the CPU see differently. */
+void check_page_fault_bits(struct nested *n, const char *name);
+
 /* L1: the first function, and nested-svm-entry.S. */
 void svm_l1(void);
 void svm_enter_l2(uint64_t vmcb, uint64_t host);

@@ -303,5 +303,6 @@ void test_without(void)
 	got = vmcb_triple(n);
 	same_triple(&got, &odd, "clean bit 12 set: the exit does not touch the fields");
 	smi_without(n, &odd);
+	check_page_fault_bits(n, "page that the VMM removes");
 	nested_destroy(n);
 }

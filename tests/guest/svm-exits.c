@@ -312,6 +312,40 @@ static void shadow_page_fault(struct run *r)
 	nested_leave(n);
 }
 
+static GUEST uint64_t l2_reads_and_writes(uint64_t address, uint64_t b, uint64_t c)
+{
+	(void)b;
+	(void)c;
+	(void)*(volatile uint64_t *)address;
+	asm volatile("vmmcall");
+	*(volatile uint64_t *)address = 1;
+	asm volatile("vmmcall");
+	return 0;
+}
+
+/*
+ * L1's table has a page for reading, and L2 reads it. Then the VMM, not L1, removes it from the table, which KVM does
+ * not notice: the CPU finds a page that is read-only when L2 writes, and KVM none. L1 is told what KVM found.
+ */
+void check_page_fault_bits(struct nested *n, const char *name)
+{
+	uint64_t page = machine_alloc(n->m, 1);
+	enum place w;
+
+	svm_prepare(n, false, l2_reads_and_writes, page, 0, 0);
+	map_nested(n, page, 0x65);
+	w = nested_enter(n);
+	went(n, w, "exit 0x81", "%s: L2 reads", name);
+	svm_skip(n, 3);
+	memset(machine_at(n->m, npte(n, page)), 0, 8);
+	w = nested_enter(n);
+	went(n, w, "exit 0x400", "%s: L2 writes", name);
+	equals(n->info1, 0x100000006, "%s: a write to a page that is not present", name);
+	map_nested(n, page, 0x67);
+	w = nested_enter(n);
+	went(n, w, "exit 0x81", "%s: L2 goes on", name);
+}
+
 static void all_exits(bool l1_cet, bool npt)
 {
 	const struct svm_config config = {
@@ -335,6 +369,10 @@ static void all_exits(bool l1_cet, bool npt)
 		}
 		snprintf(r.name, sizeof(r.name), "%s: shutdown", kind);
 		shutdown(&r);
+		if (npt && !cet) {
+			snprintf(r.name, sizeof(r.name), "%s: page that the VMM removes", kind);
+			check_page_fault_bits(r.n, r.name);
+		}
 		if (npt && cet) {
 			snprintf(r.name, sizeof(r.name), "%s: page fault of a shadow stack", kind);
 			shadow_page_fault(&r);

@@ -19,7 +19,8 @@
  * "N<tab>passed<tab>PARAMETERS<tab>COMMAND". If another mutant has been noticed since COMMAND last worked, what that
  * one left behind may be why COMMAND fails: "N<tab>doubtful" comes before "killed", and "N<tab>certain" when COMMAND
  * has worked again. If it does not work again, nothing more is tried. "#" says that a command starts, and "stuck
- * before", at the end, that an earlier mutant keeps the modules from being unloaded.
+ * before", at the end, that an earlier mutant has made the host useless, for instance as the modules cannot be unloaded;
+ * "stuck": the last one has.
  *
  * --reached: for each line, of which only PARAMETERS and COMMAND count,
  * "reached<tab>SECONDS<tab>FACTS<tab>LOG<tab>PARAMETERS<tab>COMMAND<tab>" and the mutants that were reached since the
@@ -101,22 +102,33 @@ static unsigned long at_load[MUTANTS_MAX / 64];
 /* The mutants that have been noticed. */
 static unsigned long noticed[MUTANTS_MAX / 64];
 static unsigned int nnoticed;
+/* A mutant has left something behind with which a command fails. */
+static bool spoiled;
+
 /* The last run noticed a mutant. */
 static bool tainted;
 /* The mutant that is tried now, and the last one with which a command has run; or 0. */
 static unsigned int tried, has_run;
-/* A mutant has left something behind with which a command fails. */
-static bool spoiled;
 
+/* A mutant has made this host useless: the one that is tried, or one before. */
+static void __attribute__((noreturn)) stuck(void)
+{
+	printf(has_run == tried ? "stuck\n" : "stuck before\n");
+	exit(0);
+}
+
+/* Once a mutant has run, it may be the reason; the caller boots again. */
 static void __attribute__((format(printf, 1, 2), noreturn)) die(const char *format, ...)
 {
 	va_list ap;
 
 	va_start(ap, format);
-	fprintf(stderr, "try: ");
+	fprintf(stderr, has_run ? "with mutants: " : "try: ");
 	vfprintf(stderr, format, ap);
 	fprintf(stderr, "\n");
 	va_end(ap);
+	if (has_run)
+		stuck();
 	exit(1);
 }
 
@@ -342,8 +354,7 @@ static void load_all(const char *parameters, unsigned int mutant, struct outcome
 	if (!unload(vendor) || !unload("kvm")) {
 		if (!has_run)
 			die("the modules cannot be unloaded");
-		printf(has_run == tried ? "stuck\n" : "stuck before\n");
-		exit(0);
+		stuck();
 	}
 	read_log(&(struct outcome) {});
 	modules = fopen("/host/modules", "w");
