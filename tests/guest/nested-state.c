@@ -391,6 +391,28 @@ static void ended(void)
 	nested_destroy(n);
 }
 
+/* KVM_SET_NESTED_STATE makes an L2 active after an entry that failed. Saved before it runs, it has what its VMM set. */
+static void set_after_failure(void)
+{
+	struct nested *n = deep();
+	struct saved s;
+	struct blob b;
+	enum place w;
+
+	save(&s, n);
+	nested_leave(n);
+	vmwrite(n, GUEST_RFLAGS, 0);
+	w = nested_enter(n);
+	went(n, w, "exit 0x80000021", "an entry with invalid RFLAGS fails");
+	put_state(&s, n->c, "SRMPN");
+	s.l2.ssp -= 8;
+	cpu_set_ssp(n->c, s.l2.ssp);
+	blob_take(n->c, &b);
+	check_triple(blob_guest(&b), s.l2, "set after an entry that failed", "the nested state has L2's");
+	saved_free(&s);
+	nested_destroy(n);
+}
+
 void test_snapshot(void)
 {
 	struct nested *n = deep();
@@ -413,6 +435,7 @@ void test_snapshot(void)
 	refused_by_cpuid(&s);
 	saved_free(&s);
 	ended();
+	set_after_failure();
 	in_l1();
 }
 
