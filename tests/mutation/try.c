@@ -67,7 +67,7 @@ struct usual {
 	bool unstable; /* its facts, or what is logged, change from run to run */
 	/* It last worked when this number of mutants had been noticed; those that it has noticed since may be wrong. */
 	unsigned int worked_after;
-	unsigned int doubtful[32];
+	unsigned int doubtful[8]; /* if the host does not survive the next mutant, all these are lost */
 	size_t ndoubtful;
 };
 
