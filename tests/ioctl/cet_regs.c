@@ -299,7 +299,7 @@ void test_matrix(void)
 	}
 }
 
-/* CPUID and the list of MSRs. */
+/* CPUID and the list of MSRs; and the parameter of our modules. */
 void test_advertised(void)
 {
 	struct kvm_cpuid2 *cpuid = kvm_cpuid(KVM_GET_SUPPORTED_CPUID);
@@ -307,7 +307,14 @@ void test_advertised(void)
 	const bool any = host_shstk || host_ibt;
 	struct kvm_cpuid_entry2 *e, none = { 0 };
 	unsigned int i;
+	const char *module = host_is("kvm_intel") ? "kvm_intel" : "kvm_amd";
+	char version[32], value;
 
+	/* The native modules have no version; nor does their parameter tell whether guests get CET. */
+	snprintf(version, sizeof(version), "%s/version", module);
+	if (host_is(version))
+		tap_ok(module_param_get(module, "cet", &value) && value == (any ? 'Y' : 'N'),
+		       "the parameter cet of %s is %c", module, any ? 'Y' : 'N');
 	e = cpuid_entry(cpuid, 7, 0) ?: &none;
 	tap_ok(!(e->ecx & CPUID_7_ECX_SHSTK) == !host_shstk, "SHSTK is %ssupported", host_shstk ? "" : "not ");
 	tap_ok(!(e->edx & CPUID_7_EDX_IBT) == !host_ibt, "IBT is %ssupported", host_ibt ? "" : "not ");

@@ -50,17 +50,17 @@ bool host_is(const char *module)
 	return !access(path, F_OK);
 }
 
-static int open_param(const char *name, int flags)
+static int open_param(const char *module, const char *name, int flags)
 {
 	char path[96];
 
-	snprintf(path, sizeof(path), "%s/module/kvm/parameters/%s", sysfs_root(), name);
+	snprintf(path, sizeof(path), "%s/module/%s/parameters/%s", sysfs_root(), module, name);
 	return open(path, flags | O_CLOEXEC);
 }
 
-bool kvm_param_get(const char *name, char *value)
+bool module_param_get(const char *module, const char *name, char *value)
 {
-	int fd = open_param(name, O_RDONLY);
+	int fd = open_param(module, name, O_RDONLY);
 	bool ok = fd >= 0 && read(fd, value, 1) == 1;
 
 	if (fd >= 0)
@@ -68,9 +68,14 @@ bool kvm_param_get(const char *name, char *value)
 	return ok;
 }
 
+bool kvm_param_get(const char *name, char *value)
+{
+	return module_param_get("kvm", name, value);
+}
+
 bool kvm_param_set(const char *name, char value)
 {
-	int fd = open_param(name, O_WRONLY);
+	int fd = open_param("kvm", name, O_WRONLY);
 	bool ok = fd >= 0 && write(fd, &value, 1) == 1;
 
 	if (fd >= 0)

@@ -114,7 +114,9 @@ bool wait_until_blocked(pid_t pid, pid_t tid);
 /* False if @pid has not ended within a bounded number of polls. */
 bool wait_for_exit(pid_t pid, int *status);
 
-/* A module parameter of kvm; set returns false if it cannot be written. */
+/* A module parameter: its first letter. */
+bool module_param_get(const char *module, const char *name, char *value);
+/* The same of kvm; set returns false if it cannot be written. */
 bool kvm_param_get(const char *name, char *value);
 bool kvm_param_set(const char *name, char value);
 
