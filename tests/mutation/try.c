@@ -19,8 +19,8 @@
  * "N<tab>passed<tab>PARAMETERS<tab>COMMAND". If another mutant has been noticed since COMMAND last worked, what that
  * one left behind may be why COMMAND fails: "N<tab>doubtful" comes before "killed", and "N<tab>certain" when COMMAND
  * has worked again. If it does not work again, nothing more is tried. "#" says that a command starts, and "stuck
- * before", at the end, that an earlier mutant has made the host useless, for instance as the modules cannot be unloaded;
- * "stuck": the last one has.
+ * before", at the end, that an earlier mutant has made the host useless, for instance as the modules cannot be
+ * unloaded; "stuck": the last one has.
  *
  * --reached: for each line, of which only PARAMETERS and COMMAND count,
  * "reached<tab>SECONDS<tab>FACTS<tab>LOG<tab>PARAMETERS<tab>COMMAND<tab>" and the mutants that were reached since the
