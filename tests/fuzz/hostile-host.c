@@ -32,7 +32,10 @@ static GUEST unsigned int calls(unsigned int n)
 	return n ? calls(n - 1) + 1 : 0;
 }
 
-/* Each byte that it reads is the CPU to be on. It must not return: its callers have no entries on the new shadow stack. */
+/*
+ * Each byte that it reads is the CPU to which it goes. It must not return, as its callers have no entries on the new
+ * shadow stack.
+ */
 static _Noreturn void keep(int in, int out)
 {
 	uint64_t ssp, u_cet, pl3;

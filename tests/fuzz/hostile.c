@@ -10,8 +10,8 @@
  * by WRMSR, XRSTORS, VMCS or VMCB, MSR list and KVM's emulator; shadow stacks where there is no memory. During an
  * attempt and after it, the parent looks at the CPU that it is on: its CET MSRs and IA32_XSS are as they were at rest,
  * and a process with its own shadow stack continues. If the host has two CPUs, the parent and all threads of the
- * attempt keep changing theirs. Afterwards, a new VM works, and the kernel has not complained. Only the bits of CR4 that
- * user mode sees are compared each time; sometimes all of it, on VMX, where KVM's dump has it.
+ * attempt keep changing theirs. Afterwards, a new VM works, and the kernel has not complained. Only those bits of CR4
+ * are compared each time that user mode sees; sometimes all of it, on VMX, where KVM's dump has it.
  *
  * The seed determines, for each attempt: its kind, its VMs, how many threads there are, the steps of each with their
  * random numbers, and where it dies. When threads take turns, and when a signal or a message comes, depends on the

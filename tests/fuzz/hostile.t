@@ -42,9 +42,9 @@ attempts_on() {
 for host in ${HOSTILE_HOSTS:-vmx svm-cet}; do
 	for series in ${HOSTILE_KERNELS:-native $all_series}; do
 		for cpus in ${HOSTILE_CPUS:-1 2}; do
-			if [ "$cpus" = 1 ] || [ -n "${HOSTILE_CPUS:-}" ] || [[ " $two_cpus " = *" $host-$series "* ]]; then
-				attempts_on "$host" "$series" "$cpus"
-			fi
+			[ "$cpus" = 1 ] || [ -n "${HOSTILE_CPUS:-}" ] ||
+				[[ " $two_cpus " = *" $host-$series "* ]] || continue
+			attempts_on "$host" "$series" "$cpus"
 		done
 	done
 done
