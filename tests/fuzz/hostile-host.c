@@ -13,12 +13,25 @@
 #include "hostile.h"
 #include "user-shadow-stack.h"
 
+static unsigned int cpus;
 /* The CPU that is examined: this process is on it. */
 static unsigned int here = -1;
 static uint64_t at_rest[CET_MSRS_XSS];
 static unsigned int first_seen;
 static uint64_t first_cr4;
 static bool keeper_lives;
+
+unsigned int host_cpus(void)
+{
+	return cpus;
+}
+
+void host_examine(unsigned int cpu)
+{
+	if (here != cpu && !host_move(0, cpu))
+		tap_bail("this process cannot be on CPU %u", cpu);
+	here = cpu;
+}
 
 /* ---- A process with a shadow stack ---- */
 
@@ -48,8 +61,7 @@ static _Noreturn void keep(int in, int out)
 		_exit(2);
 	while (read(in, &cpu, 1) == 1) {
 		msrs = host_msr_file(cpu);
-		if (!host_move(0, cpu))
-			_exit(3);
+		host_examine(cpu);
 		c = calls(KEEPER_CALLS) == KEEPER_CALLS ? 'k' : 'c';
 		/* A thread that loses the CPU in the kernel gets its state back only on the way to user mode. */
 		for (tries = 0; tries < 3; tries++) {
@@ -123,18 +135,6 @@ static bool may_be_anything(uint32_t msr, bool vms)
 {
 	/* A kernel without CET leaves the last guest's value there: cet_state.c says why this is harmless. */
 	return vms && msr == MSR_PL3_SSP && !host_has_cet;
-}
-
-unsigned int host_cpus(void)
-{
-	return sysconf(_SC_NPROCESSORS_ONLN);
-}
-
-void host_examine(unsigned int cpu)
-{
-	if (here != cpu && !host_move(0, cpu))
-		tap_bail("this process cannot be on CPU %u", cpu);
-	here = cpu;
 }
 
 bool host_is_right(bool vms, const char *when)
@@ -274,6 +274,7 @@ void host_start(void)
 	if (kmsg < 0 || lseek(kmsg, 0, SEEK_END) < 0)
 		tap_bail("/dev/kmsg");
 	host_s_cet = host_usual_s_cet();
+	cpus = sysconf(_SC_NPROCESSORS_ONLN);
 	host_examine(0);
 	for (i = 0; i < CET_MSRS_XSS; i++) {
 		at_rest[i] = host_rdmsr(cet_msrs[i]);

@@ -78,6 +78,7 @@ void bad_entry(struct fuzz *f, struct cpu *c);
 
 /* The host, as the parent sees it: hostile-host.c */
 void host_start(void);
+/* The number of its CPUs, all of which stay online. */
 unsigned int host_cpus(void);
 /* Goes to this CPU; from now on, it is the one that is examined. */
 void host_examine(unsigned int cpu);
