@@ -26,8 +26,8 @@
 #   intact [K]        print "intact" if dpkg finds the three modules of the kernel's package as they were installed, or
 #                     else what it finds
 #   revised VERSION   the Debian version with the next revision
-#   everything        list all files, except those and the logs of apt and dpkg, the binary lists that any run of
-#                     depmod rewrites, and the DKMS key, which signs all DKMS modules and may be enrolled
+#   everything        list all files, except those and the logs of apt and dpkg, and the binary lists that any run of
+#                     depmod rewrites
 #   spy               from here on, modprobe, insmod and rmmod only write their arguments to /spy/log, and fail
 #   status CMD...     run the command, show its output, then print a line "status N"
 #   tmpfs DIR SIZE    mount a file system of SIZE on DIR; untmpfs DIR unmounts it
@@ -107,7 +107,7 @@ intact() {
 revised() { perl -pe "s/(\d+)(\D*)\$/(\$1 + 1) . \$2/e" <<<"$1"; }
 everything() {
 	local f
-	find / -xdev \( -path /var/lib/dpkg -o -path /var/lib/apt -o -path /var/cache -o -path /tmp -o -path /spy -o -path /var/log -o -path "/var/lib/dkms/mok.*" \) -prune \
+	find / -xdev \( -path /var/lib/dpkg -o -path /var/lib/apt -o -path /var/cache -o -path /tmp -o -path /spy -o -path /var/log \) -prune \
 		-o -type f ! -path "*/lib/modules/*/modules.*" -printf "%p %s %m\n" -o -printf "%p %y %m\n"
 	for f in /lib/modules/*/modules.*; do case $f in *.bin) ;; *) md5sum "$f" ;; esac; done
 }
