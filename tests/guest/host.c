@@ -202,37 +202,46 @@ uint64_t host_usual_s_cet(void)
 	return host_has_cet && edx & 1u << 20 ? CET_ENDBR : 0;
 }
 
+const char *host_dump(struct cpu *c)
+{
+	static char dump[32768];
+	int kmsg = open("/dev/kmsg", O_RDONLY | O_NONBLOCK | O_CLOEXEC);
+	const char *parameter = host_vendor_parameter(kvm_is_svm() ? "dump_invalid_vmcb" : "dump_invalid_vmcs");
+	int file = open(parameter, O_RDONLY | O_CLOEXEC);
+	char before[2] = "";
+	size_t used = 0;
+	ssize_t n;
+
+	if (file < 0 || read(file, before, 1) != 1)
+		tap_bail("%s", parameter);
+	close(file);
+	if (kmsg < 0 || lseek(kmsg, 0, SEEK_END) < 0)
+		tap_bail("/dev/kmsg");
+	/* KVM dumps nothing of other VM entries that fail. */
+	host_put(parameter, "Y");
+	cpu_run(c);
+	host_put(parameter, before);
+	/* Each read() returns one record. */
+	while (used < sizeof(dump) - 1 &&
+	       ((n = read(kmsg, dump + used, sizeof(dump) - 1 - used)) > 0 || (n < 0 && errno == EPIPE)))
+		used += n < 0 ? 0 : n;
+	close(kmsg);
+	dump[c->stop.kind == STOP_FAIL_ENTRY ? used : 0] = '\0';
+	return dump;
+}
+
 uint64_t host_cr4(void)
 {
-	int kmsg = open("/dev/kmsg", O_RDONLY | O_NONBLOCK | O_CLOEXEC);
-	const char *dump = host_vendor_parameter("dump_invalid_vmcs");
 	struct machine *m = machine_create(NULL);
 	struct cpu *c = m->cpus[0];
 	struct kvm_sregs sregs;
-	unsigned long long cr4 = 0;
-	bool in_host = false;
-	char record[2048], *p;
-	ssize_t n;
+	const char *p;
 
-	if (kmsg < 0 || lseek(kmsg, 0, SEEK_END) < 0)
-		tap_bail("/dev/kmsg");
-	/* VM entries that fail for another reason do not count. */
-	host_put(dump, "Y");
 	cpu_get_sregs(c, &sregs);
 	sregs.cs.type = 0;
 	cpu_set_sregs(c, &sregs);
-	cpu_run(c);
-	host_put(dump, "N");
-	while ((n = read(kmsg, record, sizeof(record) - 1)) > 0 || (n < 0 && errno == EPIPE)) {
-		record[n < 0 ? 0 : n] = '\0';
-		in_host |= !!strstr(record, "*** Host State ***");
-		p = strstr(record, " CR4=");
-		if (in_host && p && !cr4)
-			cr4 = strtoull(p + 5, NULL, 16);
-	}
-	close(kmsg);
-	if (c->stop.kind != STOP_FAIL_ENTRY)
-		cr4 = 0;
+	p = strstr(host_dump(c), "*** Host State ***");
+	p = p ? strstr(p, " CR4=") : NULL;
 	machine_destroy(m);
-	return cr4;
+	return p ? strtoull(p + 5, NULL, 16) : 0;
 }

@@ -9,6 +9,8 @@
 
 #define MAX_HOST_CPUS 2
 
+struct cpu;
+
 /* S_CET of the host's kernel at the start; the test sets this. */
 extern uint64_t host_s_cet;
 /* Whether the host's kernel knows CET. A 6.1 kernel does not. */
@@ -48,6 +50,11 @@ bool host_load_kvm(const char *more);
 /* The file in sysfs of a parameter of the vendor's module. */
 const char *host_vendor_parameter(const char *name);
 
+/*
+ * What KVM logs about a VMCS or VMCB that the CPU refuses: runs @c, which must be in a state that VM entry refuses.
+ * Empty if the entry does not fail so. The text is valid until the next call.
+ */
+const char *host_dump(struct cpu *c);
 /*
  * The CR4 of the host that a VM exit loads, according to the dump of a VMCS by KVM; 0 if there is none. A VMCB does not
  * have it.

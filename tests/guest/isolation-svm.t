@@ -13,14 +13,11 @@
 
 commands='isolation --facts /out/isolation
 controls
+dump
 life --facts /out/life --loads 4 --smis 100 cpuid smi reset kill close load sleep disk'
 [ "${THOROUGH:-}" != y ] || commands+=$'\nemulator --facts /out/emulator'
 # The test writes to S_CET for a moment: writing to MSRs taints (S).
-HOST=svm-cet like_native 1 "$commands" --taint-ok S -p kvm_amd.dump_invalid_vmcb=1
-for series in $("$top/tests/debian/kernel" series); do
-	like "$series: the dump of a rejected VMCB has the guest's shadow-stack state" "$(cat "$tmp/$series/dmesg")" \
-		's_cet: +0{15}3 ssp: +[0-9a-f]{16}'
-done
+HOST=svm-cet like_native 1 "$commands" --taint-ok S
 if [ "${THOROUGH:-}" = y ]; then
 	HOST=svm-cet like_native 1 'isolation cpus
 life hotplug kill oom sleep' --cpus 2
