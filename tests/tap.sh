@@ -60,17 +60,15 @@ not_ok() {
 }
 
 is() {
-	report "$(
-		[ "$2" = "$3" ]
-		echo $?
-	)" "$1" || diag "got:      $2"$'\n'"expected: $3"
+	local good=1
+	[ "$2" != "$3" ] || good=0
+	report "$good" "$1" || diag "got:      $2"$'\n'"expected: $3"
 }
 
 like() {
-	report "$(
-		[ -n "$3" ] && grep -q -E -- "$3" <<<"$2"
-		echo $?
-	)" "$1" || diag "does not match '$3':" "$2"
+	local good=1
+	[ -z "$3" ] || ! grep -q -E -- "$3" <<<"$2" || good=0
+	report "$good" "$1" || diag "does not match '$3':" "$2"
 }
 
 skip() {
