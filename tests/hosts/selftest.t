@@ -137,11 +137,11 @@ for ((i = 0; i < 300; i++)); do
 	[ ! -s "$tmp/loop" ] || break
 	sleep 0.1
 done
-# The folder that is mounted at /mnt/work in its emulator's mount namespace
+# The folder that is mounted at /mnt in its emulator's mount namespace
 work=$(readlink "/proc/$victim/fd/8")
 emulators() {
 	# Not grep's status: processes come and go
-	grep -sl "${work##*/} [^ ]*/mnt/work " /proc/[0-9]*/mountinfo >"$tmp/err"
+	grep -sl "${work##*/} [^ ]*/mnt " /proc/[0-9]*/mountinfo >"$tmp/err"
 	[ -s "$tmp/err" ]
 }
 ok "a run has an emulator" emulators

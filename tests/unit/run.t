@@ -26,6 +26,7 @@ path) echo "root $2" >>made; echo "/$2" ;;
 run) while [ "$1" != -- ]; do shift; done; shift; exec "$@" ;;
 esac
 END
+program tests/hosts/bochs <<<'echo "$1 of bochs, $EMULATORS_ROOT"'
 {
 	printf '%s:\n\t@echo $@ >>../made\n' ready one two root-emulators
 	printf 'failing:\n\t@false\n'
@@ -41,7 +42,7 @@ a_case() { # FILE NEEDS BODY
 		$3
 	END
 }
-good='ok "good" true; echo "$0 ${EMULATORS_ROOT-none} ${UNIT_ROOT-none}" >>"$top/made"; done_testing'
+good='ok "good" true; echo "$0 ${EMULATORS_ROOT-none} ${UNIT_ROOT-none} ${BOCHS-none}" >>"$top/made"; done_testing'
 a_case unit/small '' "$good"
 a_case ugly/one one "$good"
 a_case host/two 'one two root-emulators' "$good"
@@ -51,7 +52,7 @@ a_case host/unmade failing "$good"
 # run [ARGUMENT]...: sets $status, its output in $out, and the targets that it made in $made
 run() {
 	rm -f "$w/made"
-	out=$(cd / && env -u EMULATORS_ROOT -u UNIT_ROOT BUILD="$w/build" "$w/tests/run" "$@" 2>&1)
+	out=$(cd / && env -u EMULATORS_ROOT -u UNIT_ROOT -u BOCHS BUILD="$w/build" "$w/tests/run" "$@" 2>&1)
 	status=$?
 	made=$(grep -v '\.t ' "$w/made" 2>/dev/null | grep -v deps | paste -sd' ')
 }
@@ -61,7 +62,7 @@ command -v prove >/dev/null || skip_all "prove is needed"
 
 run unit
 is "a unit case: nothing is made" "$status $made" "0 "
-is "... and it runs without a root" "$(grep small "$w/made")" "tests/unit/small.t none none"
+is "... and it runs without a root" "$(grep small "$w/made")" "tests/unit/small.t none none none"
 like "... its checks are counted" "$out" '^1 passed, 0 failed, 0 skipped$'
 for how in tests/ugly/one.t ./tests/ugly/one.t tests/unit/../ugly/one.t "$w/tests/ugly/one.t" ugly tests/ugly \
 	./tests/ugly/; do
@@ -73,8 +74,8 @@ run tests/host/two.t ugly unit
 # make makes two targets at once, in any order.
 is "several cases: each target is made once" "$status $(xargs -n 1 <<<"$made" | sort | xargs)" \
 	"0 emulators one root root-emulators two"
-is "... the path of the emulators' root is passed" "$(grep two "$w/made" | tail -n 1)" \
-	"tests/host/two.t /emulators none"
+is "... the paths of the emulators' root and of Bochs are passed" "$(grep two "$w/made" | tail -n 1)" \
+	"tests/host/two.t /emulators none path of bochs, /emulators"
 run tests/host/three.t unit
 is "a case that does not say what it needs: everything is made" "$status $made" "0 ready root emulators"
 is "... and unit cases run in the root with the compilers" "$(grep -c 'host/three.t /emulators compilers' "$w/made")" 1
