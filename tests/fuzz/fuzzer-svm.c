@@ -163,6 +163,9 @@ void l1_note(struct fuzz *f, struct cpu *c)
 {
 	/* These kernels know 32 bits of an exit code. */
 	note(f, "vmexit", (uint32_t)vmcb_get(n, VMCB_EXIT));
+	/* If a CPU of QEMU's TCG, which has no shadow stacks, refuses L2, part of this comes from the host's kernel. */
+	if ((uint32_t)vmcb_get(n, VMCB_EXIT) == UINT32_MAX && !kvm_has_shstk())
+		note(f, "l2_rip", vmcb_get(n, VMCB_RIP));
 	note(f, "s_cet", vmcb_get(n, VMCB_S_CET));
 	note(f, "ssp", vmcb_get(n, VMCB_SSP));
 	note(f, "isst", vmcb_get(n, VMCB_ISST));
