@@ -1,8 +1,8 @@
 #!/bin/bash
 # SPDX-License-Identifier: GPL-2.0
 #
-# KVM's emulator refuses exactly those instructions that CET affects while a guest uses it; CR4.CET needs
-# CR0.WP; and what KVM logs about a VMCS that the CPU refuses
+# KVM's emulator refuses exactly those instructions that CET affects while a guest uses it. CR4.CET needs CR0.WP. What
+# KVM logs about a VMCS that the CPU refuses contains its CET state.
 # needs: emulated-hosts
 . "$(dirname "$0")/../tap.sh"
 . "$(dirname "$0")/isolation.sh"
