@@ -53,7 +53,10 @@ relay() {
 				else
 					print "# direction: " direction[i] " 0 of 1: some programs did not start"
 		}
-	' "$2"
+	' "$2" || {
+		report 1 "$1: the output of the programs is read"
+		return
+	}
 	read -r tests failed <"$tmp/relayed"
 	failures=$((failures + failed))
 }

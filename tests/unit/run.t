@@ -122,6 +122,19 @@ a_case ugly/one one '. "$top/tests/hosts/relay.sh"
 	done_testing'
 run ugly
 like "a program on a host that makes no check counts as a failure" "$out" '^0 passed, 1 failed, 0 skipped$'
+a_case ugly/one one '. "$top/tests/hosts/relay.sh"
+	printf "# program p\n1..2\nok 1 - this\nnot ok 2 - that\n# program short\n1..2\nok 1 - this\n" >"$tmp/points"
+	relay host "$tmp/points"
+	done_testing'
+run ugly
+like "the checks of programs on a host are counted, and that one does not run to its end" "$out" \
+	'^2 passed, 2 failed, 0 skipped$'
+a_case ugly/one one '. "$top/tests/hosts/relay.sh"
+	ok "good" true
+	relay host "$tmp/none"
+	done_testing'
+run ugly
+like "... if there is no output, that counts as a failure" "$out" '^1 passed, 1 failed, 0 skipped$'
 a_case ugly/one one 'ok "good" true; exit 3'
 run ugly
 like "a case that exits with an error counts as a failure" "$out" '^1 passed, 1 failed, 0 skipped$'
